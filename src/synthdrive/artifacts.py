@@ -1,0 +1,145 @@
+"""Artifacts are written whole or not at all, with the same bytes for the same content."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from synthdrive.errors import InputError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@contextlib.contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty directory that replaces `path` when the block ends well and vanishes when it does not."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
+    partial.chmod(0o755)
+    try:
+        yield partial
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.exists() or path.is_symlink():
+            path.unlink()
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; it is moved to `path` when the block ends well, else removed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON with sorted keys, two-space indent and a final newline; NaN is refused."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    with atomic_file(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; raises InputError naming the file, and the line where it breaks off."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "a JSON file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(path, f"unreadable JSON ({error})", "a whole JSON file") from None
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet table (zstd), atomically and with the same bytes for the same table."""
+    with atomic_file(path) as partial:
+        pq.write_table(table.replace_schema_metadata(None), partial, compression="zstd", row_group_size=65536)
+
+
+def read_table(path: Path, columns: Mapping[str, pa.DataType] | None = None) -> pa.Table:
+    """Read a Parquet table and check that it has `columns` with these types; raises InputError otherwise."""
+    try:
+        table = pq.read_table(path, memory_map=True)
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "a Parquet table") from None
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(path, f"unreadable Parquet ({error})", "a whole Parquet table") from None
+    for name, dtype in (columns or {}).items():
+        if name not in table.column_names:
+            raise InputError(path, f"columns {table.column_names}", f"a column {name!r} of type {dtype}")
+        if table.schema.field(name).type != dtype:
+            found = table.schema.field(name).type
+            raise InputError(f"{path}: column {name!r}", f"type {found}", f"type {dtype}")
+    return table
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
+    """Write named arrays as one safetensors file, atomically."""
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with atomic_file(path) as partial:
+        save_file(contiguous, partial, metadata=dict(metadata or {}))
+        partial.chmod(0o644)
+
+
+def read_arrays(
+    path: Path, names: Mapping[str, tuple[str, int]] | None = None
+) -> tuple[dict[str, Array], dict[str, str]]:
+    """Read a safetensors file: its arrays and its metadata.
+
+    Args:
+        names: for each array that must be there, its dtype ("float64") and number of dimensions.
+
+    Raises:
+        InputError: the file is missing or damaged, or an array is missing or of another kind.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            metadata = dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "a safetensors file") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(path, f"unreadable safetensors ({error})", "a whole safetensors file") from None
+    for name, (dtype, dimensions) in (names or {}).items():
+        if name not in arrays:
+            raise InputError(path, f"arrays {sorted(arrays)}", f"an array {name!r}")
+        if str(arrays[name].dtype) != dtype or arrays[name].ndim != dimensions:
+            found = f"{arrays[name].dtype} with {arrays[name].ndim} dimensions"
+            raise InputError(f"{path}: array {name!r}", found, f"{dtype} with {dimensions} dimensions")
+    return arrays, metadata
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, or of a directory's file names and contents in sorted order; hexadecimal."""
+    path = Path(path)
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    for file in files:
+        if path.is_dir():
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

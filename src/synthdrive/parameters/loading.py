@@ -1,0 +1,95 @@
+"""Parameters come from one plain YAML file, section by section, into typed dataclasses that refuse what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from synthdrive.errors import ParameterError
+
+Section = TypeVar("Section")
+
+DEFAULT_PATH = Path("params.yaml")
+
+SECTIONS = (
+    "seeds",
+    "cells",
+    "arms",
+    "scene",
+    "data",
+    "record_sample",
+    "ingest",
+    "check_raw",
+    "augment",
+    "synthesize",
+    "check_synthetic",
+    "model",
+    "pretrain",
+    "finetune",
+    "evaluate",
+    "report",
+    "verify",
+)
+
+
+def read_parameters(path: Path = DEFAULT_PATH) -> dict[str, Any]:
+    """The whole file as plain values.
+
+    Raises:
+        ParameterError: the file is missing, is not YAML, or has an unknown section.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParameterError(path, "no such file", "a YAML file of parameters") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParameterError(path, f"unreadable YAML ({error})", "a YAML file of parameters") from None
+    if not isinstance(content, dict):
+        raise ParameterError(path, type(content).__name__, "sections with their parameters")
+    unknown = sorted(set(map(str, content)) - set(SECTIONS))
+    if unknown:
+        raise ParameterError(f"{path}: {unknown[0]}", "an unknown section", f"one of {', '.join(SECTIONS)}")
+    return content
+
+
+def load_section(schema: type[Section], section: str, path: Path = DEFAULT_PATH) -> Section:
+    """One section of the file as its dataclass; `section` may be dotted ("arms.map").
+
+    A schema with a `validate(self, where: str) -> None` method has it called, to refuse impossible values.
+
+    Raises:
+        ParameterError: a key is missing, unknown, of the wrong type or impossible; names the key and what is allowed.
+    """
+    value: Any = read_parameters(path)
+    for key in section.split("."):
+        if not isinstance(value, dict) or key not in value:
+            known = ", ".join(map(str, value)) if isinstance(value, dict) else "nothing"
+            raise ParameterError(f"{path}: {section}", f"no {key!r}", f"one of {known}")
+        value = value[key]
+    return from_values(schema, value, f"{path}: {section}")
+
+
+def from_values(schema: type[Section], values: Any, where: str) -> Section:
+    """A dataclass from plain values, checked; see `load_section`."""
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(values))
+        loaded = cast(Section, OmegaConf.to_object(merged))
+    except ConfigKeyError as error:
+        known: Sequence[str] = [str(key) for key in OmegaConf.structured(schema)]
+        raise ParameterError(
+            f"{where}.{error.full_key}", "an unknown parameter", f"one of {', '.join(known)}"
+        ) from None
+    except OmegaConfBaseException as error:
+        key = f"{where}.{error.full_key}" if error.full_key else where
+        raise ParameterError(
+            key, str(error).splitlines()[0], f"a value of type {error.ref_type_str or 'as documented'}"
+        ) from None
+    validate = getattr(loaded, "validate", None)
+    if validate is not None:
+        validate(where)
+    return loaded
