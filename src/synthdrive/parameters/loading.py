@@ -18,7 +18,7 @@ DEFAULT_PATH = Path("params.yaml")
 
 SECTIONS = (
     "seeds",
-    "cells",
+    "run_arms",
     "arms",
     "scene",
     "data",

@@ -1,0 +1,19 @@
+"""Shared fixtures: where the reference data is, and a few small artifacts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The folder of reference data; the test skips where it is absent."""
+    folder = Path(os.environ.get("SYNTHDRIVE_REFERENCE", REPOSITORY.parent / "shared"))
+    if not (folder / "golden").is_dir():
+        pytest.skip(f"no reference data in {folder} (set SYNTHDRIVE_REFERENCE)")
+    return folder
