@@ -1,0 +1,201 @@
+"""Is this repository what it says it is? Three levels, from a second without data to a full retraining.
+
+lock: code, parameters, dvc.yaml and dvc.lock belong together, and the lock is consistent in itself. Needs no data.
+spot: the cheap stages, run again from nothing in a copy, give the bytes that dvc.lock records; what lies in the
+    workspace has those bytes too.
+full: the whole pipeline, run again in a copy, gives the recorded data bytes and the recorded metrics within
+    `verify.tolerances`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from synthdrive.artifacts import read_json
+from synthdrive.errors import InputError, SynthDriveError, exit_on_error
+from synthdrive.parameters.loading import load_section
+from synthdrive.parameters.verify import VerifyParameters
+from synthdrive.pipeline.dependencies import declared_and_needed
+
+LEVELS = ("lock", "spot", "full")
+
+
+class Verdict:
+    """What was compared, printed line by line, and whether all of it agreed."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.comparisons = 0
+
+    def compare(self, what: str, problems: list[str]) -> None:
+        """Print one comparison: its problems, or that there were none."""
+        self.comparisons += 1
+        self.failures += len(problems)
+        print(f"{'FAIL' if problems else 'ok':>4}  {what}", flush=True)
+        for problem in problems:
+            print(f"      {problem}", flush=True)
+
+
+def read_yaml(path: Path) -> Any:
+    """A YAML file's plain content; raises InputError naming the file."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "the pipeline's file", "Run from the repository's root.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(path, f"unreadable YAML ({error})", "a whole YAML file") from None
+
+
+def dvc(arguments: list[str], repository: Path, quiet: bool = False) -> str:
+    """Run DVC in a repository and return its output; raises SynthDriveError with that output when it fails."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    if not quiet:
+        subprocess.run(command, cwd=repository, check=False).check_returncode()
+        return ""
+    result = subprocess.run(command, cwd=repository, check=False, capture_output=True, text=True)
+    if result.returncode:
+        raise SynthDriveError(f"dvc {' '.join(arguments)}: {result.stdout}{result.stderr}".strip())
+    return result.stdout
+
+
+def verify_lock(repository: Path, verdict: Verdict) -> None:
+    """Level lock; see the module."""
+    lock = read_yaml(repository / "dvc.lock")["stages"]
+    content = read_yaml(repository / "dvc.yaml")
+    pairs = declared_and_needed(content, repository)
+    wrong = [
+        f"{name}: imports and declared dependencies differ" for name, (has, needs) in pairs.items() if has != needs
+    ]
+    verdict.compare(f"dvc.yaml declares what {len(pairs)} stages import", wrong)
+    output = dvc(["repro", "--dry", "--allow-missing"], repository, quiet=True)
+    running = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
+    checked = [line.split("'")[1] for line in output.splitlines() if line.startswith("Stage '")] + running
+    stale = [f"{name}: code, parameters, command or a tracked file changed since dvc.lock" for name in running]
+    verdict.compare(f"dvc.lock matches code, parameters and dvc.yaml in {len(checked)} stages", stale)
+    missing = [f"{name}: not in dvc.lock" for name in checked if name not in lock]
+    leftover = [f"{name}: in dvc.lock, but no longer in dvc.yaml" for name in lock if name not in checked]
+    verdict.compare(f"dvc.lock holds the {len(checked)} stages of dvc.yaml and no other", missing + leftover)
+    verdict.compare("dvc.lock is consistent: what a stage read is what another wrote", inconsistencies(lock))
+
+
+def inconsistencies(lock: dict[str, Any]) -> list[str]:
+    """Paths that one stage records as read with another hash than the stage that wrote them."""
+    written = {out["path"]: (out.get("md5"), name) for name, stage in lock.items() for out in stage.get("outs", [])}
+    problems = []
+    for name, stage in lock.items():
+        for dependency in stage.get("deps", []):
+            md5, writer = written.get(dependency["path"], (dependency.get("md5"), ""))
+            if dependency.get("md5") != md5:
+                problems.append(f"{dependency['path']}: {writer} wrote {md5}, {name} read {dependency.get('md5')}")
+    return problems
+
+
+def verify_workspace(repository: Path, verdict: Verdict) -> None:
+    """What lies in the workspace has the bytes that dvc.lock records; what is not there is not judged."""
+    lock = read_yaml(repository / "dvc.lock")["stages"]
+    status = yaml.safe_load(dvc(["status", "--json"], repository, quiet=True)) or {}
+    changed = [
+        f"{path}: {state} since {name} wrote it"
+        for name, entries in status.items()
+        for entry in entries
+        if isinstance(entry, dict)
+        for path, state in entry.get("changed outs", {}).items()
+        if state != "deleted"
+    ]
+    outputs = [out["path"] for stage in lock.values() for out in stage.get("outs", [])]
+    present = sum((repository / path).exists() for path in outputs)
+    verdict.compare(f"{present} of {len(outputs)} artifacts are in the workspace, with the bytes of dvc.lock", changed)
+
+
+@contextmanager
+def fresh_copy(repository: Path) -> Iterator[Path]:
+    """The tracked files, as they are in the workspace, in a new folder without any artifact or cache."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        names = subprocess.run(listing, cwd=repository, check=True, capture_output=True, text=True).stdout.split("\0")
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        raise InputError(repository, "no git checkout", "the repository with its history") from None
+    lock = read_yaml(repository / "dvc.lock")["stages"]
+    outputs = {out["path"] for stage in lock.values() for out in stage.get("outs", [])}
+    inputs = {dependency["path"] for stage in lock.values() for dependency in stage.get("deps", [])} - outputs
+    with tempfile.TemporaryDirectory(prefix="synthdrive-verify-") as name:
+        copy = Path(name)
+        for file in filter(None, names):
+            if (repository / file).is_file() and file not in outputs:
+                (copy / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(repository / file, copy / file)
+        for path in sorted(inputs):  # raw data that no stage makes and git does not hold
+            inside_output = any(Path(path) in Path(out).parents or Path(out) in Path(path).parents for out in outputs)
+            if not (copy / path).exists() and (repository / path).exists() and not inside_output:
+                (copy / path).parent.mkdir(parents=True, exist_ok=True)
+                (copy / path).symlink_to((repository / path).resolve())
+        (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
+        yield copy
+
+
+def compare_outputs(copy: Path, repository: Path, stages: list[str], verdict: Verdict) -> None:
+    """Hashes of the outputs of these stages (matrix cells included), made again against recorded."""
+    again, recorded = (read_yaml(root / "dvc.lock")["stages"] for root in (copy, repository))
+    for name in recorded:
+        if name.split("@")[0] in stages:
+            new = {out["path"]: out.get("md5") for out in again.get(name, {}).get("outs", [])}
+            old = {out["path"]: out.get("md5") for out in recorded[name].get("outs", [])}
+            problems = [
+                f"{path}: recorded {old[path]}, made {new.get(path)}" for path in old if old[path] != new.get(path)
+            ]
+            verdict.compare(f"{name}: {len(old)} outputs made again, byte for byte", problems)
+
+
+def compare_metrics(copy: Path, repository: Path, tolerances: dict[str, float], verdict: Verdict) -> None:
+    """Headline metrics of every arm and seed, made again against those in the workspace."""
+    for path in sorted((repository / "metrics").glob("*.json")):
+        recorded, again = read_json(path), read_json(copy / "metrics" / path.name)
+        problems = []
+        for metric, tolerance in tolerances.items():
+            old, new = recorded.get(metric), again.get(metric)
+            if old is None or new is None or not abs(new - old) <= tolerance:
+                problems.append(f"{metric}: recorded {old}, made {new}, allowed difference {tolerance}")
+        verdict.compare(f"metrics/{path.name}: {', '.join(tolerances)} within tolerance", problems)
+
+
+def verify(level: str, repository: Path) -> Verdict:
+    """Run a level (and what it builds on); prints what is compared."""
+    parameters = load_section(VerifyParameters, "verify", repository / "params.yaml")
+    verdict = Verdict()
+    verify_lock(repository, verdict)
+    if level == "lock":
+        return verdict
+    verify_workspace(repository, verdict)
+    with fresh_copy(repository) as copy:
+        targets = parameters.spot_stages if level == "spot" else []
+        print(f"making {', '.join(targets) or 'everything'} again in {copy}", flush=True)
+        dvc(["repro", "--force", *targets], copy)
+        compare_outputs(copy, repository, parameters.spot_stages, verdict)
+        if level == "full":
+            compare_metrics(copy, repository, parameters.tolerances, verdict)
+    return verdict
+
+
+def main() -> None:
+    """Command line: `python -m synthdrive.pipeline.verify {lock,spot,full}`; exit status 0 when all agreed, else 1."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("level", choices=LEVELS)
+    arguments = parser.parse_args()
+    with exit_on_error():
+        verdict = verify(arguments.level, Path.cwd())
+    print(f"verify {arguments.level}: {verdict.comparisons} comparisons, {verdict.failures} differences")
+    raise SystemExit(1 if verdict.failures else 0)
+
+
+if __name__ == "__main__":
+    main()
