@@ -1,0 +1,96 @@
+"""The run record names what made an artifact, without git too, and gives nothing away."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from synthdrive import run_record as module
+from synthdrive.run_record import run_record, values_hash
+
+
+@dataclass
+class Section:
+    epochs: int = 3
+
+
+@pytest.fixture(autouse=True)
+def _fresh_caches():
+    module.git_commit.cache_clear()
+    module.code_hash.cache_clear()
+    yield
+    module.git_commit.cache_clear()
+    module.code_hash.cache_clear()
+
+
+def test_record_is_plain_json_and_complete(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "a.bin").write_bytes(b"1")
+    record = run_record({"pretrain": Section()}, {"scenes": tmp_path / "store"}, seed=4, device="cpu")
+    assert json.loads(json.dumps(record)) == record
+    assert record["parameters"] == {"pretrain": {"epochs": 3}}
+    assert record["seed"] == 4
+    assert record["packages"]["numpy"]
+    before = record["inputs"]["scenes"]
+    (tmp_path / "store" / "a.bin").write_bytes(b"2")
+    assert run_record({}, {"scenes": tmp_path / "store"})["inputs"]["scenes"] != before
+
+
+def test_record_works_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    record = run_record({}, {})
+    assert record["commit"] is None
+    assert record["modified"] is None
+    assert len(record["code"]) == 64
+
+
+def test_commit_is_that_of_the_tracked_sources_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "run_record.py").write_text("x = 1\n")
+    monkeypatch.setattr(module, "_SOURCE", source)
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "empty"], check=True)
+    assert module.git_commit() is None  # an installed copy inside somebody else's repository
+    subprocess.run([*git, "add", "src"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "add"], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    module.git_commit.cache_clear()
+    monkeypatch.setattr(module, "__file__", str(source / "run_record.py"))
+    assert module.git_commit() == head
+    assert module.git_modified() is False
+    (source / "run_record.py").write_text("x = 2\n")
+    assert module.git_modified() is True
+
+
+def test_code_hash_follows_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.py").write_text("x = 1\n")
+    monkeypatch.setattr(module, "_SOURCE", tmp_path)
+    before = module.code_hash()
+    (tmp_path / "a.py").write_text("x = 2\n")
+    module.code_hash.cache_clear()
+    assert module.code_hash() != before
+
+
+def test_values_hash_ignores_key_order_alone() -> None:
+    assert values_hash({"a": 1, "b": [1, 2]}) == values_hash({"b": (1, 2), "a": 1})
+    assert values_hash({"a": 1}) != values_hash({"a": 2})
+
+
+def test_record_holds_no_secret_nor_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "hunter2-secret")
+    text = json.dumps(run_record({}, {}))
+    assert "hunter2-secret" not in text
+    assert str(Path.home()) not in text
+
+
+def test_import_is_light() -> None:
+    code = "import sys, synthdrive.run_record; print('torch' in sys.modules or 'accelerate' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
