@@ -179,7 +179,7 @@ def verify(level: str, repository: Path) -> Verdict:
     with fresh_copy(repository) as copy:
         targets = parameters.spot_stages if level == "spot" else []
         print(f"making {', '.join(targets) or 'everything'} again in {copy}", flush=True)
-        dvc(["repro", "--force", *targets], copy)
+        dvc(["repro", *targets], copy)
         compare_outputs(copy, repository, parameters.spot_stages, verdict)
         if level == "full":
             compare_metrics(copy, repository, parameters.tolerances, verdict)

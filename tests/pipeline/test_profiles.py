@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from synthdrive.errors import ParameterError
+from synthdrive.parameters.loading import SECTIONS, read_parameters
+from synthdrive.pipeline.profiles import apply_profile
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROFILES = sorted((REPOSITORY / "profiles").glob("*.yaml"))
+
+
+def test_a_profile_changes_only_what_it_holds_and_keeps_comments(tmp_path):
+    parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
+    parameters.write_text("# frame\nmodel:\n  hidden: 64  # width\n  depth: 3\nseeds:\n  - 0\n  - 1\n")
+    profile.write_text("model:\n  hidden: 128\nseeds:\n  - 7\n")
+    assert apply_profile(profile, parameters) == ["model.hidden", "seeds"]
+    text = parameters.read_text()
+    assert "# frame" in text
+    assert "# width" in text
+    assert yaml.safe_load(text) == {"model": {"hidden": 128, "depth": 3}, "seeds": [7]}
+    assert apply_profile(profile, parameters) == []
+
+
+def test_an_unknown_key_is_refused_by_name_and_nothing_is_written(tmp_path):
+    parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
+    parameters.write_text("model:\n  hidden: 64\n")
+    profile.write_text("model:\n  hidden: 128\n  width: 3\n")
+    with pytest.raises(ParameterError, match=r"model\.width.*hidden"):
+        apply_profile(profile, parameters)
+    assert parameters.read_text() == "model:\n  hidden: 64\n"
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "a: [\n"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
+    parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
+    parameters.write_text("model:\n  hidden: 64\n")
+    profile.write_text(text)
+    with pytest.raises(ParameterError, match="small.yaml"):
+        apply_profile(profile, parameters)
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
+def test_every_profile_fits_params_yaml(tmp_path, profile):
+    parameters = tmp_path / "params.yaml"
+    parameters.write_text((REPOSITORY / "params.yaml").read_text())
+    apply_profile(profile, parameters)
+    assert set(read_parameters(parameters)) == set(SECTIONS)
+
+
+def test_params_yaml_holds_literal_values_alone():
+    text = "\n".join(line.split("#")[0] for line in (REPOSITORY / "params.yaml").read_text().splitlines())
+    for forbidden in ("${", "&", "*", "<<:"):
+        assert forbidden not in text, f"{forbidden!r}: DVC would track the text, not the value"

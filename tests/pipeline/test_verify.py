@@ -1,0 +1,145 @@
+"""Verification against a tiny real DVC pipeline, tampered with in the ways that each level promises to catch."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from synthdrive.pipeline.verify import verify
+
+PARAMETERS = {
+    "verify": {"spot_stages": ["make_data", "count"], "tolerances": {"minFDE6": 0.1}},
+    "seeds": [3],
+}
+DVC_YAML = """\
+stages:
+  make_data:
+    cmd: python stages/make_data.py
+    params: [seeds]
+    deps: [raw.txt, stages/make_data.py, requirements.lock]
+    outs: [data]
+  count:
+    cmd: python stages/count.py
+    deps: [data, stages/count.py, requirements.lock]
+    metrics:
+      - metrics/none-0.json: {cache: false}
+"""
+MAKE_DATA = """\
+from pathlib import Path
+Path("data").mkdir(exist_ok=True)
+Path("data/values.txt").write_text(Path("raw.txt").read_text() * 3)
+"""
+COUNT = """\
+import json
+from pathlib import Path
+Path("metrics").mkdir(exist_ok=True)
+Path("metrics/none-0.json").write_text(json.dumps({"minFDE6": len(Path("data/values.txt").read_text()) / 10}))
+"""
+
+
+def run(*command, cwd):
+    subprocess.run(command, cwd=cwd, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    """A repository whose pipeline has run; its raw input is not tracked by git."""
+    root = tmp_path_factory.mktemp("pipeline")
+    (root / "stages").mkdir()
+    (root / "src" / "synthdrive").mkdir(parents=True)
+    files = {
+        "dvc.yaml": DVC_YAML,
+        "params.yaml": yaml.safe_dump(PARAMETERS),
+        "stages/make_data.py": MAKE_DATA,
+        "stages/count.py": COUNT,
+        "requirements.lock": "",
+        "raw.txt": "abc",
+        ".gitignore": "/raw.txt\n",
+    }
+    for name, text in files.items():
+        (root / name).write_text(text)
+    run("git", "init", "-q", cwd=root)
+    run(sys.executable, "-m", "dvc", "init", "-q", cwd=root)
+    run(sys.executable, "-m", "dvc", "repro", "-q", cwd=root)
+    run("git", "add", "-A", cwd=root)
+    return root
+
+
+@pytest.fixture
+def copy(pipeline, tmp_path):
+    shutil.copytree(pipeline, tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.chmod(0o644)
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_an_untouched_repository_passes_every_level(copy, capsys):
+    assert verify("full", copy).failures == 0
+    printed = capsys.readouterr().out
+    assert "make_data: 1 outputs made again, byte for byte" in printed
+    assert "metrics/none-0.json" in printed
+
+
+def test_lock_needs_no_data(copy):
+    shutil.rmtree(copy / "data")
+    shutil.rmtree(copy / ".dvc" / "cache")
+    (copy / "raw.txt").unlink()
+    assert verify("lock", copy).failures == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("stages/make_data.py", "* 3", "* 4", "make_data: code, parameters"),
+        ("params.yaml", "- 3", "- 4", "make_data: code, parameters"),
+        ("dvc.yaml", "raw.txt, stages/make_data.py", "raw.txt", "make_data: imports and declared"),
+        ("metrics/none-0.json", "0.9", "0.8", "count: code, parameters, command or a tracked file"),
+    ],
+)
+def test_level_lock_catches_a_changed_file(copy, capsys, file, old, new, message):
+    edit(copy / file, old, new)
+    assert verify("lock", copy).failures > 0
+    assert message in capsys.readouterr().out
+
+
+def test_level_lock_catches_a_hand_edited_lock(copy, capsys):
+    lock = yaml.safe_load((copy / "dvc.lock").read_text())
+    lock["stages"]["make_data"]["outs"][0]["md5"] = "0" * 32 + ".dir"
+    (copy / "dvc.lock").write_text(yaml.safe_dump(lock))
+    assert verify("lock", copy).failures > 0
+    assert "data: make_data wrote 0000" in capsys.readouterr().out
+
+
+def test_level_spot_catches_a_lock_forged_consistently(copy, capsys):
+    lock = yaml.safe_load((copy / "dvc.lock").read_text())
+    forged = "0" * 32 + ".dir"
+    lock["stages"]["make_data"]["outs"][0]["md5"] = forged
+    next(dep for dep in lock["stages"]["count"]["deps"] if dep["path"] == "data")["md5"] = forged
+    (copy / "dvc.lock").write_text(yaml.safe_dump(lock))
+    shutil.rmtree(copy / "data")
+    assert verify("lock", copy).failures == 0
+    assert verify("spot", copy).failures > 0
+    assert f"data: recorded {forged}" in capsys.readouterr().out
+
+
+def test_level_spot_catches_a_tampered_artifact(copy, capsys):
+    edit(copy / "data" / "values.txt", "abc", "abd")
+    assert verify("spot", copy).failures > 0
+    assert "since make_data wrote it" in capsys.readouterr().out
+
+
+def test_level_full_compares_metrics_within_tolerance(copy, capsys):
+    edit(copy / "metrics" / "none-0.json", "0.9", "0.95")
+    verify("full", copy)
+    assert "metrics/none-0.json: minFDE6 within tolerance" in capsys.readouterr().out
+    edit(copy / "metrics" / "none-0.json", "0.95", "0.7")
+    assert verify("full", copy).failures > 0
+    assert "minFDE6: recorded 0.7, made 0.9" in capsys.readouterr().out
