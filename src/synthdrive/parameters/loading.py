@@ -76,6 +76,7 @@ def load_section(schema: type[Section], section: str, path: Path = DEFAULT_PATH)
 
 def from_values(schema: type[Section], values: Any, where: str) -> Section:
     """A dataclass from plain values, checked; see `load_section`."""
+    _refuse_interpolation(values, where)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(values))
         loaded = cast(Section, OmegaConf.to_object(merged))
@@ -93,3 +94,12 @@ def from_values(schema: type[Section], values: Any, where: str) -> Section:
     if validate is not None:
         validate(where)
     return loaded
+
+
+def _refuse_interpolation(values: Any, where: str) -> None:
+    if isinstance(values, str) and "${" in values:
+        advice = "DVC would track the text and not what it stands for."
+        raise ParameterError(where, repr(values), "a plain value without interpolation", advice)
+    items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    for key, value in items:
+        _refuse_interpolation(value, f"{where}.{key}")

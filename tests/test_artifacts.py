@@ -1,0 +1,81 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from synthdrive import artifacts
+from synthdrive.errors import InputError
+
+
+def test_a_directory_replaces_the_old_one_only_when_it_is_finished(tmp_path):
+    target = tmp_path / "out"
+    with artifacts.atomic_directory(target) as partial:
+        (partial / "a").write_text("1")
+    with pytest.raises(RuntimeError), artifacts.atomic_directory(target) as partial:
+        (partial / "a").write_text("2")
+        raise RuntimeError
+    assert (target / "a").read_text() == "1"
+    with artifacts.atomic_directory(target) as partial:
+        (partial / "b").write_text("3")
+    assert sorted(file.name for file in target.iterdir()) == ["b"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "deep" / "values.json"
+    artifacts.write_json(target, {"b": 1, "a": [1.5]})
+    assert target.read_text() == '{\n  "a": [\n    1.5\n  ],\n  "b": 1\n}\n'
+    with pytest.raises(ValueError, match="nan"):
+        artifacts.write_json(target, {"a": float("nan")})
+    assert artifacts.read_json(target) == {"a": [1.5], "b": 1}
+    assert [path.name for path in target.parent.iterdir()] == ["values.json"]
+
+
+def test_arrays_and_tables_come_back_as_written_with_the_same_bytes(tmp_path):
+    arrays = {"points": np.arange(6.0).reshape(3, 2)[:, ::-1], "ids": np.array([1, 2], dtype=np.int64)}
+    table = pa.table({"scene_id": ["a", "b"], "speed": [1.0, 2.0]})
+    for name in ("first", "second"):
+        artifacts.write_arrays(tmp_path / f"{name}.safetensors", arrays, {"city": "MIA"})
+        artifacts.write_table(tmp_path / f"{name}.parquet", table)
+    loaded, metadata = artifacts.read_arrays(tmp_path / "first.safetensors", {"points": ("float64", 2)})
+    np.testing.assert_array_equal(loaded["points"], arrays["points"])
+    assert metadata == {"city": "MIA"}
+    assert artifacts.read_table(tmp_path / "first.parquet", {"speed": pa.float64()}).equals(table)
+    for suffix in ("safetensors", "parquet"):
+        first, second = (artifacts.file_hash(tmp_path / f"{name}.{suffix}") for name in ("first", "second"))
+        assert first == second
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "read"),
+    [
+        ("values.json", b'{"a": 1', artifacts.read_json),
+        ("table.parquet", b"PAR1 and nothing more", artifacts.read_table),
+        ("arrays.safetensors", b"\xff" * 64, artifacts.read_arrays),
+    ],
+)
+def test_a_damaged_or_missing_file_is_named(tmp_path, name, content, read):
+    with pytest.raises(InputError, match=f"{name}.*no such file"):
+        read(tmp_path / name)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}.*unreadable"):
+        read(tmp_path / name)
+
+
+def test_a_column_or_array_of_another_kind_is_named(tmp_path):
+    artifacts.write_table(tmp_path / "table.parquet", pa.table({"speed": ["fast"]}))
+    artifacts.write_arrays(tmp_path / "arrays.safetensors", {"points": np.zeros(3, dtype=np.float32)})
+    with pytest.raises(InputError, match="'speed'.*string.*double"):
+        artifacts.read_table(tmp_path / "table.parquet", {"speed": pa.float64()})
+    with pytest.raises(InputError, match="'city'"):
+        artifacts.read_table(tmp_path / "table.parquet", {"city": pa.string()})
+    with pytest.raises(InputError, match="'points'.*float32 with 1.*float64 with 2"):
+        artifacts.read_arrays(tmp_path / "arrays.safetensors", {"points": ("float64", 2)})
+
+
+def test_a_directorys_hash_sees_names_and_contents(tmp_path):
+    (tmp_path / "a").write_text("1")
+    first = artifacts.file_hash(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    renamed = artifacts.file_hash(tmp_path)
+    (tmp_path / "b").write_text("2")
+    assert len({first, renamed, artifacts.file_hash(tmp_path)}) == 3
