@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from synthdrive.artifacts import read_table, write_table
+from synthdrive.artifacts import atomic_directory, read_table, write_table
 from synthdrive.errors import InputError
 from synthdrive.maps.lane_segments import LaneSegments
 
@@ -25,6 +25,8 @@ AGENT, AV, OTHERS = 0, 1, 2  # track types, in the order of a scene's tracks
 TRACK_TYPES = ("AGENT", "AV", "OTHERS")
 
 MANIFEST_COLUMNS = {"scene_id": pa.string(), "city": pa.string(), "origin_x": pa.float64(), "origin_y": pa.float64()}
+
+REORDER_SCENES = 1024  # scenes held in memory at a time when a store is sorted
 
 _ARRAYS = {
     "xy": ("float32", 2),
@@ -142,8 +144,11 @@ class SceneStore:
         )
 
     @classmethod
-    def load(cls, directory: Path) -> Self:
+    def load(cls, directory: Path, check: bool = True) -> Self:
         """Open a store; the arrays stay on disk until they are read.
+
+        Args:
+            check: whether to read all offsets and lane rows and check that they agree.
 
         Raises:
             InputError: a file is missing, truncated, or disagrees with the others.
@@ -152,8 +157,27 @@ class SceneStore:
         arrays = {name: _open_array(directory / f"{name}.npy", *kind) for name, kind in _ARRAYS.items()}
         manifest = read_table(directory / "manifest.parquet", MANIFEST_COLUMNS)
         store = cls(manifest=manifest, lanes=LaneSegments.load(directory / "lanes.safetensors"), **arrays)
-        store.validate(directory)
+        if check:
+            store.validate(directory)
         return store
+
+    def gather(self, indices: npt.NDArray[np.integer[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """The arrays of some scenes, joined end to end, named as `SceneStoreWriter.append_many` takes them."""
+        tracks_per_scene = self.scene_tracks[indices + 1] - self.scene_tracks[indices]
+        tracks = ragged_rows(self.scene_tracks[indices], tracks_per_scene)
+        track_lengths = self.track_offsets[tracks + 1] - self.track_offsets[tracks]
+        rows = ragged_rows(self.track_offsets[tracks], track_lengths)
+        lanes_per_scene = self.lane_offsets[indices + 1] - self.lane_offsets[indices]
+        return {
+            "xy": self.xy[rows],
+            "step": self.step[rows],
+            "track_lengths": track_lengths,
+            "track_types": self.track_types[tracks],
+            "tracks_per_scene": tracks_per_scene,
+            "times": self.times[indices],
+            "lane_rows": self.lane_rows[ragged_rows(self.lane_offsets[indices], lanes_per_scene)],
+            "lanes_per_scene": lanes_per_scene,
+        }
 
     def validate(self, where: Path) -> None:
         """Check that sizes and offsets agree; raises InputError naming `where` and the array."""
@@ -232,18 +256,44 @@ class SceneStoreWriter:
         self._write("lane_offsets", lanes + np.cumsum(lanes_per_scene))
         self._write("lane_rows", lane_rows)
 
-    def close(self, manifest: pa.Table, lanes: LaneSegments) -> None:
-        """Write manifest and lanes, give the arrays their headers, and check the whole."""
+    def close(self, manifest: pa.Table, lanes: LaneSegments, order: npt.NDArray[np.int64] | None = None) -> None:
+        """Write manifest and lanes, give the arrays their headers, and check the whole.
+
+        Args:
+            manifest: a row for each scene, in the order in which they were added.
+            lanes: the segments that the crops refer to.
+            order: (S,) the scenes in the order in which the store is to have them; as they were added where it is None.
+        """
         for name, stream in self._files.items():
             stream.close()
             _raw_to_npy(self.directory / f"{name}.raw", self.directory / f"{name}.npy", name, self._length[name])
         write_table(self.directory / "manifest.parquet", manifest)
         lanes.save(self.directory / "lanes.safetensors")
+        if order is not None and np.any(np.diff(order) < 0):
+            self._reorder(manifest, lanes, order)
         SceneStore.load(self.directory)
+
+    def _reorder(self, manifest: pa.Table, lanes: LaneSegments, order: npt.NDArray[np.int64]) -> None:
+        """Write the store anew in another order, a block of scenes at a time."""
+        with atomic_directory(self.directory / "reordered") as partial:
+            writer = type(self)(partial)
+            for start in range(0, len(order), REORDER_SCENES):
+                store = SceneStore.load(self.directory, check=False)  # anew, so that mapped pages do not pile up
+                writer.append_many(**store.gather(order[start : start + REORDER_SCENES]))
+            writer.close(manifest.take(order), lanes)
+        for file in sorted((self.directory / "reordered").iterdir()):
+            file.replace(self.directory / file.name)
+        (self.directory / "reordered").rmdir()
 
     def _write(self, name: str, array: npt.NDArray[Any]) -> None:
         self._files[name].write(np.ascontiguousarray(array, dtype=_ARRAYS[name][0]).tobytes())
         self._length[name] += len(array)
+
+
+def ragged_rows(starts: npt.NDArray[np.integer[Any]], lengths: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
+    """(sum of lengths,) int64: `starts[i], ..., starts[i] + lengths[i] - 1` for each i, end to end."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(np.asarray(starts, dtype=np.int64) - before, lengths) + np.arange(lengths.sum())
 
 
 def _raw_to_npy(raw: Path, npy: Path, name: str, length: int) -> None:

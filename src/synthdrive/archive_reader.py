@@ -1,0 +1,203 @@
+"""Files of a tarball, or of the same folder unpacked: streamed, never written to disk, and never trusted."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import stat
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from synthdrive.errors import InputError
+
+BLOCK = tarfile.BLOCKSIZE
+SKIP_CHUNK = 1 << 20
+MAX_NAME_HEADER = 1 << 16  # bytes of a long-name or pax header; a path has at most 4096
+GZIP_MAGIC = b"\x1f\x8b"
+
+_NAME_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+_KINDS = {
+    tarfile.LNKTYPE: "a hard link",
+    tarfile.SYMTYPE: "a symbolic link",
+    tarfile.CHRTYPE: "a character device",
+    tarfile.BLKTYPE: "a block device",
+    tarfile.FIFOTYPE: "a named pipe",
+    tarfile.GNUTYPE_SPARSE: "a sparse file",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much an archive may unfold to.
+
+    Attributes:
+        file_bytes: the largest file that is read.
+        archive_bytes: everything in the archive together, unpacked, the files that are passed over included.
+    """
+
+    file_bytes: int
+    archive_bytes: int
+
+
+def read_files(source: Path, wanted: Callable[[str], bool], limits: Limits) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the wanted files, one at a time: a tarball's in its own order, a folder's by name.
+
+    What macOS leaves behind (`._x`, `__MACOSX/`) and other hidden files are passed over.
+
+    Args:
+        source: a .tar.gz, .tgz or .tar file, or a folder.
+        wanted: says from the path inside the source whether a file is to be read.
+        limits: what is refused as too large.
+
+    Raises:
+        InputError: there is no such source; it is damaged or cut short; a member has an absolute path or `..` in it,
+            is a link, device or sparse file; or a limit is passed. Nothing is ever written.
+    """
+    source = Path(source)
+    if source.is_dir():
+        yield from _read_folder(source, wanted, limits)
+    elif source.is_file():
+        yield from _read_tarball(source, wanted, limits)
+    else:
+        raise InputError(source, "no such file", "a .tar.gz file, or a folder with its contents")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether some part of the path is hidden or of macOS's own making."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+def _read_folder(folder: Path, wanted: Callable[[str], bool], limits: Limits) -> Iterator[tuple[str, bytes]]:
+    for root, directories, names in os.walk(folder):
+        directories.sort()
+        for name in sorted(names):
+            path = Path(root, name)
+            inner = path.relative_to(folder).as_posix()
+            if is_hidden(inner) or not wanted(inner):
+                continue
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(path, "something that is not a file", "a file")
+            _check_size(path, status.st_size, limits)
+            yield inner, path.read_bytes()
+
+
+def _read_tarball(archive: Path, wanted: Callable[[str], bool], limits: Limits) -> Iterator[tuple[str, bytes]]:
+    with _opened(archive) as stream:
+        read = 0
+        for name, size in _members(archive, stream):
+            padded = -(-size // BLOCK) * BLOCK
+            read += padded
+            if read > limits.archive_bytes:
+                raise InputError(
+                    f"{archive}: {name}", f"more than {limits.archive_bytes} bytes unpacked", "less",
+                    "If the archive is genuine, raise ingest.max_archive_gigabytes.",
+                )  # fmt: skip
+            if is_hidden(name) or not wanted(name):
+                _skip(archive, stream, padded)
+                continue
+            _check_size(f"{archive}: {name}", size, limits)
+            content = _read(archive, stream, padded)[:size]
+            yield name, content
+
+
+def _members(archive: Path, stream: BinaryIO) -> Iterator[tuple[str, int]]:
+    """Name and size of each file; the consumer reads exactly its content, padded to blocks, before it goes on."""
+    long_name = ""
+    while True:
+        header = _read(archive, stream, BLOCK)
+        if not header.strip(b"\0"):
+            return
+        try:
+            member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        except tarfile.HeaderError as error:
+            raise InputError(archive, f"a damaged tar header ({error})", "a whole tar archive") from None
+        if member.type in _NAME_HEADERS:
+            name = _long_name(archive, stream, member)
+            long_name = name or long_name
+            continue
+        name, long_name = long_name or member.name, ""
+        _check_member(archive, name, member)
+        if member.isreg():
+            yield name, member.size
+
+
+def _check_member(archive: Path, name: str, member: tarfile.TarInfo) -> None:
+    where, path = f"{archive}: {name!r}"[:300], PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise InputError(where, "a path that leads out of the archive", "a relative path without '..'")
+    if member.type in _KINDS or not (member.isreg() or member.isdir()):
+        kind = _KINDS.get(member.type, f"a member of type {member.type!r}")
+        raise InputError(where, kind, "files and directories only")
+    if member.size < 0 or (member.isdir() and member.size):
+        raise InputError(where, f"size {member.size}", "a file's size, or 0 for a directory")
+
+
+def _long_name(archive: Path, stream: BinaryIO, header: tarfile.TarInfo) -> str:
+    """The path that a GNU long-name or pax header gives to the next member; empty where it gives none."""
+    if not 0 <= header.size <= MAX_NAME_HEADER:
+        raise InputError(archive, f"a header of {header.size} bytes", f"at most {MAX_NAME_HEADER}")
+    content = _read(archive, stream, -(-header.size // BLOCK) * BLOCK)[: header.size]
+    if header.type == tarfile.GNUTYPE_LONGNAME:
+        return content.rstrip(b"\0").decode("utf-8", "surrogateescape")
+    if header.type != tarfile.XHDTYPE:
+        return ""
+    name, position = "", 0
+    while position < len(content):
+        length, _, _ = content[position:].partition(b" ")
+        if not length.isdigit() or not len(length) < 6 or not int(length) > len(length):
+            raise InputError(archive, "a damaged pax header", "a whole tar archive")
+        key, _, value = content[position + len(length) + 1 : position + int(length) - 1].partition(b"=")
+        if key.startswith(b"GNU.sparse") or key == b"size":
+            raise InputError(archive, f"a pax header {key.decode('ascii', 'replace')!r}", "plain files")
+        if key == b"path":
+            name = value.decode("utf-8", "surrogateescape")
+        position += int(length)
+    return name
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[BinaryIO]:
+    """The unzipped stream, as far as it goes; damage to the gzip container becomes an InputError."""
+    with archive.open("rb") as file:
+        zipped = file.read(2) == GZIP_MAGIC
+        file.seek(0)
+        stream: BinaryIO = io.BufferedReader(gzip.GzipFile(fileobj=file), SKIP_CHUNK) if zipped else file
+        try:
+            yield stream
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise InputError(
+                archive, f"a damaged or truncated gzip file ({error})", "a whole archive", "Download it again."
+            ) from None
+
+
+def _read(archive: Path, stream: BinaryIO, size: int) -> bytes:
+    content = stream.read(size)
+    if len(content) < size:
+        raise InputError(archive, "the end of the file in the middle", "a whole tar archive", "Download it again.")
+    return content
+
+
+def _skip(archive: Path, stream: BinaryIO, size: int) -> None:
+    while size:
+        size -= len(_read(archive, stream, min(size, SKIP_CHUNK)))
+
+
+def _check_size(where: object, size: int, limits: Limits) -> None:
+    if size > limits.file_bytes:
+        raise InputError(
+            where, f"{size} bytes", f"at most {limits.file_bytes}",
+            "If the file is genuine, raise ingest.max_file_megabytes.",
+        )  # fmt: skip

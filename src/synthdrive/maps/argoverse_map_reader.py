@@ -1,0 +1,233 @@
+"""HD maps in the official Argoverse 1 layout: `map_files/pruned_argoverse_<CITY>_<id>_vector_map.xml`."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from xml.parsers import expat
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdrive.archive_reader import Limits, read_files
+from synthdrive.errors import InputError
+from synthdrive.maps.lane_map import NO_LANE, LaneMap, Links
+from synthdrive.maps.lane_segments import MAX_POINTS, LaneSegments
+
+VECTOR_MAP = re.compile(r"(?:pruned_argoverse_)?(?P<city>[A-Za-z][A-Za-z0-9]*)_(?P<id>[0-9]+)_vector_map\.xml")
+TURNS = {"LEFT": -1, "NONE": 0, "RIGHT": 1}
+TRUTH = {"True": True, "False": False}
+NO_NEIGHBOUR = "None"
+LARGEST_COORDINATE = 1e7  # metres; a quarter of the Earth's girth, as in any metric grid
+
+
+@dataclass
+class _Way:
+    lane_id: str
+    line: int
+    nodes: list[str] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
+    successors: list[str] = field(default_factory=list)
+    predecessors: list[str] = field(default_factory=list)
+
+
+def read_maps(source: Path, limits: Limits, on_dangling_link: str = "error") -> Iterator[LaneMap]:
+    """Every vector map of a tarball or folder, in the order of its cities; all other files are passed over.
+
+    Args:
+        source: `hd_maps.tar.gz`, or a folder with the same contents.
+        limits: what is refused as too large.
+        on_dangling_link: see `read_map`.
+
+    Raises:
+        InputError: no map is there, two are of the same city, or one cannot be used.
+    """
+    maps: dict[str, LaneMap] = {}
+    for name, content in read_files(source, lambda name: bool(VECTOR_MAP.fullmatch(PurePosixPath(name).name)), limits):
+        where = f"{source}: {name}"
+        lane_map = read_map(content, _city_of(name), where, on_dangling_link)
+        if lane_map.city in maps:
+            raise InputError(where, f"a second map of {lane_map.city}", "one vector map for each city")
+        maps[lane_map.city] = lane_map
+    if not maps:
+        raise InputError(source, "no vector map", "map_files/pruned_argoverse_<CITY>_<id>_vector_map.xml")
+    yield from (maps[city] for city in sorted(maps))
+
+
+def _city_of(name: str) -> str:
+    match = VECTOR_MAP.fullmatch(PurePosixPath(name).name)
+    if match is None:
+        raise InputError(name, "a name without a city", "pruned_argoverse_<CITY>_<id>_vector_map.xml")
+    return match["city"]
+
+
+def read_map(content: bytes, city: str, where: str, on_dangling_link: str = "error") -> LaneMap:
+    """One vector map.
+
+    Args:
+        content: the XML file.
+        city: the map's name, as the scenes give it.
+        where: the file, for messages.
+        on_dangling_link: "error", or "drop": forget links to lanes that the file does not have.
+
+    Returns:
+        The lanes in the order of the file, metres, city frame.
+
+    Raises:
+        InputError: the XML is damaged or declares entities; a lane lacks an attribute, has an unknown value, fewer than
+            2 distinct or more than 10 points, a node that is not there; an id stands twice; a link leads nowhere.
+    """
+    parser = _VectorMapParser(where)
+    parser.parse(content)
+    rows = {way.lane_id: row for row, way in enumerate(parser.ways)}
+    if not rows:
+        raise InputError(where, "no lane", "at least one <way lane_id=...>")
+    links = _Linker(where, rows, on_dangling_link == "drop")
+    ways = parser.ways
+    return LaneMap(
+        city=city,
+        segments=_segments(parser),
+        left=np.array([links.neighbour(way, "l_neighbor_id") for way in ways], dtype=np.int64),
+        right=np.array([links.neighbour(way, "r_neighbor_id") for way in ways], dtype=np.int64),
+        successors=Links.from_lists([links.rows(way, "successor", way.successors) for way in ways]),
+        predecessors=Links.from_lists([links.rows(way, "predecessor", way.predecessors) for way in ways]),
+    )
+
+
+class _VectorMapParser:
+    """Collects nodes and ways; a document type declaration, where entities would be defined, is refused at once."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.node_rows: dict[str, int] = {}
+        self.coordinates = array("d")
+        self.ways: list[_Way] = []
+        self._ids: set[str] = set()
+        self._way: _Way | None = None
+        self._parser = expat.ParserCreate()
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.StartDoctypeDeclHandler = self._refuse_doctype
+
+    def parse(self, content: bytes) -> None:
+        try:
+            self._parser.Parse(content, True)
+        except (expat.ExpatError, ValueError, LookupError) as error:
+            raise InputError(self.where, f"unreadable XML ({error})", "a whole Argoverse vector map") from None
+
+    def _refuse_doctype(self, *_: object) -> None:
+        raise self._error("a document type declaration", "plain XML without DTD and entities")
+
+    def _error(self, found: str, expected: str) -> InputError:
+        return InputError(f"{self.where}, line {self._parser.CurrentLineNumber}", found, expected)
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        if tag == "node":
+            self._node(attributes)
+        elif tag == "way":
+            lane_id = attributes.get("lane_id", "")
+            if not lane_id.isdecimal() or not lane_id.isascii() or len(lane_id) > 18:
+                raise self._error(f"lane_id {lane_id[:40]!r}", "a whole number")
+            if lane_id in self._ids:
+                raise self._error(f"lane {lane_id} a second time", "ids that stand once")
+            self._ids.add(lane_id)
+            self._way = _Way(lane_id, self._parser.CurrentLineNumber)
+            self.ways.append(self._way)
+        elif self._way is not None:
+            self._inside_way(self._way, tag, attributes)
+
+    def _node(self, attributes: dict[str, str]) -> None:
+        try:
+            x, y = float(attributes["x"]), float(attributes["y"])
+            name = attributes["id"]
+        except (KeyError, ValueError):
+            raise self._error(f"node {str(attributes)[:100]}", "id, x and y, numbers in metres") from None
+        if not (abs(x) <= LARGEST_COORDINATE and abs(y) <= LARGEST_COORDINATE):
+            raise self._error(f"node {name[:40]} at ({x}, {y})", "finite city coordinates in metres")
+        if name in self.node_rows:
+            raise self._error(f"node {name[:40]} a second time", "ids that stand once")
+        self.node_rows[name] = len(self.node_rows)
+        self.coordinates.extend((x, y))
+
+    def _inside_way(self, way: _Way, tag: str, attributes: dict[str, str]) -> None:
+        if tag == "nd":
+            way.nodes.append(attributes.get("ref", ""))
+        elif tag == "tag":
+            key, value = attributes.get("k", ""), attributes.get("v", "")
+            if key == "successor":
+                way.successors.append(value)
+            elif key == "predecessor":
+                way.predecessors.append(value)
+            else:
+                way.tags[key] = value
+
+    def _end(self, tag: str) -> None:
+        if tag == "way":
+            self._way = None
+
+
+def _segments(parser: _VectorMapParser) -> LaneSegments:
+    coordinates = np.frombuffer(parser.coordinates, dtype=np.float64).reshape(-1, 2)
+    size = len(parser.ways)
+    points, counts = np.zeros((size, MAX_POINTS, 2)), np.zeros(size, dtype=np.int64)
+    turn, intersection, control = np.zeros(size, np.int8), np.zeros(size, np.bool_), np.zeros(size, np.bool_)
+    for row, way in enumerate(parser.ways):
+        line = _centreline(parser, way, coordinates)
+        points[row, : len(line)], counts[row] = line, len(line)
+        turn[row] = _attribute(parser.where, way, "turn_direction", TURNS)
+        intersection[row] = _attribute(parser.where, way, "is_intersection", TRUTH)
+        control[row] = _attribute(parser.where, way, "has_traffic_control", TRUTH)
+    ids = np.array([int(way.lane_id) for way in parser.ways], dtype=np.int64)
+    return LaneSegments(ids, points, counts, turn, intersection, control)
+
+
+def _centreline(parser: _VectorMapParser, way: _Way, coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    where = _lane(parser.where, way)
+    if not 2 <= len(way.nodes) <= MAX_POINTS:
+        raise InputError(where, f"{len(way.nodes)} centreline points", f"2 to {MAX_POINTS}")
+    missing = [node for node in way.nodes if node not in parser.node_rows]
+    if missing:
+        raise InputError(where, f"node {missing[0][:40]!r}, which the file does not have", "nodes of the file")
+    line = coordinates[[parser.node_rows[node] for node in way.nodes]]
+    if not (line != line[0]).any():
+        raise InputError(where, "centreline points that are all the same", "at least 2 distinct points")
+    return line
+
+
+def _attribute(where: str, way: _Way, key: str, allowed: dict[str, int] | dict[str, bool]) -> int | bool:
+    value = way.tags.get(key)
+    if value is None or value not in allowed:
+        found = f"no {key}" if value is None else f"{key} {value[:40]!r}"
+        raise InputError(_lane(where, way), found, f"{key} as one of {', '.join(allowed)}")
+    return allowed[value]
+
+
+def _lane(where: str, way: _Way) -> str:
+    return f"{where}, line {way.line}, lane {way.lane_id}"
+
+
+@dataclass(frozen=True)
+class _Linker:
+    where: str
+    rows_by_id: dict[str, int]
+    drop: bool
+
+    def rows(self, way: _Way, kind: str, ids: list[str]) -> list[int]:
+        return [self.rows_by_id[lane_id] for lane_id in dict.fromkeys(ids) if self._resolves(way, kind, lane_id)]
+
+    def neighbour(self, way: _Way, kind: str) -> int:
+        lane_id = way.tags.get(kind, NO_NEIGHBOUR)
+        if lane_id == NO_NEIGHBOUR or not self._resolves(way, kind, lane_id):
+            return NO_LANE
+        return self.rows_by_id[lane_id]
+
+    def _resolves(self, way: _Way, kind: str, lane_id: str) -> bool:
+        if lane_id not in self.rows_by_id and not self.drop:
+            raise InputError(
+                _lane(self.where, way), f"{kind} {lane_id[:40]!r}, which the map does not have", "a lane of the map",
+                "ingest.on_dangling_link: drop forgets such links.",
+            )  # fmt: skip
+        return lane_id in self.rows_by_id

@@ -1,0 +1,35 @@
+"""Section `ingest`: how raw maps and scenes are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from synthdrive.errors import ParameterError
+
+
+@dataclass
+class IngestParameters:
+    """See params.yaml for what each parameter means."""
+
+    on_bad_scene: str = "error"
+    on_dangling_link: str = "error"
+    turn_angle: float = 30.0
+    max_file_megabytes: int = 64
+    max_archive_gigabytes: int = 64
+
+    def validate(self, where: str) -> None:
+        """Raise ParameterError for an unknown choice or an impossible limit."""
+        for key, value, allowed in (
+            ("on_bad_scene", self.on_bad_scene, ("error", "skip")),
+            ("on_dangling_link", self.on_dangling_link, ("error", "drop")),
+        ):
+            if value not in allowed:
+                raise ParameterError(f"{where}.{key}", repr(value), f"one of {', '.join(allowed)}")
+        if not 0 < self.turn_angle < 180:
+            raise ParameterError(f"{where}.turn_angle", str(self.turn_angle), "degrees above 0 and below 180")
+        for key, number in (
+            ("max_file_megabytes", self.max_file_megabytes),
+            ("max_archive_gigabytes", self.max_archive_gigabytes),
+        ):
+            if number < 1:
+                raise ParameterError(f"{where}.{key}", str(number), "at least 1")

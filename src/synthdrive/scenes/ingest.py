@@ -1,0 +1,257 @@
+"""From raw data in the official Argoverse 1 layout to packed maps and scenes, in constant memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from synthdrive.archive_reader import Limits
+from synthdrive.artifacts import atomic_directory, write_json, write_table
+from synthdrive.errors import InputError
+from synthdrive.maps.argoverse_map_reader import read_maps
+from synthdrive.maps.centreline_distance import Centrelines
+from synthdrive.maps.lane_map import LaneMap, load_maps
+from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.maps.map_manifest import map_manifest
+from synthdrive.parallel import local_executor, ordered_map, worker_count
+from synthdrive.parameters.ingest import IngestParameters
+from synthdrive.progress import track
+from synthdrive.scenes.argoverse_scene_reader import RecordedScene, read_scene, scene_files
+from synthdrive.scenes.scene_statistics import agent_statistics
+from synthdrive.scenes.scene_store import SceneStoreWriter
+
+SPLITS = ("train", "val")
+BATCH_SCENES = 32  # scenes that a worker packs at a time
+BATCH_BYTES = 4 << 20  # or fewer, when their files are large
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A scene that was left out: its file, and what is wrong with it."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Batch:
+    files: list[tuple[str, bytes]]
+    maps: str
+    half_width: float
+    turn_angle: float
+    skip: bool
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A batch of scenes as the store holds them, joined end to end."""
+
+    arrays: dict[str, npt.NDArray[Any]]
+    manifest: dict[str, Any]
+    files: list[str]
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def ingest_maps(raw: Path, out: Path, parameters: IngestParameters) -> list[LaneMap]:
+    """Read the vector maps under `raw` and write `<CITY>.safetensors` and `manifest.parquet` to the folder `out`.
+
+    Args:
+        raw: folder with `hd_maps.tar.gz`, or with `hd_maps/` or `map_files/` unpacked.
+
+    Raises:
+        InputError: no map is there, or one cannot be used; `out` is then as it was.
+    """
+    maps = list(read_maps(find_source(raw, "hd_maps", "map_files"), _limits(parameters), parameters.on_dangling_link))
+    with atomic_directory(out) as partial:
+        for lane_map in maps:
+            lane_map.save(partial / f"{lane_map.city}.safetensors")
+        write_table(partial / "manifest.parquet", map_manifest(maps))
+    return maps
+
+
+def ingest_scenes(
+    raw: Path,
+    split: str,
+    maps: Path,
+    out: Path,
+    parameters: IngestParameters,
+    map_half_width: float,
+    workers: int | None = None,
+) -> list[Skipped]:
+    """Read one split's scenes under `raw` and write them to `out` as a SceneStore, in the order of their ids.
+
+    Beside the store's own files there is `skipped.json`: the scenes left out, with the reason.
+
+    Args:
+        raw: folder with `forecasting_<split>_v1.1.tar.gz`, or with `forecasting_<split>_v1.1/` or `<split>/` unpacked.
+        maps: folder that `ingest_maps` wrote.
+        map_half_width: m, half the side of the square of map around AGENT at the last observed step.
+        workers: processes; see `parallel.worker_count`. The bytes do not depend on it.
+
+    Returns:
+        The scenes that were skipped.
+
+    Raises:
+        InputError: no scene is there, or one cannot be used and `parameters.on_bad_scene` is "error"; `out` is then as
+            it was.
+    """
+    source = find_source(raw, f"forecasting_{split}_v1.1", split)
+    lanes = LaneSegments.concatenate([lane_map.segments for lane_map in load_maps(maps).values()])
+    batches = _batches(source, maps, parameters, map_half_width)
+    manifest: list[pa.Table] = []
+    skipped: list[Skipped] = []
+    with atomic_directory(out) as partial, local_executor(workers) as executor:
+        writer = SceneStoreWriter(partial)
+        packed = ordered_map(executor, _pack, batches, in_flight=worker_count(workers) + 2)
+        for block in track(packed, f"ingest {split}", unit=f"batches of {BATCH_SCENES} scenes"):
+            skipped += block.skipped
+            if block.files:
+                writer.append_many(**block.arrays)
+                manifest.append(pa.table(block.manifest))
+        if not manifest:
+            raise InputError(source, f"no usable scene among {len(skipped)}", "at least one", skipped[0].reason)
+        table = pa.concat_tables(manifest)
+        order = _canonical_order(source, table["scene_id"].to_pylist())
+        writer.close(table, lanes, order)
+        write_json(partial / "skipped.json", [{"file": item.file, "reason": item.reason} for item in skipped])
+    return skipped
+
+
+def find_source(raw: Path, name: str, unpacked: str) -> Path:
+    """The tarball `<name>.tar.gz` under `raw`, else a folder `<name>` or `<unpacked>` with its contents.
+
+    Raises:
+        InputError: none of them is there.
+    """
+    candidates = [Path(raw) / inner for inner in (f"{name}.tar.gz", name, unpacked)]
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate
+    raise InputError(
+        raw, f"neither {', nor '.join(path.name for path in candidates)}", "one of them",
+        "data.raw in params.yaml names the folder of the raw data.",
+    )  # fmt: skip
+
+
+def scene_order(scene_id: str) -> tuple[int, int, str]:
+    """Sorting key of the canonical order: whole numbers by value, then all other names."""
+    number = scene_id.isascii() and scene_id.isdecimal()
+    return (0, len(scene_id.lstrip("0")), scene_id.lstrip("0") + scene_id) if number else (1, 0, scene_id)
+
+
+def _limits(parameters: IngestParameters) -> Limits:
+    return Limits(parameters.max_file_megabytes * 10**6, parameters.max_archive_gigabytes * 10**9)
+
+
+def _batches(source: Path, maps: Path, parameters: IngestParameters, half_width: float) -> Iterator[_Batch]:
+    def batch(files: list[tuple[str, bytes]]) -> _Batch:
+        turn = math.radians(parameters.turn_angle)
+        return _Batch(files, str(maps), half_width, turn, parameters.on_bad_scene == "skip")
+
+    files: list[tuple[str, bytes]] = []
+    size = 0
+    for name, content in scene_files(source, _limits(parameters)):
+        if files and (len(files) == BATCH_SCENES or size + len(content) > BATCH_BYTES):
+            yield batch(files)
+            files, size = [], 0
+        files.append((f"{source}: {name}" if parameters.on_bad_scene == "error" else name, content))
+        size += len(content)
+    yield batch(files)
+
+
+def _canonical_order(source: Path, scene_ids: list[str]) -> npt.NDArray[np.int64]:
+    order = np.array(sorted(range(len(scene_ids)), key=lambda row: scene_order(scene_ids[row])), dtype=np.int64)
+    for earlier, later in zip(order[:-1], order[1:], strict=True):
+        if scene_ids[earlier] == scene_ids[later]:
+            raise InputError(source, f"two scenes {scene_ids[later]!r}", "file names that stand once")
+    return order
+
+
+def _pack(batch: _Batch) -> _Packed:
+    """Parse a batch of files and crop the map around each scene; runs in a worker."""
+    cities = _cities(batch.maps)
+    scenes: list[RecordedScene] = []
+    crops: list[npt.NDArray[np.int64]] = []
+    skipped: list[Skipped] = []
+    for name, content in batch.files:
+        try:
+            scene = read_scene(content, name)
+            city = cities.get(scene.city)
+            if city is None:
+                raise InputError(name, f"city {scene.city[:40]!r}", f"a city with a map: {', '.join(cities)}")
+        except InputError as error:
+            if not batch.skip:
+                raise
+            skipped.append(Skipped(name, str(error)))
+            continue
+        scenes.append(scene)
+        crops.append(city.lane_map.lanes_near(scene.origin[0], scene.origin[1], batch.half_width))
+    if not scenes:
+        return _Packed({}, {}, [], skipped)
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "xy": np.concatenate([scene.xy for scene in scenes]),
+        "step": np.concatenate([scene.step for scene in scenes]),
+        "track_lengths": np.concatenate([scene.track_lengths for scene in scenes]),
+        "track_types": np.concatenate([scene.track_types for scene in scenes]),
+        "tracks_per_scene": np.array([len(scene.track_types) for scene in scenes]),
+        "times": np.stack([scene.times for scene in scenes]).astype(np.float32),
+        "lane_rows": np.concatenate(
+            [crop + cities[scene.city].first_row for scene, crop in zip(scenes, crops, strict=True)]
+        ),
+        "lanes_per_scene": np.array([len(crop) for crop in crops]),
+    }
+    return _Packed(
+        arrays, _manifest(scenes, crops, cities, batch.turn_angle), [scene.scene_id for scene in scenes], skipped
+    )
+
+
+def _manifest(
+    scenes: list[RecordedScene], crops: list[npt.NDArray[np.int64]], cities: dict[str, _City], turn_angle: float
+) -> dict[str, Any]:
+    agents = np.stack([scene.xy[: scene.track_lengths[0]] for scene in scenes])
+    lane_distance, at_intersection = np.full(len(scenes), np.nan), np.zeros(len(scenes), dtype=np.bool_)
+    for row, (scene, crop) in enumerate(zip(scenes, crops, strict=True)):
+        if len(crop):
+            city = cities[scene.city]
+            distance, nearest = city.centrelines.nearest(agents[row] + scene.origin, crop)
+            lane_distance[row] = distance.mean()
+            at_intersection[row] = city.lane_map.segments.is_intersection[nearest].any()
+    return {
+        "scene_id": pa.array([scene.scene_id for scene in scenes], pa.string()),
+        "city": pa.array([scene.city for scene in scenes], pa.string()),
+        "origin_x": np.array([scene.origin[0] for scene in scenes]),
+        "origin_y": np.array([scene.origin[1] for scene in scenes]),
+        "start_time": np.array([scene.start_time for scene in scenes]),
+        "n_tracks": np.array([len(scene.track_types) for scene in scenes]),
+        "n_rows": np.array([len(scene.xy) for scene in scenes]),
+        "n_lanes": np.array([len(crop) for crop in crops]),
+        **agent_statistics(agents, np.stack([scene.times for scene in scenes]), turn_angle),
+        "agent_lane_distance": lane_distance,
+        "at_intersection": at_intersection,
+    }
+
+
+@dataclass(frozen=True)
+class _City:
+    lane_map: LaneMap
+    centrelines: Centrelines
+    first_row: int
+
+
+@lru_cache(maxsize=1)
+def _cities(maps: str) -> dict[str, _City]:
+    """The maps of a folder, and where each one's lanes start when all are joined; once in each worker."""
+    cities: dict[str, _City] = {}
+    first_row = 0
+    for city, lane_map in load_maps(Path(maps)).items():
+        cities[city] = _City(lane_map, Centrelines.of(lane_map.segments), first_row)
+        first_row += len(lane_map)
+    return cities

@@ -1,0 +1,41 @@
+"""Stage ingest: raw maps and scenes in the official Argoverse 1 layout to packed arrays."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from synthdrive.errors import exit_on_error
+from synthdrive.parameters.data import DataParameters
+from synthdrive.parameters.ingest import IngestParameters
+from synthdrive.parameters.loading import DEFAULT_PATH, load_section
+from synthdrive.parameters.scene import SceneParameters
+from synthdrive.scenes.ingest import ingest_maps, ingest_scenes
+
+
+def main() -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--raw", type=Path, help="folder of the raw tarballs; default: data.raw of the parameters")
+    parser.add_argument("--maps-out", type=Path, default=Path("data/maps"), help="lane maps and their manifest")
+    parser.add_argument("--train-out", type=Path, default=Path("data/scenes/train"), help="store of the train scenes")
+    parser.add_argument("--val-out", type=Path, default=Path("data/scenes/val"), help="store of the val scenes")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="YAML file of parameters")
+    parser.add_argument("--workers", type=int, help="processes; default: SYNTHDRIVE_WORKERS, else all processors")
+    arguments = parser.parse_args()
+
+    parameters = load_section(IngestParameters, "ingest", arguments.params)
+    half_width = load_section(SceneParameters, "scene", arguments.params).map_half_width
+    raw = arguments.raw or Path(load_section(DataParameters, "data", arguments.params).raw)
+    maps = ingest_maps(raw, arguments.maps_out, parameters)
+    print(f"maps: {', '.join(f'{lane_map.city} {len(lane_map)} lanes' for lane_map in maps)}")
+    for split, out in (("train", arguments.train_out), ("val", arguments.val_out)):
+        skipped = ingest_scenes(raw, split, arguments.maps_out, out, parameters, half_width, arguments.workers)
+        print(f"{split}: written to {out}" + (f", {len(skipped)} bad scenes skipped" if skipped else ""))
+        for item in skipped[:20]:
+            print(f"  skipped {item.reason}")
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        main()
