@@ -15,6 +15,10 @@ from synthdrive.errors import ParameterError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+LOCAL = "local"
+CLUSTER_SCHEMES = ("tcp://", "tls://", "ucx://", "ws://")
+CONNECT_SECONDS = 20.0
+
 
 def worker_count(workers: int | None = None) -> int:
     """Processes to use: the argument, else `SYNTHDRIVE_WORKERS`, else the processors this process may run on."""
@@ -22,6 +26,29 @@ def worker_count(workers: int | None = None) -> int:
     if text and (not text.isdigit() or int(text) < 1):
         raise ParameterError("workers", repr(text), "a whole number from 1")
     return int(text) if text else len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def open_executor(executor: str | None = None, workers: int | None = None) -> Iterator[Executor]:
+    """The executor that a stage spreads its work over.
+
+    Args:
+        executor: `local` for processes on this machine, or a Dask scheduler's address (`tcp://host:8786`) for the
+            workers of a cluster; the default is `SYNTHDRIVE_EXECUTOR`, else `local`.
+        workers: processes on this machine, see `worker_count`; a cluster has its own.
+
+    Raises:
+        ParameterError: neither of the two, or no scheduler at the address.
+    """
+    kind = executor or os.environ.get("SYNTHDRIVE_EXECUTOR") or LOCAL
+    if kind == LOCAL:
+        with local_executor(workers) as local:
+            yield local
+        return
+    if not kind.startswith(CLUSTER_SCHEMES):
+        raise ParameterError("executor", repr(kind), f"{LOCAL!r} or a Dask scheduler's address such as tcp://host:8786")
+    with cluster_executor(kind) as cluster:
+        yield cluster
 
 
 @contextmanager
@@ -34,6 +61,26 @@ def local_executor(workers: int | None = None) -> Iterator[Executor]:
         executor.shutdown(wait=True, cancel_futures=True)
         raise
     executor.shutdown()
+
+
+@contextmanager
+def cluster_executor(address: str) -> Iterator[Executor]:
+    """The workers of a Dask cluster, as a `concurrent.futures` executor; they need the same SynthDrive installed."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ParameterError(
+            "executor", f"{address!r} without Dask", "the package `distributed`", "Install it: pip install distributed"
+        ) from None
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ParameterError("executor", f"{address!r} ({error})", "the address of a running Dask scheduler") from None
+    try:
+        # Dask takes calls for pure and would run equal ones once; ours may be, but need not be.
+        yield client.get_executor(pure=False)
+    finally:
+        client.close()
 
 
 def ordered_map(

@@ -1,0 +1,193 @@
+"""The augment stage: routes on every map, a transform for each, and the corridor warped by it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
+
+from synthdrive.augmentation.augmented_scenes import (
+    AUGMENTED,
+    KEPT,
+    ORIGINAL,
+    AugmentedScene,
+    AugmentedScenes,
+    join_scenes,
+)
+from synthdrive.augmentation.centrelines import arc_length, joined_centreline, resample
+from synthdrive.augmentation.corridor import CENTRELINE_SPACING, corridor_rows, warp_centreline, warp_segments
+from synthdrive.augmentation.neighbours import neighbour_offsets
+from synthdrive.augmentation.routes import Route, RouteSampling, sample_routes
+from synthdrive.augmentation.transforms import SHAPES, Transform, TransformShape, make_transform
+from synthdrive.maps.lane_map import LaneMap
+from synthdrive.parallel import ordered_map
+from synthdrive.parameters.augment import AugmentParameters, TransformParameters
+from synthdrive.progress import track
+from synthdrive.seeding import generator
+
+Floats = npt.NDArray[np.float64]
+
+CURVATURE_SPACING = 0.5  # m at which the drivability of a centreline is judged
+CHUNK = 16  # routes a task
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Routes of one city for one worker."""
+
+    lane_map: LaneMap
+    routes: list[Route]
+    parameters: AugmentParameters
+    half_width: float
+
+
+def augment_maps(
+    maps: Mapping[str, LaneMap], parameters: AugmentParameters, half_width: float, executor: Executor
+) -> AugmentedScenes:
+    """Augmented scenes (and the originals) of every map; the same for every executor.
+
+    Args:
+        maps: by city.
+        half_width: half the side of a scene's map crop, metres; the corridor is wide enough for it.
+    """
+    rows: list[dict[str, Any]] = []
+    scenes: list[AugmentedScene | None] = []
+    tasks = list(_tasks(maps, parameters, half_width))
+    done = ordered_map(executor, _augment, tasks)
+    for part_rows, part_scenes in track(done, "augment", len(tasks), "tasks"):
+        rows.extend(part_rows)
+        scenes.extend(part_scenes)
+    return join_scenes(rows, scenes)
+
+
+def describe(scenes: AugmentedScenes) -> str:
+    """One line: how many scenes there are, and how many were dropped for what."""
+    status = Counter(scenes.manifest["status"].to_pylist())
+    kept = status.pop(KEPT, 0)
+    source = Counter(scenes.manifest["source"].to_pylist())
+    dropped = "".join(f"; {count} {reason}" for reason, count in sorted(status.items()))
+    return f"{kept} scenes kept of {source[ORIGINAL]} original and {source[AUGMENTED]} augmented ones{dropped}"
+
+
+def draw_transform(
+    parameters: TransformParameters, anchor: float, random: np.random.Generator
+) -> tuple[str, float, int, Transform]:
+    """A kind, amplitude, direction (+1, -1) and the transform they make."""
+    kind = str(random.choice(parameters.kinds))
+    amplitude = float(random.choice(parameters.amplitudes))
+    direction = int(random.choice([1, -1]))
+    return kind, amplitude, direction, make_transform(kind, direction * amplitude, anchor, shape_of(parameters))
+
+
+def shape_of(parameters: TransformParameters) -> TransformShape:
+    """The named family's constants, or the parameters' own for `custom`."""
+    if parameters.shape == "custom":
+        return TransformShape(parameters.power, parameters.border, parameters.shift, parameters.wavelength)
+    return SHAPES[parameters.shape]
+
+
+def tightest_radius(points: Floats, smoothing: float) -> float:
+    """Radius, metres, of the tightest bend of a polyline smoothed over `smoothing` metres (inf for a straight one)."""
+    dense = resample(points, CURVATURE_SPACING)
+    if smoothing > 0:
+        dense = gaussian_filter1d(dense, smoothing / CURVATURE_SPACING, axis=0, mode="nearest")
+    first = np.gradient(dense, axis=0)
+    second = np.gradient(first, axis=0)
+    speed = np.maximum(np.hypot(first[:, 0], first[:, 1]), 1e-6)
+    curvature = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / speed**3
+    inner = curvature[8:-8] if len(curvature) > 32 else curvature
+    return float(1.0 / max(float(inner.max()), 1e-9))
+
+
+def _tasks(maps: Mapping[str, LaneMap], parameters: AugmentParameters, half_width: float) -> Iterator[_Task]:
+    routes = parameters.routes
+    sampling = RouteSampling(
+        count=routes.per_city,
+        length=routes.length,
+        min_length=routes.min_length,
+        min_fresh=routes.min_fresh,
+        lead_out=routes.lead_out,
+        max_joint_angle=float(np.radians(routes.max_joint_angle)),
+    )
+    for city, lane_map in maps.items():
+        sampled = sample_routes(lane_map, sampling, generator(parameters.seed, "routes", city))
+        for start in range(0, len(sampled), CHUNK):
+            yield _Task(lane_map, sampled[start : start + CHUNK], parameters, half_width)
+
+
+def _augment(task: _Task) -> tuple[list[dict[str, Any]], list[AugmentedScene | None]]:
+    rows, scenes = [], []
+    for route in task.routes:
+        points, position = joined_centreline(task.lane_map.segments, route.lanes)
+        for number in range(0 if task.parameters.originals else 1, task.parameters.per_route + 1):
+            row, scene = _make_scene(task, route, points, position, number)
+            rows.append(row)
+            scenes.append(scene)
+    return rows, scenes
+
+
+def _make_scene(
+    task: _Task, route: Route, points: Floats, position: npt.NDArray[np.int64], number: int
+) -> tuple[dict[str, Any], AugmentedScene | None]:
+    """Scene `number` of a route (0 is the original one): its manifest row, and the scene if it can be driven."""
+    parameters, lane_map = task.parameters, task.lane_map
+    city = lane_map.city
+    name = f"{city}_{route.index}" if number < 2 else f"{city}_{route.index}_{number}"
+    kind, amplitude, direction, transform = "none", 0.0, 0, Transform()
+    if number > 0:
+        random = generator(parameters.seed, "transform", city, route.index, number)
+        anchor = round(float(points[:, 0].min()), 3)
+        kind, amplitude, direction, transform = draw_transform(parameters.transforms, anchor, random)
+    spacing = parameters.densify if number > 0 else CENTRELINE_SPACING
+    dense, interval = warp_centreline(points, transform, spacing)
+    # A joint belongs to both lanes; the step that ends at a point is its own lane's.
+    lane_index = position[interval + 1]
+    fresh = route.fresh[lane_index]
+    steps = np.diff(arc_length(dense))
+    radius = tightest_radius(dense, parameters.radius_smoothing)
+    row = {
+        "scene_id": name if number == 0 else f"augmap_{name}",
+        "city": city,
+        "route": route.index,
+        "source": ORIGINAL if number == 0 else AUGMENTED,
+        "transform": kind,
+        "amplitude": amplitude,
+        "direction": direction,
+        "anchor": transform.anchor,
+        "power": transform.shape.power,
+        "border": transform.shape.border,
+        "shift": transform.shape.shift,
+        "wavelength": transform.shape.wavelength,
+        "length": round(float(steps.sum()), 3),
+        "fresh_length": round(float(steps[fresh[:-1]].sum()), 3),
+        "min_radius": round(min(radius, 1e6), 3),
+        "n_lanes": 0,
+        "status": KEPT,
+    }
+    if radius < parameters.min_radius:
+        return {**row, "status": f"dropped: a bend tighter than {parameters.min_radius:g} m"}, None
+    corridor = corridor_rows(lane_map, transform, dense, task.half_width + parameters.corridor_margin)
+    row["n_lanes"] = len(corridor)
+    scene = AugmentedScene(
+        scene_id=str(row["scene_id"]),
+        city=city,
+        route=route.index,
+        source=str(row["source"]),
+        transform_kind=kind,
+        amplitude=amplitude,
+        direction=direction,
+        transform=transform,
+        centreline=dense,
+        fresh=fresh,
+        neighbours=neighbour_offsets(lane_map, route.lanes[lane_index], transform, dense),
+        route_lanes=route.lanes,
+        corridor=corridor,
+        lanes=warp_segments(lane_map.segments.take(corridor), transform, spacing) if number > 0 else None,
+    )
+    return row, scene

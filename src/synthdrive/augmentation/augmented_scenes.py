@@ -1,0 +1,218 @@
+"""Augmented scenes: a route, a transform of the map around it, and the warped lanes of the corridor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from synthdrive.artifacts import read_arrays, read_table, write_arrays, write_table
+from synthdrive.augmentation.transforms import Transform, TransformShape, make_transform
+from synthdrive.errors import InputError
+from synthdrive.maps.lane_segments import LaneSegments
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
+ORIGINAL, AUGMENTED = "original", "augmented"
+KEPT = "kept"
+
+MANIFEST_COLUMNS = {
+    "scene_id": pa.string(),
+    "city": pa.string(),
+    "route": pa.int64(),
+    "source": pa.string(),  # original | augmented
+    "transform": pa.string(),  # none | smooth | double | ripple | combination
+    "amplitude": pa.float64(),
+    "direction": pa.int64(),  # +1 to rising Y, -1 to falling Y, 0 on original maps
+    "anchor": pa.float64(),  # m, city X
+    "power": pa.float64(),
+    "border": pa.float64(),
+    "shift": pa.float64(),
+    "wavelength": pa.float64(),
+    "length": pa.float64(),  # m along the driven centreline
+    "fresh_length": pa.float64(),  # m of it that no earlier route covers
+    "min_radius": pa.float64(),  # m, of the tightest bend of the smoothed centreline
+    "n_lanes": pa.int64(),  # lanes of the corridor
+    "status": pa.string(),  # kept | dropped: <reason>
+}
+
+_ARRAYS = {
+    "centreline": ("float64", 2),
+    "centreline_fresh": ("bool", 1),
+    "neighbours": ("float32", 2),
+    "centreline_offsets": ("int64", 1),
+    "route_lanes": ("int64", 1),
+    "route_offsets": ("int64", 1),
+    "corridor": ("int64", 1),
+    "corridor_offsets": ("int64", 1),
+    "lane_offsets": ("int64", 1),
+}
+
+
+@dataclass(frozen=True)
+class AugmentedScene:
+    """One augmented (or original) scene.
+
+    Attributes:
+        scene_id: its name, e.g. `MIA_12` or `augmap_MIA_12`.
+        city: the map it is on.
+        route: index of the route in its city.
+        source: ORIGINAL or AUGMENTED.
+        transform_kind: none, or one of `transforms.KINDS`.
+        amplitude: of the transform, not negative.
+        direction: +1, -1; 0 on original maps.
+        transform: the map transform (the identity on original maps).
+        centreline: (N, 2) float64, dense centreline of the route on the warped map, metres, city frame.
+        fresh: (N,) bool, True where no earlier route has been.
+        neighbours: (N, 2) float32, metres to the left to the neighbour lanes' centrelines: the left one's (positive),
+            the right one's (negative); 0 where there is none.
+        route_lanes: (M,) rows of the city's LaneMap.
+        corridor: (C,) rows of the city's LaneMap that a map crop along the route may need.
+        lanes: the same lanes, warped; None on original maps.
+    """
+
+    scene_id: str
+    city: str
+    route: int
+    source: str
+    transform_kind: str
+    amplitude: float
+    direction: int
+    transform: Transform
+    centreline: Floats
+    fresh: npt.NDArray[np.bool_]
+    neighbours: npt.NDArray[np.float32]
+    route_lanes: Rows
+    corridor: Rows
+    lanes: LaneSegments | None
+
+
+@dataclass(frozen=True)
+class AugmentedScenes:
+    """S scenes as one artifact: `manifest.parquet`, `lanes.safetensors`, `scenes.safetensors`.
+
+    Dropped scenes have a manifest row that says why, and neither centreline nor lanes.
+
+    Attributes:
+        manifest: S rows of MANIFEST_COLUMNS.
+        lanes: warped lanes of all corridors, scene after scene.
+        centreline, centreline_fresh, neighbours: (N, 2) float64, (N,) bool and (N, 2) float32, centrelines end to end.
+        centreline_offsets, route_offsets, corridor_offsets, lane_offsets: (S + 1,) int64.
+        route_lanes, corridor: (R,) and (C,) int64, rows of the cities' maps.
+    """
+
+    manifest: pa.Table
+    lanes: LaneSegments
+    centreline: Floats
+    centreline_fresh: npt.NDArray[np.bool_]
+    neighbours: npt.NDArray[np.float32]
+    centreline_offsets: Rows
+    route_lanes: Rows
+    route_offsets: Rows
+    corridor: Rows
+    corridor_offsets: Rows
+    lane_offsets: Rows
+
+    def __len__(self) -> int:
+        return int(self.manifest.num_rows)
+
+    def kept(self) -> Rows:
+        """(K,) indices of the scenes that can be driven."""
+        return np.flatnonzero(np.array(self.manifest["status"].to_pylist()) == KEPT)
+
+    def __getitem__(self, index: int) -> AugmentedScene:
+        if not 0 <= index < len(self):
+            raise IndexError(f"scene {index} of {len(self)}")
+        row: dict[str, Any] = {name: self.manifest[name][index].as_py() for name in MANIFEST_COLUMNS}
+        points = slice(*self.centreline_offsets[index : index + 2])
+        lanes = np.arange(*self.lane_offsets[index : index + 2])
+        transform = Transform()
+        if row["source"] == AUGMENTED:
+            shape = TransformShape(row["power"], row["border"], row["shift"], row["wavelength"])
+            amplitude = row["direction"] * row["amplitude"]
+            transform = make_transform(row["transform"], amplitude, row["anchor"], shape)
+        return AugmentedScene(
+            scene_id=row["scene_id"],
+            city=row["city"],
+            route=row["route"],
+            source=row["source"],
+            transform_kind=row["transform"],
+            amplitude=row["amplitude"],
+            direction=row["direction"],
+            transform=transform,
+            centreline=self.centreline[points],
+            fresh=self.centreline_fresh[points],
+            neighbours=self.neighbours[points],
+            route_lanes=self.route_lanes[slice(*self.route_offsets[index : index + 2])],
+            corridor=self.corridor[slice(*self.corridor_offsets[index : index + 2])],
+            lanes=self.lanes.take(lanes) if row["source"] == AUGMENTED else None,
+        )
+
+    def save(self, directory: Path) -> None:
+        """Write into an existing directory."""
+        write_table(directory / "manifest.parquet", self.manifest)
+        self.lanes.save(directory / "lanes.safetensors")
+        write_arrays(directory / "scenes.safetensors", {name: getattr(self, name) for name in _ARRAYS})
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read what `save` wrote; raises InputError naming the file and what is wrong with it."""
+        directory = Path(directory)
+        manifest = read_table(directory / "manifest.parquet", MANIFEST_COLUMNS)
+        arrays, _ = read_arrays(directory / "scenes.safetensors", _ARRAYS)
+        scenes = cls(
+            manifest=manifest,
+            lanes=LaneSegments.load(directory / "lanes.safetensors"),
+            **{name: arrays[name] for name in _ARRAYS},
+        )
+        scenes._check(directory)
+        return scenes
+
+    def _check(self, directory: Path) -> None:
+        for name, size in (
+            ("centreline_offsets", len(self.centreline)),
+            ("route_offsets", len(self.route_lanes)),
+            ("corridor_offsets", len(self.corridor)),
+            ("lane_offsets", len(self.lanes)),
+        ):
+            offsets = getattr(self, name)
+            if len(offsets) != len(self) + 1 or offsets[0] != 0 or offsets[-1] != size or np.any(np.diff(offsets) < 0):
+                found = f"{len(offsets)} offsets up to {offsets[-1]}"
+                raise InputError(f"{directory}: {name}", found, f"{len(self) + 1} rising offsets up to {size}")
+
+
+def join_scenes(rows: list[dict[str, Any]], scenes: list[AugmentedScene | None]) -> AugmentedScenes:
+    """The artifact from one manifest row a scene and its content (None where it was dropped)."""
+    kept = [scene for scene in scenes if scene is not None]
+    lanes = [scene.lanes for scene in kept if scene.lanes is not None]
+    sizes = {
+        "centreline": [0 if scene is None else len(scene.centreline) for scene in scenes],
+        "route": [0 if scene is None else len(scene.route_lanes) for scene in scenes],
+        "corridor": [0 if scene is None else len(scene.corridor) for scene in scenes],
+        "lane": [0 if scene is None or scene.lanes is None else len(scene.lanes) for scene in scenes],
+    }
+    offsets = {name: np.concatenate([[0], np.cumsum(values)]).astype(np.int64) for name, values in sizes.items()}
+    return AugmentedScenes(
+        manifest=pa.table({name: pa.array([r[name] for r in rows], kind) for name, kind in MANIFEST_COLUMNS.items()}),
+        lanes=LaneSegments.concatenate(lanes) if lanes else _no_lanes(),
+        centreline=np.concatenate([np.zeros((0, 2)), *(scene.centreline for scene in kept)]),
+        centreline_fresh=np.concatenate([np.zeros(0, dtype=bool), *(scene.fresh for scene in kept)]),
+        neighbours=np.concatenate([np.zeros((0, 2), dtype=np.float32), *(scene.neighbours for scene in kept)]),
+        centreline_offsets=offsets["centreline"],
+        route_lanes=np.concatenate([np.zeros(0, dtype=np.int64), *(scene.route_lanes for scene in kept)]),
+        route_offsets=offsets["route"],
+        corridor=np.concatenate([np.zeros(0, dtype=np.int64), *(scene.corridor for scene in kept)]),
+        corridor_offsets=offsets["corridor"],
+        lane_offsets=offsets["lane"],
+    )
+
+
+def _no_lanes() -> LaneSegments:
+    ids = np.zeros(0, dtype=np.int64)
+    flags = np.zeros(0, dtype=bool)
+    return LaneSegments(ids, np.zeros((0, 10, 2)), ids.copy(), np.zeros(0, dtype=np.int8), flags, flags.copy())

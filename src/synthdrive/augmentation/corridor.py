@@ -1,0 +1,111 @@
+"""Warped lanes: densified, moved by a transform, and brought back to the ten points a lane may have."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdrive.augmentation.centrelines import arc_length, densify, densify_intervals, interpolate, step_lengths
+from synthdrive.augmentation.transforms import Transform
+from synthdrive.maps.lane_map import LaneMap
+from synthdrive.maps.lane_segments import MAX_POINTS, LaneSegments
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
+BENT = 1e-4  # 1/m2-like: a second derivative below this leaves a lane as straight as it was
+MILLIMETRE = 3  # decimals of generated positions
+CENTRELINE_SPACING = 1.0  # m between the points of a driven centreline
+REACH_STEP = 10.0  # m between the positions whose surroundings make up a corridor
+
+
+def warp_segments(segments: LaneSegments, transform: Transform, spacing: float) -> LaneSegments:
+    """Lanes moved by a transform, positions rounded to 1 mm.
+
+    A lane that the transform bends is densified first and then resampled to ten points, closer together where it
+    turns; a lane that it only shifts or shears keeps its own points.
+
+    Args:
+        spacing: metres between the points of a densified lane; 0 warps the given points only, as the authors do.
+    """
+    points, counts = transform.warp(segments.points), segments.counts.copy()
+    if spacing > 0:
+        for row in np.flatnonzero(_bent(segments, transform)):
+            dense = transform.warp(densify(segments.points[row, : counts[row]], spacing))
+            points[row], counts[row] = _ten_points(dense), MAX_POINTS
+    points[np.arange(MAX_POINTS) >= counts[:, None]] = 0.0
+    return segments.with_points(np.round(points, MILLIMETRE), counts)
+
+
+def warp_centreline(points: Floats, transform: Transform, spacing: float) -> tuple[Floats, Rows]:
+    """A dense polyline moved by a transform, positions rounded to 1 mm.
+
+    Args:
+        points: (N, 2) metres, city frame.
+        spacing: metres between points before the transform; 0 warps the given points and joins them by straight lines.
+
+    Returns:
+        (M, 2) points, and (M,) the step of the given polyline that each lies in.
+    """
+    if spacing > 0:
+        dense, interval = densify_intervals(points, spacing)
+        return np.round(transform.warp(dense), MILLIMETRE), interval
+    dense, interval = densify_intervals(transform.warp(points), CENTRELINE_SPACING)
+    return np.round(dense, MILLIMETRE), interval
+
+
+def corridor_rows(lane_map: LaneMap, transform: Transform, positions: Floats, half_width: float) -> Rows:
+    """Rows of the lanes that, once warped, reach into a square around any of the positions.
+
+    Args:
+        positions: (N, 2) metres on the warped map.
+        half_width: half the side of the square, metres.
+    """
+    boxes = lane_map.bounding_boxes
+    along = arc_length(positions)
+    count = max(2, int(np.ceil(along[-1] / REACH_STEP)) + 1)
+    centres = interpolate(positions, np.linspace(0.0, along[-1], count), along)
+    reach = half_width + REACH_STEP / 2
+    x_low, x_high = centres[:, 0].min() - reach, centres[:, 0].max() + reach
+    possible = np.flatnonzero((boxes[:, 0] <= x_high) & (boxes[:, 2] >= x_low))
+    warped = lane_map.segments.take(possible)
+    warped = warped.with_points(transform.warp(warped.points))
+    return possible[overlapping(warped.bounding_boxes(), centres, reach).any(axis=0)]
+
+
+def overlapping(boxes: Floats, centres: Floats, half_width: float) -> npt.NDArray[np.bool_]:
+    """(N, L) bool: which boxes (L, 4) overlap the squares of +-`half_width` metres around centres (N, 2)."""
+    x, y = centres[:, :1], centres[:, 1:]
+    across = (boxes[:, 0] <= x + half_width) & (boxes[:, 2] >= x - half_width)
+    inside: npt.NDArray[np.bool_] = across & (boxes[:, 1] <= y + half_width) & (boxes[:, 3] >= y - half_width)
+    return inside
+
+
+def warp_crop(
+    lane_map: LaneMap, transform: Transform, centre: tuple[float, float], half_width: float, spacing: float = 1.0
+) -> tuple[LaneSegments, LaneSegments]:
+    """The lanes of a square of the map before and after a transform (the same lanes, in the same order)."""
+    before = lane_map.segments.take(lane_map.lanes_near(*centre, half_width))
+    return before, warp_segments(before, transform, spacing)
+
+
+def _bent(segments: LaneSegments, transform: Transform) -> npt.NDArray[np.bool_]:
+    """(L,) bool: lanes within whose X range the transform has a curvature."""
+    x = np.where(segments.valid, segments.points[..., 0], np.nan)
+    low, high = np.nanmin(x, axis=1), np.nanmax(x, axis=1)
+    share = np.linspace(0.0, 1.0, 41)
+    grid = low[:, None] + (high - low)[:, None] * share - transform.anchor
+    bent: npt.NDArray[np.bool_] = (np.abs(transform.second_derivative(grid)) > BENT).any(axis=1)
+    return bent
+
+
+def _ten_points(dense: Floats) -> Floats:
+    """Ten points of a polyline at equal steps of a measure that is half length, half turning."""
+    steps = step_lengths(dense)
+    direction = np.arctan2(np.diff(dense[:, 1]), np.diff(dense[:, 0]))
+    turning = np.abs((np.diff(direction) + np.pi) % (2 * np.pi) - np.pi)
+    per_step = np.concatenate([[0.0], turning]) + np.concatenate([turning, [0.0]])
+    measure = steps / steps.sum() + (per_step / per_step.sum() if per_step.sum() > 0.01 else 0.0)
+    along = np.concatenate([[0.0], np.cumsum(measure)])
+    at = np.interp(np.linspace(0.0, along[-1], MAX_POINTS), along, np.concatenate([[0.0], np.cumsum(steps)]))
+    return interpolate(dense, at)

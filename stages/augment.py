@@ -1,0 +1,41 @@
+"""Stage augment: sample routes on every map, draw a map transform for each, warp the corridor around it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from synthdrive.artifacts import atomic_directory
+from synthdrive.augmentation.augment_maps import augment_maps, describe
+from synthdrive.errors import exit_on_error
+from synthdrive.maps.lane_map import load_maps
+from synthdrive.parallel import open_executor
+from synthdrive.parameters.augment import AugmentParameters
+from synthdrive.parameters.loading import DEFAULT_PATH, load_section
+from synthdrive.parameters.scene import SceneParameters
+
+
+def main() -> None:
+    """Read the maps, write the augmented scenes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="file of parameters")
+    parser.add_argument("--maps", type=Path, default=Path("data/maps"), help="folder of <CITY>.safetensors lane maps")
+    parser.add_argument("--output", type=Path, default=Path("data/augmented"), help="folder to write")
+    parser.add_argument("--workers", type=int, help="local processes; default SYNTHDRIVE_WORKERS, else all processors")
+    parser.add_argument("--executor", help="local, or a Dask scheduler's tcp:// address; default SYNTHDRIVE_EXECUTOR")
+    arguments = parser.parse_args()
+
+    parameters = load_section(AugmentParameters, "augment", arguments.params)
+    scene = load_section(SceneParameters, "scene", arguments.params)
+    maps = load_maps(arguments.maps)
+    with open_executor(arguments.executor, arguments.workers) as executor:
+        scenes = augment_maps(maps, parameters, scene.map_half_width, executor)
+    with atomic_directory(arguments.output) as partial:
+        scenes.save(partial)
+    print(f"augment: {describe(scenes)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        main()
