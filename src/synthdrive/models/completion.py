@@ -1,0 +1,42 @@
+"""From an endpoint to the whole trajectory (PAPER.md 5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from synthdrive.models.attention import CrossAttention
+from synthdrive.models.layers import MLP, ResidualDecoder
+from synthdrive.scenes.scene_store import HORIZON
+
+
+class TrajectoryCompletion(nn.Module):
+    """The trajectory that leads to a given endpoint; it learns apart from the rest, which it sees without gradient.
+
+    Args:
+        size: width of the features.
+        detach_query: leave the endpoint encoder untrained, as the paper's release does (PAPER.md 8.5).
+    """
+
+    def __init__(self, size: int, detach_query: bool) -> None:
+        super().__init__()
+        self.detach_query = detach_query
+        self.endpoint_encoder = nn.Sequential(MLP(2, size), MLP(size, size), MLP(size, size))
+        self.attention = CrossAttention(size)
+        self.decoder = ResidualDecoder(3 * size, size, HORIZON * 2)
+
+    def forward(self, endpoints: Tensor, agent: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
+        """(B, K, 2) endpoints -> (B, K, 30, 2), metres, agent frame; the last point is not forced onto the endpoint.
+
+        Args:
+            endpoints: metres, agent frame.
+            agent: (B, S).
+            tokens: (B, P, S), `valid` (B, P): every polyline, before the global graph.
+        """
+        query = self.endpoint_encoder(endpoints)
+        if self.detach_query:
+            query = query.detach()
+        seen = self.attention(query, tokens.detach(), valid)
+        agent = agent.detach()[:, None].expand_as(seen)
+        trajectory: Tensor = self.decoder(torch.cat([agent, query, seen], dim=-1))
+        return trajectory.float().unflatten(-1, (HORIZON, 2))

@@ -1,0 +1,175 @@
+"""DenseTNT: score the lanes, score goals along them, score a dense grid around the best, complete the trajectory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from synthdrive.models.completion import TrajectoryCompletion
+from synthdrive.models.encoder import SceneFeatures, VectorEncoder
+from synthdrive.models.goal_scorer import GoalContext, GoalScorer
+from synthdrive.models.lane_scorer import LaneScorer, most_probable_lanes
+from synthdrive.models.losses import Losses
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.scenes.scene_store import HORIZON, LAST_OBSERVED, OBSERVED_STEPS
+from synthdrive.vectors.agent_frame import AgentFrame
+from synthdrive.vectors.batch import Batch
+from synthdrive.vectors.goals import dense_goals, nearest_lane, sparse_goals
+from synthdrive.vectors.polylines import actor_polylines, lane_polylines
+from synthdrive.vectors.ragged import Ragged
+
+
+@dataclass(frozen=True)
+class GoalDistribution:
+    """Where AGENT may end up after 3 s, in each of B scenes.
+
+    Attributes:
+        goals: (B, D, 2) metres, agent frame: the dense goals, then the sparse ones.
+        log_prob: (B, D) float32, -inf at padding; their exponentials sum to 1.
+        valid: (B, D) bool.
+        lane_log_prob: (B, M) of the lanes, -inf at padding.
+        kept_lanes: (B,) int64, lanes that stage one keeps.
+        agent: (B, S) AGENT's feature.
+        tokens: (B, P, S), `token_valid` (B, P): the polylines' features, for the completion.
+        frame: the agent frame; `frame.to_city` leads back to the store's axes.
+    """
+
+    goals: Tensor
+    log_prob: Tensor
+    valid: Tensor
+    lane_log_prob: Tensor
+    kept_lanes: Tensor
+    agent: Tensor
+    tokens: Tensor
+    token_valid: Tensor
+    frame: AgentFrame
+
+
+class DenseTNT(nn.Module):
+    """Goal-based trajectory prediction on the shared encoder.
+
+    Args:
+        model: sizes.
+    """
+
+    def __init__(self, model: ModelParameters) -> None:
+        super().__init__()
+        self.model = model
+        self.encoder = VectorEncoder(model)
+        self.lane_scorer = LaneScorer(model.hidden_size)
+        self.goal_scorer = GoalScorer(model.hidden_size)
+        self.completion = TrajectoryCompletion(model.hidden_size, model.detach_endpoint_query)
+
+    def forward(self, batch: Batch) -> Losses:
+        """Mean over the batch's scenes of goal NLL + lane NLL + smooth-L1 error of the completion.
+
+        A scene's loss does not depend on the others in the batch.
+        """
+        distribution = self.goal_distribution(batch)
+        future = distribution.frame.to_agent(batch.agent[:, OBSERVED_STEPS:])  # [B, 30, 2]
+        points = distribution.frame[batch.lanes.scene].to_agent(batch.lane_xy)
+        lane = nearest_lane(points, batch.lane_valid, batch.lanes, future[:, -1])
+        return self.losses(distribution, future, lane)
+
+    def losses(self, distribution: GoalDistribution, future: Tensor, lane: Tensor) -> Losses:
+        """Errors of a distribution.
+
+        Args:
+            distribution: what `goal_distribution` gave.
+            future: (B, 30, 2) true future, metres, agent frame.
+            lane: (B,) int64, lane with the point nearest to the true endpoint.
+        """
+        endpoint = future[:, -1]
+        distance = torch.linalg.vector_norm(distribution.goals - endpoint[:, None], dim=-1)
+        label = torch.where(distribution.valid, distance, torch.inf).argmin(dim=1, keepdim=True)
+        goal_nll = -distribution.log_prob.gather(1, label).squeeze(1)
+        has_lanes = distribution.lane_log_prob.isfinite().any(dim=1)
+        lane_nll = -distribution.lane_log_prob.gather(1, lane[:, None]).squeeze(1)
+        lane_nll = torch.where(has_lanes, lane_nll, torch.zeros_like(lane_nll))
+        completed = self.complete(distribution, endpoint[:, None]).squeeze(1)
+        completion = functional.smooth_l1_loss(completed, future.to(completed.dtype), reduction="none").mean((1, 2))
+        top = distance.gather(1, distribution.log_prob.argmax(dim=1, keepdim=True))
+        parts = {
+            "goal": goal_nll.mean(),
+            "lane": lane_nll.mean(),
+            "completion": completion.mean(),
+        }
+        total = parts["goal"] + parts["lane"] + parts["completion"]
+        parts |= {"top1_fde": top.mean(), "kept_lanes": distribution.kept_lanes.to(top.dtype).mean()}
+        return Losses(total, {name: part.detach() for name, part in parts.items()})
+
+    def goal_distribution(self, batch: Batch) -> GoalDistribution:
+        """Encode the observed scene and score its goals; nothing after the last observed step is looked at."""
+        frame = AgentFrame.of(batch.agent)
+        actors = actor_polylines(batch, frame, observed_only=True)
+        features = self.encoder(actors, lane_polylines(batch, frame, actors.items.counts))
+        lanes = batch.lanes
+        points = frame[lanes.scene].to_agent(batch.lane_xy)
+        goals, items = sparse_goals(points, batch.lane_valid, lanes, self.model.goal_spacing)
+        goals, items = _with_goal_everywhere(goals, items, frame.to_agent(batch.agent[:, :OBSERVED_STEPS]))
+        return self.decode(features, self.encoder.agent_state(features), goals, items, frame)
+
+    def decode(
+        self, features: SceneFeatures, agent: Tensor, sparse: Tensor, items: Ragged, frame: AgentFrame
+    ) -> GoalDistribution:
+        """Score lanes, then sparse goals, then the dense goals around the best of them.
+
+        The sparse goals are among the dense ones and are scored by the same weights, so they are scored once; the
+        choice of the best has no gradient.
+
+        Args:
+            features: the encoder's.
+            agent: (B, S) AGENT's row of the global graph.
+            sparse: (G, 2) metres, agent frame, at least one a scene; `items`: which scene each belongs to.
+            frame: passed on.
+        """
+        tokens, valid = features.tokens, features.valid
+        lane_log_prob = self.lane_scorer(agent, features.lanes, features.lane_valid, tokens, valid)
+        index, kept = most_probable_lanes(lane_log_prob, self.model.kept_lane_probability)
+        lanes = features.lanes.gather(1, index[..., None].expand(-1, -1, features.lanes.shape[-1]))
+        kept_lanes = kept.sum(dim=1)
+        kept = torch.cat([kept[:, :1] | (kept_lanes == 0)[:, None], kept[:, 1:]], dim=1)
+        context = GoalContext(agent, tokens, valid, lanes, kept)
+        sparse_score = items.pad(self.goal_scorer(sparse, items, context), -torch.inf)  # [B, G]
+        padded = items.pad(sparse)
+        best = sparse_score.detach().topk(min(self.model.dense_from_goals, items.longest), dim=1)
+        best_goals = padded.gather(1, best.indices[..., None].expand(-1, -1, 2))
+        dense, dense_items = dense_goals(best_goals, best.values > -torch.inf, self.model.dense_radius)
+        dense_score = dense_items.pad(self.goal_scorer(dense, dense_items, context), -torch.inf)
+        log_prob = torch.cat([dense_score, sparse_score], dim=1).log_softmax(dim=1)
+        return GoalDistribution(
+            goals=torch.cat([dense_items.pad(dense), padded], dim=1),
+            log_prob=log_prob,
+            valid=torch.cat([dense_items.valid, items.valid], dim=1),
+            lane_log_prob=lane_log_prob,
+            kept_lanes=kept_lanes,
+            agent=agent,
+            tokens=tokens,
+            token_valid=valid,
+            frame=frame,
+        )
+
+    def complete(self, distribution: GoalDistribution, goals: Tensor) -> Tensor:
+        """(B, K, 2) endpoints -> (B, K, 30, 2) trajectories, metres, agent frame; see `TrajectoryCompletion`."""
+        completion: Tensor = self.completion(goals, distribution.agent, distribution.tokens, distribution.token_valid)
+        return completion
+
+
+def _with_goal_everywhere(goals: Tensor, items: Ragged, observed: Tensor) -> tuple[Tensor, Ragged]:
+    """Give a scene without lanes one goal: where AGENT would be at its observed mean velocity.
+
+    Args:
+        goals: (G, 2) and `items`: the sparse goals.
+        observed: (B, 20, 2) AGENT's history, agent frame.
+    """
+    empty = torch.nonzero(items.counts == 0).squeeze(1)
+    if len(empty) == 0:
+        return goals, items
+    steps = observed.shape[1] - 1
+    velocity = (observed[empty, LAST_OBSERVED] - observed[empty, 0]) / steps
+    scene, order = torch.cat([items.scene, empty]).sort(stable=True)
+    goals = torch.cat([goals, observed[empty, LAST_OBSERVED] + velocity * HORIZON])[order]
+    return goals, Ragged.from_scene(scene, len(items.counts))

@@ -1,0 +1,84 @@
+"""VectorNet with attention from AGENT to the lanes: what pre-training hands to fine-tuning (PAPER.md 4.1, 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from synthdrive.models.attention import CrossAttention, SelfAttention
+from synthdrive.models.sub_graph import SubGraph
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.vectors.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines
+from synthdrive.vectors.ragged import Ragged
+
+
+@dataclass(frozen=True)
+class SceneFeatures:
+    """Features of B scenes' polylines, padded to the scene with the most.
+
+    Attributes:
+        tokens: (B, P, S) polylines after the agent-to-lane attention, actors first, then lanes.
+        valid: (B, P) bool.
+        lanes: (B, M, S) the lanes' own features, before that attention.
+        lane_valid: (B, M) bool.
+    """
+
+    tokens: Tensor
+    valid: Tensor
+    lanes: Tensor
+    lane_valid: Tensor
+
+
+class VectorEncoder(nn.Module):
+    """Sub-graph, agent-to-lane attention, global graph."""
+
+    def __init__(self, model: ModelParameters) -> None:
+        super().__init__()
+        self.sub_graph = SubGraph(model.hidden_size, model.sub_graph_layers, model.sub_graph_heads)
+        self.agent_to_lane = CrossAttention(model.hidden_size)
+        # Two independent attentions of half the size, joined: the heads of one. No residual, no norm (PAPER.md 8.4).
+        self.global_graph = SelfAttention(model.hidden_size, heads=2)
+
+    def forward(self, actors: Polylines, lanes: Polylines, agent_visible: Tensor | None = None) -> SceneFeatures:
+        """Features of every polyline.
+
+        Args:
+            actors: AGENT first in each scene where it is visible.
+            lanes: may be none in a scene.
+            agent_visible: (B,) bool, False where AGENT is hidden and so not among the actors; None: visible everywhere.
+        """
+        actor_features = self.sub_graph(actors.vectors, actors.valid, ACTOR_COLUMNS)  # [K, S]
+        own = self.sub_graph(lanes.vectors, lanes.valid, LANE_COLUMNS)  # [M, S]
+        lane_states, lane_valid = lanes.items.pad(own), lanes.items.valid  # [B, M, S], [B, M]
+        packed_actors = actors.items.pad(actor_features)
+        visible = actors.items.counts > 0 if agent_visible is None else agent_visible
+        keys = torch.cat([packed_actors[:, :1], lane_states], dim=1)  # [B, 1 + M, S]
+        key_valid = torch.cat([visible[:, None], lane_valid], dim=1)
+        # A scene with neither AGENT nor lanes has no lane whose update would matter, but its softmax must be finite.
+        key_valid[:, 0] |= ~key_valid.any(dim=1)
+        lane_tokens = lane_states + self.agent_to_lane(lane_states, keys, key_valid)
+        tokens, valid = _join(actors.items, actor_features, lanes.items, lanes.items.pack(lane_tokens))
+        return SceneFeatures(tokens, valid, lane_states, lane_valid)
+
+    def agent_state(self, features: SceneFeatures) -> Tensor:
+        """(B, S) AGENT's row of the global graph; AGENT is each scene's first token."""
+        return self.global_graph(features.tokens, features.valid, features.tokens[:, :1]).squeeze(1)  # type: ignore[no-any-return]
+
+    def global_states(self, features: SceneFeatures) -> Tensor:
+        """(B, P, S) the global graph's output for every polyline."""
+        return self.global_graph(features.tokens, features.valid)  # type: ignore[no-any-return]
+
+
+def _join(actors: Ragged, actor_features: Tensor, lanes: Ragged, lane_features: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, P, S) padded rows with each scene's actors first, then its lanes, and (B, P) which are valid."""
+    counts = actors.counts + lanes.counts
+    longest = max(int(counts.max()), 1)
+    slots = torch.cat(
+        [actors.scene * longest + actors.position, lanes.scene * longest + actors.counts[lanes.scene] + lanes.position]
+    )
+    features = torch.cat([actor_features, lane_features.to(actor_features.dtype)])
+    tokens = features.new_zeros(len(counts) * longest, features.shape[-1]).index_copy(0, slots, features)
+    valid = torch.arange(longest, device=counts.device) < counts[:, None]
+    return tokens.unflatten(0, (len(counts), longest)), valid

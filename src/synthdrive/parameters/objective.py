@@ -1,0 +1,57 @@
+"""What pre-training asks of the network: the options that tell one arm from another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from synthdrive.errors import ParameterError
+
+MASKED, FORECAST, NONE = "masked", "forecast", "none"
+OBJECTIVES = (MASKED, FORECAST, NONE)
+ALL_COLUMNS, XY = "all", "xy"
+TARGETS = (ALL_COLUMNS, XY)
+
+
+@dataclass(frozen=True)
+class ObjectiveParameters:
+    """The pre-training objective of one arm; the defaults are the paper's "combined", without its defects.
+
+    Attributes:
+        objective: `masked` reconstructs what was hidden; `forecast` trains DenseTNT itself on the synthetic windows;
+            `none` pre-trains nothing.
+        map_probability: share of samples whose lanes are masked; the others have AGENT's trajectory masked.
+        mask_ratio: share of a scene's lanes that is masked in a map sample.
+        decoder_sees_encoder: False gives the mask of the paper's release, which hides the encoder from the decoder,
+            so that the encoder gets no gradient (PAPER.md 4.6).
+        random_rotation: turn every sample by a random angle about AGENT.
+        targets: `all` regresses every feature column, as the paper does; `xy` positions alone, in metres.
+        history_only: the encoder sees no row after the last observed step.
+        modes: trajectories that the trajectory decoder predicts; the best one counts.
+        dead_mode_weight: weight of the loss of the first mode that has not won yet in the batch (PAPER.md 4.3).
+        lane_padding_in_loss: count the padding of short lanes as targets (zeros) and as decoder queries, as released.
+        min_lanes: scenes with fewer lanes are left out of pre-training (PAPER.md 8.8).
+    """
+
+    objective: str = MASKED
+    map_probability: float = 0.7
+    mask_ratio: float = 0.5
+    decoder_sees_encoder: bool = True
+    random_rotation: bool = True
+    targets: str = ALL_COLUMNS
+    history_only: bool = False
+    modes: int = 6
+    dead_mode_weight: float = 0.05
+    lane_padding_in_loss: bool = False
+    min_lanes: int = 2
+
+    def validate(self, where: str) -> None:
+        """Refuse impossible values; raises ParameterError naming `where` and the key."""
+        for name, allowed in (("objective", OBJECTIVES), ("targets", TARGETS)):
+            if getattr(self, name) not in allowed:
+                raise ParameterError(f"{where}.{name}", repr(getattr(self, name)), f"one of {', '.join(allowed)}")
+        for name in ("map_probability", "mask_ratio"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ParameterError(f"{where}.{name}", str(getattr(self, name)), "a share from 0 to 1")
+        for name, lowest in (("modes", 1), ("dead_mode_weight", 0), ("min_lanes", 0)):
+            if not getattr(self, name) >= lowest:
+                raise ParameterError(f"{where}.{name}", str(getattr(self, name)), f"{lowest} or more")
