@@ -1,0 +1,63 @@
+"""Arms of the study: an arm is what it changes in the `pretrain` and `finetune` sections, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from synthdrive.errors import ParameterError
+from synthdrive.parameters.loading import DEFAULT_PATH, from_values, load_section, read_parameters
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True)
+class ArmParameters:
+    """One entry of `arms`.
+
+    Attributes:
+        description: what the arm is, in words; the report shows it.
+        pretrain, finetune: values that replace those of the section of that name.
+    """
+
+    description: str
+    pretrain: dict[str, Any] = field(default_factory=dict)
+    finetune: dict[str, Any] = field(default_factory=dict)
+
+
+def arm_names(path: Path = DEFAULT_PATH) -> list[str]:
+    """The arms that are defined, in the order of the file."""
+    return list(_arms(path))
+
+
+def load_arm(arm: str, path: Path = DEFAULT_PATH) -> ArmParameters:
+    """One arm.
+
+    Raises:
+        ParameterError: there is no such arm, or it holds something else than its three keys.
+    """
+    arms = _arms(path)
+    if arm not in arms:
+        raise ParameterError(f"{path}: arms", f"no arm {arm!r}", f"one of {', '.join(arms)}, or a new entry there")
+    return from_values(ArmParameters, arms[arm], f"{path}: arms.{arm}")
+
+
+def load_arm_section(schema: type[Section], section: str, arm: str, path: Path = DEFAULT_PATH) -> Section:
+    """Section `pretrain` or `finetune` as the arm changes it.
+
+    Raises:
+        ParameterError: a value of the section or of the arm is unknown, of the wrong type or impossible; it is named
+            where it stands.
+    """
+    load_section(schema, section, path)
+    changes: dict[str, Any] = getattr(load_arm(arm, path), section)
+    return from_values(schema, {**read_parameters(path)[section], **changes}, f"{path}: arms.{arm}.{section}")
+
+
+def _arms(path: Path) -> Mapping[str, Any]:
+    arms = read_parameters(path).get("arms")
+    if not isinstance(arms, Mapping) or not arms:
+        raise ParameterError(f"{path}: arms", repr(arms), "a mapping of arms, each with its changes")
+    return {str(name): values for name, values in arms.items()}

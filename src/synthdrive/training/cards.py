@@ -1,0 +1,37 @@
+"""Card and curve of a training cell: plain JSON and CSV, so that reading or writing them needs no torch."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from synthdrive.artifacts import atomic_file, read_json, write_json
+from synthdrive.errors import InputError
+
+MODEL, CARD, CURVE = "model.safetensors", "card.json", "curve.csv"
+
+
+def write_card(path: Path, card: Mapping[str, Any]) -> None:
+    """Write a card."""
+    write_json(path, dict(card))
+
+
+def load_card(directory: Path) -> dict[str, Any]:
+    """The card of a checkpoint directory; raises InputError when it is missing or is none."""
+    path = Path(directory) / CARD
+    card = read_json(path)
+    if not isinstance(card, dict) or not {"stage", "arm", "seed"} <= card.keys():
+        raise InputError(path, "no stage, arm and seed in it", "the card of a trained model")
+    return card
+
+
+def write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write the training curve as CSV: a row per interval, columns in the order of their first appearance."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: f"{value:.8g}" for key, value in row.items()})

@@ -1,0 +1,99 @@
+"""The course of one training cell: take up or start, fit, write the checkpoint with its card, clear the state."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from synthdrive.parameters.optimisation import OptimisationParameters
+from synthdrive.run_record import run_record
+from synthdrive.seeding import item_seed
+from synthdrive.training.cards import CURVE
+from synthdrive.training.cells import Cell
+from synthdrive.training.checkpoints import save_checkpoint
+from synthdrive.training.data import Collate, Indices, SceneBatches, Sharing
+from synthdrive.training.devices import device_name, loading_workers
+from synthdrive.training.loop import Fit, fit
+from synthdrive.training.resume import RunDirectory
+
+
+def seed_model(stage: str, seed: int) -> None:
+    """Settle the random start of a stage's model: the same in every arm of a seed, so that arms are paired.
+
+    The two stages start from different draws, as two runs would: an arm whose pre-training leaves the encoder as it
+    was (PAPER.md 4.6) then shows what another random start does.
+    """
+    torch.manual_seed(item_seed(seed, "model", stage))
+
+
+def scene_batches(
+    cell: Cell, store: Path, indices: Indices, parameters: OptimisationParameters, accelerator: Accelerator
+) -> SceneBatches:
+    """The batches of this process."""
+    from synthdrive.vectors.batch import collate
+
+    return make_batches(cell, store, indices, parameters, accelerator, collate)
+
+
+def make_batches(
+    cell: Cell,
+    store: Path,
+    indices: Indices,
+    parameters: OptimisationParameters,
+    accelerator: Accelerator,
+    collate: Collate,
+) -> SceneBatches:
+    """The batches of this process, with another way to collate."""
+    sharing = Sharing(parameters.batch, parameters.device_batch, accelerator.num_processes, accelerator.process_index)
+    workers = loading_workers(accelerator.device, accelerator.num_processes) if cell.workers is None else cell.workers
+    pin = accelerator.device.type == "cuda"
+    return SceneBatches(store, indices, cell.seed, sharing, collate, workers, pin)
+
+
+def run_cell(
+    stage: str,
+    cell: Cell,
+    model: nn.Module,
+    batches: SceneBatches,
+    parameters: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    accelerator: Accelerator,
+    content: Mapping[str, Any],
+) -> Fit:
+    """Fit the model and write the cell's checkpoint.
+
+    Args:
+        parameters: the parameters used, by section; that of `stage` holds the optimisation's.
+        inputs: what the stage read, by the names that the card gives them.
+        content: what else the card says.
+
+    Raises:
+        SystemExit: interrupted (130); the state of the last whole epoch stays.
+    """
+    record = run_record(parameters, inputs, cell.seed, device_name(accelerator.device))
+    settled = ("code", "parameters_sha256", "inputs", "packages", "device", "seed")
+    identity = {"arm": cell.arm, "processes": accelerator.num_processes, **{key: record[key] for key in settled}}
+    run = RunDirectory(cell.runs, stage, identity)
+    label = f"{stage} {cell.name}"
+    with run.held(accelerator.is_main_process):
+        try:
+            fitted = fit(model, batches, parameters[stage], accelerator, run, label, run.path / "non-finite")
+        except KeyboardInterrupt:
+            print(f"{label}: stopped; the same command goes on after the last epoch, from {run.path}", file=sys.stderr)
+            raise SystemExit(130) from None
+        if accelerator.is_main_process:
+            card = cell.card(stage, **content, training=fitted.training, encoder=fitted.encoder, run=record)
+            save_checkpoint(cell.out, model, {**card, "last_epoch": fitted.last_epoch}, fitted.curve)
+            if cell.curve is not None:
+                cell.curve.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(cell.out / CURVE, cell.curve)
+            run.clear()
+    accelerator.end_training()
+    return fitted

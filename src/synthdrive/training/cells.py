@@ -1,0 +1,93 @@
+"""What the pretrain and finetune stages do for one arm and seed. This module itself needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synthdrive.artifacts import atomic_directory
+from synthdrive.parameters.arms import load_arm, load_arm_section
+from synthdrive.parameters.finetune import FinetuneParameters
+from synthdrive.parameters.loading import DEFAULT_PATH, load_section
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.parameters.objective import NONE
+from synthdrive.parameters.pretrain import PretrainParameters
+from synthdrive.run_record import run_record
+from synthdrive.training.cards import CARD, write_card
+from synthdrive.training.launch import is_main_process, spread_over_devices
+
+RUNS = Path(".run")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm and seed, and where its files are.
+
+    Attributes:
+        arm: its name under `arms` in the parameter file.
+        seed: training seed: settles the model's start, the order of the scenes, and every random draw.
+        out: directory to write: model.safetensors, card.json, curve.csv.
+        parameters: the parameter file.
+        curve: a second place for the curve, where one is wanted.
+        workers: loading processes; None: none on a CPU, some on a GPU. Changes no number.
+        runs: where resume states are kept.
+    """
+
+    arm: str
+    seed: int
+    out: Path
+    parameters: Path = DEFAULT_PATH
+    curve: Path | None = None
+    workers: int | None = None
+    runs: Path = RUNS
+
+    @property
+    def name(self) -> str:
+        """The cell as the pipeline names it."""
+        return f"{self.arm}-{self.seed}"
+
+    def card(self, stage: str, **content: object) -> dict[str, Any]:
+        """A card of this cell."""
+        arm = load_arm(self.arm, self.parameters)
+        return {"stage": stage, "arm": self.arm, "description": arm.description, "seed": self.seed, **content}
+
+
+def pretrain(cell: Cell, synthetic: Path) -> None:
+    """Pre-train one arm with one seed; an arm that pre-trains nothing gets a card alone.
+
+    Raises:
+        SynthDriveError: parameters or windows cannot be used, or the loss is not finite.
+    """
+    parameters = load_arm_section(PretrainParameters, "pretrain", cell.arm, cell.parameters)
+    model = load_section(ModelParameters, "model", cell.parameters)
+    if parameters.objective == NONE:
+        if is_main_process():
+            _write_untrained(cell, {"pretrain": parameters, "model": model})
+        return
+    spread_over_devices()
+    from synthdrive.training.pretraining import run_pretraining  # torch: 1.5 s that the baseline does without
+
+    run_pretraining(cell, model, parameters, synthetic)
+
+
+def finetune(cell: Cell, scenes: Path, pretrained: Path) -> None:
+    """Fine-tune one arm with one seed from its pre-trained encoder.
+
+    Raises:
+        SynthDriveError: parameters, scenes or the pre-trained checkpoint cannot be used, or the loss is not finite.
+    """
+    parameters = load_arm_section(FinetuneParameters, "finetune", cell.arm, cell.parameters)
+    model = load_section(ModelParameters, "model", cell.parameters)
+    spread_over_devices()
+    from synthdrive.training.finetuning import run_finetuning
+
+    run_finetuning(cell, model, parameters, scenes, pretrained)
+
+
+def _write_untrained(cell: Cell, parameters: Mapping[str, object]) -> None:
+    card = cell.card("pretrain", pretrained=False, run=run_record(parameters, {}, cell.seed))
+    with atomic_directory(cell.out) as partial:
+        write_card(partial / CARD, card)
+    print(f"pretrain {cell.name}: this arm pre-trains nothing", flush=True)

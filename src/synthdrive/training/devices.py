@@ -1,0 +1,53 @@
+"""Where training runs: one process per device, whatever started it."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+
+from synthdrive.errors import SynthDriveError
+from synthdrive.parallel import worker_count
+from synthdrive.parameters.optimisation import OptimisationParameters
+
+GPU_LOADERS = 8  # loading processes per GPU at most; one on its own does not keep up with an H200
+
+
+def make_accelerator(parameters: OptimisationParameters) -> Accelerator:
+    """The accelerator of this process, with torch set to give the same numbers on every run of one machine.
+
+    Raises:
+        SynthDriveError: the launcher started several processes that do not know of one another.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its sums only with this
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Filling fresh memory finds bugs, costs time and changes no number.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.allow_tf32 = parameters.precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = parameters.precision == "tf32"
+    accelerator = Accelerator(
+        mixed_precision="bf16" if parameters.precision == "bfloat16" else "no",
+        # Samples of one kind leave the other kind's decoder without gradient.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != started:
+        raise SynthDriveError(
+            f"{started} processes were started, of which each sees {accelerator.num_processes}: "
+            "use torchrun, or accelerate launch with --config_file accelerate.yaml"
+        )
+    return accelerator
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words, for cards."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def loading_workers(device: torch.device, processes: int) -> int:
+    """Loading processes per device by default: none on a CPU, where they would only take cores from the training."""
+    if device.type == "cpu":
+        return 0
+    return max(1, min(GPU_LOADERS, worker_count() // max(1, processes) - 1))

@@ -1,0 +1,265 @@
+"""The training loop of both stages: CPU, one GPU or several, resumable at epoch boundaries."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from synthdrive.parameters.optimisation import OptimisationParameters
+from synthdrive.progress import track
+from synthdrive.seeding import item_seed
+from synthdrive.training.adam import Adam
+from synthdrive.training.checkpoints import load_exactly
+from synthdrive.training.curve import ROWS_PER_EPOCH, Curve
+from synthdrive.training.data import Part, SceneBatches
+from synthdrive.training.non_finite import report_non_finite
+from synthdrive.training.resume import EpochState, RunDirectory
+from synthdrive.training.schedule import learning_rate
+
+Item = TypeVar("Item")
+
+GPU_CHECK_STEPS = 16  # a look at the loss makes the device wait; on a CPU it is free and done at every step
+
+
+@dataclass
+class History:
+    """What a run remembers beside its tensors; plain values, kept in the resume state.
+
+    Attributes:
+        curve: rows of the training curve.
+        seconds, waiting: time in the loop, and the share of it spent waiting for data.
+        resumed_after: epochs after which the run was taken up again.
+    """
+
+    curve: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    waiting: float = 0.0
+    resumed_after: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a training run did, for its card; the model itself was trained in place.
+
+    Attributes:
+        curve: rows of the training curve.
+        last_epoch: means over the last epoch: loss, its parts, gradient norms.
+        encoder: tensors, how many of them training moved, relative change of the whole, mean gradient norm per epoch.
+        training: steps, batch, devices, speed.
+    """
+
+    curve: list[dict[str, float]]
+    last_epoch: dict[str, float]
+    encoder: dict[str, Any]
+    training: dict[str, Any]
+
+
+def fit(
+    model: nn.Module,
+    batches: SceneBatches,
+    parameters: OptimisationParameters,
+    accelerator: Accelerator,
+    run: RunDirectory | None = None,
+    label: str = "training",
+    inspection: Path = Path(".run/non-finite"),
+) -> Fit:
+    """Train a model whose `forward(batch)` gives `Losses` and whose encoder is `model.encoder`.
+
+    A step's loss is the mean over the global batch, whatever the number of devices and forward passes.
+
+    Args:
+        model: trained in place.
+        batches: what it is trained on.
+        run: where the state after each epoch is kept, and from where a killed run goes on.
+        label: of the line that is printed after each epoch.
+        inspection: where a batch with a non-finite loss is saved.
+
+    Raises:
+        NonFiniteLossError: the loss or its gradient is not a finite number.
+    """
+    model.to(accelerator.device)
+    adam = Adam(model.named_parameters())
+    start = {name: tensor.clone() for name, tensor in encoder_tensors(model).items()}
+    history, epochs_done = _take_up(model, adam, run)
+    trainer = _Trainer(model, adam, batches, parameters, accelerator, inspection, Curve(history.curve))
+    if epochs_done and accelerator.is_main_process and run is not None:
+        print(f"{label}: taken up after epoch {epochs_done} from {run.path}", flush=True)
+    for epoch in range(epochs_done, parameters.epochs):
+        clock = time.perf_counter()
+        waited = trainer.epoch(epoch, label)
+        history.seconds += (seconds := time.perf_counter() - clock)
+        history.waiting += waited
+        history.curve = trainer.curve.rows
+        if accelerator.is_main_process:
+            print(_epoch_line(label, epoch, parameters.epochs, trainer.curve, batches, seconds, waited), flush=True)
+            if run is not None:
+                run.save(EpochState(epoch + 1, model.state_dict(), adam.state(), vars(history)))
+    accelerator.wait_for_everyone()
+    return _summary(model, start, batches, parameters, history, epochs_done)
+
+
+def encoder_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The encoder's parameters by name, without gradient."""
+    encoder = model.get_submodule("encoder")
+    return {f"encoder.{name}": value.detach() for name, value in encoder.named_parameters()}
+
+
+class _Trainer:
+    """One process's share of the training."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        adam: Adam,
+        batches: SceneBatches,
+        parameters: OptimisationParameters,
+        accelerator: Accelerator,
+        inspection: Path,
+        curve: Curve,
+    ) -> None:
+        self.adam, self.batches, self.parameters, self.accelerator = adam, batches, parameters, accelerator
+        self.inspection, self.curve = inspection, curve
+        self.prepared = accelerator.prepare(model)
+        self.forward = torch.compile(self.prepared) if parameters.compile else self.prepared
+        self.check_steps = GPU_CHECK_STEPS if accelerator.device.type == "cuda" else 1
+        self._unchecked: list[tuple[list[Part], Tensor]] = []
+
+    def epoch(self, epoch: int, label: str) -> float:
+        """Train for one epoch; returns the seconds spent waiting for data."""
+        torch.manual_seed(item_seed(self.batches.seed, "epoch", epoch))
+        steps, waited = self.batches.steps, [0.0]
+        row_steps = max(1, steps // ROWS_PER_EPOCH)
+        parts: list[Part] = []
+        losses: Tensor | None = None
+        names: list[str] = []
+        for part, batch in track(_timed(self.batches.epoch(epoch), waited), label, unit="part"):
+            names, value = self._backward(part, batch)
+            losses = value if losses is None else losses + value
+            parts.append(part)
+            if not part.last:
+                continue
+            done = part.step + 1
+            rate = learning_rate(epoch * steps + part.step, steps, self.parameters)
+            figures = self._step(rate, losses, parts, epoch, last=done == steps)
+            self.curve.add([*names, "gradient_norm", "encoder_gradient_norm"], figures)
+            if done % row_steps == 0 or done == steps:
+                self.curve.close_row(epoch + done / steps, epoch * steps + done, rate)
+            parts, losses = [], None
+        return waited[0]
+
+    def _backward(self, part: Part, batch: Any) -> tuple[list[str], Tensor]:
+        """Add a part's gradient; returns its share of the batch's loss and of the loss's parts, with their names."""
+        wait = contextlib.nullcontext() if part.last else self.accelerator.no_sync(self.prepared)
+        with wait:
+            losses = self.forward(batch.to(self.accelerator.device))
+            # Devices average their gradients, so each counts its share of the sum that many times over.
+            self.accelerator.backward(losses.total * (part.weight * self.accelerator.num_processes))
+        figures = torch.stack([losses.total.detach().float(), *(value.float() for value in losses.parts.values())])
+        return ["loss", *losses.parts], figures * part.weight
+
+    def _step(self, rate: float, losses: Tensor, parts: list[Part], epoch: int, last: bool) -> Tensor:
+        """One optimiser step; returns (N,) the batch's loss, its parts, and the norms of both gradients."""
+        gradients = self.adam.gradients()
+        norm = get_total_norm(gradients.values())
+        encoder = [value for name, value in gradients.items() if name.startswith("encoder.")]
+        encoder_norm = get_total_norm(encoder) if encoder else torch.zeros_like(norm)
+        if self.accelerator.num_processes > 1:
+            losses = self.accelerator.reduce(losses, "sum")
+        figures = torch.cat([losses, torch.stack([norm, encoder_norm]).to(losses)])
+        self._unchecked.append((parts, torch.stack([losses[0], norm.to(losses)])))
+        if len(self._unchecked) >= self.check_steps or last:
+            self._check(epoch)
+        if self.parameters.clip_gradient:
+            clip_grads_with_norm_(self.adam.parameters.values(), self.parameters.clip_gradient, norm)
+        self.adam.step(rate)
+        self.adam.zero_grad()
+        return figures
+
+    def _check(self, epoch: int) -> None:
+        """Stop at the first step, of those not looked at yet, whose loss or gradient is not finite."""
+        values = torch.stack([value for _, value in self._unchecked])  # [N, 2]
+        for (parts, _), (loss, norm) in zip(self._unchecked, values.tolist(), strict=True):
+            if not (abs(loss) < float("inf") and norm < float("inf")):
+                device = self.accelerator.process_index
+                report_non_finite(self.inspection, self.batches, parts, epoch, loss, norm, device)
+        self._unchecked.clear()
+
+
+def _take_up(model: nn.Module, adam: Adam, run: RunDirectory | None) -> tuple[History, int]:
+    """Load the newest state, where there is one; returns the history and the number of epochs done."""
+    state = run.load() if run is not None else None
+    if state is None:
+        return History(), 0
+    load_exactly(model, state.model, "resume state")
+    adam.load_state(state.optimiser)
+    history = History(**state.history)
+    history.resumed_after.append(state.epochs)
+    return history, state.epochs
+
+
+def _timed(items: Iterator[Item], waited: list[float]) -> Iterator[Item]:
+    """Pass items on and add up the seconds that fetching them took."""
+    while True:
+        clock = time.perf_counter()
+        item = next(items, None)
+        waited[0] += time.perf_counter() - clock
+        if item is None:
+            return
+        yield item
+
+
+def _epoch_line(
+    label: str, epoch: int, epochs: int, curve: Curve, batches: SceneBatches, seconds: float, waited: float
+) -> str:
+    means = curve.epoch_means(epoch + 1)
+    figures = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in means.items())
+    speed = f"{len(batches.indices) / seconds:.0f} scenes/s, {100 * waited / seconds:.0f} % waiting for data"
+    return f"{label}: epoch {epoch + 1} of {epochs}: {figures}; {speed}"
+
+
+def _summary(
+    model: nn.Module,
+    start: dict[str, Tensor],
+    batches: SceneBatches,
+    parameters: OptimisationParameters,
+    history: History,
+    epochs_done: int,
+) -> Fit:
+    curve = Curve(history.curve)
+    end = encoder_tensors(model)
+    differences = [torch.linalg.vector_norm((end[name] - start[name]).double()) for name in start]
+    sizes = [torch.linalg.vector_norm(value.double()) for value in start.values()]
+    change = torch.stack(differences).norm() / torch.stack(sizes).norm().clamp(min=1e-30)
+    per_epoch = [curve.epoch_means(epoch + 1) for epoch in range(parameters.epochs)]
+    scenes = len(batches.indices)
+    return Fit(
+        curve=history.curve,
+        last_epoch=per_epoch[-1],
+        encoder={
+            "tensors": len(start),
+            "tensors_moved": sum(bool(difference > 0) for difference in differences),
+            "relative_change": float(change),
+            "gradient_norm_per_epoch": [means["encoder_gradient_norm"] for means in per_epoch],
+        },
+        training={
+            "epochs": parameters.epochs,
+            "scenes": scenes,
+            "steps": batches.steps * parameters.epochs,
+            "batch": parameters.batch,
+            "processes": batches.sharing.processes,
+            "parts_per_step": batches.sharing.parts(min(parameters.batch, scenes)),
+            "seconds": round(history.seconds, 3),
+            "scenes_per_second": round(scenes * parameters.epochs / max(history.seconds, 1e-9), 1),
+            "waiting_for_data": round(history.waiting / max(history.seconds, 1e-9), 4),
+            "resumed_after": history.resumed_after,
+        },
+    )
