@@ -1,0 +1,109 @@
+"""Parameters of the synthesize stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from synthdrive.errors import ParameterError
+
+SPEED_SOURCES = ("list", "recorded")
+
+
+def _at_least(where: str, values: object, names: tuple[str, ...], lowest: float, unit: str) -> None:
+    for name in names:
+        value = getattr(values, name)
+        if not value >= lowest:
+            raise ParameterError(f"{where}.{name}", f"{value}", f"at least {lowest:g} {unit}".strip())
+
+
+def _above_zero(where: str, values: object, names: tuple[str, ...], unit: str) -> None:
+    for name in names:
+        value = getattr(values, name)
+        if not value > 0:
+            raise ParameterError(f"{where}.{name}", f"{value}", f"above 0 {unit}".strip())
+
+
+@dataclass
+class DriverParameters:
+    """The rule-based driver; see params.yaml for units and sources."""
+
+    start_speed: float
+    cruise_share: float
+    corner_cutting: float
+    min_smoothing: float
+    max_deviation: float
+    lateral_share: float
+    look_ahead: float
+    acceleration: float
+    braking: float
+    hard_braking: float
+    lag: float
+    max_jerk: float
+
+    def validate(self, where: str) -> None:
+        """Refuse impossible values."""
+        _above_zero(
+            where,
+            self,
+            ("start_speed", "cruise_share", "lateral_share", "acceleration", "braking", "max_jerk", "min_smoothing"),
+            "",
+        )
+        _at_least(where, self, ("corner_cutting", "max_deviation", "look_ahead", "lag"), 0.0, "")
+        if self.hard_braking < self.braking:
+            raise ParameterError(f"{where}.hard_braking", f"{self.hard_braking}", f"at least braking ({self.braking})")
+
+
+@dataclass
+class WindowParameters:
+    """How drives are cut into windows; see params.yaml."""
+
+    stride: float
+    only_fresh: bool
+
+    def validate(self, where: str) -> None:
+        """Refuse impossible values."""
+        if self.stride <= 0 or abs(self.stride * 10 - round(self.stride * 10)) > 1e-9:
+            raise ParameterError(f"{where}.stride", f"{self.stride}", "a multiple of 0.1 s above 0")
+
+
+@dataclass
+class LimitParameters:
+    """What a window must keep to, or it is dropped; see params.yaml."""
+
+    acceleration: float
+    lateral_acceleration: float
+    jerk: float
+    heading_step: float
+    lane_distance: float
+
+    def validate(self, where: str) -> None:
+        """Refuse impossible values."""
+        names = ("acceleration", "lateral_acceleration", "jerk", "heading_step", "lane_distance")
+        _above_zero(where, self, names, "")
+
+
+@dataclass
+class SynthesizeParameters:
+    """Section `synthesize`; see params.yaml for units and sources."""
+
+    seed: int
+    desired_speeds: list[float]
+    desired_speeds_augmented: list[float]
+    speeds_per_scene: int
+    driver: DriverParameters
+    windows: WindowParameters
+    limits: LimitParameters
+
+    def validate(self, where: str) -> None:
+        """Refuse impossible values."""
+        if self.speeds_per_scene < 0:
+            raise ParameterError(f"{where}.speeds_per_scene", f"{self.speeds_per_scene}", "a number from 0 (all)")
+        self.driver.validate(f"{where}.driver")
+        self.windows.validate(f"{where}.windows")
+        self.limits.validate(f"{where}.limits")
+        for name in ("desired_speeds", "desired_speeds_augmented"):
+            speeds = getattr(self, name)
+            if any(not 1 <= speed <= 60 for speed in speeds):
+                raise ParameterError(f"{where}.{name}", f"{speeds}", "speeds from 1 to 60 m/s")
+        if not self.desired_speeds and not self.desired_speeds_augmented:
+            raise ParameterError(where, "no desired speeds", "at least one")

@@ -1,0 +1,116 @@
+"""The path a driver takes: the centreline smoothed, so that corners are cut, more so at speed (PAPER.md 2, 3.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d, minimum_filter1d
+
+from synthdrive.augmentation.centrelines import resample
+from synthdrive.parameters.synthesize import DriverParameters
+
+Floats = npt.NDArray[np.float64]
+
+SPACING = 0.5  # m between the points of a path
+TRUNCATE = 4.0  # standard deviations to which the Gaussian kernels reach
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The paths of D drives along one or several routes, with a point every SPACING metres, padded to the longest.
+
+    Attributes:
+        points: (D, S, 2) metres, city frame; the path goes straight on beyond its length.
+        curvature: (D, S) 1/m, positive to the left; 0 beyond the length.
+        lengths: (D,) metres.
+    """
+
+    points: Floats
+    curvature: Floats
+    lengths: Floats
+
+    def at(self, values: Floats, along: Floats) -> Floats:
+        """Values given at the points (D, S), interpolated at distances (D, T) in metres; held beyond the ends."""
+        place = np.clip(along / SPACING, 0.0, values.shape[1] - 1.000001)
+        index = place.astype(np.int64)
+        rows = np.arange(len(along))[:, None]
+        first = values[rows, index]
+        between: Floats = first + (place - index) * (values[rows, index + 1] - first)
+        return between
+
+
+def plan_paths(centreline: Floats, desired_speeds: Floats, driver: DriverParameters) -> Paths:
+    """One path along a centreline for each desired speed.
+
+    Args:
+        centreline: (N, 2) metres, city frame.
+        desired_speeds: (V,) m/s.
+    """
+    line = resample(centreline, SPACING)
+    spacing = float(np.hypot(*(line[1] - line[0])))
+    spacing = SPACING if spacing == 0 else spacing
+    narrow = _smooth(line, np.array([driver.min_smoothing]), spacing)[0]
+    wide = _smooth(line, np.maximum(driver.corner_cutting * desired_speeds, driver.min_smoothing), spacing)  # [V, S, 2]
+    points = _limit_deviation(line, narrow, wide, driver.max_deviation, spacing)
+    return _even_steps(points)
+
+
+def stack_paths(parts: list[Paths]) -> Paths:
+    """The drives of several routes as one padded block."""
+    longest = max(part.points.shape[1] for part in parts)
+    points, curvature = [], []
+    for part in parts:
+        pad = longest - part.points.shape[1]
+        step = part.points[:, -1:] - part.points[:, -2:-1]
+        beyond = part.points[:, -1:] + step * np.arange(1, pad + 1)[:, None]
+        points.append(np.concatenate([part.points, beyond], axis=1))
+        curvature.append(np.pad(part.curvature, ((0, 0), (0, pad))))
+    lengths = np.concatenate([part.lengths for part in parts])
+    return Paths(np.concatenate(points), np.concatenate(curvature), lengths)
+
+
+def _smooth(line: Floats, widths: Floats, spacing: float) -> Floats:
+    """(V, S, 2): a polyline smoothed by Gaussians of `widths` metres; it goes straight on beyond its ends."""
+    pad = int(np.ceil(TRUNCATE * widths.max() / spacing)) + 1
+    before = line[0] - np.arange(pad, 0, -1)[:, None] * (line[1] - line[0])
+    after = line[-1] + np.arange(1, pad + 1)[:, None] * (line[-1] - line[-2])
+    extended = np.concatenate([before, line, after])
+    smoothed = [gaussian_filter1d(extended, width / spacing, axis=0, truncate=TRUNCATE) for width in widths]
+    return np.stack(smoothed)[:, pad:-pad]
+
+
+def _limit_deviation(line: Floats, narrow: Floats, wide: Floats, limit: float, spacing: float) -> Floats:
+    """Blend the wide smoothing with the narrow one where it would leave the line by more than `limit` metres."""
+    deviation = np.hypot(wide[..., 0] - line[:, 0], wide[..., 1] - line[:, 1])
+    if deviation.max() <= limit:
+        return wide
+    share = np.minimum(1.0, limit / np.maximum(deviation, 1e-9))
+    reach = max(3, 2 * int(round(10.0 / spacing)) + 1)
+    share = gaussian_filter1d(minimum_filter1d(share, reach, axis=1), 3.0 / spacing, axis=1)
+    blended: Floats = narrow + share[..., None] * (wide - narrow)
+    return blended
+
+
+def _even_steps(points: Floats) -> Paths:
+    """Polylines (D, S, 2) with a point every SPACING metres, and their curvature."""
+    steps = np.diff(points, axis=1)
+    distance = np.concatenate(
+        [np.zeros((len(points), 1)), np.cumsum(np.hypot(steps[..., 0], steps[..., 1]), axis=1)], 1
+    )
+    lengths = distance[:, -1]
+    count = int(np.ceil(lengths.max() / SPACING)) + 2
+    at = SPACING * np.arange(count)
+    even = np.empty((len(points), count, 2))
+    for row in range(len(points)):
+        for axis in (0, 1):
+            even[row, :, axis] = np.interp(at, distance[row], points[row, :, axis])
+        beyond = np.maximum(at - lengths[row], 0.0)[:, None]
+        even[row] += beyond * steps[row, -1] / max(np.hypot(*steps[row, -1]), 1e-9)
+    tangent = np.diff(even, axis=1)
+    heading = np.arctan2(tangent[..., 1], tangent[..., 0])
+    turn = (np.diff(heading, axis=1) + np.pi) % (2 * np.pi) - np.pi
+    curvature = np.zeros(even.shape[:2])
+    curvature[:, 1:-1] = turn / SPACING
+    return Paths(even, curvature, lengths)

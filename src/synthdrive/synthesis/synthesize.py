@@ -1,0 +1,177 @@
+"""The synthesize stage: every augmented scene driven at every desired speed, written as one scene store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from synthdrive.artifacts import write_json
+from synthdrive.augmentation.augmented_scenes import AugmentedScene, AugmentedScenes
+from synthdrive.errors import InputError
+from synthdrive.maps.lane_map import LaneMap
+from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.parallel import ordered_map
+from synthdrive.parameters.synthesize import SynthesizeParameters
+from synthdrive.progress import track
+from synthdrive.scenes.scene_store import STEP_SECONDS, STEPS, SceneStoreWriter
+from synthdrive.synthesis.drive_scenes import SceneBlock, SceneTask, drive_scenes
+
+CHUNK = 8  # augmented scenes a task: some hundred drives, enough for NumPy to be busy with
+
+MANIFEST_COLUMNS = {
+    "scene_id": pa.string(),
+    "city": pa.string(),
+    "origin_x": pa.float64(),
+    "origin_y": pa.float64(),
+    "source": pa.string(),
+    "scene": pa.string(),  # the augmented scene's id
+    "route": pa.int64(),
+    "window": pa.int64(),
+    "start_time": pa.float64(),
+    "desired_speed": pa.float64(),
+    "transform": pa.string(),
+    "amplitude": pa.float64(),
+    "direction": pa.int64(),
+    "anchor": pa.float64(),
+    "min_speed": pa.float64(),
+    "max_speed": pa.float64(),
+    "mean_speed": pa.float64(),
+    "min_acceleration": pa.float64(),
+    "max_acceleration": pa.float64(),
+    "max_lateral_acceleration": pa.float64(),
+    "max_jerk": pa.float64(),
+    "max_curvature": pa.float64(),
+    "max_heading_step": pa.float64(),
+    "max_step": pa.float64(),
+    "max_lane_distance": pa.float64(),
+    "heading_change": pa.float64(),
+    "n_lanes": pa.int64(),
+}
+
+
+@dataclass
+class Summary:
+    """What came of a run.
+
+    Attributes:
+        windows: number of windows by source.
+        dropped: number of windows that broke each limit (one window may break several).
+    """
+
+    windows: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        kept = ", ".join(f"{count} {source}" for source, count in sorted(self.windows.items())) or "no"
+        broken = ", ".join(f"{count} {name}" for name, count in sorted(self.dropped.items()) if count)
+        return f"{kept} windows" + (f"; dropped for {broken}" if broken else "; none dropped")
+
+
+def synthesize(
+    maps: Mapping[str, LaneMap],
+    scenes: AugmentedScenes,
+    parameters: SynthesizeParameters,
+    half_width: float,
+    executor: Executor,
+    directory: Path,
+) -> Summary:
+    """Drive all augmented scenes and write the windows as a scene store; the same bytes for every executor.
+
+    Args:
+        maps: by city, the maps the scenes were made from.
+        half_width: half the side of a window's map crop, metres.
+        directory: empty, to be filled (inside `artifacts.atomic_directory`).
+    """
+    kept = scenes.kept()
+    for city in sorted({scenes.manifest["city"][int(index)].as_py() for index in kept} - set(maps)):
+        raise InputError("augmented scenes", f"city {city!r}", f"one of the maps: {', '.join(maps)}")
+    tasks = _tasks(maps, scenes, kept, parameters, half_width)
+    assembly = _Assembly(maps, directory)
+    done = ordered_map(executor, drive_scenes, (task for _, task in tasks), in_flight=8)
+    total = -(-len(kept) // CHUNK)
+    position = 0
+    for blocks in track(done, "synthesize", total, "tasks"):
+        for block in blocks:
+            assembly.add(scenes[int(kept[position])], block)
+            position += 1
+    return assembly.close()
+
+
+def _tasks(
+    maps: Mapping[str, LaneMap],
+    scenes: AugmentedScenes,
+    kept: npt.NDArray[np.int64],
+    parameters: SynthesizeParameters,
+    half_width: float,
+) -> Iterator[tuple[int, SceneTask]]:
+    for start in range(0, len(kept), CHUNK):
+        chosen = [scenes[int(index)] for index in kept[start : start + CHUNK]]
+        lanes = [
+            maps[scene.city].segments.take(scene.corridor) if scene.lanes is None else scene.lanes for scene in chosen
+        ]
+        yield start, SceneTask(chosen, lanes, parameters, half_width)
+
+
+class _Assembly:
+    """Joins the blocks of all scenes: the cities' lanes first, then the lanes that the warped crops use."""
+
+    def __init__(self, maps: Mapping[str, LaneMap], directory: Path) -> None:
+        self.directory = directory
+        self.writer = SceneStoreWriter(directory)
+        self.summary = Summary()
+        self.columns: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in MANIFEST_COLUMNS}
+        self.lanes: list[LaneSegments] = []
+        self.first_row: dict[str, int] = {}
+        self.rows = 0
+        for city, lane_map in maps.items():
+            self.first_row[city] = self.rows
+            self._append(lane_map.segments)
+
+    def add(self, scene: AugmentedScene, block: SceneBlock) -> None:
+        """The windows of one scene."""
+        if scene.lanes is None:
+            lane_rows = self.first_row[scene.city] + scene.corridor[block.lane_rows]
+        else:
+            used, local = np.unique(block.lane_rows, return_inverse=True)
+            lane_rows = self.rows + local
+            self._append(scene.lanes.take(used))
+        size = len(block.tracks_per_window)
+        self.writer.append_many(
+            block.xy,
+            block.step,
+            block.track_lengths,
+            block.track_types,
+            block.tracks_per_window,
+            np.tile(np.arange(STEPS) * STEP_SECONDS, (size, 1)).astype(np.float32),
+            lane_rows.astype(np.int32),
+            block.lanes_per_window,
+        )
+        for name in MANIFEST_COLUMNS:
+            self.columns[name].append(block.columns[name])
+        self.summary.windows[scene.source] += size
+        self.summary.dropped.update(block.dropped)
+
+    def close(self) -> Summary:
+        """Write what is written last."""
+        manifest = pa.table(
+            {
+                name: pa.array(np.concatenate(self.columns[name]) if self.columns[name] else [], kind)
+                for name, kind in MANIFEST_COLUMNS.items()
+            }
+        )
+        self.writer.close(manifest, LaneSegments.concatenate(self.lanes))
+        counts = {"windows": dict(self.summary.windows), "dropped": dict(self.summary.dropped)}
+        write_json(self.directory / "summary.json", counts)
+        return self.summary
+
+    def _append(self, lanes: LaneSegments) -> None:
+        self.lanes.append(lanes)
+        self.rows += len(lanes)

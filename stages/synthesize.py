@@ -1,0 +1,45 @@
+"""Stage synthesize: drive the original and augmented scenes by rule, cut the drives into 5 s windows."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from synthdrive.artifacts import atomic_directory
+from synthdrive.augmentation.augmented_scenes import AugmentedScenes
+from synthdrive.errors import exit_on_error
+from synthdrive.maps.lane_map import load_maps
+from synthdrive.parallel import open_executor
+from synthdrive.parameters.loading import DEFAULT_PATH, load_section
+from synthdrive.parameters.scene import SceneParameters
+from synthdrive.parameters.synthesize import SynthesizeParameters
+from synthdrive.synthesis.synthesize import synthesize
+
+
+def main() -> None:
+    """Read maps and augmented scenes, write the synthetic windows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="file of parameters")
+    parser.add_argument("--maps", type=Path, default=Path("data/maps"), help="folder of <CITY>.safetensors lane maps")
+    parser.add_argument("--augmented", type=Path, default=Path("data/augmented"), help="folder of augmented scenes")
+    parser.add_argument("--output", type=Path, default=Path("data/synthetic"), help="folder to write")
+    parser.add_argument("--workers", type=int, help="local processes; default SYNTHDRIVE_WORKERS, else all processors")
+    parser.add_argument("--executor", help="local, or a Dask scheduler's tcp:// address; default SYNTHDRIVE_EXECUTOR")
+    arguments = parser.parse_args()
+
+    parameters = load_section(SynthesizeParameters, "synthesize", arguments.params)
+    scene = load_section(SceneParameters, "scene", arguments.params)
+    maps = load_maps(arguments.maps)
+    augmented = AugmentedScenes.load(arguments.augmented)
+    with (
+        open_executor(arguments.executor, arguments.workers) as executor,
+        atomic_directory(arguments.output) as partial,
+    ):
+        summary = synthesize(maps, augmented, parameters, scene.map_half_width, executor, partial)
+    print(f"synthesize: {summary}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        main()
