@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omegaconf import MISSING
-
 from synthdrive.errors import ParameterError
 
 SOURCES = ("sample", "argoverse1")
@@ -15,8 +13,8 @@ SOURCES = ("sample", "argoverse1")
 class DataParameters:
     """See params.yaml for what each parameter means."""
 
-    source: str = MISSING
-    raw: str = MISSING
+    source: str
+    raw: str
 
     def validate(self, where: str) -> None:
         """Raise ParameterError for an unknown source or an empty path."""

@@ -11,11 +11,11 @@ from synthdrive.errors import ParameterError
 class IngestParameters:
     """See params.yaml for what each parameter means."""
 
-    on_bad_scene: str = "error"
-    on_dangling_link: str = "error"
-    turn_angle: float = 30.0
-    max_file_megabytes: int = 64
-    max_archive_gigabytes: int = 64
+    on_bad_scene: str
+    on_dangling_link: str
+    turn_angle: float
+    max_file_megabytes: int
+    max_archive_gigabytes: int
 
     def validate(self, where: str) -> None:
         """Raise ParameterError for an unknown choice or an impossible limit."""

@@ -11,7 +11,7 @@ from synthdrive.errors import ParameterError
 class SceneParameters:
     """See params.yaml for what each parameter means."""
 
-    map_half_width: float = 50.0
+    map_half_width: float
 
     def validate(self, where: str) -> None:
         """Raise ParameterError for a value that makes no scene."""

@@ -1,0 +1,98 @@
+"""The tables that gates look at: manifests, and what only the arrays beside them can say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from synthdrive.artifacts import read_table
+from synthdrive.errors import InputError
+from synthdrive.scenes.scene_store import AGENT, AV, STEPS, SceneStore
+
+SCENES_AT_A_TIME = 4096
+
+
+def lane_table(path: Path) -> pd.DataFrame:
+    """The manifest of the lane maps, with `n_links` (successors and predecessors) and `complete` (see `mark_complete`).
+
+    Raises:
+        InputError: the file is missing or damaged, or a column is.
+    """
+    table = read_table(path).to_pandas()
+    require(table, ["city", "lane_id", "n_successors", "n_predecessors"], path)
+    table["n_links"] = table["n_successors"] + table["n_predecessors"]
+    return mark_complete(table)
+
+
+def scene_table(path: Path) -> pd.DataFrame:
+    """The manifest of a scene store, with what its arrays say.
+
+    Added: n_agents, n_avs, agent_rows; steps_rise (along every track); mean_interval (s); farthest (m, the largest
+    coordinate relative to the origin, infinite where one is not finite); track_max_step (m, AGENT's largest move in
+    one step, 0 where AGENT is not as it should be); complete (see `mark_complete`).
+
+    Raises:
+        InputError: the store is missing or damaged.
+    """
+    store = SceneStore.load(path)
+    table = store.manifest.to_pandas()
+    parts = [
+        _block(store, start, min(start + SCENES_AT_A_TIME, len(store)))
+        for start in range(0, len(store), SCENES_AT_A_TIME)
+    ]
+    for name in parts[0] if parts else ():
+        table[name] = np.concatenate([part[name] for part in parts])
+    return mark_complete(table)
+
+
+def mark_complete(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column `complete`: no value of the row is missing, NaN or infinite."""
+    numbers = table.select_dtypes("number")
+    finite = np.isfinite(numbers.to_numpy(dtype=np.float64, na_value=np.nan)).all(axis=1)
+    return table.assign(complete=finite & table.notna().to_numpy().all(axis=1))
+
+
+def require(table: pd.DataFrame, columns: list[str], where: object) -> None:
+    """Raise InputError where a column is missing."""
+    for column in columns:
+        if column not in table.columns:
+            raise InputError(where, f"columns {', '.join(map(str, table.columns))}", f"a column {column!r}")
+
+
+def _block(store: SceneStore, start: int, stop: int) -> dict[str, npt.NDArray[np.generic]]:
+    arrays = store.gather(np.arange(start, stop))
+    tracks, lengths, types = arrays["tracks_per_scene"], arrays["track_lengths"], arrays["track_types"]
+    scene_of_track = np.repeat(np.arange(stop - start), tracks)
+    rows_per_scene = np.bincount(scene_of_track, weights=lengths, minlength=stop - start).astype(np.int64)
+    first_row = np.cumsum(rows_per_scene) - rows_per_scene
+    first_track = np.cumsum(tracks) - tracks
+    agent_rows = lengths[first_track]
+    n_agents = np.bincount(scene_of_track, weights=types == AGENT, minlength=stop - start)
+    whole = np.flatnonzero((agent_rows == STEPS) & (types[first_track] == AGENT))
+    agents = arrays["xy"][first_row[whole, None] + np.arange(STEPS)]  # [W, 50, 2]
+    max_step = np.zeros(stop - start)
+    max_step[whole] = np.linalg.norm(np.diff(agents.astype(np.float64), axis=1), axis=-1).max(axis=1)
+    extent = np.abs(arrays["xy"]).max(axis=1)
+    return {
+        "n_agents": n_agents.astype(np.int64),
+        "n_avs": np.bincount(scene_of_track, weights=types == AV, minlength=stop - start).astype(np.int64),
+        "agent_rows": np.where(types[first_track] == AGENT, agent_rows, 0),
+        "steps_rise": _steps_rise(arrays["step"], lengths, scene_of_track, stop - start),
+        "mean_interval": (arrays["times"][:, -1] - arrays["times"][:, 0]).astype(np.float64) / (STEPS - 1),
+        "farthest": np.maximum.reduceat(np.where(np.isfinite(extent), extent, np.inf), first_row).astype(np.float64),
+        "track_max_step": max_step,
+    }
+
+
+def _steps_rise(
+    step: npt.NDArray[np.uint8], lengths: npt.NDArray[np.int64], scene_of_track: npt.NDArray[np.int64], scenes: int
+) -> npt.NDArray[np.bool_]:
+    track = np.repeat(np.arange(len(lengths)), lengths)
+    stuck = np.flatnonzero((np.diff(step.astype(np.int64)) <= 0) & (np.diff(track) == 0))
+    rise = np.ones(scenes, dtype=np.bool_)
+    rise[scene_of_track[track[stuck]]] = False
+    rise[scene_of_track[track[step >= STEPS]]] = False
+    return rise

@@ -1,0 +1,28 @@
+"""Section `check_synthetic`: the limits within which every synthetic window must move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from synthdrive.errors import ParameterError
+
+
+@dataclass
+class CheckSyntheticParameters:
+    """See params.yaml for what each parameter means."""
+
+    max_speed: float
+    max_acceleration: float
+    max_lateral_acceleration: float
+    max_jerk: float
+    max_curvature: float
+    max_heading_step: float
+    max_step: float
+    max_lane_distance: float
+
+    def validate(self, where: str) -> None:
+        """Raise ParameterError for a limit that no motion could satisfy."""
+        for key in fields(self):
+            value = getattr(self, key.name)
+            if not value > 0:
+                raise ParameterError(f"{where}.{key.name}", str(value), "a number above 0")
