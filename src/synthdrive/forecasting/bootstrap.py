@@ -1,0 +1,138 @@
+"""How sure a mean over scenes is: percentile bootstrap intervals, and paired differences between arms.
+
+Scenes are drawn with replacement (Efron 1979). Two arms are compared on the same scenes and the same seeds, so that
+what makes a scene hard for both cancels out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdrive.errors import InputError
+from synthdrive.seeding import generator
+
+Floats = npt.NDArray[np.float64]
+
+CONFIDENCE = 0.95
+_BLOCK = 1 << 22  # scenes drawn at a time
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over scenes with its 95 % interval.
+
+    Attributes:
+        mean, low, high: in the metric's unit.
+        scenes: how many the mean is over.
+    """
+
+    mean: float
+    low: float
+    high: float
+    scenes: int
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Arm minus baseline on the same scenes and seeds; below 0 the arm is better.
+
+    Attributes:
+        difference: mean over scenes and seeds; its interval says what other scenes might give with these trainings.
+        with_seeds: interval for other scenes and other seeds: both are drawn anew. With few seeds it is rough; with
+            one seed it is that of `difference`.
+        relative: the mean difference as a share of the baseline's mean, with the interval likewise.
+        by_seed: (R,) mean difference of each seed.
+    """
+
+    difference: Interval
+    with_seeds: Interval
+    relative: Interval
+    by_seed: tuple[float, ...]
+
+
+def mean_intervals(values: Floats, samples: int, seed: int, *item: object) -> list[Interval]:
+    """The mean of each column with its interval.
+
+    Args:
+        values: (S, M), a row per scene; all columns share the drawn scenes.
+        samples: resamples.
+        seed, item: of the draws, see `seeding.generator`.
+
+    Raises:
+        InputError: there is no scene.
+    """
+    scenes = _count(values)
+    means = np.concatenate([_resampled(values, drawn) for drawn in _draws(scenes, samples, seed, *item)])
+    low, high = _limits(means)
+    return [
+        Interval(float(mean), float(low[column]), float(high[column]), scenes)
+        for column, mean in enumerate(values.mean(axis=0))
+    ]
+
+
+def paired_difference(arm: Floats, baseline: Floats, samples: int, seed: int, *item: object) -> PairedDifference:
+    """Compare two arms.
+
+    Args:
+        arm, baseline: (R, S) one metric for R seeds and S scenes, seeds and scenes in the same order; R = 1 where the
+            baseline is not trained.
+
+    Raises:
+        InputError: shapes differ, or there is no scene.
+    """
+    if arm.ndim != 2 or arm.shape[1] != baseline.shape[1] or baseline.shape[0] not in (1, arm.shape[0]):
+        raise InputError("paired_difference", f"shapes {arm.shape} and {baseline.shape}", "the same seeds and scenes")
+    difference, base = arm - baseline, baseline.mean(axis=0)  # [R, S], [S]
+    columns = np.column_stack([difference.mean(axis=0), base, *difference])  # [S, 2 + R]
+    scenes = _count(columns)
+    means = np.concatenate([_resampled(columns, drawn) for drawn in _draws(scenes, samples, seed, *item)])
+    seeds = len(difference)
+    chosen = generator(seed, *item, "seeds").integers(0, seeds, (samples, seeds))
+    over_seeds = np.take_along_axis(means[:, 2:], chosen, axis=1).mean(axis=1)
+    share = means[:, 0] / np.where(means[:, 1] > 0, means[:, 1], np.nan)
+    total = float(difference.mean())
+    relative = total / base.mean() if base.mean() > 0 else float("nan")
+
+    def interval(mean: float, resampled: Floats) -> Interval:
+        low, high = _limits(resampled[:, None])
+        return Interval(float(mean), float(low[0]), float(high[0]), scenes)
+
+    return PairedDifference(
+        difference=interval(total, means[:, 0]),
+        with_seeds=interval(total, over_seeds),
+        relative=interval(relative, share),
+        by_seed=tuple(difference.mean(axis=1).tolist()),
+    )
+
+
+def _count(values: Floats) -> int:
+    if len(values) == 0:
+        raise InputError("bootstrap", "no scene", "at least one")
+    return len(values)
+
+
+def _draws(scenes: int, samples: int, seed: int, *item: object) -> Iterator[npt.NDArray[np.int64]]:
+    """Drawn scenes, (n, S) at a time, `samples` rows in all."""
+    random = generator(seed, *item)
+    rows = max(1, _BLOCK // scenes)
+    for first in range(0, samples, rows):
+        yield random.integers(0, scenes, (min(rows, samples - first), scenes))
+
+
+def _resampled(values: Floats, drawn: npt.NDArray[np.int64]) -> Floats:
+    """(n, M) means of the columns over each row of drawn scenes."""
+    scenes = len(values)
+    counts = np.stack([np.bincount(row, minlength=scenes) for row in drawn]).astype(np.float64)  # [n, S]
+    means: Floats = counts @ values / scenes
+    return means
+
+
+def _limits(means: Floats) -> Floats:
+    """(2, M) lower and upper end of the interval of each column."""
+    tail = 100 * (1 - CONFIDENCE) / 2
+    limits: Floats = np.percentile(means, [tail, 100 - tail], axis=0)
+    return limits

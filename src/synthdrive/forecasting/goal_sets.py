@@ -1,0 +1,247 @@
+"""Goal sets: the six goals that minimise the expected error under a goal distribution (PAPER.md 6).
+
+E(Y) = sum_i p_i mean_z [(1 - r) min_j |z - y_j| + r 10 (min_j |z - y_j| > 2 m)], z on a grid in the 1 m cell of goal i.
+
+The published optimiser stops on a CPU clock and draws without a seed. This one takes a fixed number of steps, draws
+from the scene's own seed, and computes in whole numbers (see `fixed_point`): for the same distribution a scene has the
+same goal set in every batch and on every machine, to the last bit. Its steps:
+
+1. Starts: six goals each, every next one drawn in proportion to what the goals still cost (the seeding of k-medians).
+2. Successive halving: all starts descend a few steps, the better ones further. A step gives every goal to the nearest
+   of the six and moves each of the six to the weighted median of its own (Weiszfeld's step).
+3. The last few descend on the grid of the objective; the best is the answer.
+
+With r > 0 the objective has steps that no descent sees: after 2 and 3 each goal in turn also tries positions around it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthdrive.forecasting.fixed_point import (
+    GRID_COMMON,
+    WEIGHT_UNITS,
+    FixedPointGoals,
+    WeightedPoints,
+    fix_goals,
+)
+from synthdrive.forecasting.forecasts import MODES
+from synthdrive.vectors.draws import uniform
+
+MISS_DISTANCE = 2.0  # metres
+MISS_COST = 10.0  # metres of expected error that a miss counts as (PAPER.md 6)
+
+_STREAM = 6  # of the scene's random numbers
+_ROUNDS = (
+    (2, 1 / 4),
+    (4, 1 / 8),
+    (6, 1 / 16),
+    (15, 1 / 32),
+)  # descent steps, share of the starts that stays afterwards
+_GRID_STEPS = 12
+_CELL_SOFTENING = 0.1  # m2; sqrt(d2 + 0.1) is about the mean distance to the points of a 1 m cell
+_GRID_SOFTENING = 0.0025  # m2; keeps a goal that lies on a point from sticking to it
+_REACH = 2.5  # m; a goal is drawn towards what it covers within this reach: a little beyond the miss distance
+_CELL_SEARCH = (2.0, 1.0, 0.5)  # m, distances tried around a goal when r > 0
+_GRID_SEARCH = (0.5, 0.25, 0.125, 0.0625)
+_DIRECTIONS = ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))
+
+# A pass over scenes is cut into parts whose largest array stays in the processor's cache; results do not depend on it.
+_PART_BYTES = {"cpu": 2**21, "cuda": 2**30}
+
+
+@dataclass(frozen=True)
+class GoalSets:
+    """Six goals a scene, in falling order of probability.
+
+    Attributes:
+        goals: (B, 6, 2) float64 metres, agent frame.
+        probabilities: (B, 6) float64, the share of the distribution that is nearest to each goal; sums to 1.
+        objective: (B,) float64 metres, E of the set; true to 0.0001 m.
+    """
+
+    goals: Tensor
+    probabilities: Tensor
+    objective: Tensor
+
+
+@dataclass(frozen=True)
+class _Objective:
+    """E over weighted points: `cost` is exact up to a constant factor, `pull` is what a descent step follows."""
+
+    points: WeightedPoints
+    unit: Tensor  # (B,) metres
+    miss_rate_weight: float
+    softening: float  # m2
+    precision: float  # factor that makes the rounded pull of a point fine enough and keeps its sums below 2^53
+
+    def squared_distances(self, sets: Tensor) -> Tensor:
+        """(B, S, K, N) exact squared distances in units of `sets` (B, S, K, 2) to the points."""
+        batch, starts, modes, _ = sets.shape
+        xy = self.points.xy
+        left = torch.cat([-2 * sets, torch.ones_like(sets[..., :1]), sets.square().sum(-1, keepdim=True)], dim=-1)
+        right = torch.cat([xy, xy.square().sum(-1, keepdim=True), torch.ones_like(xy[..., :1])], dim=-1)
+        products = torch.bmm(left.view(batch, starts * modes, 4), right.transpose(1, 2))  # [B, S K, N]
+        return products.view(batch, starts, modes, -1)
+
+    def cost_of(self, nearest: Tensor, softening: float) -> Tensor:
+        """(B, S) E in units, times the points' weight unit, from squared distances to the nearest goal (B, S, N)."""
+        cost = nearest.new_zeros(nearest.shape[:2])
+        weight = self.points.weight[:, None]
+        if self.miss_rate_weight < 1:
+            distance = torch.round(torch.sqrt(nearest + softening / self.unit[:, None, None].square()))
+            cost = (1 - self.miss_rate_weight) * (distance * weight).sum(-1)
+        if self.miss_rate_weight > 0:
+            missed = nearest > torch.round((MISS_DISTANCE / self.unit[:, None, None]).square())
+            cost = cost + self.miss_rate_weight * MISS_COST / self.unit[:, None] * (weight * missed).sum(-1)
+        return cost
+
+    def cost(self, sets: Tensor) -> Tensor:
+        """(B, S) cost of goal sets (B, S, K, 2)."""
+        return self.cost_of(self.squared_distances(sets).amin(2), self.softening)
+
+    def pull(self, nearest: Tensor) -> Tensor:
+        """(B, S, N) whole-number pull of each point on its nearest goal, from their squared distance."""
+        distance = torch.round(torch.sqrt(nearest + self.softening / self.unit[:, None, None].square()))
+        strength = (1 - self.miss_rate_weight) / distance
+        if self.miss_rate_weight > 0:
+            reach = (_REACH / self.unit[:, None, None]).square()
+            miss = self.miss_rate_weight * MISS_COST / self.unit[:, None, None] * 2 / reach
+            strength = strength + miss * (nearest < reach)
+        return torch.round(self.points.weight[:, None] * self.precision * strength)
+
+    def descend(self, sets: Tensor, steps: int) -> Tensor:
+        """Weiszfeld's steps from goal sets (B, S, K, 2)."""
+        batch, starts, modes, _ = sets.shape
+        moments = torch.cat([self.points.xy, torch.ones_like(self.points.xy[..., :1])], dim=-1)  # [B, N, 3]
+        for _ in range(steps):
+            squared = self.squared_distances(sets)  # [B, S, K, N]
+            nearest = squared.amin(2)
+            pull = (squared == nearest[:, :, None]) * self.pull(nearest)[:, :, None]
+            total = torch.bmm(pull.view(batch, starts * modes, -1), moments).view(batch, starts, modes, 3)
+            moved = torch.round(total[..., :2] / total[..., 2:].clamp(min=1))
+            sets = torch.where(total[..., 2:] > 0, moved, sets)
+        return sets
+
+    def search(self, sets: Tensor, distances: tuple[float, ...]) -> Tensor:
+        """Each goal of (B, S, K, 2) in turn moves to the best of the positions around it."""
+        batch, starts, modes, _ = sets.shape
+        offsets = sets.new_tensor(((0, 0), *_DIRECTIONS))  # [9, 2]
+        for distance in distances:
+            step = torch.round(distance / self.unit)[:, None, None, None]
+            for mode in range(modes):
+                others = [other for other in range(modes) if other != mode]
+                covered = self.squared_distances(sets[:, :, others]).amin(2)  # [B, S, N]
+                tried = sets[:, :, mode, None] + step * offsets  # [B, S, 9, 2]
+                nearest = torch.minimum(self.squared_distances(tried), covered[:, :, None])
+                cost = self.cost_of(nearest.flatten(1, 2), self.softening).view(batch, starts, -1)  # [B, S, 9]
+                best = cost.sort(dim=-1, stable=True).indices[..., 0]
+                chosen = tried.gather(2, best[..., None, None].expand(-1, -1, 1, 2))
+                sets = torch.cat([sets[:, :, :mode], chosen, sets[:, :, mode + 1 :]], dim=2)
+        return sets
+
+    def best(self, sets: Tensor, count: int) -> Tensor:
+        """The `count` sets of lowest cost, (B, count, K, 2)."""
+        order = self.cost(sets).sort(dim=1, stable=True).indices[:, :count]
+        return sets.gather(1, order[:, :, None, None].expand(-1, -1, *sets.shape[2:]))
+
+
+def optimise_goal_sets(
+    goals: Tensor,
+    log_prob: Tensor,
+    valid: Tensor,
+    seeds: Tensor,
+    miss_rate_weight: float = 0.0,
+    min_probability: float = 0.001,
+    starts: int = 96,
+) -> GoalSets:
+    """The goal set of lowest E that was found for each scene.
+
+    Args:
+        goals: (B, D, 2) metres, agent frame.
+        log_prob: (B, D) natural logarithms of the goals' probabilities.
+        valid: (B, D) bool, False for padding.
+        seeds: (B,) int64, each scene's own.
+        miss_rate_weight: r; 0 minimises the expected minFDE, 1 the expected miss rate.
+        min_probability: less likely goals are left out of E.
+        starts: random starts of each scene.
+    """
+    part = _scenes_at_a_time(goals, starts)
+    parts = []
+    for first in range(0, len(goals), part):
+        block = slice(first, first + part)
+        fixed = fix_goals(goals[block], log_prob[block], valid[block], min_probability)
+        sets = fixed.to_metres(_optimise(fixed, seeds[block], miss_rate_weight, starts))
+        parts.append(rank_goal_sets(sets, fixed, goals[block], log_prob[block], valid[block], miss_rate_weight))
+    return GoalSets(*(torch.cat([getattr(p, name) for p in parts]) for name in ("goals", "probabilities", "objective")))
+
+
+def rank_goal_sets(
+    sets: Tensor, fixed: FixedPointGoals, goals: Tensor, log_prob: Tensor, valid: Tensor, miss_rate_weight: float
+) -> GoalSets:
+    """Goal sets (B, 6, 2) in metres with their probabilities and objective, the likeliest goal first."""
+    units = fixed.to_units(sets)
+    weight = torch.round(log_prob.double().exp() * WEIGHT_UNITS) * valid
+    distances = (fixed.to_units(goals.double())[:, None] - units[:, :, None]).square().sum(-1)  # [B, 6, D]
+    nearest = torch.zeros_like(weight, dtype=torch.long)
+    smallest = distances[:, 0]
+    for mode in range(1, sets.shape[1]):
+        closer = distances[:, mode] < smallest
+        nearest = torch.where(closer, mode, nearest)
+        smallest = torch.where(closer, distances[:, mode], smallest)
+    mass = torch.stack([(weight * (nearest == mode)).sum(1) for mode in range(sets.shape[1])], dim=1)
+    mass = torch.where(mass.sum(1, keepdim=True) > 0, mass, 1.0)
+    mass, order = mass.sort(dim=1, descending=True, stable=True)
+    sets = sets.gather(1, order[..., None].expand_as(sets))
+    return GoalSets(sets, mass / mass.sum(1, keepdim=True), expected_error(fixed, sets, miss_rate_weight))
+
+
+def expected_error(fixed: FixedPointGoals, sets: Tensor, miss_rate_weight: float = 0.0) -> Tensor:
+    """E in metres of goal sets (B, K, 2) in metres, (B,) float64; true to 0.0001 m."""
+    objective = _Objective(fixed.grid, fixed.unit, miss_rate_weight, softening=0.0, precision=1.0)
+    cost = objective.cost(fixed.to_units(sets)[:, None])[:, 0]
+    return cost * fixed.unit / (GRID_COMMON * WEIGHT_UNITS)
+
+
+def _optimise(fixed: FixedPointGoals, seeds: Tensor, miss_rate_weight: float, starts: int) -> Tensor:
+    """(B, 6, 2) the best goal set in units."""
+    cells = _Objective(fixed.cells, fixed.unit, miss_rate_weight, _CELL_SOFTENING, precision=2.0**18)
+    grid = _Objective(fixed.grid, fixed.unit, miss_rate_weight, _GRID_SOFTENING, precision=2.0**10)
+    sets = _draw_starts(fixed.cells, seeds, starts)
+    for steps, share in _ROUNDS:
+        sets = cells.best(cells.descend(sets, steps), math.ceil(starts * share))
+    if miss_rate_weight > 0:
+        sets = cells.search(sets, _CELL_SEARCH)
+    sets = grid.descend(sets, _GRID_STEPS)
+    if miss_rate_weight > 0:
+        sets = grid.search(sets, _GRID_SEARCH)
+    return grid.best(sets, 1)[:, 0]
+
+
+def _draw_starts(cells: WeightedPoints, seeds: Tensor, starts: int) -> Tensor:
+    """(B, S, 6, 2) sets of goals: each next one drawn in proportion to weight times distance from those before it."""
+    batch, size = cells.weight.shape
+    counter = torch.arange(starts * MODES, device=seeds.device)
+    draws = uniform(seeds.repeat_interleave(len(counter)), _STREAM, counter.repeat(batch)).view(batch, starts, MODES)
+    far = cells.weight[:, None].expand(-1, starts, -1)  # [B, S, N] what each goal still costs
+    distance = torch.ones_like(far)
+    chosen = []
+    for mode in range(MODES):
+        reached = (far * distance).cumsum(-1)
+        target = draws[..., mode : mode + 1] * reached[..., -1:]
+        index = torch.searchsorted(reached, target, right=True).clamp(max=size - 1)  # [B, S, 1]
+        goal = cells.xy.gather(1, index.expand(-1, -1, 2))  # [B, S, 2]
+        chosen.append(goal)
+        away = torch.round(torch.sqrt((cells.xy[:, None] - goal[:, :, None]).square().sum(-1)))
+        distance = away if mode == 0 else torch.minimum(distance, away)
+    return torch.stack(chosen, dim=2)
+
+
+def _scenes_at_a_time(goals: Tensor, starts: int) -> int:
+    """Scenes whose squared distances fit into the memory that is set aside for them."""
+    per_scene = starts * MODES * min(goals.shape[1], 600) * goals.new_zeros((), dtype=torch.float64).element_size()
+    return max(1, _PART_BYTES.get(goals.device.type, _PART_BYTES["cpu"]) // max(per_scene, 1))
