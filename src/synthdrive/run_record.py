@@ -16,8 +16,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from synthdrive.artifacts import file_hash
-
 PACKAGES = ("synthdrive", "torch", "accelerate", "numpy", "safetensors", "pyarrow", "omegaconf")
 """Packages whose version may change what is trained or evaluated."""
 
@@ -27,7 +25,7 @@ _GIT_SECONDS = 10.0
 
 def run_record(
     parameters: Mapping[str, object],
-    inputs: Mapping[str, Path],
+    inputs: Mapping[str, str],
     seed: int | None = None,
     device: str | None = None,
 ) -> dict[str, Any]:
@@ -35,7 +33,8 @@ def run_record(
 
     Args:
         parameters: every parameter that was used, by section: plain values or parameter dataclasses.
-        inputs: the files and directories that were read, by the name that the record gives them.
+        inputs: SHA-256 (`artifacts.file_hash`) of the files and directories that were read, by the name that the
+            record gives them.
         seed: the training seed, where there is one.
         device: in words ("cpu", "NVIDIA H200"), where there is one.
 
@@ -50,7 +49,7 @@ def run_record(
         "code": code_hash(),
         "parameters": plain,
         "parameters_sha256": values_hash(plain),
-        "inputs": {name: file_hash(path) for name, path in sorted(inputs.items())},
+        "inputs": dict(sorted(inputs.items())),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": package_versions(),

@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from synthdrive.artifacts import file_hash
 from synthdrive.parameters.optimisation import OptimisationParameters
 from synthdrive.run_record import run_record
 from synthdrive.seeding import item_seed
@@ -77,7 +78,8 @@ def run_cell(
     Raises:
         SystemExit: interrupted (130); the state of the last whole epoch stays.
     """
-    record = run_record(parameters, inputs, cell.seed, device_name(accelerator.device))
+    hashes = {name: file_hash(path) for name, path in inputs.items()}
+    record = run_record(parameters, hashes, cell.seed, device_name(accelerator.device))
     settled = ("code", "parameters_sha256", "inputs", "packages", "device", "seed")
     identity = {"arm": cell.arm, "processes": accelerator.num_processes, **{key: record[key] for key in settled}}
     run = RunDirectory(cell.runs, stage, identity)
