@@ -36,12 +36,8 @@ def check_raw(maps: Path, train: Path, val: Path, parameters: CheckRawParameters
     val_suite = scene_suite.scene_expectations(parameters.scenes, cities, held_out=True)
     checks = [
         Check("maps", lanes, map_suite.KEYS, map_suite.map_expectations(parameters.maps)),
-        Check(
-            "train scenes", recorded, scene_suite.KEYS, scene_suite.scene_expectations(parameters.scenes, cities, False)
-        ),
-        Check(
-            "val scenes", held_out, scene_suite.KEYS, scene_suite.scene_expectations(parameters.scenes, cities, True)
-        ),
+        Check("train scenes", recorded, scene_suite.KEYS, train_suite),
+        Check("val scenes", validation, scene_suite.KEYS, val_suite),
     ]
     return run_gate("raw", checks, out, docs)
 
