@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from synthdrive.artifacts import read_arrays, read_json, read_table, write_arrays, write_json, write_table
 from synthdrive.errors import InputError
-from synthdrive.scenes.scene_store import HORIZON
+from synthdrive.scenes.scene_store import HORIZON, SceneStore
 
 MODES = 6  # trajectories of a forecast, the benchmark's K
 
@@ -113,3 +113,14 @@ def load_forecast_card(directory: Path) -> dict[str, Any]:
     """What made the forecasts."""
     card: dict[str, Any] = read_json(Path(directory) / CARD)
     return card
+
+
+def check_scenes(forecasts: Forecasts, store: SceneStore) -> None:
+    """Raise InputError unless the forecasts are of exactly the scenes of the store, in its order."""
+    if list(forecasts.scene_ids) == store.scene_ids:
+        return
+    pairs = zip(forecasts.scene_ids, store.scene_ids, strict=False)
+    first = next((pair for pair in pairs if pair[0] != pair[1]), None)
+    found = f"{len(forecasts)} scenes" if first is None else f"scene {first[0]!r}"
+    expected = f"{len(store)} scenes" if first is None else f"scene {first[1]!r}, as in the scene store"
+    raise InputError("forecasts", found, expected, "Forecast these scenes, or score with the scenes forecast.")

@@ -1,0 +1,120 @@
+"""Evaluation: from forecasts and scenes to errors per scene, metrics per stratum, and the headline numbers.
+
+It needs no model: forecasts are an artifact, and whoever holds them and the scenes can compute the metrics again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from synthdrive.artifacts import atomic_directory, read_table, write_json, write_table
+from synthdrive.forecasting.bootstrap import mean_intervals
+from synthdrive.forecasting.forecasts import Forecasts, check_scenes
+from synthdrive.forecasting.metrics import ERRORS, GUESSES, HORIZON, PROBABILISTIC_ERRORS, displacement_errors
+from synthdrive.forecasting.strata import ALL, strata
+from synthdrive.parameters.evaluate import EvaluateParameters
+from synthdrive.scenes.scene_store import LAST_OBSERVED, STEP_SECONDS, SceneStore
+
+Floats = npt.NDArray[np.float64]
+
+ERROR_TABLE, STRATA = "errors.parquet", "strata.json"
+
+HEADLINE = ("minADE6", "minFDE6", "MR6", "brier_minFDE6", "minADE1", "minFDE1", "MR1")
+_DIGITS = 6  # of metrics in files: beyond them, sums differ between processors
+
+
+def scene_errors(forecasts: Forecasts, store: SceneStore, miss_threshold: float) -> dict[str, Floats]:
+    """(S,) float64 errors of every scene.
+
+    Names are the metric and K: minADE6 (of the trajectory with the smallest endpoint error), minFDE6, MR6,
+    brier_minFDE6, p_minADE6 and so on; and minADE1_1s, minFDE1_1s, minADE1_2s, minFDE1_2s of the likeliest
+    trajectory over a shorter horizon.
+
+    Raises:
+        InputError: the forecasts are not of exactly these scenes in this order.
+    """
+    check_scenes(forecasts, store)
+    truth = np.stack([store[index].agent[LAST_OBSERVED + 1 :] for index in range(len(store))])
+    errors: dict[str, Floats] = {}
+    for guesses in GUESSES:
+        found = displacement_errors(
+            forecasts.trajectories, truth, guesses, forecasts.probabilities, miss_threshold=miss_threshold
+        )
+        names = ERRORS if guesses == 1 else ERRORS + PROBABILISTIC_ERRORS  # with one guess p is 1
+        errors |= {f"{name.replace('-', '_')}{guesses}": found[name] for name in names}
+    for steps in range(10, HORIZON, 10):
+        found = displacement_errors(forecasts.trajectories, truth, 1, forecasts.probabilities, horizon=steps)
+        errors |= {f"{name}1_{steps * STEP_SECONDS:.0f}s": found[name] for name in ("minADE", "minFDE")}
+    return errors
+
+
+def headline_metrics(errors: Mapping[str, Floats]) -> dict[str, float | int]:
+    """The few numbers that `dvc metrics show` is for: means over all scenes, and how many they are."""
+    means: dict[str, float | int] = {name: round(float(errors[name].mean()), _DIGITS) for name in HEADLINE}
+    return means | {"scenes": len(errors[HEADLINE[0]])}
+
+
+def metrics_by_stratum(
+    errors: Mapping[str, Floats], manifest: pa.Table, parameters: EvaluateParameters
+) -> dict[str, dict[str, Any]]:
+    """Every metric in every stratum: {stratum: {"scenes": n, metric: {"mean", "low", "high"}}}; 95 % intervals."""
+    groups = strata(manifest, parameters.slow_below, parameters.fast_above, parameters.displacement_edges)
+    values = np.column_stack(list(errors.values()))  # [S, M]
+    table: dict[str, dict[str, Any]] = {}
+    for group, inside in groups.items():
+        table[group] = {"scenes": int(inside.sum())}
+        if inside.any():
+            intervals = mean_intervals(values[inside], parameters.bootstrap_samples, parameters.seed, "scenes", group)
+            for name, interval in zip(errors, intervals, strict=True):
+                ends = {"mean": interval.mean, "low": interval.low, "high": interval.high}
+                table[group][name] = {end: round(value, _DIGITS) for end, value in ends.items()}
+    return table
+
+
+def score(
+    forecasts: Forecasts, store: SceneStore, parameters: EvaluateParameters, details: Path
+) -> dict[str, float | int]:
+    """Write errors.parquet (a row per scene) and strata.json into a directory; returns the headline metrics."""
+    errors = scene_errors(forecasts, store, parameters.miss_threshold)
+    groups = strata(store.manifest, parameters.slow_below, parameters.fast_above, parameters.displacement_edges)
+    columns = {"scene_id": pa.array(forecasts.scene_ids, pa.string())} | {
+        name: pa.array(values) for name, values in errors.items()
+    }
+    columns |= {f"in_{name}": pa.array(inside) for name, inside in groups.items() if name != ALL}
+    write_table(details / ERROR_TABLE, pa.table(columns))
+    write_json(details / STRATA, metrics_by_stratum(errors, store.manifest, parameters))
+    return headline_metrics(errors)
+
+
+def write_evaluation(
+    forecasts: Forecasts,
+    store: SceneStore,
+    parameters: EvaluateParameters,
+    card: Mapping[str, Any],
+    output: Path,
+    metrics: Path,
+) -> dict[str, float | int]:
+    """Write the forecasts with their card, errors and strata into `output`, and the headline numbers to `metrics`."""
+    with atomic_directory(output) as partial:
+        forecasts.save(partial, card)
+        headline = score(forecasts, store, parameters, partial)
+    write_json(metrics, headline)
+    return headline
+
+
+def load_scene_errors(directory: Path) -> tuple[list[str], dict[str, Floats]]:
+    """Scene ids and the errors of every scene, as `score` wrote them; for paired comparisons."""
+    table = read_table(Path(directory) / ERROR_TABLE, {"scene_id": pa.string()})
+    names = [field.name for field in table.schema if field.type == pa.float64()]
+    return table["scene_id"].to_pylist(), {name: table[name].to_numpy() for name in names}
+
+
+def describe(name: str, metrics: Mapping[str, float | int]) -> str:
+    """The headline numbers in a line."""
+    return f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())

@@ -1,0 +1,57 @@
+"""Stage evaluate: forecasts of a trained model on recorded scenes, and their metrics."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from synthdrive.errors import exit_on_error
+from synthdrive.forecasting.evaluate import describe, write_evaluation
+from synthdrive.forecasting.forecast_scenes import forecast_scenes
+from synthdrive.forecasting.goal_forecaster import GoalForecaster, choose_device
+from synthdrive.parallel import worker_count
+from synthdrive.parameters.evaluate import EvaluateParameters
+from synthdrive.parameters.loading import DEFAULT_PATH, load_section
+from synthdrive.run_record import run_record, values_hash
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.training.devices import device_name
+from synthdrive.training.finetuning import load_forecaster
+
+
+def main() -> None:
+    """Load the checkpoint, forecast every scene, write forecasts and metrics."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="folder of a fine-tuned model")
+    parser.add_argument(
+        "--scenes", type=Path, default=Path("data/scenes/val"), help="scene store (default: %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, help="folder for the forecasts (default: forecasts/<checkpoint's name>)")
+    parser.add_argument("--metrics", type=Path, help="metrics file (default: metrics/<checkpoint's name>.json)")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU where there is one")
+    parser.add_argument(
+        "--workers", type=int, help="batches at a time on a CPU (default: SYNTHDRIVE_WORKERS, else all)"
+    )
+    parser.add_argument("--runs", type=Path, default=Path(".run"), help="where an interrupted run goes on from")
+    given = parser.parse_args()
+    name = given.checkpoint.name
+    with exit_on_error():
+        parameters = load_section(EvaluateParameters, "evaluate", given.params)
+        network, trained = load_forecaster(given.checkpoint)
+        store = SceneStore.load(given.scenes)
+        device = choose_device(given.device)
+        inputs = {"checkpoint": given.checkpoint, "scenes": given.scenes}
+        record = run_record({"evaluate": parameters}, inputs, trained["seed"], device_name(device))
+        threads = 1 if device.type == "cuda" else worker_count(given.workers)
+        forecaster = GoalForecaster(network, parameters, device)
+        run = given.runs / "evaluate" / values_hash(record)[:16]
+        forecasts = forecast_scenes(forecaster, store, parameters.batch_size, run, threads)
+        card = {"stage": "evaluate", "arm": trained["arm"], "seed": trained["seed"], "record": record}
+        out = given.out or Path("forecasts") / name
+        metrics = given.metrics or Path("metrics") / f"{name}.json"
+        print(describe(name, write_evaluation(forecasts, store, parameters, card, out, metrics)), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

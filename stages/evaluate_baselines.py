@@ -1,0 +1,44 @@
+"""Stage evaluate_baselines: constant velocity and lane following on recorded scenes, and their metrics."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from synthdrive.errors import exit_on_error
+from synthdrive.forecasting.baselines import BASELINES
+from synthdrive.forecasting.evaluate import describe, write_evaluation
+from synthdrive.forecasting.forecast_scenes import forecast_scenes
+from synthdrive.parameters.evaluate import EvaluateParameters
+from synthdrive.parameters.loading import DEFAULT_PATH, load_section
+from synthdrive.run_record import run_record
+from synthdrive.scenes.scene_store import SceneStore
+
+
+def main() -> None:
+    """Forecast every scene with every baseline, write forecasts and metrics."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--scenes", type=Path, default=Path("data/scenes/val"), help="scene store (default: %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("forecasts"), help="a folder for each (default: %(default)s)")
+    parser.add_argument(
+        "--metrics", type=Path, default=Path("metrics"), help="folder for <baseline>.json (%(default)s)"
+    )
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
+    given = parser.parse_args()
+    with exit_on_error():
+        parameters = load_section(EvaluateParameters, "evaluate", given.params)
+        store = SceneStore.load(given.scenes)
+        record = run_record({"evaluate": parameters}, {"scenes": given.scenes})
+        for name, baseline in BASELINES.items():
+            forecasts = forecast_scenes(baseline(), store, parameters.batch_size)
+            card = {"stage": "evaluate", "arm": name, "seed": None, "record": record}
+            metrics = given.metrics / f"{name}.json"
+            found = write_evaluation(forecasts, store, parameters, card, given.out / name, metrics)
+            print(describe(name, found), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
