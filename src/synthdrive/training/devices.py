@@ -6,6 +6,7 @@ import os
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 
 from synthdrive.errors import SynthDriveError
@@ -27,7 +28,9 @@ def make_accelerator(parameters: OptimisationParameters) -> Accelerator:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = parameters.precision == "tf32"
     torch.backends.cudnn.allow_tf32 = parameters.precision == "tf32"
+    AcceleratorState._reset_state()  # a process may run several cells, of other precisions too
     accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(),  # several processes find one another on a CPU only when told so
         mixed_precision="bf16" if parameters.precision == "bfloat16" else "no",
         # Samples of one kind leave the other kind's decoder without gradient.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],

@@ -1,0 +1,92 @@
+"""Which scenes a step sees depends on seed and epoch alone: not on devices, parts or loading processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_training import tiny_batches, write_store
+
+from synthdrive.errors import InputError
+from synthdrive.training.data import Part, Sharing, epoch_parts, sample_seeds, steps_per_epoch, subset
+
+SIZES = np.random.default_rng(0).integers(2, 90, 101)
+
+
+def _parts(sharing: Sharing, epoch: int = 0, seed: int = 5) -> list[Part]:
+    return list(epoch_parts(np.arange(101), SIZES, seed, epoch, sharing))
+
+
+def _by_step(parts: list[Part]) -> dict[int, set[int]]:
+    steps: dict[int, set[int]] = {}
+    for part in parts:
+        if part.weight:
+            steps.setdefault(part.step, set()).update(part.indices.tolist())
+    return steps
+
+
+def test_every_scene_once_an_epoch_and_another_order_in_the_next() -> None:
+    first, second = _parts(Sharing(16, 16)), _parts(Sharing(16, 16), epoch=1)
+    assert sorted(np.concatenate([part.indices for part in first])) == list(range(101))
+    assert len(first) == steps_per_epoch(101, 16) == 7
+    assert _by_step(first) != _by_step(second)
+    assert _by_step(first) != _by_step(_parts(Sharing(16, 16), seed=6))
+
+
+@pytest.mark.parametrize(("device_batch", "processes"), [(16, 1), (5, 1), (16, 2), (3, 4), (1, 7)])
+def test_steps_are_the_same_scenes_however_they_are_divided(device_batch: int, processes: int) -> None:
+    whole = _by_step(_parts(Sharing(16, 16)))
+    ranks = [_parts(Sharing(16, device_batch, processes, rank)) for rank in range(processes)]
+    assert {len(parts) for parts in ranks} == {len(ranks[0])}  # devices that do not keep step would wait for ever
+    together: dict[int, set[int]] = {}
+    for parts in ranks:
+        assert all(1 <= len(part.indices) <= device_batch for part in parts)
+        for step, scenes in _by_step(parts).items():
+            assert not together.setdefault(step, set()) & scenes
+            together[step] |= scenes
+    assert together == whole
+    for step in whole:
+        weight = sum(part.weight for parts in ranks for part in parts if part.step == step)
+        assert weight == pytest.approx(1.0)
+    assert [part.last for part in ranks[0]].count(True) == 7
+
+
+def test_a_scenes_seed_does_not_depend_on_its_company() -> None:
+    everyone = dict(zip(range(101), sample_seeds(5, 0, np.arange(101)).tolist(), strict=True))
+    for part in _parts(Sharing(16, 3, 2, 1)):
+        assert [everyone[index] for index in part.indices.tolist()] == part.sample_seeds.tolist()
+    assert min(everyone.values()) >= 0
+    assert len(set(everyone.values())) == 101
+    assert not set(everyone.values()) & set(sample_seeds(5, 1, np.arange(101)).tolist())
+
+
+def test_scenes_of_a_size_share_a_part() -> None:
+    mixed = np.mean([np.ptp(SIZES[part.indices]) for part in _parts(Sharing(64, 64))])
+    sorted_parts = np.mean([np.ptp(SIZES[part.indices]) for part in _parts(Sharing(64, 8))])
+    assert sorted_parts < mixed / 3
+
+
+def test_subsets_of_a_seed_are_nested() -> None:
+    sets = [set(subset(1000, fraction, 3).tolist()) for fraction in (0.01, 0.1, 0.5, 1.0)]
+    assert [len(rows) for rows in sets] == [10, 100, 500, 1000]
+    assert all(small < large for small, large in zip(sets, sets[1:], strict=False))
+    assert set(subset(1000, 0.1, 4).tolist()) != sets[1]
+    assert len(subset(3, 0.01, 0)) == 1
+
+
+def test_loading_processes_change_nothing(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", 21)
+    alone, helped = (tiny_batches(store, Sharing(8, 3), workers) for workers in (0, 2))
+    for epoch in (0, 1):
+        for (part, batch), (other_part, other) in zip(alone.epoch(epoch), helped.epoch(epoch), strict=True):
+            assert part.indices.tolist() == other_part.indices.tolist()
+            assert torch.equal(batch.agent, other.agent)
+            assert torch.equal(batch.sample_seeds, other.sample_seeds)
+
+
+def test_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", 3)
+    with pytest.raises(InputError, match="no scenes to train on"):
+        tiny_batches(store, Sharing(8, 8), scenes=0)

@@ -1,0 +1,156 @@
+"""Training: the same numbers however a batch is divided, and an end when the loss is no number."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_training
+import torch
+from safetensors.torch import load_file
+from tiny_training import TinyModel, train, write_store
+
+from synthdrive.errors import SynthDriveError
+from synthdrive.parameters.optimisation import OptimisationParameters
+from synthdrive.training.non_finite import NonFiniteLossError
+from synthdrive.training.resume import RunDirectory
+
+SCRIPT = Path(tiny_training.__file__)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("tiny") / "store", 43)
+
+
+def _parameters(**changes: object) -> OptimisationParameters:
+    return OptimisationParameters(**{"epochs": 3, "batch": 8, "device_batch": 8, **changes})  # type: ignore[arg-type]
+
+
+def test_it_learns_and_tells(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, fitted = train(store, None, _parameters(epochs=20))
+    losses = [row["loss"] for row in fitted.curve]
+    assert losses[-1] < 0.75 * losses[0]
+    assert fitted.training["steps"] == 20 * 6
+    assert fitted.encoder["tensors"] == fitted.encoder["tensors_moved"] == 2
+    assert 0.01 < fitted.encoder["relative_change"] < 10
+    assert len(fitted.encoder["gradient_norm_per_epoch"]) == 20
+    assert min(fitted.encoder["gradient_norm_per_epoch"]) > 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 20
+    assert lines[4].startswith("tiny: epoch 5 of 20: loss")
+
+
+def test_curve_is_the_mean_over_the_epochs_scenes(store: Path) -> None:
+    _, fitted = train(store, None, _parameters(epochs=1, batch=43, device_batch=43))
+    assert fitted.curve[-1]["epoch"] == 1.0
+    assert fitted.last_epoch["loss"] == pytest.approx(fitted.last_epoch["first"] + fitted.last_epoch["second"])
+    _, steps = train(store, None, _parameters(epochs=1, batch=20))
+    assert [row["step"] for row in steps.curve] == [1, 2, 3]
+    mean = sum(row["loss"] for row in steps.curve) / 3
+    assert steps.last_epoch["loss"] == pytest.approx(mean)
+
+
+def test_accumulation_gives_the_step_of_the_whole_batch(store: Path) -> None:
+    whole, fitted = train(store, None, _parameters())
+    for device_batch in (1, 3):
+        parts, divided = train(store, None, _parameters(device_batch=device_batch))
+        assert divided.last_epoch["loss"] == pytest.approx(fitted.last_epoch["loss"], rel=1e-5)
+        for name, value in parts.state_dict().items():
+            torch.testing.assert_close(value, whole.state_dict()[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_repeats_to_the_last_bit(store: Path) -> None:
+    first, second = (train(store, None, _parameters(device_batch=3))[0].state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_clipping_bounds_the_gradient_and_is_off_by_default(store: Path) -> None:
+    free, _ = train(store, None, _parameters(epochs=1))
+    loose, _ = train(store, None, _parameters(epochs=1, clip_gradient=1e6))
+    tight, fitted = train(store, None, _parameters(epochs=1, clip_gradient=1e-12))
+    torch.testing.assert_close(free.state_dict(), loose.state_dict())
+    start = _start()
+    moved = max((tight.state_dict()[name] - start[name]).abs().max().item() for name in start)
+    assert moved < 1e-3  # eps of Adam, 1e-8, outweighs such a gradient
+    assert fitted.last_epoch["gradient_norm"] > 1e-3  # what is told is the norm before clipping
+
+
+def _start() -> dict[str, torch.Tensor]:
+    torch.manual_seed(3)
+    return TinyModel().state_dict()
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_other_precisions_train(store: Path, precision: str) -> None:
+    _, exact = train(store, None, _parameters())
+    _, fitted = train(store, None, _parameters(precision=precision))
+    assert fitted.last_epoch["loss"] == pytest.approx(exact.last_epoch["loss"], rel=0.05)
+    if precision == "bfloat16":
+        assert fitted.last_epoch["loss"] != exact.last_epoch["loss"]
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_leaves_its_batch(store: Path) -> None:
+    with pytest.raises(NonFiniteLossError, match="epoch 2, step 3") as caught:
+        train(store, None, _parameters(device_batch=3), poison=6 * 3 + 2 * 3 + 1)
+    folder = store.parent / "non-finite"
+    assert str(folder) in str(caught.value)
+    described = json.loads((folder / "device0.json").read_text())
+    assert described["loss"] == "nan"
+    assert (described["epoch"], described["step"]) == (1, 2)
+    saved = [load_file(path) for path in sorted(folder.glob("device0-part*.safetensors"))]
+    assert torch.cat([part["sample_seeds"] for part in saved]).tolist() == described["sample_seeds"]
+    assert len(described["scene_ids"]) == 8
+
+
+def test_resumed_run_is_the_undisturbed_one_to_the_last_bit(store: Path, tmp_path: Path) -> None:
+    whole, fitted = train(store, None, _parameters(epochs=4))
+    run = RunDirectory(tmp_path, "tiny", {"a": 1})
+    with pytest.raises(NonFiniteLossError):
+        train(store, run, _parameters(epochs=4), poison=2 * 6 + 4)  # ends in the third epoch
+    resumed, again = train(store, run, _parameters(epochs=4))
+    assert again.training["resumed_after"] == [2]
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+    assert again.curve == fitted.curve
+    assert again.encoder == fitted.encoder
+
+
+def _command(*arguments: object) -> list[str]:
+    return [sys.executable, str(SCRIPT), *map(str, arguments)]
+
+
+def test_killed_run_continues_to_the_same_weights(store: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    killed = subprocess.run(_command(store, tmp_path / "a", runs, "--kill-at-step", 2 * 6 + 3), capture_output=True)
+    assert killed.returncode == -9
+    assert not (tmp_path / "a").exists()
+    subprocess.run(_command(store, tmp_path / "a", runs), check=True, capture_output=True)
+    subprocess.run(_command(store, tmp_path / "b", tmp_path / "others"), check=True, capture_output=True)
+    assert json.loads((tmp_path / "a" / "fit.json").read_text())["resumed"] == [2]
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in "ab"]
+    assert files[0] == files[1]
+
+
+def test_two_processes_give_the_loss_of_one(store: Path, tmp_path: Path) -> None:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, *launcher, str(SCRIPT), store, tmp_path / "two", tmp_path / "runs", "--device-batch", 3]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    one, fitted = train(store, None, _parameters(epochs=4))
+    curve = json.loads((tmp_path / "two" / "fit.json").read_text())["curve"]
+    assert [row["loss"] for row in curve] == pytest.approx([row["loss"] for row in fitted.curve], rel=1e-4)
+    norms = [[row["encoder_gradient_norm"] for row in rows] for rows in (curve, fitted.curve)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-3)
+    for name, value in load_file(tmp_path / "two" / "model.safetensors").items():
+        torch.testing.assert_close(value, one.state_dict()[name], rtol=1e-3, atol=1e-5)
+
+
+def test_processes_that_do_not_know_of_one_another_are_refused(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SynthDriveError, match="torchrun"):
+        train(store, None, _parameters())

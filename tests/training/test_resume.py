@@ -1,0 +1,71 @@
+"""Resume states: whole or not at all, one run at a time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from synthdrive.errors import SynthDriveError
+from synthdrive.training.resume import EpochState, RunDirectory
+
+
+def _state(epochs: int) -> EpochState:
+    return EpochState(epochs, {"w": torch.full((3,), float(epochs))}, {"mean/w": torch.ones(3)}, {"curve": []})
+
+
+def test_newest_state_is_taken_and_few_are_kept(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path, "pretrain", {"seed": 0})
+    assert run.load() is None
+    for epochs in range(1, 12):
+        run.save(_state(epochs))
+    loaded = run.load()
+    assert loaded is not None
+    assert loaded.epochs == 11
+    assert loaded.model["w"].tolist() == [11.0] * 3
+    assert len(list(run.path.glob("epoch-*"))) == 2
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimiser.safetensors", "state.json"])
+def test_damaged_state_is_passed_over(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDirectory(tmp_path, "pretrain", {})
+    for epochs in (1, 2):
+        run.save(_state(epochs))
+    damaged = run.path / "epoch-0002" / name
+    damaged.write_bytes(damaged.read_bytes()[:-7])
+    loaded = run.load()
+    assert loaded is not None
+    assert loaded.epochs == 1
+    assert str(damaged) in capsys.readouterr().err
+
+
+def test_other_parameters_data_or_code_start_afresh(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path, "pretrain", {"code": "a", "seed": 0})
+    run.save(_state(3))
+    assert RunDirectory(tmp_path, "pretrain", {"seed": 0, "code": "a"}).load() is not None
+    for identity in ({"code": "b", "seed": 0}, {"code": "a", "seed": 1}):
+        assert RunDirectory(tmp_path, "pretrain", identity).load() is None
+    assert RunDirectory(tmp_path, "finetune", {"code": "a", "seed": 0}).load() is None
+
+
+def test_second_run_is_kept_out_until_the_first_ends(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom synthdrive.training.resume import RunDirectory\n"
+        f"run = RunDirectory(Path({str(tmp_path)!r}), 'pretrain', {{}})\n"
+        "with run.held(): print('in', flush=True); sys.stdin.read()"
+    )
+    first = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None
+    assert first.stdin is not None
+    assert first.stdout.readline() == "in\n"
+    run = RunDirectory(tmp_path, "pretrain", {})
+    with pytest.raises(SynthDriveError, match="another process"), run.held():
+        pass
+    first.kill()
+    first.wait()
+    with run.held():
+        run.clear()
+    assert not run.path.exists()
