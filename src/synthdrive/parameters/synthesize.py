@@ -32,25 +32,27 @@ class DriverParameters:
     corner_cutting: float
     min_smoothing: float
     max_deviation: float
-    lateral_share: float
-    look_ahead: float
+    foresight: float
+    lateral_acceleration: float
+    lateral_exponent: float
+    max_lateral_acceleration: float
+    slowing: float
     acceleration: float
     braking: float
-    hard_braking: float
+    max_braking: float
+    preview: float
+    response: float
     lag: float
     max_jerk: float
 
     def validate(self, where: str) -> None:
         """Refuse impossible values."""
-        _above_zero(
-            where,
-            self,
-            ("start_speed", "cruise_share", "lateral_share", "acceleration", "braking", "max_jerk", "min_smoothing"),
-            "",
-        )
-        _at_least(where, self, ("corner_cutting", "max_deviation", "look_ahead", "lag"), 0.0, "")
-        if self.hard_braking < self.braking:
-            raise ParameterError(f"{where}.hard_braking", f"{self.hard_braking}", f"at least braking ({self.braking})")
+        above = ("start_speed", "cruise_share", "min_smoothing", "lateral_acceleration", "max_lateral_acceleration")
+        above += ("slowing", "acceleration", "braking", "max_braking", "response", "max_jerk")
+        _above_zero(where, self, above, "")
+        _at_least(where, self, ("corner_cutting", "foresight", "max_deviation", "preview", "lag"), 0.0, "")
+        if self.braking < self.slowing:
+            raise ParameterError(f"{where}.braking", f"{self.braking}", f"at least slowing ({self.slowing})")
 
 
 @dataclass

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from synthdrive.parameters.synthesize import DriverParameters
 from synthdrive.scenes.scene_store import STEP_SECONDS
 from synthdrive.synthesis.path import Paths
-from synthdrive.synthesis.speed import brake_before, speed_limits
+from synthdrive.synthesis.speed import grip_limits, slow_before, speed_plan
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,42 +41,53 @@ def drive(paths: Paths, desired_speeds: Floats, driver: DriverParameters, start:
     Args:
         paths: of D drives.
         desired_speeds: (D,) m/s.
-        start: (D, 2) metres along the path and speed in m/s at step 0; default 0 m, `start_speed`.
+        start: (D, 3) metres along the path, speed in m/s and acceleration in m/s2 at step 0; by default the beginning
+            of the path at `start_speed`.
     """
-    limits = speed_limits(paths, desired_speeds, driver)
-    plan = brake_before(limits, driver.braking)
+    plan = speed_plan(paths, desired_speeds, driver)
     if start is None:
         start = _start(paths, desired_speeds, driver)
-    along, speed = _integrate(paths, plan, start, driver)
+    along, speed = _integrate(paths, plan, desired_speeds, start, driver)
     steps = (along <= paths.lengths[:, None]).sum(axis=1)
     xy = np.stack([paths.at(paths.points[..., axis], along) for axis in (0, 1)], axis=-1)
     return Drives(np.round(xy, MILLIMETRE), along, speed, steps)
 
 
+def strongest_braking(desired_speeds: Floats, driver: DriverParameters) -> Floats:
+    """(D,) m/s2, the hardest that a driver brakes: harder, the faster it wants to go."""
+    braking: Floats = np.minimum(driver.braking * desired_speeds, driver.max_braking)
+    return braking
+
+
 def _start(paths: Paths, desired_speeds: Floats, driver: DriverParameters) -> Floats:
-    """(D, 2) start of each path at the start speed, or slower where it could not be braked down from in time."""
-    limits = speed_limits(paths, desired_speeds, driver)
-    hard = brake_before(limits, driver.hard_braking)[:, 0]
-    return np.stack([np.zeros(len(hard)), np.minimum(driver.start_speed, hard)], axis=1)
+    """(D, 3) start of each path at the start speed, or slower where it could not be braked down from in time."""
+    safe = slow_before(grip_limits(paths, driver), strongest_braking(desired_speeds, driver))[:, 0]
+    speed = np.minimum(driver.start_speed, safe)
+    return np.stack([np.zeros_like(speed), speed, np.zeros_like(speed)], axis=1)
 
 
-def _integrate(paths: Paths, plan: Floats, start: Floats, driver: DriverParameters) -> tuple[Floats, Floats]:
-    """(D, T) distance along the path and speed at every step."""
+def _integrate(
+    paths: Paths, plan: Floats, desired_speeds: Floats, start: Floats, driver: DriverParameters
+) -> tuple[Floats, Floats]:
+    """(D, T) distance along the path and speed at every step.
+
+    The driver closes the gap to the speed planned for where it will be in `preview` seconds, within `response`
+    seconds; its acceleration is limited, and follows the wish with a lag and a bounded jerk.
+    """
     dt = STEP_SECONDS
-    along, speed = start[:, 0].copy(), start[:, 1].copy()
-    acceleration = np.zeros(len(start))
-    response = dt / (driver.lag + dt)
-    track_along, track_speed = [along], [speed]
+    along, speed, acceleration = start.T.copy()
+    braking = strongest_braking(desired_speeds, driver)
+    follow = dt / (driver.lag + dt)
+    history = [(along, speed)]
     for _ in range(int(paths.lengths.max() / SLOWEST / dt)):
         if np.all(along > paths.lengths):
             break
-        wanted = (paths.at(plan, (along + speed * dt)[:, None])[:, 0] - speed) / dt
-        wanted = np.clip(wanted, -driver.hard_braking, driver.acceleration)
-        change = np.clip((wanted - acceleration) * response, -driver.max_jerk * dt, driver.max_jerk * dt)
+        ahead = paths.at(plan, (along + speed * driver.preview)[:, None])[:, 0]
+        wish = np.clip((ahead - speed) / driver.response, -braking, driver.acceleration)
+        change = np.clip((wish - acceleration) * follow, -driver.max_jerk * dt, driver.max_jerk * dt)
         acceleration = acceleration + change
         faster = np.maximum(speed + acceleration * dt, 0.0)
-        along = along + (speed + faster) / 2 * dt
-        speed = faster
-        track_along.append(along)
-        track_speed.append(speed)
-    return np.stack(track_along, axis=1), np.stack(track_speed, axis=1)
+        along, speed = along + (speed + faster) / 2 * dt, faster
+        history.append((along, speed))
+    positions, speeds = zip(*history, strict=True)
+    return np.stack(positions, axis=1), np.stack(speeds, axis=1)

@@ -23,12 +23,15 @@ class Paths:
 
     Attributes:
         points: (D, S, 2) metres, city frame; the path goes straight on beyond its length.
-        curvature: (D, S) 1/m, positive to the left; 0 beyond the length.
+        curvature: (D, S) of the path, 1/m, positive to the left; 0 beyond the length.
+        foreseen: (D, S) curvature, 1/m, not negative, that the driver plans its speed with: that of the road seen
+            broadly (smoothed over `foresight` x desired speed).
         lengths: (D,) metres.
     """
 
     points: Floats
     curvature: Floats
+    foreseen: Floats
     lengths: Floats
 
     def at(self, values: Floats, along: Floats) -> Floats:
@@ -49,26 +52,27 @@ def plan_paths(centreline: Floats, desired_speeds: Floats, driver: DriverParamet
         desired_speeds: (V,) m/s.
     """
     line = resample(centreline, SPACING)
-    spacing = float(np.hypot(*(line[1] - line[0])))
-    spacing = SPACING if spacing == 0 else spacing
-    narrow = _smooth(line, np.array([driver.min_smoothing]), spacing)[0]
-    wide = _smooth(line, np.maximum(driver.corner_cutting * desired_speeds, driver.min_smoothing), spacing)  # [V, S, 2]
+    spacing = float(np.hypot(*(line[1] - line[0]))) or SPACING
+    widths = np.maximum(np.outer((driver.corner_cutting, driver.foresight), desired_speeds), driver.min_smoothing)
+    smoothed = _smooth(line, np.concatenate([[driver.min_smoothing], *widths]), spacing)
+    narrow, wide, broad = smoothed[0], *np.split(smoothed[1:], 2)  # [S, 2], [V, S, 2], [V, S, 2]
     points = _limit_deviation(line, narrow, wide, driver.max_deviation, spacing)
-    return _even_steps(points)
+    return _even_steps(points, np.abs(_curvature(broad)))
 
 
 def stack_paths(parts: list[Paths]) -> Paths:
     """The drives of several routes as one padded block."""
     longest = max(part.points.shape[1] for part in parts)
-    points, curvature = [], []
+    points, curvature, foreseen = [], [], []
     for part in parts:
         pad = longest - part.points.shape[1]
         step = part.points[:, -1:] - part.points[:, -2:-1]
         beyond = part.points[:, -1:] + step * np.arange(1, pad + 1)[:, None]
         points.append(np.concatenate([part.points, beyond], axis=1))
         curvature.append(np.pad(part.curvature, ((0, 0), (0, pad))))
+        foreseen.append(np.pad(part.foreseen, ((0, 0), (0, pad))))
     lengths = np.concatenate([part.lengths for part in parts])
-    return Paths(np.concatenate(points), np.concatenate(curvature), lengths)
+    return Paths(np.concatenate(points), np.concatenate(curvature), np.concatenate(foreseen), lengths)
 
 
 def _smooth(line: Floats, widths: Floats, spacing: float) -> Floats:
@@ -93,24 +97,27 @@ def _limit_deviation(line: Floats, narrow: Floats, wide: Floats, limit: float, s
     return blended
 
 
-def _even_steps(points: Floats) -> Paths:
-    """Polylines (D, S, 2) with a point every SPACING metres, and their curvature."""
+def _even_steps(points: Floats, foreseen: Floats) -> Paths:
+    """Polylines (D, S, 2) and what is foreseen at their points (D, S), brought to a point every SPACING metres."""
     steps = np.diff(points, axis=1)
-    distance = np.concatenate(
-        [np.zeros((len(points), 1)), np.cumsum(np.hypot(steps[..., 0], steps[..., 1]), axis=1)], 1
-    )
+    distance = np.cumsum(np.hypot(steps[..., 0], steps[..., 1]), axis=1)
+    distance = np.concatenate([np.zeros((len(points), 1)), distance], axis=1)
     lengths = distance[:, -1]
-    count = int(np.ceil(lengths.max() / SPACING)) + 2
-    at = SPACING * np.arange(count)
-    even = np.empty((len(points), count, 2))
-    for row in range(len(points)):
-        for axis in (0, 1):
-            even[row, :, axis] = np.interp(at, distance[row], points[row, :, axis])
-        beyond = np.maximum(at - lengths[row], 0.0)[:, None]
-        even[row] += beyond * steps[row, -1] / max(np.hypot(*steps[row, -1]), 1e-9)
-    tangent = np.diff(even, axis=1)
-    heading = np.arctan2(tangent[..., 1], tangent[..., 0])
+    at = SPACING * np.arange(int(np.ceil(lengths.max() / SPACING)) + 2)
+    even, seen = np.empty((len(points), len(at), 2)), np.zeros((len(points), len(at)))
+    for row, (polyline, along) in enumerate(zip(points, distance, strict=True)):
+        even[row] = np.stack([np.interp(at, along, polyline[:, axis]) for axis in (0, 1)], axis=-1)
+        even[row] += np.maximum(at - lengths[row], 0.0)[:, None] * steps[row, -1] / max(np.hypot(*steps[row, -1]), 1e-9)
+        seen[row] = np.interp(at, along, foreseen[row], right=0.0)
+    return Paths(even, _curvature(even), seen, lengths)
+
+
+def _curvature(points: Floats) -> Floats:
+    """(D, S) signed curvature of polylines (D, S, 2), 1/m; 0 at the ends."""
+    steps = np.diff(points, axis=1)
+    length = np.hypot(steps[..., 0], steps[..., 1])
+    heading = np.arctan2(steps[..., 1], steps[..., 0])
     turn = (np.diff(heading, axis=1) + np.pi) % (2 * np.pi) - np.pi
-    curvature = np.zeros(even.shape[:2])
-    curvature[:, 1:-1] = turn / SPACING
-    return Paths(even, curvature, lengths)
+    curvature = np.zeros(points.shape[:2])
+    curvature[:, 1:-1] = turn / np.maximum((length[:, 1:] + length[:, :-1]) / 2, 1e-3)
+    return curvature
