@@ -1,0 +1,94 @@
+"""Tests of claims about the results of the arms."""
+
+from __future__ import annotations
+
+from synthdrive.reporting.claim_outcome import Evidence, Outcome, Verdict, label, level_text, signed
+from synthdrive.reporting.measurements import Difference
+from synthdrive.reporting.metric_names import HEADLINE
+from synthdrive.reporting.results_table import label_of
+
+
+def lowers(evidence: Evidence, arm: str, metric: str) -> Outcome:
+    """Reproduced where the 95 % interval of the paired difference to the reference arm lies below 0."""
+    measured, name = evidence.measured, label(metric)
+    difference = measured.difference(arm, measured.reference, metric)
+    text = _interval(difference)
+    seeds = f"{measured.scene_count:,} scenes, {len(measured.seeds)} seeds"
+    if difference.verdict == "lower":
+        return Outcome(text, Verdict.REPRODUCED, f"The interval of the paired difference lies below 0 ({seeds}).")
+    if difference.verdict == "higher":
+        return Outcome(text, Verdict.NOT_REPRODUCED, f"{name} is higher: the interval lies above 0 ({seeds}).")
+    return Outcome(text, Verdict.NOT_REPRODUCED, f"The interval holds 0: no effect can be told from none ({seeds}).")
+
+
+def best(evidence: Evidence, arm: str, metric: str, among: list[str]) -> Outcome:
+    """Reproduced where the arm's interval of the paired difference lies below 0 against every other arm."""
+    measured = evidence.measured
+    levels = {name: measured.level(name, metric).mean for name in among}
+    lowest = min(levels, key=lambda name: levels[name])
+    text = f"lowest: {label_of(lowest)}, {level_text(metric, levels[lowest])}"
+    others = [name for name in among if name != arm]
+    clear = [name for name in others if measured.difference(arm, name, metric).verdict == "lower"]
+    if lowest != arm:
+        return Outcome(text, Verdict.NOT_REPRODUCED, f"{label_of(lowest)} has the lowest mean; "
+                       f"{label_of(arm)} has {level_text(metric, levels[arm])}.")  # fmt: skip
+    if len(clear) == len(others):
+        return Outcome(text, Verdict.REPRODUCED, "Every other arm is higher beyond the interval of the difference.")
+    equal = ", ".join(label_of(name) for name in others if name not in clear)
+    return Outcome(text, Verdict.NOT_REPRODUCED, f"It has the lowest mean, but cannot be told from: {equal}.")
+
+
+def level(evidence: Evidence, arm: str) -> Outcome:
+    """Reproduced where all three published levels lie in the measured 95 % intervals, widened by the seeds' spread."""
+    parts, outside = [], []
+    for name in HEADLINE:
+        ours = evidence.measured.level(arm, name)
+        slack = 2.0 * (ours.spread or 0.0)
+        theirs = evidence.published.level(arm, name)
+        parts.append(f"{label(name)} {level_text(name, ours.mean)}")
+        if theirs is None or not ours.low - slack <= theirs <= ours.high + slack:
+            outside.append(label(name))
+    return _all_inside(
+        "; ".join(parts), outside, "the measured interval (scenes and two standard deviations over seeds)"
+    )
+
+
+def size(evidence: Evidence, arm: str) -> Outcome:
+    """Reproduced where all three published changes lie in the 95 % intervals of the paired relative differences."""
+    parts, outside = [], []
+    for name in HEADLINE:
+        difference = evidence.measured.difference(arm, evidence.measured.reference, name)
+        theirs = evidence.published.change(arm, name)
+        parts.append(f"{label(name)} {_interval(difference)}")
+        relative = difference.relative
+        if theirs is None or relative is None or not relative[1] <= theirs <= relative[2]:
+            outside.append(label(name))
+    return _all_inside("; ".join(parts), outside, "the interval of the paired difference")
+
+
+def exceeds_seed_spread(evidence: Evidence, arm: str, metric: str) -> Outcome:
+    """Reproduced where the published change is more than twice the baseline's standard deviation over our seeds.
+
+    The comparison is relative to each side's own baseline, so that it can be made on other data.
+    """
+    ours = evidence.measured.level(evidence.measured.reference, metric)
+    change = abs(evidence.published.recomputed_change(arm, metric))
+    spread = 100.0 * (ours.spread or 0.0) / ours.mean
+    text = f"another seed: ±{spread:.2f} % (standard deviation of {len(ours.seeds)} seeds)"
+    verdict = Verdict.REPRODUCED if change > 2.0 * spread else Verdict.NOT_REPRODUCED
+    relation = "more" if change > 2.0 * spread else "not more"
+    return Outcome(text, verdict, f"The published {change:.2f} % are {relation} than twice that.")
+
+
+def _all_inside(text: str, outside: list[str], what: str) -> Outcome:
+    if not outside:
+        return Outcome(text, Verdict.REPRODUCED, f"All published values lie in {what}.")
+    return Outcome(text, Verdict.NOT_REPRODUCED, f"Outside {what}: {', '.join(outside)}.")
+
+
+def _interval(difference: Difference) -> str:
+    """A paired difference in per cent of the reference, or as it is where that is 0."""
+    relative = difference.relative
+    if relative is None:
+        return f"{signed(difference.mean, 3)} [{signed(difference.low, 3)}, {signed(difference.high, 3)}]"
+    return f"{signed(relative[0], 1)} % [{signed(relative[1], 1)}, {signed(relative[2], 1)}]"

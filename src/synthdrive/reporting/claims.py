@@ -1,0 +1,130 @@
+"""The claims ledger: each claim of the paper, the test that decides on it, and the verdict that the test computes."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from synthdrive.errors import InputError
+from synthdrive.reporting.claim_outcome import Evidence, Outcome, Verdict
+from synthdrive.reporting.claim_tests import TESTS
+from synthdrive.reporting.results_table import label_of
+
+_KEYS = {"id", "group", "says", "source", "test"}
+_NEEDS = {"arms", "seeds", "source", "train_scenes", "val_scenes"}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim.
+
+    Attributes:
+        identifier: its name in the ledger.
+        group: heading that it stands under.
+        says: the statement, with fields for published numbers.
+        source: who says so.
+        test: `kind` and the arguments of one of `claim_tests.TESTS`.
+        needs: what must have been run: arms, seeds (at least), source, train_scenes and val_scenes (at least).
+    """
+
+    identifier: str
+    group: str
+    says: str
+    source: str
+    test: dict[str, Any]
+    needs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with its verdict.
+
+    Attributes:
+        claim: what was judged; says: its statement with the published numbers.
+        outcome: measured value, verdict and reason.
+    """
+
+    claim: Claim
+    says: str
+    outcome: Outcome
+
+
+def load_claims(path: Path) -> list[Claim]:
+    """Read the ledger.
+
+    Raises:
+        InputError: a claim lacks a key, has one too many, names an unknown test, or shares its id with another.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "the claims ledger") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(path, f"unreadable YAML ({error})", "the claims ledger") from None
+    if not isinstance(content, dict) or not isinstance(content.get("claims"), list):
+        raise InputError(path, "no list `claims`", "the claims ledger")
+    claims: list[Claim] = []
+    for number, entry in enumerate(content["claims"], start=1):
+        claims.append(_claim(entry, f"{path}: claim {number}"))
+        if claims[-1].identifier in {claim.identifier for claim in claims[:-1]}:
+            raise InputError(f"{path}: claim {number}", f"a second {claims[-1].identifier!r}", "ids that differ")
+    return claims
+
+
+def judge(claims: list[Claim], evidence: Evidence) -> list[Judged]:
+    """Every claim with its verdict, in the ledger's order."""
+    return [Judged(claim, evidence.published.fill(claim.says), _outcome(claim, evidence)) for claim in claims]
+
+
+def _claim(entry: Any, where: str) -> Claim:
+    if not isinstance(entry, dict) or not set(entry) >= _KEYS or set(entry) - _KEYS - {"needs"}:
+        found = ", ".join(map(str, entry)) if isinstance(entry, dict) else repr(entry)
+        raise InputError(where, f"keys {found}", f"{', '.join(sorted(_KEYS))} and, if need be, needs")
+    where = f"{where} ({entry['id']})"
+    kind = entry["test"].get("kind") if isinstance(entry["test"], dict) else None
+    if kind not in TESTS:
+        raise InputError(f"{where}: test.kind", repr(kind), f"one of {', '.join(TESTS)}")
+    arguments = {key: value for key, value in entry["test"].items() if key != "kind"}
+    try:
+        inspect.signature(TESTS[kind]).bind(None, **arguments)
+    except TypeError as error:
+        raise InputError(f"{where}: test", str(error), f"the arguments of {kind}") from None
+    needs = entry.get("needs", {})
+    if set(needs) - _NEEDS:
+        raise InputError(f"{where}: needs", ", ".join(sorted(set(needs) - _NEEDS)), ", ".join(sorted(_NEEDS)))
+    return Claim(entry["id"], entry["group"], entry["says"], entry["source"], dict(entry["test"]), dict(needs))
+
+
+def _outcome(claim: Claim, evidence: Evidence) -> Outcome:
+    missing = _missing(claim, evidence)
+    if missing:
+        return Outcome("", Verdict.NOT_TESTABLE, f"Needs {'; '.join(missing)}.")
+    arguments = {key: value for key, value in claim.test.items() if key != "kind"}
+    return TESTS[claim.test["kind"]](evidence, **arguments)
+
+
+def _missing(claim: Claim, evidence: Evidence) -> list[str]:
+    measured, needs = evidence.measured, claim.needs
+    missing = []
+    if "source" in needs and measured.source != needs["source"]:
+        missing.append(
+            f"{_SOURCES.get(needs['source'], needs['source'])} (this run: {_SOURCES.get(measured.source, measured.source)})"
+        )
+    for key, found, what in (
+        ("train_scenes", measured.train_scenes, "train scenes"),
+        ("val_scenes", measured.scene_count, "validation scenes"),
+        ("seeds", len(measured.seeds), "seeds"),
+    ):
+        if found < needs.get(key, 0):
+            missing.append(f"{needs[key]:,} {what} (this run: {found:,})")
+    absent = [label_of(arm) for arm in needs.get("arms", []) if arm not in measured.arms]
+    if absent:
+        missing.append(f"the arm{'s' if len(absent) > 1 else ''} {', '.join(absent)}, not part of this run")
+    return missing
+
+
+_SOURCES = {"argoverse1": "Argoverse 1", "sample": "the embedded sample"}

@@ -1,0 +1,45 @@
+"""Small tables that `dvc plots` and `dvc exp diff` read: training curves by arm, and the headline metrics by cell."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdrive.reporting.measurements import Measurements
+from synthdrive.reporting.metric_names import HEADLINE
+
+Floats = npt.NDArray[np.float64]
+
+
+def write_curves(folder: Path, curves: Mapping[str, Sequence[Mapping[str, Floats]]]) -> None:
+    """One CSV an arm, `<folder>/<arm>.csv`: the mean over its seeds of every column of the curve."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for arm, runs in curves.items():
+        if not runs or len({len(run["epoch"]) for run in runs}) != 1:
+            continue
+        columns = {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}
+        rows = zip(*(columns[name] for name in columns), strict=True)
+        _write(folder / f"{arm}.csv", list(columns), ([f"{value:.6g}" for value in row] for row in rows))
+
+
+def write_results(path: Path, measured: Measurements) -> None:
+    """One row an arm (or baseline) and seed: the headline metrics with the 95 % interval of the arm's mean."""
+    names = [column for name in HEADLINE for column in (name, f"{name}_low", f"{name}_high")]
+    rows = []
+    for arm in [*measured.baselines, *measured.arms]:
+        levels = {name: measured.level(arm, name) for name in HEADLINE}
+        for place, seed in enumerate(measured.row(arm).seeds or ("",)):
+            numbers = [number for level in levels.values() for number in (level.seeds[place], level.low, level.high)]
+            rows.append([arm, str(seed), *(f"{number:.6g}" for number in numbers)])
+    _write(path, ["arm", "seed", *names], rows)
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,45 @@
+"""Does the reconstruction loss reach the encoder? Computed on a few windows, with and without the release's decoder mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from synthdrive.models.masked_autoencoder import MaskedAutoencoder
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.parameters.objective import ObjectiveParameters
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.vectors.batch import collate
+
+WINDOWS = 8  # enough that both kinds of masking occur
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """How far a loss reaches.
+
+    Attributes:
+        tensors: number of the encoder's tensors.
+        reached: how many of them have a gradient that is not zero everywhere.
+    """
+
+    tensors: int
+    reached: int
+
+
+def encoder_gradient(
+    store: SceneStore, model: ModelParameters, objective: ObjectiveParameters
+) -> dict[bool, GradientCheck]:
+    """By `decoder_sees_encoder`: which of a fresh encoder's tensors the reconstruction loss of a few windows reaches."""
+    batch = collate(store, range(min(WINDOWS, len(store))))
+    checks = {}
+    for sees in (False, True):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = MaskedAutoencoder(model, replace(objective, decoder_sees_encoder=sees))
+        network(batch).total.backward()
+        gradients = [tensor.grad for tensor in network.encoder.parameters()]
+        reached = sum(gradient is not None and bool(gradient.abs().max() > 0) for gradient in gradients)
+        checks[sees] = GradientCheck(len(gradients), reached)
+    return checks

@@ -1,0 +1,148 @@
+"""What was measured: every arm's errors scene by scene and seed by seed, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdrive.forecasting.bootstrap import mean_intervals, paired_difference
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ArmErrors:
+    """One row of the results: a trained arm, or a baseline that needs no training.
+
+    Attributes:
+        name: the arm (`map`) or the baseline (`constant_velocity`).
+        seeds: (R,) training seeds; empty for a baseline.
+        scenes: metric name -> (R, S) the metric of each scene for each seed, in the shown unit; R = 1 for a baseline.
+        values: metric name -> (R,) mean over the scenes, as the metrics files state it, in the shown unit.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    scenes: Mapping[str, Floats]
+    values: Mapping[str, Floats]
+
+    @property
+    def learned(self) -> bool:
+        """Whether it was trained."""
+        return bool(self.seeds)
+
+
+@dataclass(frozen=True)
+class Level:
+    """A metric of one arm, in the shown unit.
+
+    Attributes:
+        mean: over seeds and scenes.
+        spread: standard deviation over seeds (sample); None for fewer than two.
+        low, high: 95 % bootstrap interval of the mean over scenes.
+        seeds: (R,) value of each seed.
+    """
+
+    mean: float
+    spread: float | None
+    low: float
+    high: float
+    seeds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Arm minus reference on the same scenes and seeds, in the shown unit.
+
+    Attributes:
+        mean, low, high: the difference and its 95 % interval, for other scenes and other seeds.
+        reference: the reference's mean, to which the relative values refer.
+        seeds: (R,) the difference of each seed.
+    """
+
+    mean: float
+    low: float
+    high: float
+    reference: float
+    seeds: tuple[float, ...]
+
+    @property
+    def relative(self) -> tuple[float, float, float] | None:
+        """Difference, low and high in per cent of the reference; None where that is 0."""
+        if not self.reference:
+            return None
+        share = 100.0 / self.reference
+        return self.mean * share, self.low * share, self.high * share
+
+    @property
+    def verdict(self) -> str:
+        """lower, higher, or no difference where the interval holds 0."""
+        if self.high < 0:
+            return "lower"
+        return "higher" if self.low > 0 else "no difference"
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """All rows of the results, and on what data they were measured.
+
+    Attributes:
+        source: data source of the run (`data.source`).
+        scene_count: S validation scenes behind every number.
+        train_scenes, windows, windows_augmented: sizes of the training data.
+        seeds: training seeds of the run.
+        arms: name -> row, in the order of the run; the first is the reference.
+        baselines: name -> row.
+        samples, seed: bootstrap resamples, and the seed of their draws.
+    """
+
+    source: str
+    scene_count: int
+    train_scenes: int
+    windows: int
+    windows_augmented: int
+    seeds: tuple[int, ...]
+    arms: Mapping[str, ArmErrors]
+    baselines: Mapping[str, ArmErrors]
+    samples: int
+    seed: int = 0
+
+    @property
+    def reference(self) -> str:
+        """The arm that others are compared with: the run's first."""
+        return next(iter(self.arms))
+
+    def row(self, name: str) -> ArmErrors:
+        """An arm or a baseline."""
+        return self.arms[name] if name in self.arms else self.baselines[name]
+
+    def level(self, name: str, metric: str) -> Level:
+        """Mean, spread over seeds and interval over scenes of one row."""
+        row = self.row(name)
+        values = row.values[metric]
+        (interval,) = mean_intervals(row.scenes[metric].mean(axis=0)[:, None], self.samples, self.seed, "level")
+        spread = float(values.std(ddof=1)) if row.learned and len(values) > 1 else None
+        return Level(float(values.mean()), spread, interval.low, interval.high, tuple(values.tolist()))
+
+    def difference(self, name: str, reference: str, metric: str) -> Difference:
+        """Paired difference of two rows on the same scenes and seeds."""
+        one, other = self.row(name).scenes[metric], self.row(reference).scenes[metric]
+        paired = paired_difference(one, other, self.samples, self.seed, "difference")
+        interval = paired.with_seeds
+        return Difference(interval.mean, interval.low, interval.high, float(other.mean()), paired.by_seed)
+
+    def as_json(self) -> dict[str, Any]:
+        """On what data the numbers stand."""
+        return {
+            "source": self.source,
+            "val_scenes": self.scene_count,
+            "train_scenes": self.train_scenes,
+            "synthetic_windows": self.windows,
+            "synthetic_windows_augmented": self.windows_augmented,
+            "seeds": list(self.seeds),
+            "arms": list(self.arms),
+        }

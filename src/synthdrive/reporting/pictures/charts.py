@@ -1,0 +1,117 @@
+"""Small charts that several pictures are made of: lines with a spread, and estimates with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdrive.reporting.figures import drawing, quiet_grid, svg_of
+
+Values = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a chart.
+
+    Attributes:
+        label: what it is.
+        colour: light shade of its role.
+        x: (N,) positions.
+        runs: (R, N) values, one row a repetition (a seed).
+    """
+
+    label: str
+    colour: str
+    x: Values
+    runs: Values
+
+
+def line_chart(series: Sequence[Series], x_label: str, y_label: str, log: bool = False) -> str:
+    """Mean over the repetitions as a line, their range as a band; labels at the lines' ends; SVG."""
+    with drawing(3.5, 2.4) as (figure, axes):
+        for entry in series:
+            mean = entry.runs.mean(axis=0)
+            if len(entry.runs) > 1:
+                axes.fill_between(entry.x, entry.runs.min(axis=0), entry.runs.max(axis=0), color=entry.colour,
+                                  alpha=0.18, linewidth=0)  # fmt: skip
+            axes.plot(entry.x, mean, color=entry.colour, linewidth=1.5, marker="o" if len(entry.x) < 12 else None,
+                      markersize=2.8)  # fmt: skip
+        if log:
+            axes.set_yscale("log")
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        quiet_grid(axes)
+        return svg_of(figure)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One row of an interval chart.
+
+    Attributes:
+        label: what it is.
+        colour: light shade of its role.
+        value: the estimate.
+        low, high: its interval; equal to `value` where there is none.
+        dots: single values behind it (one a seed).
+        published: the published value, None where there is none.
+    """
+
+    label: str
+    colour: str
+    value: float
+    low: float
+    high: float
+    dots: tuple[float, ...] = ()
+    published: float | None = None
+
+
+def interval_chart(rows: Sequence[Estimate], x_label: str, published_colour: str, zero: str | None = None) -> str:
+    """Estimates with their intervals, one row each from top to bottom; a diamond is the published value; SVG.
+
+    Args:
+        zero: colour of a line at 0, None for no line.
+    """
+    with drawing(3.5, 0.55 + 0.3 * len(rows)) as (figure, axes):
+        if zero is not None:
+            axes.axvline(0.0, color=zero, linewidth=0.9)
+        for place, row in enumerate(rows):
+            axes.plot([row.low, row.high], [place, place], color=row.colour, linewidth=1.6)
+            if row.dots:
+                axes.scatter(
+                    row.dots, [place] * len(row.dots), s=12, c="none", edgecolors=row.colour, linewidths=0.8, zorder=3
+                )
+            axes.scatter([row.value], [place], s=24, c=row.colour, edgecolors="none", zorder=4)
+            if row.published is not None:
+                axes.scatter([row.published], [place], s=26, c="none", edgecolors=published_colour, marker="D",
+                             linewidths=1.1, zorder=5)  # fmt: skip
+        axes.set_yticks(range(len(rows)), [row.label for row in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xlabel(x_label)
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(visible=True, axis="x")
+        return svg_of(figure)
+
+
+def distribution_chart(
+    distributions: Sequence[tuple[str, Values]], edges: Values, x_label: str, y_label: str = "share of samples (%)"
+) -> str:
+    """Histograms of several samples over the same edges, as outlines; (colour, sample) each; SVG."""
+    with drawing(3.5, 2.2) as (figure, axes):
+        for shade, sample in distributions:
+            counts, _ = np.histogram(np.clip(sample, edges[0], edges[-1]), bins=edges)
+            share = 100.0 * counts / max(len(sample), 1)
+            axes.stairs(share, edges, color=shade, linewidth=1.5)
+            axes.stairs(share, edges, fill=True, color=shade, alpha=0.12, linewidth=0)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.set_xlim(edges[0], edges[-1])
+        axes.set_ylim(bottom=0.0)
+        quiet_grid(axes)
+        return svg_of(figure)

@@ -1,0 +1,180 @@
+"""The report of a run: read the artifacts, measure, judge, draw, write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from synthdrive.artifacts import atomic_directory, write_json
+from synthdrive.augmentation.augmented_scenes import AugmentedScenes
+from synthdrive.maps.lane_map import load_maps
+from synthdrive.parameters.loading import from_values
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.parameters.objective import ObjectiveParameters
+from synthdrive.parameters.report import ReportParameters
+from synthdrive.parameters.run_cells import RunCells
+from synthdrive.reporting.claim_outcome import Evidence
+from synthdrive.reporting.claims import Claim, judge, load_claims
+from synthdrive.reporting.content import Content
+from synthdrive.reporting.dvc_plots import write_curves, write_results
+from synthdrive.reporting.encoder_gradient import encoder_gradient
+from synthdrive.reporting.gallery import Artifacts, draw_pictures
+from synthdrive.reporting.gates import gates
+from synthdrive.reporting.layout import markdown, page
+from synthdrive.reporting.measurements import Measurements
+from synthdrive.reporting.metric_names import HEADLINE
+from synthdrive.reporting.motion_evidence import MotionEvidence, motion_evidence
+from synthdrive.reporting.published import Published
+from synthdrive.reporting.records import records
+from synthdrive.reporting.results_table import results_table
+from synthdrive.reporting.run_outputs import RunPaths, arm_errors, cards_of, curves_of, gate_results, strata_of
+from synthdrive.reporting.scope import settings, source_in_words
+from synthdrive.reporting.strata_table import strata_table
+from synthdrive.scenes.scene_store import SceneStore
+
+OTHER_METRICS = ("minADE1", "minFDE1", "MR1", "brier_minFDE6", "p_minFDE6", "p_minADE6", "p_MR6")
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """What the report is made from.
+
+    Attributes:
+        paths: the run's artifacts.
+        cells: its arms and seeds; the report reads these and no others, whatever else lies in the folders.
+        source: data source of the run.
+        published, claims: data files.
+        parameters: of the report.
+    """
+
+    paths: RunPaths
+    cells: RunCells
+    source: str
+    published: Path
+    claims: Path
+    parameters: ReportParameters
+
+
+def write_report(inputs: ReportInputs, out: Path) -> Content:
+    """Write index.html, report.md, results.json, results.csv, curves/ and pictures/ into `out`, all or nothing.
+
+    Raises:
+        InputError: an artifact is missing or damaged, artifacts disagree, or a claim cannot be read; names it.
+    """
+    published, claims = Published.load(inputs.published), load_claims(inputs.claims)
+    artifacts = open_artifacts(inputs)
+    content = make_content(inputs, artifacts, published, claims)
+    with atomic_directory(out) as partial:
+        for picture in content.pictures.all():
+            picture.write(partial / "pictures")
+        (partial / "index.html").write_text(page(content), encoding="utf-8")
+        (partial / "report.md").write_text(markdown(content), encoding="utf-8")
+        write_json(partial / "results.json", content.as_json())
+        write_results(partial / "results.csv", content.measured)
+        for stage, curves in artifacts.curves.items():
+            write_curves(partial / "curves" / stage, curves)
+    return content
+
+
+def open_artifacts(inputs: ReportInputs) -> Artifacts:
+    """Open everything that the run left."""
+    paths, cells = inputs.paths, inputs.cells
+    return Artifacts(
+        maps=load_maps(paths.maps),
+        augmented=AugmentedScenes.load(paths.augmented),
+        synthetic=SceneStore.load(paths.synthetic),
+        train=SceneStore.load(paths.train),
+        val=SceneStore.load(paths.val),
+        cards={cell: cards_of(paths, cell) for arm in cells.arms for cell in paths.cells(arm, cells.seeds)},
+        curves={
+            stage: {arm: curves_of(folder, paths.cells(arm, cells.seeds)) for arm in cells.arms}
+            for stage, folder in (("pretrain", paths.pretrained), ("finetune", paths.finetuned))
+        },
+    )
+
+
+def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Published, claims: list[Claim]) -> Content:
+    """Everything the report says, with its pictures."""
+    paths, cells, parameters = inputs.paths, inputs.cells, inputs.parameters
+    measured = measure(inputs, artifacts)
+    evidence = motion_evidence(artifacts.synthetic, artifacts.train, parameters.motion_tracks, parameters.seed)
+    rows = results_table(measured, published)
+    strata = {name: [strata_of(paths, name)] for name in parameters.baselines}
+    strata |= {arm: [strata_of(paths, cell) for cell in paths.cells(arm, cells.seeds)] for arm in cells.arms}
+    source = source_in_words(inputs.source)
+    return Content(
+        measured=measured,
+        published=published,
+        arms=[(arm, _description(artifacts, f"{arm}-{cells.seeds[0]}")) for arm in cells.arms],
+        rows=rows,
+        other_rows=results_table(measured, published, OTHER_METRICS),
+        other_metrics=OTHER_METRICS,
+        judged=judge(claims, gather_evidence(artifacts, measured, published, evidence)),
+        strata=strata_table(strata),
+        settings=settings(measured, published, artifacts.cards[_informative_cell(artifacts)]),
+        gates=gates(gate_results(paths)),
+        records=records(artifacts.cards),
+        motion=evidence,
+        pictures=draw_pictures(paths, artifacts, measured, rows, evidence, parameters, source),
+    )
+
+
+def measure(inputs: ReportInputs, artifacts: Artifacts) -> Measurements:
+    """Errors of every arm and baseline on the validation scenes."""
+    paths, cells, scene_ids = inputs.paths, inputs.cells, artifacts.val.scene_ids
+    sources = artifacts.synthetic.manifest["source"].to_pylist()
+    return Measurements(
+        source=inputs.source,
+        scene_count=len(artifacts.val),
+        train_scenes=len(artifacts.train),
+        windows=len(artifacts.synthetic),
+        windows_augmented=sources.count("augmented"),
+        seeds=cells.seeds,
+        arms={arm: arm_errors(paths, arm, cells.seeds, scene_ids) for arm in cells.arms},
+        baselines={name: arm_errors(paths, name, (), scene_ids) for name in inputs.parameters.baselines},
+        samples=inputs.parameters.bootstrap_samples,
+        seed=inputs.parameters.seed,
+    )
+
+
+def gather_evidence(
+    artifacts: Artifacts, measured: Measurements, published: Published, motion: MotionEvidence
+) -> Evidence:
+    """What the tests of the claims look at."""
+    card = next(iter(artifacts.cards.values()))["finetune"]
+    model = from_values(ModelParameters, card["model"], "model of the fine-tuned cards")
+    distance = np.asarray(artifacts.synthetic.manifest["max_lane_distance"].to_numpy(), dtype=np.float64)
+    return Evidence(
+        measured=measured,
+        published=published,
+        synthetic=motion.synthetic,
+        recorded=motion.recorded,
+        max_lane_distance=distance,
+        gradient=encoder_gradient(artifacts.synthetic, model, ObjectiveParameters()),
+    )
+
+
+def summary(content: Content) -> str:
+    """The results in a few lines for a terminal."""
+    lines = list(content.warnings)
+    for row in content.rows:
+        levels = [cell.level for cell in row.cells.values()]
+        if all(level is not None for level in levels):
+            numbers = "  ".join(
+                f"{name} {level.mean:.3f}" for name, level in zip(HEADLINE, levels, strict=True) if level
+            )
+            lines.append(f"{row.label:28} {numbers}")
+    lines.append(", ".join(f"{count} {verdict}" for verdict, count in content.tally.items()))
+    return "\n".join(lines)
+
+
+def _informative_cell(artifacts: Artifacts) -> str:
+    """The first cell that was pre-trained, else the first."""
+    trained = [cell for cell, cards in artifacts.cards.items() if cards["pretrain"].get("pretrained")]
+    return (trained or list(artifacts.cards))[0]
+
+
+def _description(artifacts: Artifacts, cell: str) -> str:
+    return str(artifacts.cards[cell]["finetune"].get("description", ""))

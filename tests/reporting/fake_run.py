@@ -1,0 +1,236 @@
+"""A small run in the pipeline's formats, made up, so that the report can be tested without running the pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+import yaml
+
+from synthdrive.artifacts import atomic_directory, write_json
+from synthdrive.augmentation.augmented_scenes import AugmentedScene, join_scenes
+from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
+from synthdrive.forecasting.evaluate import write_evaluation
+from synthdrive.forecasting.forecasts import Forecasts
+from synthdrive.maps.lane_map import LaneMap, Links
+from synthdrive.maps.lane_segments import MAX_POINTS, LaneSegments
+from synthdrive.models.densetnt import DenseTNT
+from synthdrive.models.masked_autoencoder import MaskedAutoencoder
+from synthdrive.parameters.evaluate import EvaluateParameters
+from synthdrive.parameters.finetune import FinetuneParameters
+from synthdrive.parameters.loading import load_section
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.parameters.pretrain import PretrainParameters
+from synthdrive.parameters.report import ReportParameters
+from synthdrive.parameters.run_cells import RunCells
+from synthdrive.reporting.report import ReportInputs
+from synthdrive.reporting.run_outputs import RunPaths
+from synthdrive.run_record import plain_values, run_record
+from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OTHERS, STEPS, SceneStore, SceneStoreWriter
+from synthdrive.training.cards import CARD, write_card
+from synthdrive.training.checkpoints import save_checkpoint
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+BLOCK = 60.0  # m between the streets of the made-up town
+STREETS = 6
+
+
+def town(city: str = "TOWN") -> LaneMap:
+    """A grid of one-way streets, each cut into lanes of 20 m."""
+    lines, successors = [], []
+    for axis in (0, 1):
+        for street in range(STREETS):
+            for piece in range(int(BLOCK * STREETS / 20)):
+                along = np.linspace(20.0 * piece, 20.0 * (piece + 1), MAX_POINTS)
+                across = np.full(MAX_POINTS, BLOCK * street + 10.0)
+                lines.append(np.stack([along, across] if axis == 0 else [across, along], axis=1))
+                last = piece == int(BLOCK * STREETS / 20) - 1
+                successors.append([] if last else [len(lines)])
+    size = len(lines)
+    predecessors: list[list[int]] = [[] for _ in range(size)]
+    for row, following in enumerate(successors):
+        for lane in following:
+            predecessors[lane].append(row)
+    segments = LaneSegments(
+        lane_ids=np.arange(size, dtype=np.int64) + 1000,
+        points=np.stack(lines),
+        counts=np.full(size, MAX_POINTS, dtype=np.int64),
+        turn=np.zeros(size, dtype=np.int8),
+        is_intersection=np.zeros(size, dtype=bool),
+        has_traffic_control=np.zeros(size, dtype=bool),
+    )
+    none = np.full(size, -1, dtype=np.int64)
+    return LaneMap(city, segments, none, none, Links.from_lists(successors), Links.from_lists(predecessors))
+
+
+def drive(random: np.random.Generator, turn: str, speed: float) -> np.ndarray:
+    """(50, 2) float64 a drive along a street, with a bend at the last observed step."""
+    bend = {"left": 0.04, "right": -0.04, "straight": 0.0}[turn]
+    heading = np.concatenate([np.zeros(LAST_OBSERVED), np.cumsum(np.full(STEPS - LAST_OBSERVED, bend))])
+    heading += random.integers(0, 2) * np.pi / 2
+    step = 0.1 * (speed + np.linspace(0, random.uniform(-1, 1), STEPS))[:, None]
+    track = np.cumsum(step * np.stack([np.cos(heading), np.sin(heading)], axis=1), axis=0)
+    return track - track[LAST_OBSERVED] + BLOCK * random.integers(1, 5, 2) + 10.0
+
+
+def write_scenes(directory: Path, lane_map: LaneMap, count: int, seed: int, synthetic: bool = False) -> None:
+    """A scene store of `count` made-up scenes; a synthetic one has AGENT alone."""
+    random = np.random.default_rng(seed)
+    rows: list[dict[str, object]] = []
+    with atomic_directory(directory) as partial:
+        writer = SceneStoreWriter(partial)
+        for index in range(count):
+            turn = ("left", "straight", "right")[index % 3]
+            speed = float(random.uniform(5, 9) if synthetic else random.uniform(2, 14))
+            agent = drive(random, turn, speed)
+            origin = agent[LAST_OBSERVED]
+            tracks = [agent] if synthetic else [agent, drive(random, "straight", 8.0), drive(random, "left", 4.0)[:31]]
+            types = [AGENT] if synthetic else [AGENT, AV, OTHERS]
+            near = lane_map.lanes_near(*origin, 50.0)
+            writer.append(
+                np.concatenate(tracks) - origin,
+                np.concatenate([np.arange(len(track)) for track in tracks]).astype(np.uint8),
+                np.array([len(track) for track in tracks]),
+                np.array(types, dtype=np.uint8),
+                np.arange(STEPS, dtype=np.float32) * 0.1,
+                near.astype(np.int32),
+            )
+            rows.append(_manifest_row(index, lane_map.city, origin, turn, speed, synthetic, len(near)))
+        writer.close(pa.Table.from_pylist(rows), lane_map.segments)
+
+
+def _manifest_row(
+    index: int, city: str, origin: np.ndarray, turn: str, speed: float, synthetic: bool, lanes: int
+) -> dict[str, object]:
+    change = {"left": 1.2, "right": -1.2, "straight": 0.0}[turn]
+    row: dict[str, object] = {
+        "scene_id": f"{'w' if synthetic else 's'}{index:05d}", "city": city,
+        "origin_x": float(origin[0]), "origin_y": float(origin[1]), "n_lanes": lanes,
+    }  # fmt: skip
+    if not synthetic:
+        return row | {"turn": turn, "agent_mean_speed": speed, "agent_max_speed": speed + 1, "agent_heading_change": change,
+                      "n_tracks": 3, "at_intersection": False, "agent_displacement": 4.9 * speed}  # fmt: skip
+    augmented = index % 2 == 1
+    return row | {
+        "source": "augmented" if augmented else "original", "scene": f"r{index // 4}", "route": f"r{index // 4}",
+        "window": index % 4, "start_time": 2.0 * (index % 4), "desired_speed": 10.0,
+        "transform": "smooth" if augmented else "none", "amplitude": 5.0 if augmented else 0.0, "direction": 1.0,
+        "anchor": 0.0, "min_speed": speed - 1, "max_speed": speed + 1, "mean_speed": speed, "min_acceleration": -1.0,
+        "max_acceleration": 1.0, "max_lateral_acceleration": 2.0, "max_jerk": 3.0, "max_curvature": 0.1,
+        "max_heading_step": 0.1, "max_step": 1.0, "max_lane_distance": 0.6, "heading_change": change,
+    }  # fmt: skip
+
+
+ARMS, SEEDS, BASELINES = ("none", "combined"), (0, 1), ("constant_velocity", "lane_following")
+CLAIMS = [{
+    "id": "combined-lowers", "group": "effect", "says": "Combined lowers minFDE6 ({table_changes.combined.minFDE6:+.2f} %).",
+    "source": "table", "needs": {"arms": ["none", "combined"]},
+    "test": {"kind": "lowers", "arm": "combined", "metric": "minFDE6"},
+}]  # fmt: skip
+
+
+def write_run(root: Path, scenes: int = 24, improvement: float = 0.7, learned_error: float = 0.5) -> RunPaths:
+    """Every artifact that the report reads, under `root`; `combined` has `improvement` times the error of `none`."""
+    paths = RunPaths(**{field.name: root / field.default for field in fields(RunPaths)})
+    lane_map = town()
+    paths.maps.mkdir(parents=True)
+    lane_map.save(paths.maps / "TOWN.safetensors")
+    write_scenes(paths.train, lane_map, 2 * scenes, 1)
+    write_scenes(paths.val, lane_map, scenes, 2)
+    write_scenes(paths.synthetic, lane_map, 40, 3, synthetic=True)
+    _write_augmented(paths.augmented, lane_map)
+    for name in ("raw", "synthetic"):
+        expectation = {"description": "speed is plausible", "success": True, "result": {"element_count": 9}}
+        validation = {"success": True, "table": "scenes", "expectations": [expectation]}
+        write_json(paths.checks / f"{name}.json", {"success": True, "validation_results": [validation]})
+    store = SceneStore.load(paths.val)
+    for arm in ARMS:
+        for seed in SEEDS:
+            _write_models(paths, arm, seed)
+            scale = learned_error * (improvement if arm == "combined" else 1.0)
+            _write_forecasts(
+                paths, store, f"{arm}-{seed}", scale, seed, {"stage": "evaluate", "arm": arm, "seed": seed}
+            )
+    for name in BASELINES:
+        _write_forecasts(paths, store, name, 1.0, 9, {"stage": "evaluate", "arm": name, "seed": None})
+    return paths
+
+
+def report_inputs(
+    paths: RunPaths, root: Path, repository: Path, claims: list[dict[str, object]] | None = None
+) -> ReportInputs:
+    """Inputs of a report on `write_run`'s artifacts, with a ledger of its own or the repository's."""
+    ledger = repository / "claims.yaml"
+    if claims is not None:
+        ledger = root / "claims.yaml"
+        ledger.write_text(yaml.safe_dump({"claims": claims}))
+    small = ReportParameters(
+        bootstrap_samples=200, recorded_scenes=3, synthetic_windows=4, augmented_scenes=2, drives=2, forecast_scenes=3,
+        reconstructions=1,
+    )  # fmt: skip
+    return ReportInputs(paths, RunCells(ARMS, SEEDS), "sample", repository / "published.yaml", ledger, small)
+
+
+def _write_augmented(directory: Path, lane_map: LaneMap) -> None:
+    scenes, rows = [], []
+    for index, kind in enumerate(("none", "smooth", "double")):
+        transform = make_transform(kind, 5.0, 100.0, SHAPES["released"]) if index else Transform()
+        line = np.stack([np.linspace(10.0, 340.0, 331), np.full(331, 130.0)], axis=1)
+        source = "augmented" if index else "original"
+        lanes = lane_map.segments.with_points(transform.warp(lane_map.segments.points)) if index else None
+        scene = AugmentedScene(
+            scene_id=f"r{index}", city=lane_map.city, route=index, source=source, transform_kind=kind, amplitude=5.0,
+            direction=1 if index else 0, transform=transform, centreline=transform.warp(line),
+            fresh=np.ones(len(line), dtype=bool), route_lanes=np.arange(5), neighbours=np.zeros((len(line), 2), np.float32), corridor=np.arange(5), lanes=lanes,
+        )  # fmt: skip
+        scenes.append(scene)
+        shape = SHAPES["released"]
+        rows.append({
+            "scene_id": scene.scene_id, "city": scene.city, "route": index, "source": source, "transform": kind,
+            "amplitude": 5.0, "direction": scene.direction, "anchor": 100.0, "power": shape.power, "border": shape.border,
+            "shift": shape.shift, "wavelength": shape.wavelength, "length": 330.0, "fresh_length": 330.0,
+            "min_radius": 10.0, "n_lanes": 0 if lanes is None else len(lanes), "status": "kept",
+        })  # fmt: skip
+    with atomic_directory(directory) as partial:
+        join_scenes(rows, scenes).save(partial)
+
+
+def _write_models(paths: RunPaths, arm: str, seed: int) -> None:
+    torch.manual_seed(seed)
+    model = ModelParameters(hidden_size=32)
+    settings = PretrainParameters()
+    cell = f"{arm}-{seed}"
+    card = {"arm": arm, "seed": seed, "description": f"the arm {arm}", "model": plain_values(model)}
+    record = run_record({"model": model, "pretrain": settings}, {}, seed, "cpu")
+    curve = [
+        {"epoch": e / 4, "step": float(e), "total": 9 / e, "map": 5 / e, "trajectory": 4 / e} for e in range(1, 20)
+    ]
+    if arm == "none":
+        paths.pretrained.joinpath(cell).mkdir(parents=True)
+        write_card(paths.pretrained / cell / CARD, {**card, "stage": "pretrain", "pretrained": False, "run": record})
+    else:
+        network = MaskedAutoencoder(model, settings)
+        pretrained = {**card, "stage": "pretrain", "pretrained": True, "run": record}
+        save_checkpoint(paths.pretrained / cell, network, pretrained, curve)
+    record = run_record({"model": model, "finetune": FinetuneParameters()}, {}, seed, "cpu")
+    curve = [{"epoch": e / 4, "step": float(e), "total": 9 / e, "goal": 5 / e, "top1_fde": 4 / e} for e in range(1, 20)]
+    save_checkpoint(paths.finetuned / cell, DenseTNT(model), {**card, "stage": "finetune", "run": record}, curve)
+
+
+def _write_forecasts(
+    paths: RunPaths, store: SceneStore, name: str, scale: float, seed: int, card: dict[str, object]
+) -> None:
+    truth = np.stack([store[index].agent[LAST_OBSERVED + 1 :] for index in range(len(store))]).astype(np.float64)
+    random = np.random.default_rng(seed)
+    growth = np.linspace(0, 1, truth.shape[1])[:, None]
+    noise = scale * random.normal(0, 2.0, (len(store), 6, 1, 2)) * growth
+    forecasts = Forecasts.ranked(store.scene_ids, truth[:, None] + noise, random.uniform(0.1, 1.0, (len(store), 6)))
+    parameters = load_section(EvaluateParameters, "evaluate", REPOSITORY / "params.yaml")
+    write_evaluation(
+        forecasts, store, replace(parameters, bootstrap_samples=20), card, paths.forecasts / name,
+        paths.metrics / f"{name}.json",
+    )  # fmt: skip
