@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 VELOCITY_STEPS = 6  # the velocity is the mean over the last 6 steps
 SPEED_FACTORS = (1.0, 0.75, 1.25, 0.5, 1.5, 0.25)  # of the six guesses, likeliest first
 SPEED_WEIGHTS = (1.0, 0.6, 0.6, 0.3, 0.3, 0.2)
-OFFSET_SECONDS = 1.5  # in which the distance to the centreline falls to 1/e
+OFFSET_METRES = 20.0  # of driving, in which the distance to the centreline falls to 1/e
 
 
 class ConstantVelocity:
@@ -103,7 +103,7 @@ def _guesses(paths: list[Floats], likely: Floats, position: Floats, speed: float
     trajectories = np.empty((MODES, HORIZON, 2))
     for mode, (way, factor) in enumerate(pairs):
         travelled: Floats = speed * SPEED_FACTORS[factor] * np.arange(1.0, HORIZON + 1)
-        fade = np.exp(-np.arange(1, HORIZON + 1) * 0.1 / OFFSET_SECONDS)
+        fade = np.exp(-travelled / OFFSET_METRES)
         offset = position - paths[way][0]
         trajectories[mode] = points_along(paths[way], travelled) + fade[:, None] * offset
     weights = np.array([likely[way] * SPEED_WEIGHTS[factor] for way, factor in pairs])

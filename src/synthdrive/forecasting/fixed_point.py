@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 UNITS_PER_METRE = 4096.0  # 0.24 mm
-EXTENT_UNITS = 2.0**20  # coordinates stay within +-256 m of the scene's centre, else the unit is doubled
-WEIGHT_UNITS = 2.0**22  # of probability 1
+EXTENT_UNITS = 2.0**19  # coordinates stay within +-128 m of the scene's centre, else the unit is doubled
+WEIGHT_UNITS = 2.0**24  # of probability 1
 GRID_COMMON = 324.0  # least common multiple of the 9, 36 and 81 points of a cell
 
 MAX_FLAT_GOALS = 1000  # as many as the published threshold of 0.001 can ever keep
@@ -42,8 +42,8 @@ class FixedPointGoals:
     """What the optimiser works on.
 
     Attributes:
-        cells: the kept goals, weight in units of 2^-22 of probability.
-        grid: the sample points of their 1 m x 1 m cells, weight in units of 2^-22 / 324.
+        cells: the kept goals, weight in units of 2^-24 of probability.
+        grid: the sample points of their 1 m x 1 m cells, weight in units of 2^-24 / 324.
         centre: (B, 2) float64 metres, agent frame.
         unit: (B,) float64 metres.
     """

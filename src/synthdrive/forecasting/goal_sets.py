@@ -209,8 +209,8 @@ def expected_error(fixed: FixedPointGoals, sets: Tensor, miss_rate_weight: float
 
 def _optimise(fixed: FixedPointGoals, seeds: Tensor, miss_rate_weight: float, starts: int) -> Tensor:
     """(B, 6, 2) the best goal set in units."""
-    cells = _Objective(fixed.cells, fixed.unit, miss_rate_weight, _CELL_SOFTENING, precision=2.0**18)
-    grid = _Objective(fixed.grid, fixed.unit, miss_rate_weight, _GRID_SOFTENING, precision=2.0**10)
+    cells = _Objective(fixed.cells, fixed.unit, miss_rate_weight, _CELL_SOFTENING, precision=2.0**16)
+    grid = _Objective(fixed.grid, fixed.unit, miss_rate_weight, _GRID_SOFTENING, precision=2.0**8)
     sets = _draw_starts(fixed.cells, seeds, starts)
     for steps, share in _ROUNDS:
         sets = cells.best(cells.descend(sets, steps), math.ceil(starts * share))

@@ -1,0 +1,86 @@
+"""Intervals cover what they claim, and pairing removes what scenes have in common."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from synthdrive.errors import InputError
+from synthdrive.forecasting.bootstrap import mean_intervals, paired_difference
+
+
+def test_interval_is_that_of_the_normal_approximation():
+    values = np.random.default_rng(0).normal(5.0, 2.0, (400, 1))
+    (interval,) = mean_intervals(values, 2000, 0)
+    assert interval.mean == pytest.approx(values.mean())
+    half = 1.96 * values.std() / 20
+    assert interval.low == pytest.approx(values.mean() - half, abs=0.02)
+    assert interval.high == pytest.approx(values.mean() + half, abs=0.02)
+    assert interval.scenes == 400
+
+
+def test_interval_covers_the_truth_about_95_times_in_a_hundred():
+    random = np.random.default_rng(1)
+    values = random.exponential(1.0, (100, 300))  # 300 experiments of 100 scenes
+    covered = sum(interval.low <= 1.0 <= interval.high for interval in mean_intervals(values, 400, 0))
+    assert 0.90 <= covered / 300 <= 0.98
+
+
+def test_same_seed_gives_the_same_interval_and_another_does_not():
+    values = np.random.default_rng(2).random((50, 2))
+    assert mean_intervals(values, 100, 3, "a") == mean_intervals(values, 100, 3, "a")
+    assert mean_intervals(values, 100, 3, "a") != mean_intervals(values, 100, 3, "b")
+
+
+def test_blocks_of_draws_do_not_show(monkeypatch):
+    values = np.random.default_rng(2).random((50, 2))
+    whole = mean_intervals(values, 101, 3)
+    monkeypatch.setattr("synthdrive.forecasting.bootstrap._BLOCK", 500)
+    assert mean_intervals(values, 101, 3) == whole
+
+
+def test_pairing_sees_a_difference_that_the_scenes_spread_hides():
+    random = np.random.default_rng(4)
+    hard = random.exponential(3.0, (1, 300))
+    baseline = hard + random.normal(0, 0.05, (2, 300))
+    arm = hard - 0.1 + random.normal(0, 0.05, (2, 300))
+    found = paired_difference(arm, baseline, 1000, 0)
+    assert found.difference.high < 0
+    assert found.with_seeds.high < 0
+    assert found.difference.mean == pytest.approx(-0.1, abs=0.02)
+    assert found.relative.mean == pytest.approx(-0.1 / baseline.mean(), rel=0.2)
+    assert found.by_seed == pytest.approx((arm - baseline).mean(axis=1))
+    (alone,) = mean_intervals(arm.mean(axis=0)[:, None], 1000, 0)
+    assert alone.high - alone.low > 5 * (found.difference.high - found.difference.low)
+
+
+def test_interval_with_seeds_is_wider_when_seeds_disagree():
+    random = np.random.default_rng(5)
+    baseline = random.random((4, 200))
+    arm = baseline + np.array([-0.5, 0.5, -0.4, 0.6])[:, None]
+    found = paired_difference(arm, baseline, 500, 0)
+    assert found.with_seeds.high - found.with_seeds.low > 5 * (found.difference.high - found.difference.low)
+
+
+def test_an_arm_is_no_different_from_itself():
+    values = np.random.default_rng(6).random((3, 40))
+    found = paired_difference(values, values, 100, 0)
+    assert (found.difference.mean, found.difference.low, found.difference.high) == (0, 0, 0)
+
+
+def test_a_baseline_without_seeds_is_compared_with_every_seed():
+    values = np.random.default_rng(7).random((3, 40))
+    found = paired_difference(values, values[:1] + 1.0, 100, 0)
+    assert len(found.by_seed) == 3
+    assert found.by_seed[0] == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize("shape", [(3, 41), (2, 40)])
+def test_other_scenes_or_seeds_are_refused(shape):
+    with pytest.raises(InputError):
+        paired_difference(np.zeros((3, 40)), np.zeros(shape), 10, 0)
+
+
+def test_no_scene_is_refused():
+    with pytest.raises(InputError):
+        mean_intervals(np.zeros((0, 2)), 10, 0)
