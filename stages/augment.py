@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="file of parameters")
     parser.add_argument("--maps", type=Path, default=Path("data/maps"), help="folder of <CITY>.safetensors lane maps")
-    parser.add_argument("--output", type=Path, default=Path("data/augmented"), help="folder to write")
+    parser.add_argument("--out", type=Path, default=Path("data/augmented"), help="folder to write")
     parser.add_argument("--workers", type=int, help="local processes; default SYNTHDRIVE_WORKERS, else all processors")
     parser.add_argument("--executor", help="local, or a Dask scheduler's tcp:// address; default SYNTHDRIVE_EXECUTOR")
     arguments = parser.parse_args()
@@ -31,7 +31,7 @@ def main() -> None:
     maps = load_maps(arguments.maps)
     with open_executor(arguments.executor, arguments.workers) as executor:
         scenes = augment_maps(maps, parameters, scene.map_half_width, executor)
-    with atomic_directory(arguments.output) as partial:
+    with atomic_directory(arguments.out) as partial:
         scenes.save(partial)
     print(f"augment: {describe(scenes)}", file=sys.stderr)
 

@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="file of parameters")
     parser.add_argument("--maps", type=Path, default=Path("data/maps"), help="folder of <CITY>.safetensors lane maps")
     parser.add_argument("--augmented", type=Path, default=Path("data/augmented"), help="folder of augmented scenes")
-    parser.add_argument("--output", type=Path, default=Path("data/synthetic"), help="folder to write")
+    parser.add_argument("--out", type=Path, default=Path("data/synthetic"), help="folder to write")
     parser.add_argument("--workers", type=int, help="local processes; default SYNTHDRIVE_WORKERS, else all processors")
     parser.add_argument("--executor", help="local, or a Dask scheduler's tcp:// address; default SYNTHDRIVE_EXECUTOR")
     arguments = parser.parse_args()
@@ -34,7 +34,7 @@ def main() -> None:
     augmented = AugmentedScenes.load(arguments.augmented)
     with (
         open_executor(arguments.executor, arguments.workers) as executor,
-        atomic_directory(arguments.output) as partial,
+        atomic_directory(arguments.out) as partial,
     ):
         summary = synthesize(maps, augmented, parameters, scene.map_half_width, executor, partial)
     print(f"synthesize: {summary}", file=sys.stderr)
