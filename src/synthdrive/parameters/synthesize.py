@@ -39,7 +39,9 @@ class DriverParameters:
     slowing: float
     acceleration: float
     braking: float
+    firm_braking: float
     max_braking: float
+    tolerance: float
     preview: float
     response: float
     lag: float
@@ -50,7 +52,8 @@ class DriverParameters:
         above = ("start_speed", "cruise_share", "min_smoothing", "lateral_acceleration", "max_lateral_acceleration")
         above += ("slowing", "acceleration", "braking", "max_braking", "response", "max_jerk")
         _above_zero(where, self, above, "")
-        _at_least(where, self, ("corner_cutting", "foresight", "max_deviation", "preview", "lag"), 0.0, "")
+        names = ("corner_cutting", "foresight", "max_deviation", "firm_braking", "tolerance", "preview", "lag")
+        _at_least(where, self, names, 0.0, "")
         if self.braking < self.slowing:
             raise ParameterError(f"{where}.braking", f"{self.braking}", f"at least slowing ({self.slowing})")
 

@@ -15,6 +15,7 @@ from synthdrive.synthesis.speed import grip_limits, slow_before, speed_plan
 Floats = npt.NDArray[np.float64]
 
 MILLIMETRE = 3  # decimals of generated positions
+UNDER_WAY = 0.5  # m/s2; a drive that starts with more than this is already gaining speed, or losing it
 SLOWEST = 2.0  # m/s at which a path's length is worth of time steps; a drive that has not arrived by then is cut
 
 
@@ -71,19 +72,25 @@ def _integrate(
 ) -> tuple[Floats, Floats]:
     """(D, T) distance along the path and speed at every step.
 
-    The driver closes the gap to the speed planned for where it will be in `preview` seconds, within `response`
-    seconds; its acceleration is limited, and follows the wish with a lag and a bounded jerk.
+    The driver compares its speed with the one planned for where it will be in `preview` seconds. It lets the gap grow
+    to `tolerance`, holding its speed, and then closes it in one go: with at least `firm_braking` when too fast, within
+    about `response` seconds when too slow. Acceleration is limited, and follows the wish with a lag and bounded jerk.
     """
     dt = STEP_SECONDS
     along, speed, acceleration = start.T.copy()
-    braking = strongest_braking(desired_speeds, driver)
+    strongest, firm = strongest_braking(desired_speeds, driver), -driver.firm_braking * desired_speeds
+    tolerance = driver.tolerance * desired_speeds
+    slowing, gaining = acceleration < -UNDER_WAY, acceleration > UNDER_WAY
     follow = dt / (driver.lag + dt)
     history = [(along, speed)]
     for _ in range(int(paths.lengths.max() / SLOWEST / dt)):
         if np.all(along > paths.lengths):
             break
-        ahead = paths.at(plan, (along + speed * driver.preview)[:, None])[:, 0]
-        wish = np.clip((ahead - speed) / driver.response, -braking, driver.acceleration)
+        gap = paths.at(plan, (along + speed * driver.preview)[:, None])[:, 0] - speed
+        slowing = gap < np.where(slowing, 0.0, -tolerance)
+        gaining = gap > np.where(gaining, 0.0, tolerance)
+        wish = np.where(slowing, np.minimum(firm, gap / driver.response), np.where(gaining, gap / driver.response, 0.0))
+        wish = np.clip(wish, -strongest, driver.acceleration)
         change = np.clip((wish - acceleration) * follow, -driver.max_jerk * dt, driver.max_jerk * dt)
         acceleration = acceleration + change
         faster = np.maximum(speed + acceleration * dt, 0.0)

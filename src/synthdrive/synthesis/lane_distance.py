@@ -44,3 +44,12 @@ class LaneDistance:
             along = np.clip((offset * step).sum(1) / np.maximum((step**2).sum(1), 1e-12), 0.0, 1.0)
             distance = np.minimum(distance, np.hypot(*(offset - along[:, None] * step).T))
         return distance.reshape(positions.shape[:-1])
+
+
+def distance_to_polyline(positions: Floats, polyline: Floats) -> Floats:
+    """Metres from positions (N, 2) to a polyline (P, 2): (N,)."""
+    step = np.diff(polyline, axis=0)
+    offset = positions[:, None] - polyline[:-1]  # [N, P - 1, 2]
+    along = np.clip((offset * step).sum(-1) / np.maximum((step**2).sum(-1), 1e-12), 0.0, 1.0)
+    nearest: Floats = np.hypot(*np.moveaxis(offset - along[..., None] * step, -1, 0)).min(axis=1)
+    return nearest

@@ -1,0 +1,189 @@
+"""Evidence: the authors' released drives, and the same routes driven again by our driver (PAPER.md 1.1 and 3)."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdrive.augmentation.centrelines import arc_length, densify, joined_centreline, lane_points
+from synthdrive.augmentation.map_matching import match_route
+from synthdrive.augmentation.routes import extend_route, lane_lengths, smooth_successors
+from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
+from synthdrive.errors import InputError
+from synthdrive.maps.lane_map import LaneMap
+from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.parameters.synthesize import DriverParameters
+from synthdrive.scenes.scene_store import STEP_SECONDS, STEPS
+from synthdrive.synthesis.driver import drive
+from synthdrive.synthesis.lane_distance import LaneDistance, distance_to_polyline
+from synthdrive.synthesis.path import SPACING, plan_paths, stack_paths
+
+Floats = npt.NDArray[np.float64]
+
+BEHIND, AHEAD = 60.0, 90.0  # m of road before and after a window that the driver's path is planned on
+MOST_CONTINUATIONS = 32
+JOINT_ANGLE = 1.2  # rad; sharper joints are no continuation
+SPEED_STEPS, ACCELERATION_STEPS = 4, 6  # first steps that give the state at the window's start: one alone is rounding
+SIGNIFICANT_DIGITS = 6  # of a released coordinate
+
+_COLUMNS = ("TIMESTAMP", "X", "Y", "CITY_NAME")
+_WARP_COLUMNS = ("REF_xmin", "AUGMENT_TYPE", "AUGMENT_DIRECTION", "ATTACK_POWER_TYPE")
+_DESIRED_SPEED = re.compile(r"dv(\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True)
+class ReleasedDrive:
+    """One released window.
+
+    Attributes:
+        name: the file's stem.
+        city: the map it is on.
+        desired_speed: m/s, from the file's name.
+        xy: (50, 2) metres, city frame, 6 significant digits.
+        transform: the map's warp; None on an original map.
+    """
+
+    name: str
+    city: str
+    desired_speed: float
+    xy: Floats
+    transform: Transform | None
+
+    @property
+    def speed(self) -> Floats:
+        """(49,) m/s."""
+        steps = np.diff(self.xy, axis=0)
+        speed: Floats = np.hypot(steps[:, 0], steps[:, 1]) / STEP_SECONDS
+        return speed
+
+
+@dataclass(frozen=True)
+class DrivenAgain:
+    """A released window beside ours on the same route, at the same desired speed, from the same state.
+
+    Where the road forks behind the window, its route is not known: the continuation whose speeds fit best is taken.
+
+    Attributes:
+        released: the authors' window.
+        xy: (50, 2) ours, metres, city frame.
+        speed: (49,) ours, m/s.
+        path: (P, 2) the path of our driver, metres, city frame.
+        lane_distance: (50,) metres from the released positions to the nearest (warped) centreline.
+        lateral_error: (50,) metres from the released positions to our path.
+        speed_error: root mean square difference of speed, m/s.
+    """
+
+    released: ReleasedDrive
+    xy: Floats
+    speed: Floats
+    path: Floats
+    lane_distance: Floats
+    lateral_error: Floats
+    speed_error: float
+
+
+def read_released(path: Path) -> ReleasedDrive:
+    """A released CSV; raises InputError naming the file and what is wrong."""
+    name = Path(path).stem
+    match = _DESIRED_SPEED.search(name)
+    if match is None:
+        raise InputError(path, "a name without dv<desired speed>", "[augmap_]dv{V}{CITY}_{index}_id_{k}_....csv")
+    with Path(path).open(encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(stream)
+        columns = reader.fieldnames or []
+        missing = [column for column in _COLUMNS if column not in columns]
+        if missing:
+            raise InputError(path, f"columns {', '.join(columns)}", f"a column {missing[0]}")
+        rows = list(reader)
+    if len(rows) != STEPS:
+        raise InputError(path, f"{len(rows)} rows", f"{STEPS} rows")
+    transform = None
+    if all(column in columns for column in _WARP_COLUMNS):
+        anchor, kind, direction, amplitude = (float(rows[0][column]) for column in _WARP_COLUMNS)
+        signed = amplitude if direction == 0 else -amplitude
+        transform = make_transform(("smooth", "double")[int(kind)], signed, anchor, SHAPES["released"])
+    xy = np.array([[float(row["X"]), float(row["Y"])] for row in rows])
+    return ReleasedDrive(name, rows[0]["CITY_NAME"], float(match[1]), xy, transform)
+
+
+def drive_all_again(folder: Path, maps: Mapping[str, LaneMap], driver: DriverParameters) -> list[DrivenAgain]:
+    """`drive_again` for every CSV of a folder whose city is among the maps, in the order of their names."""
+    drives = [read_released(path) for path in sorted(Path(folder).glob("*.csv"))]
+    return [drive_again(released, maps[released.city], driver) for released in drives if released.city in maps]
+
+
+def drive_again(released: ReleasedDrive, lane_map: LaneMap, driver: DriverParameters) -> DrivenAgain:
+    """Drive a released window's route with our driver from the window's first state."""
+    segments = lane_map.segments
+    if released.transform is not None:
+        # The authors warp the map's own points only.
+        segments = segments.with_points(released.transform.warp(segments.points))
+    routes = _continuations(lane_map, segments, match_route(lane_map, released.xy, segments), released.xy[-1])
+    desired = np.full(len(routes), released.desired_speed)
+    parts = [plan_paths(joined_centreline(segments, route)[0], desired[:1], driver) for route in routes]
+    paths = stack_paths(parts)
+    seconds = STEP_SECONDS * np.arange(ACCELERATION_STEPS)
+    speed = float(np.polyval(np.polyfit(seconds[:SPEED_STEPS] + STEP_SECONDS / 2, released.speed[:SPEED_STEPS], 1), 0))
+    acceleration = float(np.polyfit(seconds, released.speed[:ACCELERATION_STEPS], 1)[0])
+    start = np.array([[_along(points, released.xy[0]), speed, acceleration] for points in paths.points])
+    driven = drive(paths, desired, driver, start).xy[:, :STEPS]
+    speeds = np.hypot(*np.moveaxis(np.diff(driven, axis=1), -1, 0)) / STEP_SECONDS
+    errors = np.sqrt(((speeds - released.speed) ** 2).mean(axis=1))
+    best = int(np.argmin(errors))
+    return DrivenAgain(
+        released=released,
+        xy=driven[best],
+        speed=speeds[best],
+        path=paths.points[best],
+        lane_distance=LaneDistance(_near(segments, released.xy))(released.xy),
+        lateral_error=distance_to_polyline(released.xy, paths.points[best]),
+        speed_error=float(errors[best]),
+    )
+
+
+def round_as_released(xy: Floats) -> Floats:
+    """Coordinates with the 6 significant digits of the released files, for comparing distributions of motion."""
+    decimals = SIGNIFICANT_DIGITS - 1 - np.floor(np.log10(np.maximum(np.abs(xy), 1e-9)))
+    unit = 10.0 ** -np.maximum(decimals, 0)
+    rounded: Floats = np.round(xy / unit) * unit
+    return rounded
+
+
+def _continuations(
+    lane_map: LaneMap, segments: LaneSegments, route: npt.NDArray[np.int64], last: Floats
+) -> list[npt.NDArray[np.int64]]:
+    """The route with what lies before it, and every way on for AHEAD metres beyond the last position."""
+    lengths, successors = lane_lengths(lane_map), smooth_successors(lane_map, JOINT_ANGLE)
+    end = densify(lane_points(segments, int(route[-1])), 1.0)
+    left = arc_length(end)[-1] - arc_length(end)[int(np.argmin(np.hypot(*(end - last).T)))]
+    base = [int(lane) for lane in extend_route(lane_map, route, BEHIND, 0.0)]
+    found: list[npt.NDArray[np.int64]] = []
+    waiting = [(base, float(left))]
+    while waiting and len(found) < MOST_CONTINUATIONS:
+        lanes, ahead = waiting.pop()
+        onward = successors.of(lanes[-1])
+        if ahead > AHEAD or not len(onward):
+            found.append(np.array(lanes, dtype=np.int64))
+            continue
+        waiting.extend(([*lanes, int(lane)], ahead + float(lengths[lane])) for lane in onward)
+    return found
+
+
+def _along(points: Floats, position: Floats) -> float:
+    """Metres along a path (S, 2) of even steps to the place nearest to a position."""
+    nearest = int(np.clip(np.argmin(np.hypot(*(points - position).T)), 1, len(points) - 2))
+    tangent = points[nearest + 1] - points[nearest]
+    return nearest * SPACING + float((position - points[nearest]) @ tangent / np.hypot(*tangent))
+
+
+def _near(segments: LaneSegments, xy: Floats, reach: float = 60.0) -> LaneSegments:
+    boxes = segments.bounding_boxes()
+    low, high = xy.min(axis=0) - reach, xy.max(axis=0) + reach
+    inside = (boxes[:, :2] <= high).all(axis=1) & (boxes[:, 2:] >= low).all(axis=1)
+    return segments.take(np.flatnonzero(inside))
