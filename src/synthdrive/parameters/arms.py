@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from synthdrive.errors import ParameterError
-from synthdrive.parameters.loading import DEFAULT_PATH, from_values, load_section, read_parameters
+from synthdrive.parameters.loading import DEFAULT_PATH, from_values, read_parameters
 
 Section = TypeVar("Section")
 
@@ -29,7 +29,7 @@ class ArmParameters:
 
 def arm_names(path: Path = DEFAULT_PATH) -> list[str]:
     """The arms that are defined, in the order of the file."""
-    return list(_arms(path))
+    return list(_arms(read_parameters(path), path))
 
 
 def load_arm(arm: str, path: Path = DEFAULT_PATH) -> ArmParameters:
@@ -38,10 +38,7 @@ def load_arm(arm: str, path: Path = DEFAULT_PATH) -> ArmParameters:
     Raises:
         ParameterError: there is no such arm, or it holds something else than its three keys.
     """
-    arms = _arms(path)
-    if arm not in arms:
-        raise ParameterError(f"{path}: arms", f"no arm {arm!r}", f"one of {', '.join(arms)}, or a new entry there")
-    return from_values(ArmParameters, arms[arm], f"{path}: arms.{arm}")
+    return _arm(arm, read_parameters(path), path)
 
 
 def load_arm_section(schema: type[Section], section: str, arm: str, path: Path = DEFAULT_PATH) -> Section:
@@ -51,13 +48,24 @@ def load_arm_section(schema: type[Section], section: str, arm: str, path: Path =
         ParameterError: a value of the section or of the arm is unknown, of the wrong type or impossible; it is named
             where it stands.
     """
-    load_section(schema, section, path)
-    changes: dict[str, Any] = getattr(load_arm(arm, path), section)
-    return from_values(schema, {**read_parameters(path)[section], **changes}, f"{path}: arms.{arm}.{section}")
+    content = read_parameters(path)
+    changes: dict[str, Any] = getattr(_arm(arm, content, path), section)
+    values = content.get(section)
+    if not isinstance(values, Mapping):
+        raise ParameterError(f"{path}: {section}", repr(values), "a section of parameters")
+    from_values(schema, values, f"{path}: {section}")
+    return from_values(schema, {**values, **changes}, f"{path}: arms.{arm}.{section}")
 
 
-def _arms(path: Path) -> Mapping[str, Any]:
-    arms = read_parameters(path).get("arms")
+def _arm(arm: str, content: Mapping[str, Any], path: Path) -> ArmParameters:
+    arms = _arms(content, path)
+    if arm not in arms:
+        raise ParameterError(f"{path}: arms", f"no arm {arm!r}", f"one of {', '.join(arms)}, or a new entry there")
+    return from_values(ArmParameters, arms[arm], f"{path}: arms.{arm}")
+
+
+def _arms(content: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    arms = content.get("arms")
     if not isinstance(arms, Mapping) or not arms:
         raise ParameterError(f"{path}: arms", repr(arms), "a mapping of arms, each with its changes")
     return {str(name): values for name, values in arms.items()}

@@ -12,6 +12,8 @@ from synthdrive.errors import InputError
 
 MODEL, CARD, CURVE = "model.safetensors", "card.json", "curve.csv"
 
+LEADING = ("epoch", "step", "learning_rate", "loss")
+
 
 def write_card(path: Path, card: Mapping[str, Any]) -> None:
     """Write a card."""
@@ -28,8 +30,9 @@ def load_card(directory: Path) -> dict[str, Any]:
 
 
 def write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Write the training curve as CSV: a row per interval, columns in the order of their first appearance."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    """Write the training curve as CSV: a row per interval, LEADING columns first."""
+    names = {key for row in rows for key in row}
+    columns = [name for name in LEADING if name in names] + sorted(names - set(LEADING))
     with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()

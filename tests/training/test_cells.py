@@ -1,0 +1,248 @@
+"""One arm and seed through both stages, with the real networks in a small size."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from tiny_training import write_store
+
+from synthdrive.errors import InputError, ParameterError
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.parameters.pretrain import PretrainParameters
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.training import cell_run
+from synthdrive.training.cards import load_card
+from synthdrive.training.cell_run import seed_model
+from synthdrive.training.cells import Cell, finetune, pretrain
+from synthdrive.training.finetuning import load_forecaster
+from synthdrive.training.pretraining import pretraining_model, usable_windows
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("cells") / "store", 12)
+
+
+def _parameters(folder: Path, **changes: Any) -> Path:
+    """The repository's parameters with small networks and one short epoch; `changes` are values by dotted key."""
+    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values["model"] |= {"hidden_size": 32, "sub_graph_layers": 1, "dense_from_goals": 4}
+    for section in ("pretrain", "finetune"):
+        values[section] |= {"epochs": 1, "batch": 6, "device_batch": 4, "warmup_epochs": 0.0, "dead_mode_weight": 0.0}
+    del values["finetune"]["dead_mode_weight"]
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        place = values
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def _cell(folder: Path, arm: str, parameters: Path, stage: str = "pretrain", seed: int = 0) -> Cell:
+    return Cell(arm, seed, folder / stage / f"{arm}-{seed}", parameters, runs=folder / "runs")
+
+
+def test_both_stages_of_an_arm(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parameters = _parameters(tmp_path)
+    first = _cell(tmp_path, "combined", parameters)
+    second = replace(_cell(tmp_path, "combined", parameters, "finetune"), curve=tmp_path / "plots" / "curve.csv")
+    pretrain(first, store)
+    finetune(second, store, first.out)
+    assert "tensors loaded (encoder)" in capsys.readouterr().out
+    assert sorted(path.name for path in second.out.iterdir()) == ["card.json", "curve.csv", "model.safetensors"]
+    assert second.curve is not None
+    assert second.curve.read_bytes() == (second.out / "curve.csv").read_bytes()
+    assert not list((tmp_path / "runs").glob("*/*"))  # resume states are gone
+    card = load_card(second.out)
+    tensors = load_file(second.out / "model.safetensors")
+    encoder = {name for name in tensors if name.startswith("encoder.")}
+    assert set(card["transfer"]["loaded"]) == encoder
+    assert set(card["transfer"]["fresh"]) == set(tensors) - encoder
+    assert card["pretrained"]["encoder"]["tensors_moved"] == len(encoder)
+    assert card["run"]["seed"] == 0
+    assert set(card["run"]["inputs"]) == {"scenes", "pretrained"}
+    assert card["last_epoch"]["loss"] > 0
+    network, again = load_forecaster(second.out)
+    assert again == card
+    assert all(torch.equal(value, tensors[name]) for name, value in network.state_dict().items())
+
+
+def test_arm_without_pre_training_has_a_card_alone_and_starts_fresh(store: Path, tmp_path: Path) -> None:
+    parameters = _parameters(tmp_path)
+    first, second = _cell(tmp_path, "none", parameters), _cell(tmp_path, "none", parameters, "finetune")
+    pretrain(first, store)
+    assert [path.name for path in first.out.iterdir()] == ["card.json"]
+    finetune(second, store, first.out)
+    card = load_card(second.out)
+    assert card["transfer"]["loaded"] == []
+    assert card["pretrained"] == {"trained": False}
+
+
+def test_baseline_pre_trains_without_torch(store: Path, tmp_path: Path) -> None:
+    arguments = ["--arm", "none", "--seed", "0", "--out", str(tmp_path / "out"), "--params", str(_parameters(tmp_path))]
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['pretrain', *{arguments!r}]\n"
+        f"runpy.run_path({str(REPOSITORY / 'stages' / 'pretrain.py')!r}, run_name='__main__')\n"
+        "print('torch' in sys.modules, 'accelerate' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False False"
+
+
+def test_released_mask_leaves_the_encoder_where_it_was(store: Path, tmp_path: Path) -> None:
+    parameters = _parameters(tmp_path)
+    cards = {}
+    for arm in ("combined", "as_released"):
+        cell = _cell(tmp_path, arm, parameters)
+        pretrain(cell, store)
+        cards[arm] = load_card(cell.out)["encoder"]
+    assert cards["as_released"]["tensors_moved"] == 0
+    assert cards["as_released"]["relative_change"] == 0
+    assert cards["as_released"]["gradient_norm_per_epoch"] == [0.0]
+    assert cards["combined"]["tensors_moved"] == cards["combined"]["tensors"]
+    assert cards["combined"]["gradient_norm_per_epoch"][0] > 0
+
+
+def test_forecast_arm_hands_over_the_same_encoder(store: Path, tmp_path: Path) -> None:
+    parameters = _parameters(tmp_path)
+    first, second = _cell(tmp_path, "forecast", parameters), _cell(tmp_path, "forecast", parameters, "finetune")
+    pretrain(first, store)
+    finetune(second, store, first.out)
+    transferred = load_card(second.out)["transfer"]
+    assert {name.split(".")[0] for name in transferred["loaded"]} == {"encoder"}
+    assert transferred["unused"] == transferred["fresh"]  # the same network on both sides
+
+
+def test_fresh_tensors_depend_on_the_seed_alone() -> None:
+    model = ModelParameters(hidden_size=32, sub_graph_layers=1)
+
+    def start(seed: int, **changes: Any) -> dict[str, torch.Tensor]:
+        seed_model("pretrain", seed)
+        return pretraining_model(model, PretrainParameters(**changes)).state_dict()
+
+    combined = start(0)
+    for changes in ({"map_probability": 1.0}, {"map_probability": 0.0}, {"decoder_sees_encoder": False}):
+        other = start(0, **changes)
+        assert all(torch.equal(combined[name], other[name]) for name in combined)
+    forecast = start(0, objective="forecast")
+    shared = [name for name in combined if name.startswith("encoder.")]
+    assert all(torch.equal(combined[name], forecast[name]) for name in shared)
+    assert not torch.equal(combined[shared[0]], start(1)[shared[0]])
+
+
+def test_an_arm_of_the_users_own(store: Path, tmp_path: Path) -> None:
+    arm = {"description": "half of the scenes", "pretrain": {"mask_ratio": 0.25}, "finetune": {"fraction": 0.5}}
+    parameters = _parameters(tmp_path, **{"arms.mine": arm})
+    first, second = _cell(tmp_path, "mine", parameters), _cell(tmp_path, "mine", parameters, "finetune")
+    pretrain(first, store)
+    finetune(second, store, first.out)
+    assert load_card(first.out)["run"]["parameters"]["pretrain"]["mask_ratio"] == 0.25
+    assert load_card(second.out)["data"] == {"scenes": 12, "used": 6}
+    with pytest.raises(ParameterError, match="no arm 'yours'"):
+        pretrain(_cell(tmp_path, "yours", parameters), store)
+
+
+def test_checkpoint_that_does_not_fit_is_refused(store: Path, tmp_path: Path) -> None:
+    first = _cell(tmp_path, "map", _parameters(tmp_path))
+    pretrain(first, store)
+    wider = _parameters(tmp_path, **{"model.hidden_size": 64})
+    with pytest.raises(InputError, match="hidden_size 32"):
+        finetune(_cell(tmp_path, "map", wider, "finetune"), store, first.out)
+    parameters = _parameters(tmp_path)
+    with pytest.raises(InputError, match="expected 'trajectory'"):
+        finetune(_cell(tmp_path, "trajectory", parameters, "finetune"), store, first.out)
+    with pytest.raises(InputError, match="seed"):
+        finetune(_cell(tmp_path, "map", parameters, "finetune", seed=1), store, first.out)
+    with pytest.raises(InputError, match="stage"):
+        load_forecaster(first.out)
+    damaged = first.out / "model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    with pytest.raises(InputError, match="model.safetensors"):
+        finetune(_cell(tmp_path, "map", parameters, "finetune"), store, first.out)
+    assert not (tmp_path / "finetune").exists()
+
+
+def test_windows_by_source_lanes_and_share(store: Path) -> None:
+    windows = SceneStore.load(store)
+    everything = PretrainParameters(min_lanes=0)
+
+    def used(**changes: Any) -> set[int]:
+        return set(usable_windows(windows, replace(everything, **changes), 0, store).tolist())
+
+    assert used() == set(range(12))
+    assert used(windows="augmented") == {0, 3, 6, 9}
+    assert used(windows="original") == used() - used(windows="augmented")
+    counts = np.diff(windows.lane_offsets)
+    assert used(min_lanes=6) == set(np.flatnonzero(counts >= 6).tolist())
+    assert used(fraction=0.25) < used(fraction=0.5) < used()
+    with pytest.raises(InputError, match="none of 12 windows"):
+        used(min_lanes=1000)
+
+
+def test_interrupted_run_keeps_its_state(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = _parameters(tmp_path, **{"pretrain.epochs": 2})
+    undisturbed = _cell(tmp_path / "undisturbed", "map", parameters)
+    pretrain(undisturbed, store)
+    cell = _cell(tmp_path, "map", parameters)
+    real_fit = cell_run.fit
+
+    def interrupted(model: torch.nn.Module, *arguments: Any) -> Any:
+        calls = []
+
+        def count(*_: object) -> None:
+            calls.append(1)
+            if len(calls) == 6:  # 12 windows in steps of 6, in parts of 4: the second part of the second epoch
+                raise KeyboardInterrupt
+
+        model.register_forward_pre_hook(count)
+        return real_fit(model, *arguments)
+
+    monkeypatch.setattr(cell_run, "fit", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        pretrain(cell, store)
+    assert caught.value.code == 130
+    assert not cell.out.exists()
+    assert [path.name for path in (tmp_path / "runs" / "pretrain").glob("*/epoch-*")] == ["epoch-0001"]
+    monkeypatch.setattr(cell_run, "fit", real_fit)
+    pretrain(cell, store)
+    assert load_card(cell.out)["training"]["resumed_after"] == [1]
+    for name in ("model.safetensors", "curve.csv"):
+        assert (cell.out / name).read_bytes() == (undisturbed.out / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+def test_stage_on_two_processes_gives_the_loss_of_one(store: Path, tmp_path: Path, stage: str) -> None:
+    parameters = _parameters(tmp_path)
+    source = ["--synthetic", store] if stage == "pretrain" else ["--scenes", store, "--pretrained", tmp_path / "none"]
+    arm = "combined" if stage == "pretrain" else "none"
+    if stage == "finetune":
+        pretrain(Cell("none", 0, tmp_path / "none", parameters), store)
+    losses = {}
+    for processes in ("1", "2"):
+        out = tmp_path / processes
+        command = [sys.executable, REPOSITORY / "stages" / f"{stage}.py", "--arm", arm, "--seed", "0", *source]
+        command += ["--out", out, "--params", parameters, "--runs", tmp_path / "runs"]
+        environment = {**os.environ, "SYNTHDRIVE_PROCESSES": processes, "OMP_NUM_THREADS": "1"}
+        subprocess.run([*map(str, command)], check=True, env=environment, capture_output=True)
+        card = json.loads((out / "card.json").read_text())
+        assert card["training"]["processes"] == int(processes)
+        losses[processes] = card["last_epoch"]
+    assert losses["2"] == pytest.approx(losses["1"], rel=1e-3)
