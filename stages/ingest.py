@@ -12,6 +12,8 @@ from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 from synthdrive.parameters.scene import SceneParameters
 from synthdrive.scenes.ingest import ingest_maps, ingest_scenes
 
+SHOWN = 20  # skipped scenes that are printed; all are in skipped.json
+
 
 def main() -> None:
     """Run the stage."""
@@ -29,10 +31,11 @@ def main() -> None:
     raw = arguments.raw or Path(load_section(DataParameters, "data", arguments.params).raw)
     maps = ingest_maps(raw, arguments.maps_out, parameters)
     print(f"maps: {', '.join(f'{lane_map.city} {len(lane_map)} lanes' for lane_map in maps)}")
-    for split, out in (("train", arguments.train_out), ("val", arguments.val_out)):
-        skipped = ingest_scenes(raw, split, arguments.maps_out, out, parameters, half_width, arguments.workers)
-        print(f"{split}: written to {out}" + (f", {len(skipped)} bad scenes skipped" if skipped else ""))
-        for item in skipped[:20]:
+    outs = {"train": arguments.train_out, "val": arguments.val_out}
+    skipped = ingest_scenes(raw, outs, arguments.maps_out, parameters, half_width, arguments.workers)
+    for split, items in skipped.items():
+        print(f"{split}: written to {outs[split]}" + (f", {len(items)} bad scenes skipped" if items else ""))
+        for item in items[:SHOWN]:
             print(f"  skipped {item.reason}")
 
 

@@ -22,6 +22,7 @@ TURNS = {"LEFT": -1, "NONE": 0, "RIGHT": 1}
 TRUTH = {"True": True, "False": False}
 NO_NEIGHBOUR = "None"
 LARGEST_COORDINATE = 1e7  # metres; a quarter of the Earth's girth, as in any metric grid
+LONGEST_ID = 18  # digits that fit into 64 bits
 
 
 @dataclass
@@ -125,37 +126,12 @@ class _VectorMapParser:
         return InputError(f"{self.where}, line {self._parser.CurrentLineNumber}", found, expected)
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        if tag == "node":
-            self._node(attributes)
-        elif tag == "way":
-            lane_id = attributes.get("lane_id", "")
-            if not lane_id.isdecimal() or not lane_id.isascii() or len(lane_id) > 18:
-                raise self._error(f"lane_id {lane_id[:40]!r}", "a whole number")
-            if lane_id in self._ids:
-                raise self._error(f"lane {lane_id} a second time", "ids that stand once")
-            self._ids.add(lane_id)
-            self._way = _Way(lane_id, self._parser.CurrentLineNumber)
-            self.ways.append(self._way)
-        elif self._way is not None:
-            self._inside_way(self._way, tag, attributes)
-
-    def _node(self, attributes: dict[str, str]) -> None:
-        try:
-            x, y = float(attributes["x"]), float(attributes["y"])
-            name = attributes["id"]
-        except (KeyError, ValueError):
-            raise self._error(f"node {str(attributes)[:100]}", "id, x and y, numbers in metres") from None
-        if not (abs(x) <= LARGEST_COORDINATE and abs(y) <= LARGEST_COORDINATE):
-            raise self._error(f"node {name[:40]} at ({x}, {y})", "finite city coordinates in metres")
-        if name in self.node_rows:
-            raise self._error(f"node {name[:40]} a second time", "ids that stand once")
-        self.node_rows[name] = len(self.node_rows)
-        self.coordinates.extend((x, y))
-
-    def _inside_way(self, way: _Way, tag: str, attributes: dict[str, str]) -> None:
-        if tag == "nd":
+        way = self._way
+        if tag == "nd" and way is not None:
             way.nodes.append(attributes.get("ref", ""))
-        elif tag == "tag":
+        elif tag == "node":
+            self._node(attributes)
+        elif tag == "tag" and way is not None:
             key, value = attributes.get("k", ""), attributes.get("v", "")
             if key == "successor":
                 way.successors.append(value)
@@ -163,6 +139,26 @@ class _VectorMapParser:
                 way.predecessors.append(value)
             else:
                 way.tags[key] = value
+        elif tag == "way":
+            self._start_way(attributes.get("lane_id", ""))
+
+    def _node(self, attributes: dict[str, str]) -> None:
+        try:
+            self.coordinates.extend((float(attributes["x"]), float(attributes["y"])))
+            name = attributes["id"]
+        except (KeyError, ValueError):
+            raise self._error(f"node {str(attributes)[:100]}", "id, x and y, numbers in metres") from None
+        if self.node_rows.setdefault(name, len(self.node_rows)) != len(self.coordinates) // 2 - 1:
+            raise self._error(f"node {name[:40]!r} a second time", "ids that stand once")
+
+    def _start_way(self, lane_id: str) -> None:
+        if not (lane_id.isascii() and lane_id.isdecimal() and len(lane_id) <= LONGEST_ID):
+            raise self._error(f"lane_id {lane_id[:40]!r}", "a whole number")
+        if lane_id in self._ids:
+            raise self._error(f"lane {lane_id} a second time", "ids that stand once")
+        self._ids.add(lane_id)
+        self._way = _Way(lane_id, self._parser.CurrentLineNumber)
+        self.ways.append(self._way)
 
     def _end(self, tag: str) -> None:
         if tag == "way":
@@ -170,31 +166,45 @@ class _VectorMapParser:
 
 
 def _segments(parser: _VectorMapParser) -> LaneSegments:
+    ways, where = parser.ways, parser.where
+    for way in ways:
+        if not 2 <= len(way.nodes) <= MAX_POINTS:
+            raise InputError(_lane(where, way), f"{len(way.nodes)} centreline points", f"2 to {MAX_POINTS}")
+    counts = np.array([len(way.nodes) for way in ways], dtype=np.int64)
+    points = np.zeros((len(ways), MAX_POINTS, 2))
+    points[np.arange(MAX_POINTS) < counts[:, None]] = _node_points(parser)
+    segments = LaneSegments(
+        lane_ids=np.array([int(way.lane_id) for way in ways], dtype=np.int64),
+        points=points,
+        counts=counts,
+        turn=np.array([_attribute(where, way, "turn_direction", TURNS) for way in ways], dtype=np.int8),
+        is_intersection=np.array([_attribute(where, way, "is_intersection", TRUTH) for way in ways], dtype=np.bool_),
+        has_traffic_control=np.array(
+            [_attribute(where, way, "has_traffic_control", TRUTH) for way in ways], dtype=np.bool_
+        ),
+    )
+    moved = ((points != points[:, :1]) & segments.valid[..., None]).any(axis=(1, 2))
+    if not moved.all():
+        way = ways[int(np.flatnonzero(~moved)[0])]
+        raise InputError(_lane(where, way), "centreline points that are all the same", "at least 2 distinct points")
+    return segments
+
+
+def _node_points(parser: _VectorMapParser) -> npt.NDArray[np.float64]:
+    """(N, 2) position of each node that a way names, in the order of the ways; metres, city frame."""
     coordinates = np.frombuffer(parser.coordinates, dtype=np.float64).reshape(-1, 2)
-    size = len(parser.ways)
-    points, counts = np.zeros((size, MAX_POINTS, 2)), np.zeros(size, dtype=np.int64)
-    turn, intersection, control = np.zeros(size, np.int8), np.zeros(size, np.bool_), np.zeros(size, np.bool_)
-    for row, way in enumerate(parser.ways):
-        line = _centreline(parser, way, coordinates)
-        points[row, : len(line)], counts[row] = line, len(line)
-        turn[row] = _attribute(parser.where, way, "turn_direction", TURNS)
-        intersection[row] = _attribute(parser.where, way, "is_intersection", TRUTH)
-        control[row] = _attribute(parser.where, way, "has_traffic_control", TRUTH)
-    ids = np.array([int(way.lane_id) for way in parser.ways], dtype=np.int64)
-    return LaneSegments(ids, points, counts, turn, intersection, control)
-
-
-def _centreline(parser: _VectorMapParser, way: _Way, coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    where = _lane(parser.where, way)
-    if not 2 <= len(way.nodes) <= MAX_POINTS:
-        raise InputError(where, f"{len(way.nodes)} centreline points", f"2 to {MAX_POINTS}")
-    missing = [node for node in way.nodes if node not in parser.node_rows]
-    if missing:
-        raise InputError(where, f"node {missing[0][:40]!r}, which the file does not have", "nodes of the file")
-    line = coordinates[[parser.node_rows[node] for node in way.nodes]]
-    if not (line != line[0]).any():
-        raise InputError(where, "centreline points that are all the same", "at least 2 distinct points")
-    return line
+    wrong = np.flatnonzero(~(np.abs(coordinates) <= LARGEST_COORDINATE).all(axis=1))
+    if wrong.size:
+        name = next(name for name, row in parser.node_rows.items() if row == wrong[0])
+        found = f"({coordinates[wrong[0], 0]}, {coordinates[wrong[0], 1]})"
+        raise InputError(f"{parser.where}, node {name[:40]!r}", found, "finite city coordinates in metres")
+    try:
+        rows = [parser.node_rows[node] for way in parser.ways for node in way.nodes]
+    except KeyError:
+        way, node = next((way, node) for way in parser.ways for node in way.nodes if node not in parser.node_rows)
+        found = f"node {node[:40]!r}, which the file does not have"
+        raise InputError(_lane(parser.where, way), found, "nodes of the file") from None
+    return coordinates[rows]
 
 
 def _attribute(where: str, way: _Way, key: str, allowed: dict[str, int] | dict[str, bool]) -> int | bool:

@@ -31,13 +31,13 @@ class Centrelines:
     boxes: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, segments: LaneSegments) -> Self:
-        """The centrelines of these segments, in their order."""
+    def of(cls, segments: LaneSegments, boxes: npt.NDArray[np.float64] | None = None) -> Self:
+        """The centrelines of these segments, in their order; `boxes` are their bounding boxes, where known."""
         start, step = segments.points[:, :-1], np.diff(segments.points, axis=1)
         valid = np.arange(1, MAX_POINTS) < segments.counts[:, None]
         square = np.where(valid, (step**2).sum(axis=-1), 0.0)
         inverse = np.divide(1.0, square, out=np.zeros_like(square), where=square > 0)
-        return cls(start, step, inverse, valid, segments.bounding_boxes())
+        return cls(start, step, inverse, valid, segments.bounding_boxes() if boxes is None else boxes)
 
     def nearest(
         self, points: npt.NDArray[np.floating[Any]], rows: npt.NDArray[np.integer[Any]]

@@ -87,20 +87,32 @@ class LaneSegments:
     def bounding_boxes(self) -> npt.NDArray[np.float64]:
         """(L, 4) float64, x_min, y_min, x_max, y_max in metres of each lane's polygon, `LANE_WIDTH` wide.
 
-        The polygon is the centreline moved half a lane to either side along the mean of the normals of the adjoining
-        steps, as the official map builds the boxes of its lane query (PAPER.md 1.4).
+        The polygon is the centreline moved half a lane to either side along the normals of its central differences,
+        as the official map builds the boxes of its lane query (PAPER.md 1.4). As there, a point that stands at an
+        earlier one's place is left out first.
         """
-        rows = np.arange(len(self))
+        points, counts = self._without_repeats()
         boxes = np.empty((len(self), 4))
-        for count in np.unique(self.counts):
-            lanes = rows[self.counts == count]
-            points = self.points[lanes, :count]  # [N, P, 2]
-            slope = np.gradient(points, axis=1)
+        for count in np.unique(counts):
+            lanes = np.flatnonzero(counts == count)
+            line = points[lanes, :count]  # [N, P, 2]
+            slope = np.gradient(line, axis=1) if count > 1 else np.zeros_like(line)
             length = np.hypot(slope[..., 0], slope[..., 1])[..., None]
             normal = np.stack([-slope[..., 1], slope[..., 0]], axis=-1) / np.where(length > 0, length, 1.0)
-            edges = np.concatenate([points + normal * LANE_WIDTH / 2, points - normal * LANE_WIDTH / 2], axis=1)
+            edges = np.concatenate([line + normal * LANE_WIDTH / 2, line - normal * LANE_WIDTH / 2], axis=1)
             boxes[lanes, :2], boxes[lanes, 2:] = edges.min(axis=1), edges.max(axis=1)
         return boxes
+
+    def _without_repeats(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Points and counts as in `points` and `counts`, without points that an earlier one of the lane equals."""
+        x, y = self.points[..., 0], self.points[..., 1]
+        same = (x[:, :, None] == x[:, None, :]) & (y[:, :, None] == y[:, None, :])  # [L, 10, 10]
+        repeated = np.tril(same, k=-1).any(axis=2) & self.valid
+        if not repeated.any():
+            return self.points, self.counts
+        kept = self.valid & ~repeated
+        order = np.argsort(~kept, axis=1, kind="stable")
+        return np.take_along_axis(self.points, order[..., None], axis=1), kept.sum(axis=1)
 
     def save(self, path: Path) -> None:
         """Write as one safetensors file."""

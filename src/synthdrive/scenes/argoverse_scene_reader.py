@@ -142,7 +142,7 @@ def _read_rows(content: bytes, name: str) -> _Rows:
         raise InputError(name, "no row after the header", "rows of tracks")
     numbers = {}
     for column in ("TIMESTAMP", "X", "Y"):
-        values = numbers[column] = table[column].to_numpy()
+        values = numbers[column] = _floats(table, column)
         wrong = np.flatnonzero(~np.isfinite(values))
         if wrong.size:
             raise InputError(f"{name}, row {wrong[0] + 2}", f"{column} {values[wrong[0]]}", "a finite number")
@@ -168,9 +168,25 @@ def _check_header(content: bytes, name: str) -> None:
             raise InputError(f"{name}, row 1", found, f"the columns {','.join(COLUMN_TYPES)}")
 
 
+# The three below read Arrow's buffers themselves: its own to_numpy would import pandas, 60 MB in each worker.
+def _chunk(table: pa.Table, column: str) -> pa.Array:
+    return table[column].chunk(0) if table[column].num_chunks == 1 else pa.concat_arrays(table[column].chunks)
+
+
+def _floats(table: pa.Table, column: str) -> npt.NDArray[np.float64]:
+    """(R,) float64, NaN where a value is missing."""
+    array = _chunk(table, column)
+    values = np.frombuffer(array.buffers()[1], dtype=np.float64)[array.offset : array.offset + len(array)]
+    if array.null_count:
+        values = np.where([value is None for value in array.to_pylist()], np.nan, values)
+    return values
+
+
 def _categories(table: pa.Table, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
-    array = table[column].chunk(0) if table[column].num_chunks == 1 else table[column].combine_chunks()
-    return array.indices.to_numpy(), array.dictionary.to_pylist()
+    """(R,) int32 index of each row's text among the distinct ones in the order of appearance, and these."""
+    array = _chunk(table, column)
+    indices = np.frombuffer(array.indices.buffers()[1], dtype=np.int32)[array.offset : array.offset + len(array)]
+    return indices, array.dictionary.to_pylist()
 
 
 def _track_types(rows: _Rows, name: str) -> npt.NDArray[np.int64]:

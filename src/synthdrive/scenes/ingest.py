@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +28,6 @@ from synthdrive.scenes.argoverse_scene_reader import RecordedScene, read_scene, 
 from synthdrive.scenes.scene_statistics import agent_statistics
 from synthdrive.scenes.scene_store import SceneStoreWriter
 
-SPLITS = ("train", "val")
 BATCH_SCENES = 32  # scenes that a worker packs at a time
 BATCH_BYTES = 4 << 20  # or fewer, when their files are large
 
@@ -56,7 +55,6 @@ class _Packed:
 
     arrays: dict[str, npt.NDArray[Any]]
     manifest: dict[str, Any]
-    files: list[str]
     skipped: list[Skipped] = field(default_factory=list)
 
 
@@ -79,48 +77,56 @@ def ingest_maps(raw: Path, out: Path, parameters: IngestParameters) -> list[Lane
 
 def ingest_scenes(
     raw: Path,
-    split: str,
+    outs: Mapping[str, Path],
     maps: Path,
-    out: Path,
     parameters: IngestParameters,
     map_half_width: float,
     workers: int | None = None,
-) -> list[Skipped]:
-    """Read one split's scenes under `raw` and write them to `out` as a SceneStore, in the order of their ids.
+) -> dict[str, list[Skipped]]:
+    """Read the scenes under `raw` and write each split as a SceneStore, in the order of the scenes' ids.
 
     Beside the store's own files there is `skipped.json`: the scenes left out, with the reason.
 
     Args:
         raw: folder with `forecasting_<split>_v1.1.tar.gz`, or with `forecasting_<split>_v1.1/` or `<split>/` unpacked.
+        outs: for each split ("train", "val") the folder to write to.
         maps: folder that `ingest_maps` wrote.
         map_half_width: m, half the side of the square of map around AGENT at the last observed step.
         workers: processes; see `parallel.worker_count`. The bytes do not depend on it.
 
     Returns:
-        The scenes that were skipped.
+        For each split the scenes that were skipped.
 
     Raises:
-        InputError: no scene is there, or one cannot be used and `parameters.on_bad_scene` is "error"; `out` is then as
-            it was.
+        InputError: no scene is there, or one cannot be used and `parameters.on_bad_scene` is "error"; that split's
+            folder is then as it was.
     """
-    source = find_source(raw, f"forecasting_{split}_v1.1", split)
+    sources = {split: find_source(raw, f"forecasting_{split}_v1.1", split) for split in outs}
+    skipped: dict[str, list[Skipped]] = {}
+    with local_executor(workers) as executor:
+        for split, out in outs.items():
+            batches = _batches(sources[split], maps, parameters, map_half_width)
+            packed = ordered_map(executor, _pack, batches, in_flight=worker_count(workers) + 2)
+            blocks = track(packed, f"ingest {split}", unit=f"batches of {BATCH_SCENES} scenes")
+            skipped[split] = _write_store(sources[split], blocks, maps, out)
+    return skipped
+
+
+def _write_store(source: Path, blocks: Iterable[_Packed], maps: Path, out: Path) -> list[Skipped]:
     lanes = LaneSegments.concatenate([lane_map.segments for lane_map in load_maps(maps).values()])
-    batches = _batches(source, maps, parameters, map_half_width)
     manifest: list[pa.Table] = []
     skipped: list[Skipped] = []
-    with atomic_directory(out) as partial, local_executor(workers) as executor:
+    with atomic_directory(out) as partial:
         writer = SceneStoreWriter(partial)
-        packed = ordered_map(executor, _pack, batches, in_flight=worker_count(workers) + 2)
-        for block in track(packed, f"ingest {split}", unit=f"batches of {BATCH_SCENES} scenes"):
+        for block in blocks:
             skipped += block.skipped
-            if block.files:
+            if block.arrays:
                 writer.append_many(**block.arrays)
                 manifest.append(pa.table(block.manifest))
         if not manifest:
             raise InputError(source, f"no usable scene among {len(skipped)}", "at least one", skipped[0].reason)
         table = pa.concat_tables(manifest)
-        order = _canonical_order(source, table["scene_id"].to_pylist())
-        writer.close(table, lanes, order)
+        writer.close(table, lanes, _canonical_order(source, table["scene_id"].to_pylist()))
         write_json(partial / "skipped.json", [{"file": item.file, "reason": item.reason} for item in skipped])
     return skipped
 
@@ -195,7 +201,7 @@ def _pack(batch: _Batch) -> _Packed:
         scenes.append(scene)
         crops.append(city.lane_map.lanes_near(scene.origin[0], scene.origin[1], batch.half_width))
     if not scenes:
-        return _Packed({}, {}, [], skipped)
+        return _Packed({}, {}, skipped)
     arrays: dict[str, npt.NDArray[Any]] = {
         "xy": np.concatenate([scene.xy for scene in scenes]),
         "step": np.concatenate([scene.step for scene in scenes]),
@@ -208,9 +214,7 @@ def _pack(batch: _Batch) -> _Packed:
         ),
         "lanes_per_scene": np.array([len(crop) for crop in crops]),
     }
-    return _Packed(
-        arrays, _manifest(scenes, crops, cities, batch.turn_angle), [scene.scene_id for scene in scenes], skipped
-    )
+    return _Packed(arrays, _manifest(scenes, crops, cities, batch.turn_angle), skipped)
 
 
 def _manifest(
@@ -225,8 +229,8 @@ def _manifest(
             lane_distance[row] = distance.mean()
             at_intersection[row] = city.lane_map.segments.is_intersection[nearest].any()
     return {
-        "scene_id": pa.array([scene.scene_id for scene in scenes], pa.string()),
-        "city": pa.array([scene.city for scene in scenes], pa.string()),
+        "scene_id": [scene.scene_id for scene in scenes],
+        "city": [scene.city for scene in scenes],
         "origin_x": np.array([scene.origin[0] for scene in scenes]),
         "origin_y": np.array([scene.origin[1] for scene in scenes]),
         "start_time": np.array([scene.start_time for scene in scenes]),
@@ -252,6 +256,6 @@ def _cities(maps: str) -> dict[str, _City]:
     cities: dict[str, _City] = {}
     first_row = 0
     for city, lane_map in load_maps(Path(maps)).items():
-        cities[city] = _City(lane_map, Centrelines.of(lane_map.segments), first_row)
+        cities[city] = _City(lane_map, Centrelines.of(lane_map.segments, lane_map.bounding_boxes), first_row)
         first_row += len(lane_map)
     return cities

@@ -14,6 +14,7 @@ import pyarrow as pa
 from synthdrive.artifacts import atomic_directory, read_table, write_table
 from synthdrive.errors import InputError
 from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.scenes.stored_arrays import blocks, open_array, ragged_rows, raw_to_npy, rises_from_zero
 
 STEPS = 50  # 5 s at 10 Hz: 2 s observed, 3 s to forecast (PAPER.md 1.1)
 OBSERVED_STEPS = 20
@@ -28,15 +29,16 @@ MANIFEST_COLUMNS = {"scene_id": pa.string(), "city": pa.string(), "origin_x": pa
 
 REORDER_SCENES = 1024  # scenes held in memory at a time when a store is sorted
 
-_ARRAYS = {
-    "xy": ("float32", 2),
-    "step": ("uint8", 1),
-    "track_offsets": ("int64", 1),
-    "track_types": ("uint8", 1),
-    "scene_tracks": ("int64", 1),
-    "times": ("float32", 2),
-    "lane_offsets": ("int64", 1),
-    "lane_rows": ("int32", 1),
+
+_ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {  # dtype, and the shape of one element
+    "xy": ("float32", (2,)),
+    "step": ("uint8", ()),
+    "track_offsets": ("int64", ()),
+    "track_types": ("uint8", ()),
+    "scene_tracks": ("int64", ()),
+    "times": ("float32", (STEPS,)),
+    "lane_offsets": ("int64", ()),
+    "lane_rows": ("int32", ()),
 }
 
 
@@ -123,7 +125,9 @@ class SceneStore:
     @cached_property
     def origins(self) -> npt.NDArray[np.float64]:
         """(S, 2) float64, AGENT's position at the last observed step, metres, city frame."""
-        return np.stack([self.manifest["origin_x"].to_numpy(), self.manifest["origin_y"].to_numpy()], axis=1)
+        # Arrow's own to_numpy would import pandas (0.4 s of every training run).
+        columns = [self.manifest[name].combine_chunks() for name in ("origin_x", "origin_y")]
+        return np.stack([np.from_dlpack(column) for column in columns], axis=1)
 
     def __getitem__(self, index: int) -> Scene:
         if not 0 <= index < len(self):
@@ -154,7 +158,10 @@ class SceneStore:
             InputError: a file is missing, truncated, or disagrees with the others.
         """
         directory = Path(directory)
-        arrays = {name: _open_array(directory / f"{name}.npy", *kind) for name, kind in _ARRAYS.items()}
+        arrays = {
+            name: open_array(directory / f"{name}.npy", dtype, (None, *element))
+            for name, (dtype, element) in _ARRAYS.items()
+        }
         manifest = read_table(directory / "manifest.parquet", MANIFEST_COLUMNS)
         store = cls(manifest=manifest, lanes=LaneSegments.load(directory / "lanes.safetensors"), **arrays)
         if check:
@@ -181,6 +188,9 @@ class SceneStore:
 
     def validate(self, where: Path) -> None:
         """Check that sizes and offsets agree; raises InputError naming `where` and the array."""
+        for name in ("scene_tracks", "track_offsets", "lane_offsets"):
+            if not rises_from_zero(getattr(self, name)):
+                raise InputError(f"{where}: {name}", "offsets that fall, or another start", "offsets that rise from 0")
         size = len(self)
         expected = {
             "manifest": (self.manifest.num_rows, size),
@@ -195,11 +205,9 @@ class SceneStore:
         for name, (found, wanted) in expected.items():
             if found != wanted:
                 raise InputError(f"{where}: {name}", str(found), str(wanted), "The store is damaged: make it again.")
-        for name in ("scene_tracks", "track_offsets", "lane_offsets"):
-            if np.any(np.diff(getattr(self, name)) < 0) or getattr(self, name)[0] != 0:
-                raise InputError(f"{where}: {name}", "offsets that fall", "offsets that rise from 0")
-        if len(self.lane_rows) and not 0 <= self.lane_rows.min() <= self.lane_rows.max() < len(self.lanes):
-            raise InputError(f"{where}: lane_rows", f"row {self.lane_rows.max()}", f"rows below {len(self.lanes)}")
+        for block in blocks(self.lane_rows):
+            if not 0 <= block.min() <= block.max() < len(self.lanes):
+                raise InputError(f"{where}: lane_rows", f"row {block.max()}", f"rows from 0 below {len(self.lanes)}")
 
 
 class SceneStoreWriter:
@@ -266,7 +274,9 @@ class SceneStoreWriter:
         """
         for name, stream in self._files.items():
             stream.close()
-            _raw_to_npy(self.directory / f"{name}.raw", self.directory / f"{name}.npy", name, self._length[name])
+            dtype, element = _ARRAYS[name]
+            shape = (self._length[name], *element)
+            raw_to_npy(self.directory / f"{name}.raw", self.directory / f"{name}.npy", dtype, shape)
         write_table(self.directory / "manifest.parquet", manifest)
         lanes.save(self.directory / "lanes.safetensors")
         if order is not None and np.any(np.diff(order) < 0):
@@ -288,41 +298,3 @@ class SceneStoreWriter:
     def _write(self, name: str, array: npt.NDArray[Any]) -> None:
         self._files[name].write(np.ascontiguousarray(array, dtype=_ARRAYS[name][0]).tobytes())
         self._length[name] += len(array)
-
-
-def ragged_rows(starts: npt.NDArray[np.integer[Any]], lengths: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
-    """(sum of lengths,) int64: `starts[i], ..., starts[i] + lengths[i] - 1` for each i, end to end."""
-    before = np.cumsum(lengths) - lengths
-    return np.repeat(np.asarray(starts, dtype=np.int64) - before, lengths) + np.arange(lengths.sum())
-
-
-def _raw_to_npy(raw: Path, npy: Path, name: str, length: int) -> None:
-    dtype = np.dtype(_ARRAYS[name][0])
-    shape = {"xy": (length, 2), "times": (length, STEPS)}.get(name, (length,))
-    with npy.open("wb") as target, raw.open("rb") as source:
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(target, header)
-        while block := source.read(1 << 22):
-            target.write(block)
-    raw.unlink()
-
-
-def _open_array(path: Path, dtype: str, dimensions: int) -> npt.NDArray[Any]:
-    try:
-        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(path, "no such file", "an array of a scene store") from None
-    except (ValueError, OSError, EOFError) as error:
-        # An empty array cannot be mapped: NumPy reads it instead.
-        array = _read_empty(path, error)
-    if str(array.dtype) != dtype or array.ndim != dimensions:
-        raise InputError(path, f"{array.dtype} with {array.ndim} dimensions", f"{dtype} with {dimensions} dimensions")
-    return array
-
-
-def _read_empty(path: Path, reason: Exception) -> npt.NDArray[Any]:
-    try:
-        array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError):
-        raise InputError(path, f"unreadable array ({reason})", "a whole .npy file") from None
-    return array

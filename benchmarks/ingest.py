@@ -1,0 +1,103 @@
+"""Figures of the ingest stage: scenes per CPU second, and peak memory at one and several times as many scenes.
+
+Reads `$SYNTHDRIVE_REFERENCE/argoverse1` (default ../shared/argoverse1), or the raw folder given with --raw; larger sets
+are the same scenes again under other names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from synthdrive.archive_reader import Limits, read_files
+from synthdrive.archives import add_member, reproducible_tar
+
+LIMITS = Limits(file_bytes=64 * 10**6, archive_bytes=64 * 10**9)
+STAGE = Path(__file__).resolve().parents[1] / "stages" / "ingest.py"
+POLL_SECONDS = 0.05
+
+
+def repeat_scenes(raw: Path, out: Path, times: int) -> int:
+    """Write the raw folder anew with each scene `times` times; the number of scenes."""
+    out.mkdir(parents=True)
+    (out / "hd_maps.tar.gz").symlink_to((raw / "hd_maps.tar.gz").resolve())
+    scenes = 0
+    for split in ("train", "val"):
+        name = f"forecasting_{split}_v1.1.tar.gz"
+        with (out / name).open("wb") as stream, reproducible_tar(stream) as archive:
+            for copy in range(times):
+                for member, content in read_files(raw / name, lambda path: path.endswith(".csv"), LIMITS):
+                    add_member(archive, f"{split}/data/{copy + 1}{Path(member).stem.zfill(7)}.csv", content)
+                    scenes += 1
+    return scenes
+
+
+def descendants(pid: int) -> list[int]:
+    """The process and all that it started."""
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def watch(process: subprocess.Popen[bytes], memory: dict[int, float], cpu: dict[int, float]) -> None:
+    """Until the process ends, note of it and of each that it started the peak memory of its own, MB, and CPU seconds.
+
+    The pool's workers are children of a fork server that nobody waits for, so the system's own sums leave them out.
+    """
+    while process.poll() is None:
+        try:
+            for pid in descendants(process.pid):
+                for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                    if line.startswith("RssAnon"):
+                        memory[pid] = max(memory.get(pid, 0.0), int(line.split()[1]) / 1e3)
+                times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+                cpu[pid] = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+        time.sleep(POLL_SECONDS)
+
+
+def measure(raw: Path, scenes: int, workers: int) -> None:
+    """Run the stage and print its figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        command = [sys.executable, str(STAGE), "--raw", str(raw), "--workers", str(workers)]
+        command += ["--maps-out", str(out / "maps"), "--train-out", str(out / "train"), "--val-out", str(out / "val")]
+        started = time.monotonic()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        memory: dict[int, float] = {}
+        cpu: dict[int, float] = {}
+        watch(process, memory, cpu)
+        if process.returncode:
+            raise SystemExit(process.returncode)
+    seconds = sum(cpu.values())
+    print(
+        f"{scenes} scenes, {workers} workers: {seconds:.1f} CPU s, {scenes / seconds:.0f} scenes per CPU second, "
+        f"{time.monotonic() - started:.1f} s; peak memory {sum(memory.values()):.0f} MB in all processes together, "
+        f"{max(memory.values()):.0f} MB in the largest"
+    )
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    reference = Path(os.environ.get("SYNTHDRIVE_REFERENCE", STAGE.parents[2] / "shared"))
+    parser.add_argument("--raw", type=Path, default=reference / "argoverse1", help="folder of the raw tarballs")
+    parser.add_argument("--times", type=int, nargs="*", default=[1, 4], help="how many times the scenes")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        for times in arguments.times:
+            raw = Path(folder) / str(times)
+            measure(raw, repeat_scenes(arguments.raw, raw, times), arguments.workers)
+
+
+if __name__ == "__main__":
+    main()
