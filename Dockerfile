@@ -1,36 +1,57 @@
-# syntax=docker/dockerfile:1
-# Two stages: one installs the locked environment, the other holds only what runs.
-#   docker build -t synthdrive .
-#   docker build -t synthdrive:cuda --build-arg TORCH_INDEX=<index of CUDA wheels> .
-# The working tree is mounted at /work: docker run --rm --user "$(id -u):$(id -g)" -v "$PWD":/work synthdrive repro
+# The environment of requirements.lock in a Debian image; the working tree is mounted, not copied.
+#   make container                               builds it with docker, podman or buildah, whichever is there
+#   docker build -t synthdrive .                 CPU
+#   docker build -t synthdrive:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
+#   docker build -t synthdrive --build-context wheels=<folder made by `make vendor`> .      no package index is asked
+#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD":/work synthdrive repro|test|verify|shell
+
+# The base by digest, for an image that can be built again: --build-arg BASE=docker.io/library/debian@sha256:...
 ARG BASE=docker.io/library/debian:bookworm-slim
 
-FROM ${BASE} AS environment
-ARG TORCH=torch==2.13.0
-# Index (or folder) that the torch build comes from; empty: pip's own configuration
-ARG TORCH_INDEX=
-RUN apt-get update \
- && apt-get install -y --no-install-recommends python3 python3-venv ca-certificates \
- && rm -rf /var/lib/apt/lists/*
-RUN python3 -m venv /opt/synthdrive
-COPY requirements.lock /tmp/requirements.lock
-RUN /opt/synthdrive/bin/pip install --no-cache-dir ${TORCH_INDEX:+--index-url ${TORCH_INDEX}} ${TORCH} \
- && /opt/synthdrive/bin/pip install --no-cache-dir --require-hashes --no-deps -r /tmp/requirements.lock \
- && /opt/synthdrive/bin/pip check
+# Empty unless the build is given a context of this name: the folder that `make vendor` fills.
+FROM scratch AS wheels
 
-FROM ${BASE}
-LABEL org.opencontainers.image.title="SynthDrive" org.opencontainers.image.licenses="Apache-2.0"
-RUN apt-get update \
- && apt-get install -y --no-install-recommends python3 python3-venv git make ca-certificates libgl1 libglu1-mesa libgomp1 \
- && rm -rf /var/lib/apt/lists/* \
+# The system: Debian's Python 3.11 and what the wheels expect of it. A base that holds all this already needs no network.
+FROM ${BASE} AS system
+# g++ and python3-dev here let torch.compile work (training parameter `compile`).
+ARG EXTRA_PACKAGES=
+COPY containers/install-packages.sh /tmp/install-packages.sh
+# SUMO's program is linked with X11 and OpenGL, and never draws.
+RUN sh /tmp/install-packages.sh python3 git make ca-certificates libx11-6 libgl1 libgomp1 ${EXTRA_PACKAGES} \
+ && rm /tmp/install-packages.sh
+
+FROM system AS environment
+# Index of the torch build: CPU here, .../whl/cu130 and the like for CUDA, empty for pip's default index.
+ARG TORCH=torch==2.13.0
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+COPY containers/install-packages.sh containers/install-environment.sh containers/strip-environment.sh /tmp/containers/
+RUN sh /tmp/containers/install-packages.sh python3-venv
+COPY requirements.lock pyproject.toml LICENSE /work/
+COPY src/synthdrive/__init__.py src/synthdrive/errors.py /work/src/synthdrive/
+COPY src/synthdrive/pipeline/__init__.py src/synthdrive/pipeline/wheels.py /work/src/synthdrive/pipeline/
+RUN --mount=type=bind,from=wheels,target=/wheels \
+    sh /tmp/containers/install-environment.sh /opt/synthdrive /work /wheels \
+ && sh /tmp/containers/strip-environment.sh /opt/synthdrive
+
+FROM system
+ARG BASE
+LABEL org.opencontainers.image.title="SynthDrive" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE}"
+# Any uid may run it (--user): a home that anyone can write, a name for a uid without one, git in anybody's tree.
+RUN useradd --uid 1000 --create-home driver && chmod 1777 /home/driver \
+ && mkdir -m 1777 /cache && mkdir /work \
  && git config --system --add safe.directory '*' \
- && useradd --create-home --uid 1000 driver \
- && mkdir -p /work /home/driver && chmod 1777 /home/driver
+ && git config --system user.name driver && git config --system user.email driver@localhost
 COPY --from=environment /opt/synthdrive /opt/synthdrive
-COPY docker-entrypoint.sh /usr/local/bin/synthdrive
-ENV PATH=/opt/synthdrive/bin:$PATH HOME=/home/driver PYTHONPATH=/work/src PYTHONDONTWRITEBYTECODE=1 SYNTHDRIVE_CONTAINER=1
+COPY containers/cache.dvcconfig /etc/synthdrive/dvc/config
+COPY --chmod=755 docker-entrypoint.sh /usr/local/bin/synthdrive
+ENV PATH=/opt/synthdrive/bin:$PATH HOME=/home/driver USER=driver LOGNAME=driver LANG=C.UTF-8 \
+    DVC_SITE_CACHE_DIR=/tmp/dvc PYTHONDONTWRITEBYTECODE=1 SYNTHDRIVE_CONTAINER=/opt/synthdrive
 USER driver
 WORKDIR /work
+# /work is the working tree. /cache, where something is mounted there, becomes DVC's cache; it is no VOLUME, because an
+# anonymous one would swallow the cache of every run that mounts none. Raw data: mount it on /work/data/raw/argoverse1.
 VOLUME ["/work"]
 ENTRYPOINT ["synthdrive"]
 CMD ["repro"]

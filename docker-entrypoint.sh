@@ -2,9 +2,32 @@
 # What a container of SynthDrive does: repro, test, verify [lock|spot|full], shell, or any other command.
 set -eu
 action=${1:-repro}
-[ $# -gt 0 ] && shift
+[ $# -eq 0 ] || shift
+
+# A volume on /cache is DVC's cache.
+if grep -q '^[^ ]* [^ ]* [^ ]* [^ ]* /cache ' /proc/self/mountinfo; then
+  export DVC_SYSTEM_CONFIG_DIR=/etc/synthdrive/dvc
+fi
+
+refuse() {
+  echo "synthdrive: $1" >&2
+  exit 2
+}
+
 case "$action" in
-  repro) dvc repro "$@"; exec python -m synthdrive.pipeline.results reports ;;
+  repro | test | verify)
+    [ -f dvc.yaml ] || refuse "no working tree in $PWD; run with: -v \"\$PWD\":/work"
+    cmp -s requirements.lock "$SYNTHDRIVE_CONTAINER/requirements.lock" ||
+      refuse "this image was built from another requirements.lock; run: make container"
+    ;;
+esac
+
+case "$action" in
+  repro)
+    [ -w . ] || refuse "$PWD cannot be written by uid $(id -u); run with: --user \"\$(id -u):\$(id -g)\""
+    dvc repro "$@"
+    exec python -m synthdrive.pipeline.results reports
+    ;;
   test) exec python -m pytest -m "not slow" "$@" ;;
   verify) exec python -m synthdrive.pipeline.verify "${1:-lock}" ;;
   shell) exec /bin/bash "$@" ;;
