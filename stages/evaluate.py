@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from synthdrive.artifacts import file_hash
 from synthdrive.errors import exit_on_error
 from synthdrive.forecasting.evaluate import describe, write_evaluation
 from synthdrive.forecasting.forecast_scenes import forecast_scenes
@@ -41,13 +42,13 @@ def main() -> None:
         network, trained = load_forecaster(given.checkpoint)
         store = SceneStore.load(given.scenes)
         device = choose_device(given.device)
-        inputs = {"checkpoint": given.checkpoint, "scenes": given.scenes}
+        inputs = {"checkpoint": file_hash(given.checkpoint), "scenes": file_hash(given.scenes)}
         record = run_record({"evaluate": parameters}, inputs, trained["seed"], device_name(device))
         threads = 1 if device.type == "cuda" else worker_count(given.workers)
         forecaster = GoalForecaster(network, parameters, device)
         run = given.runs / "evaluate" / values_hash(record)[:16]
         forecasts = forecast_scenes(forecaster, store, parameters.batch_size, run, threads)
-        card = {"stage": "evaluate", "arm": trained["arm"], "seed": trained["seed"], "record": record}
+        card = {"stage": "evaluate", "arm": trained["arm"], "seed": trained["seed"], "run": record}
         out = given.out or Path("forecasts") / name
         metrics = given.metrics or Path("metrics") / f"{name}.json"
         print(describe(name, write_evaluation(forecasts, store, parameters, card, out, metrics)), file=sys.stderr)

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from synthdrive.artifacts import file_hash
 from synthdrive.errors import exit_on_error
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.forecasting.evaluate import describe, write_evaluation
@@ -31,10 +32,10 @@ def main() -> None:
     with exit_on_error():
         parameters = load_section(EvaluateParameters, "evaluate", given.params)
         store = SceneStore.load(given.scenes)
-        record = run_record({"evaluate": parameters}, {"scenes": given.scenes})
+        record = run_record({"evaluate": parameters}, {"scenes": file_hash(given.scenes)})
         for name, baseline in BASELINES.items():
             forecasts = forecast_scenes(baseline(), store, parameters.batch_size)
-            card = {"stage": "evaluate", "arm": name, "seed": None, "record": record}
+            card = {"stage": "evaluate", "arm": name, "seed": None, "run": record}
             metrics = given.metrics / f"{name}.json"
             found = write_evaluation(forecasts, store, parameters, card, given.out / name, metrics)
             print(describe(name, found), file=sys.stderr)

@@ -38,8 +38,8 @@ def write_store(
             np.arange(50, dtype=np.float32) / 10, np.arange(len(lanes), dtype=np.int32),
         )  # fmt: skip
     manifest = {
-        "scene_id": pa.array(names or [str(number) for number in range(1, len(agents) + 1)]),
-        "city": pa.array(["PIT"] * len(agents)),
+        "scene_id": pa.array(names or [str(number) for number in range(1, len(agents) + 1)], pa.string()),
+        "city": pa.array(["PIT"] * len(agents), pa.string()),
         "origin_x": pa.array(origins[:, 0]),
         "origin_y": pa.array(origins[:, 1]),
     }

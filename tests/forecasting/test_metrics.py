@@ -87,8 +87,13 @@ def test_improbable_best_trajectory_costs_no_more_than_that_of_one_in_twenty():
 
 @pytest.mark.parametrize(
     ("forecasts", "truth", "guesses"),
-    [((2, 6, 30, 3), (2, 30, 2), 6), ((2, 6, 30, 2), (3, 30, 2), 6), ((2, 6, 20, 2), (2, 30, 2), 6), ((2, 6, 30, 2), (2, 30, 2), 0)],
-)  # fmt: skip
+    [
+        ((2, 6, 30, 3), (2, 30, 2), 6),
+        ((2, 6, 30, 2), (3, 30, 2), 6),
+        ((2, 6, 20, 2), (2, 30, 2), 6),
+        ((2, 6, 30, 2), (2, 30, 2), 0),
+    ],
+)
 def test_shapes_that_do_not_fit_are_refused(forecasts, truth, guesses):
     with pytest.raises(InputError):
         displacement_errors(np.zeros(forecasts), np.zeros(truth), guesses)

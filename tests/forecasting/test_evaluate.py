@@ -1,0 +1,222 @@
+"""From scenes to metrics: strata, files, and the commands that write them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from forecasting_scenes import driven, straight_lanes, write_store
+
+from synthdrive.artifacts import atomic_directory, file_hash, read_json
+from synthdrive.errors import ParameterError
+from synthdrive.forecasting.baselines import ConstantVelocity, agent_tracks
+from synthdrive.forecasting.evaluate import load_scene_errors, scene_errors, score, write_evaluation
+from synthdrive.forecasting.goal_forecaster import GoalForecaster
+from synthdrive.forecasting.strata import strata
+from synthdrive.models.densetnt import DenseTNT
+from synthdrive.parameters.evaluate import EvaluateParameters
+from synthdrive.parameters.loading import from_values, load_section
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.training.checkpoints import save_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+PARAMETERS = load_section(EvaluateParameters, "evaluate", ROOT / "params.yaml")
+
+
+@pytest.fixture
+def store(tmp_path):
+    random = np.random.default_rng(0)
+    agents = np.stack([driven(angle, 8.0, 0.2, (50.0, 20.0)) for angle in random.uniform(-3, 3, 12)])
+    columns = {
+        "turn": pa.array(["left", "right", "straight"] * 4),
+        "agent_mean_speed": pa.array(np.linspace(1.0, 23.0, 12)),
+        "at_intersection": pa.array([True, False, False] * 4),
+        "agent_displacement": pa.array(np.linspace(0.0, 99.0, 12)),
+    }
+    road = [(0.0, 0.0), (30.0, 10.0), (60.0, 20.0), (90.0, 30.0)]
+    return write_store(tmp_path / "store", agents, straight_lanes(road), columns=columns)
+
+
+def test_strata_divide_the_scenes(store):
+    groups = strata(store.manifest, 5.0, 10.0, [20.0, 40.0])
+    assert groups["all"].all()
+    for parts in (
+        ("left", "right", "straight"),
+        ("slow", "medium", "fast"),
+        ("intersection", "no_intersection"),
+        ("displacement_0_20", "displacement_20_40", "displacement_from_40"),
+    ):
+        np.testing.assert_array_equal(sum(groups[part].astype(int) for part in parts), np.ones(12))
+    assert groups["slow"].sum() == 2
+    assert groups["fast"].sum() == 7
+    assert groups["left"][0]
+    assert groups["displacement_20_40"].sum() == 2
+
+
+def test_strata_are_absent_where_the_manifest_has_no_such_column(store):
+    assert set(strata(store.manifest.select(["scene_id"]), 5.0, 10.0, [20.0])) == {"all"}
+
+
+def test_errors_are_those_of_the_scenes_own_future(store):
+    forecasts = ConstantVelocity().forecast(store, range(12))
+    exact = forecasts.trajectories.copy()
+    exact[:, 3] = agent_tracks(store, range(12))[:, 20:]
+    found = scene_errors(replace(forecasts, trajectories=exact), store, 2.0)
+    np.testing.assert_allclose(found["minFDE6"], 0, atol=1e-5)
+    np.testing.assert_allclose(found["brier_minFDE6"], (1 - forecasts.probabilities[:, 3]) ** 2, atol=1e-5)
+    truth = agent_tracks(store, range(12))[:, 20:]
+    first = np.linalg.norm(exact[:, 0] - truth, axis=-1)
+    np.testing.assert_allclose(found["minFDE1"], first[:, 29], rtol=1e-6)
+    np.testing.assert_allclose(found["minFDE1_1s"], first[:, 9], rtol=1e-6)
+    np.testing.assert_allclose(found["minADE1_2s"], first[:, :20].mean(axis=1), rtol=1e-6)
+
+
+def test_files_hold_every_metric_with_count_and_interval(tmp_path, store):
+    forecasts = ConstantVelocity().forecast(store, range(12))
+    headline = write_evaluation(forecasts, store, PARAMETERS, {}, tmp_path / "out", tmp_path / "m.json")
+    assert read_json(tmp_path / "m.json") == headline
+    assert all(isinstance(value, (int, float)) for value in headline.values())
+    assert headline["scenes"] == 12
+    table = read_json(tmp_path / "out" / "strata.json")
+    names, errors = load_scene_errors(tmp_path / "out")
+    assert names == store.scene_ids
+    edges = PARAMETERS.displacement_edges
+    groups = strata(store.manifest, PARAMETERS.slow_below, PARAMETERS.fast_above, edges)
+    for group, inside in groups.items():
+        assert table[group]["scenes"] == inside.sum()
+        for name, values in errors.items():
+            if inside.any():
+                assert table[group][name]["mean"] == pytest.approx(values[inside].mean(), abs=1e-6)
+                assert table[group][name]["low"] <= table[group][name]["mean"] <= table[group][name]["high"]
+            else:
+                assert name not in table[group]
+    assert headline["minFDE6"] == table["all"]["minFDE6"]["mean"]
+    rows = pq.read_table(tmp_path / "out" / "errors.parquet")
+    assert rows["in_left"].to_pylist() == [True, False, False] * 4
+
+
+def test_metrics_come_again_from_the_forecasts_alone_with_the_same_bytes(tmp_path, store):
+    forecasts = ConstantVelocity().forecast(store, range(12))
+    write_evaluation(forecasts, store, PARAMETERS, {}, tmp_path / "out", tmp_path / "m.json")
+    run("score_forecasts", tmp_path, "--forecasts", "out", "--scenes", "store", "--out", "again", "--metrics", "n.json")
+    assert (tmp_path / "n.json").read_bytes() == (tmp_path / "m.json").read_bytes()
+    for name in ("errors.parquet", "strata.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def run(stage, folder, *arguments, status=0):
+    """Run a stage script in a folder; returns what it printed."""
+    command = [sys.executable, str(ROOT / "stages" / f"{stage}.py"), *map(str, arguments)]
+    params = [] if stage == "export_leaderboard" else ["--params", str(ROOT / "params.yaml")]
+    done = subprocess.run([*command, *params], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_baselines_command_writes_forecasts_and_metrics_for_the_leaderboard(tmp_path, store):
+    run("evaluate_baselines", tmp_path, "--scenes", "store")
+    for name in ("constant_velocity", "lane_following"):
+        assert read_json(tmp_path / "metrics" / f"{name}.json")["scenes"] == 12
+        card = read_json(tmp_path / "forecasts" / name / "card.json")
+        assert card["run"]["inputs"]["scenes"] == file_hash(tmp_path / "store")
+    run("export_leaderboard", tmp_path, "--forecasts", "forecasts/lane_following", "--scenes", "store", "--out", "l.h5")
+    assert (tmp_path / "l.h5").stat().st_size > 0
+
+
+def network(seed=0):
+    """A DenseTNT with random weights, as small as it gets."""
+    torch.manual_seed(seed)
+    values = {
+        **json.loads(json.dumps(load_section(ModelParameters, "model", ROOT / "params.yaml").__dict__)),
+        "hidden_size": 32,
+    }
+    return DenseTNT(from_values(ModelParameters, values, "model")), values
+
+
+def checkpoint(folder):
+    """The network as fine-tuning would leave it."""
+    model, values = network()
+    save_checkpoint(folder, model, {"stage": "finetune", "arm": "map", "seed": 1, "model": values}, [])
+
+
+def test_evaluate_command_forecasts_with_a_checkpoint(tmp_path, store):
+    checkpoint(tmp_path / "map-1")
+    for out, workers in (("one", 1), ("two", 2)):
+        arguments = ("--scenes", "store", "--out", out, "--metrics", f"{out}.json", "--workers", workers)
+        run("evaluate", tmp_path, "--checkpoint", "map-1", "--device", "cpu", *arguments)
+    for name in ("forecasts.safetensors", "manifest.parquet", "errors.parquet", "strata.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+    card = read_json(tmp_path / "one" / "card.json")
+    assert (card["arm"], card["seed"]) == ("map", 1)
+    assert card["run"]["inputs"]["checkpoint"] == file_hash(tmp_path / "map-1")
+    assert not list((tmp_path / ".run").rglob("*.safetensors"))
+
+
+def test_evaluate_command_says_what_is_missing(tmp_path, store):
+    assert "nowhere" in run("evaluate", tmp_path, "--checkpoint", "nowhere", "--scenes", "store", status=2)
+
+
+@pytest.mark.parametrize("selection", ["goal_sets", "nms"])
+def test_trajectories_end_at_the_chosen_goals_and_see_no_future(tmp_path, store, selection):
+    model, _ = network()
+    forecaster = GoalForecaster(model, replace(PARAMETERS, selection=selection, starts=4), torch.device("cpu"))
+    found = forecaster.forecast(store, range(12))
+    changed = agent_tracks(store, range(12)) + store.origins[:, None]
+    changed[:, 20:] += 30.0
+    other = write_store(tmp_path / "changed", changed, store.lanes)
+    again = forecaster.forecast(other, range(12))
+    np.testing.assert_allclose(again.trajectories, found.trajectories, atol=1e-4)
+    # The goals lie on the map or on a grid of metres in the agent frame around it, so on the agent's side of the city.
+    ends = found.trajectories[:, :, -1]
+    assert np.linalg.norm(ends, axis=-1).max() < 150
+    assert (found.objective > 0).all()
+
+
+def test_forecast_of_a_scene_does_not_depend_on_its_batch(store):
+    model, _ = network()
+    forecaster = GoalForecaster(model, replace(PARAMETERS, starts=4), torch.device("cpu"))
+    together = forecaster.forecast(store, range(12))
+    for index in (0, 7):
+        alone = forecaster.forecast(store, [index])
+        np.testing.assert_allclose(alone.trajectories[0], together.trajectories[index], atol=2e-3)
+        np.testing.assert_allclose(alone.probabilities[0], together.probabilities[index], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("selection", "best"),
+        ("miss_rate_weight", 1.5),
+        ("min_probability", 0.0),
+        ("nms_distance", -1.0),
+        ("starts", 0),
+        ("fast_above", 1.0),
+        ("displacement_edges", [40.0, 20.0]),
+        ("bootstrap_samples", 0),
+        ("batch_size", 0),
+        ("unknown", 1),
+        ("starts", "many"),
+    ],
+)
+def test_impossible_parameters_are_refused_by_name(key, value):
+    values = {**PARAMETERS.__dict__, key: value}
+    with pytest.raises(ParameterError, match=key):
+        from_values(EvaluateParameters, values, "params.yaml: evaluate")
+
+
+def test_metrics_folder_stays_as_it_was_when_scoring_fails(tmp_path, store):
+    other = SceneStore.load(tmp_path / "store")
+    forecasts = ConstantVelocity().forecast(other, range(11))
+    with pytest.raises(Exception, match="11 scenes"), atomic_directory(tmp_path / "out") as partial:
+        score(forecasts, store, PARAMETERS, partial)
+    assert not (tmp_path / "out").exists()

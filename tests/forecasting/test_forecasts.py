@@ -1,0 +1,153 @@
+"""Forecasts survive the disk, are refused when damaged, and become the leaderboard's file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from forecasting_scenes import driven, straight_lanes, write_store
+
+from synthdrive.errors import InputError
+from synthdrive.forecasting.baselines import ConstantVelocity
+from synthdrive.forecasting.forecast_scenes import forecast_scenes
+from synthdrive.forecasting.forecasts import ARRAYS, Forecasts, check_scenes
+from synthdrive.forecasting.leaderboard import read_leaderboard_file, write_leaderboard_file
+
+
+@pytest.fixture
+def store(tmp_path):
+    random = np.random.default_rng(0)
+    agents = np.stack([driven(angle, 8.0, 0.1, (1000.0, -300.0)) for angle in random.uniform(-3, 3, 7)])
+    return write_store(tmp_path / "store", agents, straight_lanes([(0, 0), (1, 0)]), [str(n) for n in range(11, 18)])
+
+
+def test_forecasts_come_back_from_disk(tmp_path, store):
+    forecasts = ConstantVelocity().forecast(store, range(7))
+    (tmp_path / "forecasts").mkdir()
+    forecasts.save(tmp_path / "forecasts", {"stage": "evaluate"})
+    again = Forecasts.load(tmp_path / "forecasts")
+    assert again.scene_ids == forecasts.scene_ids
+    for name in ("trajectories", "probabilities", "objective"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(forecasts, name))
+
+
+def test_truncated_file_is_refused_by_name(tmp_path, store):
+    (tmp_path / "forecasts").mkdir()
+    ConstantVelocity().forecast(store, range(7)).save(tmp_path / "forecasts")
+    path = tmp_path / "forecasts" / ARRAYS
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=ARRAYS):
+        Forecasts.load(tmp_path / "forecasts")
+
+
+@pytest.mark.parametrize("wrong", ["rising", "sum", "nan", "shape"])
+def test_impossible_forecasts_are_refused_with_the_scenes_name(store, wrong):
+    forecasts = ConstantVelocity().forecast(store, range(7))
+    probabilities, trajectories = forecasts.probabilities.copy(), forecasts.trajectories.copy()
+    if wrong == "rising":
+        probabilities[2] = probabilities[2, ::-1]
+    if wrong == "sum":
+        probabilities[2] /= 2
+    if wrong == "nan":
+        trajectories[2, 1, 3, 0] = np.nan
+    if wrong == "shape":
+        trajectories = trajectories[:, :5]
+    with pytest.raises(InputError, match="trajectories" if wrong == "shape" else "scene 13"):
+        replace(forecasts, probabilities=probabilities, trajectories=trajectories)
+
+
+class Interrupted(Exception):
+    pass
+
+
+class CountingForecaster:
+    """Constant velocity that remembers what it was asked for, and may fail at a scene."""
+
+    def __init__(self, fail_at=None):
+        self.seen, self.fail_at = [], fail_at
+
+    def forecast(self, store, indices):
+        if self.fail_at in indices:
+            raise Interrupted
+        self.seen += list(indices)
+        return ConstantVelocity().forecast(store, indices)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("batch", [1, 3, 50])
+def test_every_scene_is_forecast_in_order(store, threads, batch):
+    found = forecast_scenes(CountingForecaster(), store, batch, threads=threads)
+    np.testing.assert_array_equal(found.trajectories, ConstantVelocity().forecast(store, range(7)).trajectories)
+    check_scenes(found, store)
+
+
+def test_interrupted_run_goes_on_after_its_last_block(tmp_path, store, monkeypatch):
+    monkeypatch.setattr("synthdrive.forecasting.forecast_scenes.BLOCK_SCENES", 2)
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        forecast_scenes(CountingForecaster(fail_at=5), store, 2, run)
+    again = CountingForecaster()
+    found = forecast_scenes(again, store, 2, run)
+    assert again.seen == [4, 5, 6]
+    np.testing.assert_array_equal(found.trajectories, ConstantVelocity().forecast(store, range(7)).trajectories)
+    assert not run.exists()
+
+
+def test_damaged_block_is_forecast_again(tmp_path, store, monkeypatch):
+    monkeypatch.setattr("synthdrive.forecasting.forecast_scenes.BLOCK_SCENES", 2)
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        forecast_scenes(CountingForecaster(fail_at=5), store, 2, run)
+    (run / "block-00000" / ARRAYS).write_bytes(b"damaged")
+    again = CountingForecaster()
+    check_scenes(forecast_scenes(again, store, 2, run), store)
+    assert again.seen == [0, 1, 4, 5, 6]
+
+
+def test_store_without_scenes_is_refused(tmp_path):
+    store = write_store(tmp_path / "store", np.zeros((0, 50, 2)), straight_lanes([(0, 0), (1, 0)]))
+    with pytest.raises(InputError, match="no scene"):
+        forecast_scenes(ConstantVelocity(), store, 2)
+
+
+def test_forecasts_of_other_scenes_are_refused(store):
+    with pytest.raises(InputError, match="'12'"):
+        check_scenes(ConstantVelocity().forecast(store, [1, 0, 2, 3, 4, 5, 6]), store)
+    with pytest.raises(InputError, match="6 scenes"):
+        check_scenes(ConstantVelocity().forecast(store, range(6)), store)
+
+
+def test_leaderboard_file_has_the_official_layout_and_reads_back(tmp_path, store):
+    forecasts = ConstantVelocity().forecast(store, range(7))
+    path = tmp_path / "submission.h5"
+    write_leaderboard_file(path, forecasts, store.origins)
+    with h5py.File(path) as file:
+        assert list(file) == ["argoverse_forecasting"]
+        rows = file["argoverse_forecasting"][:]
+    assert rows.shape == (7 * 6 * 30, 4)
+    city = forecasts.trajectories + store.origins[:, None, None]
+    for row, (scene, mode, step) in ((0, (0, 0, 0)), (29, (0, 0, 29)), (30, (0, 1, 0)), (180 + 61, (1, 2, 1))):
+        assert rows[row, 0] == float(store.scene_ids[scene])
+        np.testing.assert_allclose(rows[row, 1:3], city[scene, mode, step], atol=1e-3)
+        assert rows[row, 3] == forecasts.probabilities[scene, mode]
+    again = read_leaderboard_file(path)
+    assert list(again) == store.scene_ids
+    for index, (trajectories, probabilities) in enumerate(again.values()):
+        np.testing.assert_allclose(trajectories, city[index], atol=1e-3)
+        assert probabilities.sum() == pytest.approx(1.0)
+
+
+def test_leaderboard_file_has_the_same_bytes_every_time(tmp_path, store):
+    forecasts = ConstantVelocity().forecast(store, range(7))
+    for name in ("one.h5", "two.h5"):
+        write_leaderboard_file(tmp_path / name, forecasts, store.origins)
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+
+
+def test_leaderboard_takes_numbered_scenes_only(tmp_path, store):
+    forecasts = replace(ConstantVelocity().forecast(store, range(7)), scene_ids=["1", "2", "x_3", "4", "5", "6", "7"])
+    with pytest.raises(InputError, match="x_3"):
+        write_leaderboard_file(tmp_path / "no.h5", forecasts, store.origins)
+    assert not (tmp_path / "no.h5").exists()
