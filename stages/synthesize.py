@@ -14,7 +14,8 @@ from synthdrive.parallel import open_executor
 from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 from synthdrive.parameters.scene import SceneParameters
 from synthdrive.parameters.synthesize import SynthesizeParameters
-from synthdrive.synthesis.synthesize import synthesize
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.synthesis.synthesize import recorded_desired_speeds, synthesize
 
 
 def main() -> None:
@@ -23,6 +24,9 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="file of parameters")
     parser.add_argument("--maps", type=Path, default=Path("data/maps"), help="folder of <CITY>.safetensors lane maps")
     parser.add_argument("--augmented", type=Path, default=Path("data/augmented"), help="folder of augmented scenes")
+    parser.add_argument(
+        "--scenes", type=Path, default=Path("data/scenes/train"), help="recorded scenes, if speed_source is recorded"
+    )
     parser.add_argument("--out", type=Path, default=Path("data/synthetic"), help="folder to write")
     parser.add_argument("--workers", type=int, help="local processes; default SYNTHDRIVE_WORKERS, else all processors")
     parser.add_argument("--executor", help="local, or a Dask scheduler's tcp:// address; default SYNTHDRIVE_EXECUTOR")
@@ -32,11 +36,14 @@ def main() -> None:
     scene = load_section(SceneParameters, "scene", arguments.params)
     maps = load_maps(arguments.maps)
     augmented = AugmentedScenes.load(arguments.augmented)
+    speeds = None
+    if parameters.speed_source == "recorded":
+        speeds = recorded_desired_speeds(SceneStore.load(arguments.scenes).manifest, parameters.driver.cruise_share)
     with (
         open_executor(arguments.executor, arguments.workers) as executor,
         atomic_directory(arguments.out) as partial,
     ):
-        summary = synthesize(maps, augmented, parameters, scene.map_half_width, executor, partial)
+        summary = synthesize(maps, augmented, parameters, scene.map_half_width, executor, partial, speeds)
     print(f"synthesize: {summary}", file=sys.stderr)
 
 

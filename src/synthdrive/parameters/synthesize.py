@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from synthdrive.errors import ParameterError
 
 SPEED_SOURCES = ("list", "recorded")
+BETWEEN_LANES = 2.0  # m; lanes lie about 3.5 to 4 m apart
 
 
 def _at_least(where: str, values: object, names: tuple[str, ...], lowest: float, unit: str) -> None:
@@ -88,6 +89,72 @@ class LimitParameters:
 
 
 @dataclass
+class StopParameters:
+    """Stops and starts; see params.yaml."""
+
+    spacing: float
+    min_wait: float
+    max_wait: float
+    braking: float
+
+    def validate(self, where: str) -> None:
+        """Refuse impossible values."""
+        _at_least(where, self, ("spacing", "min_wait"), 0.0, "")
+        _above_zero(where, self, ("braking",), "m/s2")
+        if self.max_wait < self.min_wait:
+            raise ParameterError(f"{where}.max_wait", f"{self.max_wait}", f"at least min_wait ({self.min_wait})")
+
+
+@dataclass
+class LaneChangeParameters:
+    """Lane changes; see params.yaml."""
+
+    spacing: float
+    length: float
+    stay: float
+
+    def validate(self, where: str) -> None:
+        """Refuse impossible values."""
+        _at_least(where, self, ("spacing", "stay"), 0.0, "m")
+        _above_zero(where, self, ("length",), "m")
+
+
+@dataclass
+class TrafficParameters:
+    """Other vehicles on the route; see params.yaml."""
+
+    vehicles: int
+    start_gap: float
+    slowest_leader: float
+    time_headway: float
+    min_gap: float
+    comfortable_braking: float
+    vehicle_length: float
+
+    def validate(self, where: str) -> None:
+        """Refuse impossible values."""
+        _at_least(where, self, ("vehicles", "vehicle_length"), 0, "")
+        _above_zero(where, self, ("time_headway", "min_gap", "comfortable_braking"), "")
+        if self.start_gap < self.vehicle_length + self.min_gap:
+            lowest = self.vehicle_length + self.min_gap
+            raise ParameterError(f"{where}.start_gap", f"{self.start_gap}", f"at least {lowest:g} m: length and gap")
+        if not 0 < self.slowest_leader <= 1:
+            raise ParameterError(f"{where}.slowest_leader", f"{self.slowest_leader}", "a share above 0, up to 1")
+
+
+@dataclass
+class NoiseParameters:
+    """Tracking noise; see params.yaml."""
+
+    deviation: float
+    memory: float
+
+    def validate(self, where: str) -> None:
+        """Refuse impossible values."""
+        _at_least(where, self, ("deviation", "memory"), 0.0, "")
+
+
+@dataclass
 class SynthesizeParameters:
     """Section `synthesize`; see params.yaml for units and sources."""
 
@@ -95,20 +162,34 @@ class SynthesizeParameters:
     desired_speeds: list[float]
     desired_speeds_augmented: list[float]
     speeds_per_scene: int
+    speed_source: str
     driver: DriverParameters
     windows: WindowParameters
     limits: LimitParameters
+    stops: StopParameters
+    lane_changes: LaneChangeParameters
+    traffic: TrafficParameters
+    noise: NoiseParameters
 
     def validate(self, where: str) -> None:
         """Refuse impossible values."""
         if self.speeds_per_scene < 0:
             raise ParameterError(f"{where}.speeds_per_scene", f"{self.speeds_per_scene}", "a number from 0 (all)")
-        self.driver.validate(f"{where}.driver")
-        self.windows.validate(f"{where}.windows")
-        self.limits.validate(f"{where}.limits")
+        for name in ("driver", "windows", "limits", "stops", "lane_changes", "traffic", "noise"):
+            getattr(self, name).validate(f"{where}.{name}")
         for name in ("desired_speeds", "desired_speeds_augmented"):
             speeds = getattr(self, name)
             if any(not 1 <= speed <= 60 for speed in speeds):
                 raise ParameterError(f"{where}.{name}", f"{speeds}", "speeds from 1 to 60 m/s")
         if not self.desired_speeds and not self.desired_speeds_augmented:
             raise ParameterError(where, "no desired speeds", "at least one")
+        if self.speed_source not in SPEED_SOURCES:
+            raise ParameterError(f"{where}.speed_source", repr(self.speed_source), f"one of {', '.join(SPEED_SOURCES)}")
+        if self.speed_source == "recorded" and self.speeds_per_scene == 0:
+            raise ParameterError(f"{where}.speeds_per_scene", "0", "how many speeds to draw, from 1")
+        if self.lane_changes.spacing > 0 and self.limits.lane_distance < BETWEEN_LANES:
+            raise ParameterError(
+                f"{where}.limits.lane_distance",
+                f"{self.limits.lane_distance} with lane changes",
+                f"at least {BETWEEN_LANES} m: half way to the next lane, or every change is dropped",
+            )

@@ -13,11 +13,15 @@ from synthdrive.augmentation.centrelines import arc_length
 from synthdrive.augmentation.corridor import overlapping
 from synthdrive.maps.lane_segments import LaneSegments
 from synthdrive.parameters.synthesize import SynthesizeParameters
-from synthdrive.scenes.scene_store import AGENT, LAST_OBSERVED, STEP_SECONDS, STEPS
+from synthdrive.scenes.scene_store import AGENT, LAST_OBSERVED, OTHERS, STEP_SECONDS, STEPS
 from synthdrive.seeding import generator
-from synthdrive.synthesis.driver import Drives, drive
+from synthdrive.synthesis.driver import MILLIMETRE, Drives, drive, start_state
+from synthdrive.synthesis.lane_changes import with_lane_changes
 from synthdrive.synthesis.lane_distance import LaneDistance
+from synthdrive.synthesis.noise import tracking_noise
 from synthdrive.synthesis.path import Paths, plan_paths, stack_paths
+from synthdrive.synthesis.stops import Stops, draw_stops, join_stops
+from synthdrive.synthesis.traffic import NO_LEADER, Following, Platoon, make_platoon
 from synthdrive.synthesis.windows import Windows, cut_windows, describe_windows, within_limits
 
 Floats = npt.NDArray[np.float64]
@@ -33,12 +37,14 @@ class SceneTask:
         lanes: for each scene, the lanes of its corridor, warped where the scene is.
         parameters: of the stage.
         half_width: half the side of the map crop, metres.
+        recorded_speeds: desired speeds to draw from, m/s; None takes the parameters' lists.
     """
 
     scenes: list[AugmentedScene]
     lanes: list[LaneSegments]
     parameters: SynthesizeParameters
     half_width: float
+    recorded_speeds: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -66,62 +72,132 @@ class SceneBlock:
     dropped: dict[str, int]
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be driven on one scene: V drives of AGENT, with the vehicles around it."""
+
+    desired: Floats
+    paths: Paths
+    platoon: Platoon
+
+    def vehicle_paths(self) -> Paths:
+        """The paths, one for each vehicle."""
+        rows, paths = self.platoon.drive, self.paths
+        return Paths(paths.points[rows], paths.curvature[rows], paths.foreseen[rows], paths.lengths[rows])
+
+
 def drive_scenes(task: SceneTask) -> list[SceneBlock]:
     """The windows of every scene of a task."""
     parameters = task.parameters
-    speeds = [_desired_speeds(scene, parameters) for scene in task.scenes]
-    paths = [
-        plan_paths(scene.centreline, wanted, parameters.driver)
-        for scene, wanted in zip(task.scenes, speeds, strict=True)
-    ]
-    drives = drive(stack_paths(paths), np.concatenate(speeds), parameters.driver)
+    plans = [_plan(scene, task) for scene in task.scenes]
+    paths = stack_paths([plan.vehicle_paths() for plan in plans])
+    desired = np.concatenate([plan.platoon.desired_speeds for plan in plans])
+    start = start_state(paths, np.concatenate([plan.platoon.place for plan in plans]), desired, parameters.driver)
+    drives = drive(paths, desired, parameters.driver, start, _following(plans, parameters), _stops(plans, task))
     blocks, first = [], 0
-    for scene, lanes, wanted, path in zip(task.scenes, task.lanes, speeds, paths, strict=True):
-        rows = slice(first, first + len(wanted))
+    for scene, lanes, plan in zip(task.scenes, task.lanes, plans, strict=True):
+        rows = slice(first, first + len(plan.platoon.drive))
         part = Drives(drives.xy[rows], drives.along[rows], drives.speed[rows], drives.steps[rows])
-        blocks.append(_windows_of(scene, lanes, wanted, path, part, task))
+        blocks.append(_windows_of(scene, lanes, plan, part, task))
         first = rows.stop
     return blocks
 
 
-def _desired_speeds(scene: AugmentedScene, parameters: SynthesizeParameters) -> Floats:
-    """(V,) m/s, rising: all of the list, or `speeds_per_scene` of them drawn for this scene."""
+def _plan(scene: AugmentedScene, task: SceneTask) -> _Plan:
+    parameters = task.parameters
+    desired = _desired_speeds(scene, task)
+    centreline = scene.centreline
+    if parameters.lane_changes.spacing > 0:
+        random = generator(parameters.seed, "lane changes", scene.scene_id)
+        neighbours = scene.neighbours.astype(np.float64)
+        centreline = with_lane_changes(centreline, neighbours, parameters.lane_changes, random)
+    random = generator(parameters.seed, "traffic", scene.scene_id)
+    platoon = make_platoon(desired, parameters.traffic, random)
+    return _Plan(desired, plan_paths(centreline, desired, parameters.driver), platoon)
+
+
+def _following(plans: list[_Plan], parameters: SynthesizeParameters) -> Following | None:
+    if parameters.traffic.vehicles == 0:
+        return None
+    leaders, first = [], 0
+    for plan in plans:
+        own = plan.platoon.leaders
+        leaders.append(np.where(own == NO_LEADER, NO_LEADER, own + first))
+        first += len(own)
+    return Following(np.concatenate(leaders), parameters.traffic)
+
+
+def _stops(plans: list[_Plan], task: SceneTask) -> Stops | None:
+    """The vehicles of a drive stop at the same lines, one after the other."""
+    parameters = task.parameters
+    if parameters.stops.spacing == 0:
+        return None
+    parts = []
+    for scene, plan in zip(task.scenes, plans, strict=True):
+        random = generator(parameters.seed, "stops", scene.scene_id)
+        drawn = draw_stops(plan.paths.lengths, parameters.stops, random)
+        rows = plan.platoon.drive
+        parts.append(Stops(drawn.lines[rows], drawn.waits[rows], drawn.braking))
+    return join_stops(parts)
+
+
+def _desired_speeds(scene: AugmentedScene, task: SceneTask) -> Floats:
+    """(V,) m/s, rising: all of the list, or `speeds_per_scene` drawn for this scene from the list or the recorded."""
+    parameters = task.parameters
     augmented = scene.source == AUGMENTED
     speeds = np.array(parameters.desired_speeds_augmented if augmented else parameters.desired_speeds)
+    random = generator(parameters.seed, "desired speeds", scene.scene_id)
+    if task.recorded_speeds is not None:
+        return np.sort(random.choice(task.recorded_speeds, parameters.speeds_per_scene))
     if 0 < parameters.speeds_per_scene < len(speeds):
-        random = generator(parameters.seed, "desired speeds", scene.scene_id)
-        speeds = np.sort(random.choice(speeds, parameters.speeds_per_scene, replace=False))
-    return speeds
+        speeds = random.choice(speeds, parameters.speeds_per_scene, replace=False)
+    return np.sort(speeds)
 
 
-def _windows_of(
-    scene: AugmentedScene, lanes: LaneSegments, desired: Floats, paths: Paths, drives: Drives, task: SceneTask
-) -> SceneBlock:
-    fresh = _fresh(scene, paths, drives.along)
-    if not task.parameters.windows.only_fresh:
+def _windows_of(scene: AugmentedScene, lanes: LaneSegments, plan: _Plan, drives: Drives, task: SceneTask) -> SceneBlock:
+    parameters, platoon = task.parameters, plan.platoon
+    agent = platoon.agent
+    fresh = _fresh(scene, plan.paths, drives.along[agent])
+    if not parameters.windows.only_fresh:
         fresh = np.ones_like(fresh)
-    windows = cut_windows(drives.steps, task.parameters.windows.stride, fresh)
-    distance = LaneDistance(lanes)(drives.xy[:, : max(int(drives.steps.max(initial=0)), 1)])
-    xy = drives.xy[windows.drive[:, None], windows.steps]  # [W, 50, 2]
+    windows = cut_windows(drives.steps[agent], parameters.windows.stride, fresh)
+    distance = LaneDistance(lanes)(drives.xy[agent, : max(int(drives.steps.max(initial=0)), 1)])
+    xy = drives.xy[agent[windows.drive][:, None], windows.steps]  # [W, 50, 2]
     columns = describe_windows(xy, distance[windows.drive[:, None], windows.steps])
-    kept, dropped = within_limits(columns, task.parameters.limits)
-    windows, xy = windows.take(kept), xy[kept]
+    kept, dropped = within_limits(columns, parameters.limits)
+    windows = windows.take(kept)
     columns = {name: values[kept] for name, values in columns.items()}
-    origins = xy[:, LAST_OBSERVED]
+    xy, valid = _tracks(windows, platoon, drives)  # [W, M, 50, 2], [W, M, 50]
+    if parameters.noise.deviation > 0:
+        random = generator(parameters.seed, "noise", scene.scene_id)
+        noise = tracking_noise((xy.shape[0] * xy.shape[1], STEPS, 2), parameters.noise, random)
+        xy = np.round(xy + noise.reshape(xy.shape), MILLIMETRE)
+    origins = xy[:, 0, LAST_OBSERVED]
     inside = overlapping(lanes.bounding_boxes(), origins, task.half_width)
-    columns |= _identity(scene, desired, windows, origins, inside.sum(axis=1), task)
-    size = len(windows)
+    columns |= _identity(scene, plan.desired, windows, origins, inside.sum(axis=1), task)
+    lengths = valid.sum(axis=2)  # [W, M]
+    types = np.broadcast_to(np.where(np.arange(xy.shape[1]) == 0, AGENT, OTHERS), lengths.shape)
     return SceneBlock(
         columns=columns,
-        xy=(xy - origins[:, None]).reshape(-1, 2).astype(np.float32),
-        step=np.tile(np.arange(STEPS, dtype=np.uint8), size),
-        track_lengths=np.full(size, STEPS, dtype=np.int64),
-        track_types=np.full(size, AGENT, dtype=np.uint8),
-        tracks_per_window=np.ones(size, dtype=np.int64),
+        xy=(xy - origins[:, None, None])[valid].astype(np.float32),
+        step=np.broadcast_to(np.arange(STEPS, dtype=np.uint8), valid.shape)[valid],
+        track_lengths=lengths[lengths > 0],
+        track_types=types[lengths > 0].astype(np.uint8),
+        tracks_per_window=(lengths > 0).sum(axis=1),
         lane_rows=np.nonzero(inside)[1].astype(np.int64),
         lanes_per_window=inside.sum(axis=1).astype(np.int64),
         dropped=dropped,
     )
+
+
+def _tracks(windows: Windows, platoon: Platoon, drives: Drives) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """(W, M, 50, 2) positions and (W, M, 50) validity of all vehicles of the windows' drives, AGENT first."""
+    vehicles = np.arange(len(platoon.drive)).reshape(len(platoon.agent), -1)  # [V, M]
+    # A stable sort by "is not AGENT" puts AGENT first and leaves the others front to back.
+    order = np.argsort(vehicles != platoon.agent[:, None], axis=1, kind="stable")
+    rows = np.take_along_axis(vehicles, order, axis=1)[windows.drive]  # [W, M]
+    steps = windows.steps[:, None]  # [W, 1, 50]
+    return drives.xy[rows[..., None], steps], steps < drives.steps[rows][..., None]
 
 
 def _fresh(scene: AugmentedScene, paths: Paths, along: Floats) -> npt.NDArray[np.bool_]:

@@ -11,6 +11,8 @@ from synthdrive.parameters.synthesize import DriverParameters
 from synthdrive.scenes.scene_store import STEP_SECONDS
 from synthdrive.synthesis.path import Paths
 from synthdrive.synthesis.speed import grip_limits, slow_before, speed_plan
+from synthdrive.synthesis.stops import Stops
+from synthdrive.synthesis.traffic import Following
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,7 +38,14 @@ class Drives:
     steps: npt.NDArray[np.int64]
 
 
-def drive(paths: Paths, desired_speeds: Floats, driver: DriverParameters, start: Floats | None = None) -> Drives:
+def drive(
+    paths: Paths,
+    desired_speeds: Floats,
+    driver: DriverParameters,
+    start: Floats | None = None,
+    following: Following | None = None,
+    stops: Stops | None = None,
+) -> Drives:
     """Drive every path from its start to its end.
 
     Args:
@@ -44,11 +53,13 @@ def drive(paths: Paths, desired_speeds: Floats, driver: DriverParameters, start:
         desired_speeds: (D,) m/s.
         start: (D, 3) metres along the path, speed in m/s and acceleration in m/s2 at step 0; by default the beginning
             of the path at `start_speed`.
+        following: who follows whom; by default every drive is alone.
+        stops: where to stop; by default nowhere.
     """
     plan = speed_plan(paths, desired_speeds, driver)
     if start is None:
-        start = _start(paths, desired_speeds, driver)
-    along, speed = _integrate(paths, plan, desired_speeds, start, driver)
+        start = start_state(paths, np.zeros(len(desired_speeds)), desired_speeds, driver)
+    along, speed = _integrate(paths, plan, desired_speeds, start, driver, following, stops)
     steps = (along <= paths.lengths[:, None]).sum(axis=1)
     xy = np.stack([paths.at(paths.points[..., axis], along) for axis in (0, 1)], axis=-1)
     return Drives(np.round(xy, MILLIMETRE), along, speed, steps)
@@ -60,15 +71,21 @@ def strongest_braking(desired_speeds: Floats, driver: DriverParameters) -> Float
     return braking
 
 
-def _start(paths: Paths, desired_speeds: Floats, driver: DriverParameters) -> Floats:
-    """(D, 3) start of each path at the start speed, or slower where it could not be braked down from in time."""
-    safe = slow_before(grip_limits(paths, driver), strongest_braking(desired_speeds, driver))[:, 0]
-    speed = np.minimum(driver.start_speed, safe)
-    return np.stack([np.zeros_like(speed), speed, np.zeros_like(speed)], axis=1)
+def start_state(paths: Paths, along: Floats, desired_speeds: Floats, driver: DriverParameters) -> Floats:
+    """(D, 3) start at these metres along each path, at the start speed, or slower where a bend comes too soon."""
+    safe = slow_before(grip_limits(paths, driver), strongest_braking(desired_speeds, driver))
+    speed = np.minimum(driver.start_speed, paths.at(safe, along[:, None])[:, 0])
+    return np.stack([along, speed, np.zeros_like(speed)], axis=1)
 
 
 def _integrate(
-    paths: Paths, plan: Floats, desired_speeds: Floats, start: Floats, driver: DriverParameters
+    paths: Paths,
+    plan: Floats,
+    desired_speeds: Floats,
+    start: Floats,
+    driver: DriverParameters,
+    following: Following | None,
+    stops: Stops | None,
 ) -> tuple[Floats, Floats]:
     """(D, T) distance along the path and speed at every step.
 
@@ -83,17 +100,30 @@ def _integrate(
     slowing, gaining = acceleration < -UNDER_WAY, acceleration > UNDER_WAY
     follow = dt / (driver.lag + dt)
     history = [(along, speed)]
-    for _ in range(int(paths.lengths.max() / SLOWEST / dt)):
+    waiting = 0.0 if stops is None else float(stops.waits.sum(axis=1).max())
+    for _ in range(int((paths.lengths.max() / SLOWEST + waiting) / dt)):
         if np.all(along > paths.lengths):
             break
-        gap = paths.at(plan, (along + speed * driver.preview)[:, None])[:, 0] - speed
+        planned = paths.at(plan, (along + speed * driver.preview)[:, None])[:, 0]
+        gap = planned - speed
         slowing = gap < np.where(slowing, 0.0, -tolerance)
         gaining = gap > np.where(gaining, 0.0, tolerance)
         wish = np.where(slowing, np.minimum(firm, gap / driver.response), np.where(gaining, gap / driver.response, 0.0))
         wish = np.clip(wish, -strongest, driver.acceleration)
+        if following is not None:
+            wish = np.minimum(wish, following.wish(along, speed, planned, driver))
+        standing = None
+        if stops is not None:
+            line, standing = stops.wish(along, speed, dt)
+            wish = np.minimum(wish, line)
+        wish = np.maximum(wish, -driver.max_braking)
         change = np.clip((wish - acceleration) * follow, -driver.max_jerk * dt, driver.max_jerk * dt)
         acceleration = acceleration + change
         faster = np.maximum(speed + acceleration * dt, 0.0)
+        if standing is not None:
+            faster = np.where(standing, 0.0, faster)
+        # A car that stands has no acceleration left to carry on with.
+        acceleration = np.where(faster > 0, acceleration, 0.0)
         along, speed = along + (speed + faster) / 2 * dt, faster
         history.append((along, speed))
     positions, speeds = zip(*history, strict=True)

@@ -24,6 +24,7 @@ from synthdrive.progress import track
 from synthdrive.scenes.scene_store import STEP_SECONDS, STEPS, SceneStoreWriter
 from synthdrive.synthesis.drive_scenes import SceneBlock, SceneTask, drive_scenes
 
+SLOWEST_DESIRED, FASTEST_DESIRED = 3.0, 30.0  # m/s; what recorded top speeds are clipped to
 CHUNK = 8  # augmented scenes a task: some hundred drives, enough for NumPy to be busy with
 
 MANIFEST_COLUMNS = {
@@ -82,6 +83,7 @@ def synthesize(
     half_width: float,
     executor: Executor,
     directory: Path,
+    recorded_speeds: npt.NDArray[np.float64] | None = None,
 ) -> Summary:
     """Drive all augmented scenes and write the windows as a scene store; the same bytes for every executor.
 
@@ -89,13 +91,14 @@ def synthesize(
         maps: by city, the maps the scenes were made from.
         half_width: half the side of a window's map crop, metres.
         directory: empty, to be filled (inside `artifacts.atomic_directory`).
+        recorded_speeds: desired speeds to draw from, m/s, where `speed_source` is recorded.
     """
     kept = scenes.kept()
     for city in sorted({scenes.manifest["city"][int(index)].as_py() for index in kept} - set(maps)):
         raise InputError("augmented scenes", f"city {city!r}", f"one of the maps: {', '.join(maps)}")
-    tasks = _tasks(maps, scenes, kept, parameters, half_width)
+    tasks = _tasks(maps, scenes, kept, parameters, half_width, recorded_speeds)
     assembly = _Assembly(maps, directory)
-    done = ordered_map(executor, drive_scenes, (task for _, task in tasks), in_flight=8)
+    done = ordered_map(executor, drive_scenes, tasks, in_flight=8)
     total = -(-len(kept) // CHUNK)
     position = 0
     for blocks in track(done, "synthesize", total, "tasks"):
@@ -105,19 +108,32 @@ def synthesize(
     return assembly.close()
 
 
+def recorded_desired_speeds(manifest: pa.Table, cruise_share: float) -> npt.NDArray[np.float64]:
+    """(S,) m/s, desired speeds that make the driver reach the recorded agents' top speeds on straights.
+
+    Args:
+        manifest: of a store of recorded scenes, with `agent_max_speed`.
+        cruise_share: share of its desired speed that the driver goes at.
+    """
+    speeds = manifest["agent_max_speed"].to_numpy() / cruise_share
+    drawn: npt.NDArray[np.float64] = np.round(np.clip(speeds, SLOWEST_DESIRED, FASTEST_DESIRED), 1)
+    return drawn
+
+
 def _tasks(
     maps: Mapping[str, LaneMap],
     scenes: AugmentedScenes,
     kept: npt.NDArray[np.int64],
     parameters: SynthesizeParameters,
     half_width: float,
-) -> Iterator[tuple[int, SceneTask]]:
+    recorded_speeds: npt.NDArray[np.float64] | None,
+) -> Iterator[SceneTask]:
     for start in range(0, len(kept), CHUNK):
         chosen = [scenes[int(index)] for index in kept[start : start + CHUNK]]
         lanes = [
             maps[scene.city].segments.take(scene.corridor) if scene.lanes is None else scene.lanes for scene in chosen
         ]
-        yield start, SceneTask(chosen, lanes, parameters, half_width)
+        yield SceneTask(chosen, lanes, parameters, half_width, recorded_speeds)
 
 
 class _Assembly:
