@@ -18,7 +18,8 @@ from synthdrive.errors import InputError
 
 BLOCK = tarfile.BLOCKSIZE
 SKIP_CHUNK = 1 << 20
-MAX_NAME_HEADER = 1 << 16  # bytes of a long-name or pax header; a path has at most 4096
+MAX_NAME_HEADER = 1 << 20  # bytes of a long-name or pax header; a path has at most 4096
+MAX_PADDING = 1 << 24  # bytes of zeros at the end; a record has 10,240 unless asked otherwise
 GZIP_MAGIC = b"\x1f\x8b"
 
 _NAME_HEADERS = (
@@ -95,41 +96,69 @@ def _read_folder(folder: Path, wanted: Callable[[str], bool], limits: Limits) ->
 
 
 def _read_tarball(archive: Path, wanted: Callable[[str], bool], limits: Limits) -> Iterator[tuple[str, bytes]]:
-    with _opened(archive) as stream:
-        read = 0
-        for name, size in _members(archive, stream):
+    with _opened(archive, limits) as stream:
+        for name, size in _members(stream):
             padded = -(-size // BLOCK) * BLOCK
-            read += padded
-            if read > limits.archive_bytes:
-                raise InputError(
-                    f"{archive}: {name}", f"more than {limits.archive_bytes} bytes unpacked", "less",
-                    "If the archive is genuine, raise ingest.max_archive_gigabytes.",
-                )  # fmt: skip
             if is_hidden(name) or not wanted(name):
-                _skip(archive, stream, padded)
+                stream.skip(padded)
                 continue
             _check_size(f"{archive}: {name}", size, limits)
-            content = _read(archive, stream, padded)[:size]
-            yield name, content
+            yield name, stream.read(padded)[:size]
 
 
-def _members(archive: Path, stream: BinaryIO) -> Iterator[tuple[str, int]]:
+@dataclass
+class _Stream:
+    """An archive's bytes, unpacked, up to a limit."""
+
+    archive: Path
+    file: BinaryIO
+    left: int
+
+    def read(self, size: int) -> bytes:
+        """Exactly so many bytes."""
+        self.left -= size
+        if self.left < 0:
+            raise InputError(
+                self.archive, "an archive that unpacks to more than the limit", "less",
+                "If the archive is genuine, raise ingest.max_archive_gigabytes.",
+            )  # fmt: skip
+        content = self.file.read(size)
+        if len(content) < size:
+            found = "the end of the file in the middle"
+            raise InputError(self.archive, found, "a whole tar archive", "Download it again.")
+        return content
+
+    def skip(self, size: int) -> None:
+        """Read so many bytes, a little at a time, and forget them."""
+        while size:
+            size -= len(self.read(min(size, SKIP_CHUNK)))
+
+    def finish(self) -> None:
+        """Read the padding at the end, so that the gzip container's check sum is compared."""
+        padding = 0
+        while block := self.file.read(BLOCK):
+            padding += len(block)
+            if padding > MAX_PADDING or block.strip(b"\0"):
+                raise InputError(self.archive, "more after the end of the archive", "zeros to fill the last record")
+
+
+def _members(stream: _Stream) -> Iterator[tuple[str, int]]:
     """Name and size of each file; the consumer reads exactly its content, padded to blocks, before it goes on."""
     long_name = ""
     while True:
-        header = _read(archive, stream, BLOCK)
+        header = stream.read(BLOCK)
         if not header.strip(b"\0"):
+            stream.finish()
             return
         try:
             member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
         except tarfile.HeaderError as error:
-            raise InputError(archive, f"a damaged tar header ({error})", "a whole tar archive") from None
+            raise InputError(stream.archive, f"a damaged tar header ({error})", "a whole tar archive") from None
         if member.type in _NAME_HEADERS:
-            name = _long_name(archive, stream, member)
-            long_name = name or long_name
+            long_name = _long_name(stream, member) or long_name
             continue
         name, long_name = long_name or member.name, ""
-        _check_member(archive, name, member)
+        _check_member(stream.archive, name, member)
         if member.isreg():
             yield name, member.size
 
@@ -145,54 +174,49 @@ def _check_member(archive: Path, name: str, member: tarfile.TarInfo) -> None:
         raise InputError(where, f"size {member.size}", "a file's size, or 0 for a directory")
 
 
-def _long_name(archive: Path, stream: BinaryIO, header: tarfile.TarInfo) -> str:
+def _long_name(stream: _Stream, header: tarfile.TarInfo) -> str:
     """The path that a GNU long-name or pax header gives to the next member; empty where it gives none."""
     if not 0 <= header.size <= MAX_NAME_HEADER:
-        raise InputError(archive, f"a header of {header.size} bytes", f"at most {MAX_NAME_HEADER}")
-    content = _read(archive, stream, -(-header.size // BLOCK) * BLOCK)[: header.size]
+        raise InputError(stream.archive, f"a header of {header.size} bytes", f"at most {MAX_NAME_HEADER}")
+    content = stream.read(-(-header.size // BLOCK) * BLOCK)[: header.size]
     if header.type == tarfile.GNUTYPE_LONGNAME:
         return content.rstrip(b"\0").decode("utf-8", "surrogateescape")
     if header.type != tarfile.XHDTYPE:
         return ""
+    return _pax_path(stream.archive, content)
+
+
+def _pax_path(archive: Path, content: bytes) -> str:
+    """The path in a pax header, a list of `<length> <key>=<value>`; empty where there is none."""
     name, position = "", 0
     while position < len(content):
-        length, _, _ = content[position:].partition(b" ")
-        if not length.isdigit() or not len(length) < 6 or not int(length) > len(length):
+        digits, _, _ = content[position : position + 8].partition(b" ")
+        if not digits.isdigit() or not len(digits) + 3 <= int(digits) <= len(content) - position:
             raise InputError(archive, "a damaged pax header", "a whole tar archive")
-        key, _, value = content[position + len(length) + 1 : position + int(length) - 1].partition(b"=")
+        key, _, value = content[position + len(digits) + 1 : position + int(digits) - 1].partition(b"=")
         if key.startswith(b"GNU.sparse") or key == b"size":
-            raise InputError(archive, f"a pax header {key.decode('ascii', 'replace')!r}", "plain files")
+            raise InputError(
+                archive, f"a pax header {key.decode('ascii', 'replace')!r}", "plain files of less than 8 GB"
+            )
         if key == b"path":
             name = value.decode("utf-8", "surrogateescape")
-        position += int(length)
+        position += int(digits)
     return name
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[BinaryIO]:
-    """The unzipped stream, as far as it goes; damage to the gzip container becomes an InputError."""
+def _opened(archive: Path, limits: Limits) -> Iterator[_Stream]:
+    """The unpacked stream; damage to the gzip container becomes an InputError."""
     with archive.open("rb") as file:
         zipped = file.read(2) == GZIP_MAGIC
         file.seek(0)
-        stream: BinaryIO = io.BufferedReader(gzip.GzipFile(fileobj=file), SKIP_CHUNK) if zipped else file
+        unpacked = io.BufferedReader(gzip.GzipFile(fileobj=file), SKIP_CHUNK) if zipped else file
         try:
-            yield stream
+            yield _Stream(archive, unpacked, limits.archive_bytes)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise InputError(
                 archive, f"a damaged or truncated gzip file ({error})", "a whole archive", "Download it again."
             ) from None
-
-
-def _read(archive: Path, stream: BinaryIO, size: int) -> bytes:
-    content = stream.read(size)
-    if len(content) < size:
-        raise InputError(archive, "the end of the file in the middle", "a whole tar archive", "Download it again.")
-    return content
-
-
-def _skip(archive: Path, stream: BinaryIO, size: int) -> None:
-    while size:
-        size -= len(_read(archive, stream, min(size, SKIP_CHUNK)))
 
 
 def _check_size(where: object, size: int, limits: Limits) -> None:

@@ -17,7 +17,7 @@ from synthdrive.errors import InputError
 from synthdrive.maps.lane_map import NO_LANE, LaneMap, Links
 from synthdrive.maps.lane_segments import MAX_POINTS, LaneSegments
 
-VECTOR_MAP = re.compile(r"(?:pruned_argoverse_)?(?P<city>[A-Za-z][A-Za-z0-9]*)_(?P<id>[0-9]+)_vector_map\.xml")
+VECTOR_MAP = re.compile(r"(?:pruned_argoverse_)?(?P<city>[A-Za-z0-9_-]+)_(?P<id>[0-9]+)_vector_map\.xml")
 TURNS = {"LEFT": -1, "NONE": 0, "RIGHT": 1}
 TRUTH = {"True": True, "False": False}
 NO_NEIGHBOUR = "None"

@@ -29,16 +29,17 @@ def agent_statistics(
         agent_displacement (m, straight from step 0 to 49), agent_heading_change (radians, left positive, observed to
         final heading), turn (left, right, straight), min_interval, max_interval (s), max_step (m).
     """
-    steps = np.linalg.norm(np.diff(agents.astype(np.float64), axis=1), axis=-1)  # [B, 49]
-    travelled = np.concatenate([np.zeros((len(agents), 1)), np.cumsum(steps, axis=1)], axis=1)
+    path = agents.astype(np.float64)
+    steps = np.linalg.norm(np.diff(path, axis=1), axis=-1)  # [B, 49]
+    travelled = np.concatenate([np.zeros((len(path), 1)), np.cumsum(steps, axis=1)], axis=1)
     intervals = np.diff(times, axis=1)
     over = times[:, SPEED_STEPS:] - times[:, :-SPEED_STEPS]
-    change = heading_change(agents.astype(np.float64))
+    change = heading_change(path)
     turn = np.where(change >= turn_angle, "left", np.where(change <= -turn_angle, "right", "straight"))
     return {
         "agent_mean_speed": travelled[:, -1] / (times[:, -1] - times[:, 0]),
         "agent_max_speed": ((travelled[:, SPEED_STEPS:] - travelled[:, :-SPEED_STEPS]) / over).max(axis=1),
-        "agent_displacement": np.linalg.norm(agents[:, -1] - agents[:, 0], axis=-1),
+        "agent_displacement": np.linalg.norm(path[:, -1] - path[:, 0], axis=-1),
         "agent_heading_change": change,
         "turn": turn,
         "min_interval": intervals.min(axis=1),

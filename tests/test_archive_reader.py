@@ -1,0 +1,194 @@
+"""Tarballs and folders are streamed and never trusted: whatever they hold, time and memory are bounded."""
+
+import gzip
+import io
+import os
+import tarfile
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synthdrive.archive_reader import Limits, read_files
+from synthdrive.errors import InputError
+
+LIMITS = Limits(file_bytes=10_000, archive_bytes=200_000)
+FILES = {"train/data/2.csv": b"two", "train/data/1.csv": b"one" * 700, "train/notes.txt": b"notes"}
+
+
+def is_csv(name):
+    return name.endswith(".csv")
+
+
+def write_tar(path, members, mode="w:gz", **options):
+    """Members are (TarInfo or name, content) in order."""
+    with tarfile.open(path, mode, **options) as archive:
+        for member, content in members:
+            entry = tarfile.TarInfo(member) if isinstance(member, str) else member
+            if content is not None:
+                entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content or b""))
+    return path
+
+
+def special(name, kind, **fields):
+    entry = tarfile.TarInfo(name)
+    entry.type = kind
+    for key, value in fields.items():
+        setattr(entry, key, value)
+    return entry
+
+
+def read(source, limits=LIMITS, wanted=is_csv):
+    return list(read_files(source, wanted, limits))
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w"])
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_the_wanted_files_come_in_the_order_of_the_archive(tmp_path, mode, form):
+    path = write_tar(tmp_path / "a.tar.gz", FILES.items(), mode, format=form)
+    assert read(path) == [(name, FILES[name]) for name in ("train/data/2.csv", "train/data/1.csv")]
+
+
+def test_a_folder_gives_its_files_by_name(tmp_path):
+    for name, content in FILES.items():
+        path = tmp_path / "raw" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    assert read(tmp_path / "raw") == [(name, FILES[name]) for name in ("train/data/1.csv", "train/data/2.csv")]
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_names_are_read(tmp_path, form):
+    name = "d" * 90 + "/" + "e" * 90 + "/ü.csv"
+    path = write_tar(tmp_path / "a.tar.gz", [(name, b"x"), ("b.csv", b"y")], format=form)
+    assert read(path) == [(name, b"x"), ("b.csv", b"y")]
+
+
+def test_what_macos_leaves_behind_is_passed_over(tmp_path):
+    members = [("./train/._1.csv", b"junk"), ("__MACOSX/train/1.csv", b"junk"), (".x.csv", b"junk"), ("./1.csv", b"1")]
+    assert [content for _, content in read(write_tar(tmp_path / "a.tar.gz", members))] == [b"1"]
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        ("../1.csv", "leads out"),
+        ("train/../../1.csv", "leads out"),
+        ("/etc/1.csv", "leads out"),
+        ("..\\1.csv", "leads out"),
+        (special("1.csv", tarfile.SYMTYPE, linkname="/etc/passwd"), "symbolic link"),
+        (special("1.csv", tarfile.LNKTYPE, linkname="2.csv"), "hard link"),
+        (special("1.csv", tarfile.CHRTYPE, devmajor=1, devminor=5), "character device"),
+        (special("1.csv", tarfile.BLKTYPE), "block device"),
+        (special("1.csv", tarfile.FIFOTYPE), "named pipe"),
+        (special("1.csv", tarfile.GNUTYPE_SPARSE), "sparse"),
+        (special("1.csv", b"Z"), "type b'Z'"),
+    ],
+)
+def test_members_that_are_no_plain_files_inside_are_refused(tmp_path, member, words):
+    path = write_tar(tmp_path / "a.tar.gz", [(member, b"" if isinstance(member, str) else None)])
+    with pytest.raises(InputError, match=words) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert "1.csv" in str(caught.value)
+
+
+def test_sparse_files_in_pax_headers_are_refused(tmp_path):
+    entry = tarfile.TarInfo("1.csv")
+    entry.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.realsize": "1000000000000"}
+    with pytest.raises(InputError, match="GNU.sparse"):
+        read(write_tar(tmp_path / "a.tar.gz", [(entry, b"x")], format=tarfile.PAX_FORMAT))
+
+
+def test_a_file_above_the_limit_is_refused_before_it_is_read(tmp_path):
+    header = tarfile.TarInfo("1.csv")
+    header.size = 10**12
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(header.tobuf(tarfile.GNU_FORMAT)))
+    with pytest.raises(InputError, match="1000000000000 bytes"):
+        read(path)
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "1.csv").write_bytes(bytes(LIMITS.file_bytes + 1))
+    with pytest.raises(InputError, match="10001 bytes"):
+        read(tmp_path / "raw")
+
+
+@pytest.mark.parametrize("bomb", ["one large member", "many empty members", "a long name", "zeros after the end"])
+def test_a_bomb_is_refused_in_little_memory(tmp_path, bomb):
+    size = 60 << 20
+    header = tarfile.TarInfo("raster.npy")
+    if bomb == "one large member":
+        header.size = size
+        content = header.tobuf() + bytes(size)
+    elif bomb == "many empty members":
+        content = header.tobuf() * (size // tarfile.BLOCKSIZE)
+    elif bomb == "a long name":
+        header.type, header.size = tarfile.GNUTYPE_LONGNAME, size
+        content = header.tobuf() + b"a" * size
+    else:
+        content = header.tobuf() + bytes(size)
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(content, 1))
+    del content
+    tracemalloc.start()
+    with pytest.raises(InputError):
+        read(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 << 20
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_archive_is_an_error(tmp_path, share):
+    members = [(f"{k}.csv", os.urandom(3000)) for k in range(20)]
+    whole = write_tar(tmp_path / "a.tar.gz", members).read_bytes()
+    path = tmp_path / "cut.tar.gz"
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(InputError, match=r"truncated|in the middle"):
+        read(path)
+
+
+def test_a_flipped_bit_is_an_error(tmp_path):
+    path = write_tar(tmp_path / "a.tar.gz", [("1.csv", bytes(range(256)) * 20)])
+    whole = bytearray(path.read_bytes())
+    whole[-6] ^= 1  # in the check sum, which only the end of the stream can show
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match="damaged"):
+        read(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a tar" * 200, gzip.compress(b"not a tar" * 200), gzip.compress(b"")])
+def test_what_is_no_archive_is_an_error(tmp_path, content):
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="archive"):
+        read(path)
+
+
+def test_a_missing_source_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        read(tmp_path / "a.tar.gz")
+
+
+def test_a_named_pipe_in_a_folder_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "1.csv")
+    with pytest.raises(InputError, match="not a file"):
+        read(tmp_path)
+
+
+@settings(max_examples=150, deadline=None)
+@given(position=st.integers(0, 3 * tarfile.BLOCKSIZE - 1), value=st.integers(0, 255), form=st.sampled_from([0, 1, 2]))
+def test_any_changed_byte_gives_files_or_an_error(tmp_path_factory, position, value, form):
+    folder = tmp_path_factory.mktemp("fuzz")
+    name = "1.csv" if form == tarfile.USTAR_FORMAT else "d" * 120 + "/1.csv"
+    path = write_tar(folder / "a.tar", [(name, b"x" * 700), ("2.csv", b"y")], "w", format=form)
+    content = bytearray(path.read_bytes())
+    content[position] = value
+    path.write_bytes(content)
+    try:
+        files = read(path)
+    except InputError:
+        return
+    assert sum(len(text) for _, text in files) <= len(content)
