@@ -1,0 +1,180 @@
+"""How fast both training stages run, data loading included, and what the paper's size would take.
+
+Examples:
+    python benchmarks/training.py --scenes data/scenes/train --synthetic data/synthetic
+    python benchmarks/training.py --model params.yaml --threads 1
+    python benchmarks/training.py --precision bfloat16 --compile --batches 40        # on a GPU
+    python benchmarks/training.py --loading                                          # loading alone, by workers
+
+Without a store the benchmark makes up scenes of the reference's mean size (23.5 actors, 48 lanes). It needs neither DVC
+nor the data, and runs on the GPU where there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import nn
+
+from synthdrive.artifacts import atomic_directory
+from synthdrive.maps.lane_segments import MAX_POINTS, LaneSegments
+from synthdrive.models.densetnt import DenseTNT
+from synthdrive.models.masked_autoencoder import MaskedAutoencoder
+from synthdrive.parameters.finetune import FinetuneParameters
+from synthdrive.parameters.loading import load_section
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.parameters.optimisation import PRECISIONS, OptimisationParameters
+from synthdrive.parameters.pretrain import PretrainParameters
+from synthdrive.scenes.scene_store import AGENT, LAST_OBSERVED, OTHERS, STEPS, SceneStore, SceneStoreWriter
+from synthdrive.training.data import SceneBatches, Sharing
+from synthdrive.training.devices import device_name, loading_workers, make_accelerator
+from synthdrive.training.loop import fit
+from synthdrive.vectors.batch import collate
+
+PAPER_SCENES = {"pretrain": 374_000, "finetune": 205_942}  # PAPER.md 1.1, 3.1
+ACTORS, LANES, LANE_METRES = 23.5, 48, 25.0  # of the reference's scenes; 1 m goals on these lanes are about 1,200
+SITES = 40
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stage", choices=["pretrain", "finetune", "both"], default="both")
+    parser.add_argument("--scenes", type=Path, help="scene store for fine-tuning (default: made up)")
+    parser.add_argument("--synthetic", type=Path, help="scene store for pre-training (default: made up, AGENT alone)")
+    parser.add_argument("--model", type=Path, help="parameters whose section `model` to use (default: the paper's)")
+    parser.add_argument("--batches", type=int, default=4, help="optimiser steps to measure, after as many to warm up")
+    parser.add_argument("--batch", type=int, help="scenes per step (default: the paper's, 256 and 64)")
+    parser.add_argument("--device-batch", type=int, help="scenes per forward pass (default: 64 on a CPU, else all)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--workers", type=int, help="loading processes (default: the stages')")
+    parser.add_argument("--threads", type=int, help="threads of torch (default: all processors)")
+    parser.add_argument("--loading", action="store_true", help="measure loading alone, with 0, 1, 2, ... processes")
+    given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        for stage in ("pretrain", "finetune") if given.stage == "both" else (given.stage,):
+            store = given.scenes if stage == "finetune" else given.synthetic
+            if store is None:
+                others = ACTORS - 1 if stage == "finetune" else 0.0
+                store = write_made_up_store(Path(scratch) / stage, scenes=2000, others=others)
+            measure_loading(stage, store) if given.loading else measure(stage, store, given)
+
+
+def measure(stage: str, directory: Path, given: argparse.Namespace) -> None:
+    """Train for a while and print what it took."""
+    model = load_section(ModelParameters, "model", given.model) if given.model else ModelParameters()
+    base: OptimisationParameters = PretrainParameters() if stage == "pretrain" else FinetuneParameters()
+    batch = given.batch or base.batch
+    cuda = torch.cuda.is_available()
+    parameters: Any = replace(
+        base,
+        epochs=1,
+        batch=batch,
+        device_batch=given.device_batch or (batch if cuda else 64),
+        precision=given.precision,
+        compile=given.compile,
+    )
+    accelerator = make_accelerator(parameters)
+    workers = loading_workers(accelerator.device, 1) if given.workers is None else given.workers
+    indices = np.resize(np.arange(len(SceneStore.load(directory))), given.batches * batch)
+    batches = SceneBatches(directory, indices, 0, Sharing(batch, parameters.device_batch), collate, workers, pin=cuda)
+    torch.manual_seed(0)
+    network: nn.Module = MaskedAutoencoder(model, parameters) if stage == "pretrain" else DenseTNT(model)
+    fit(network, batches, parameters, accelerator, label=f"{stage}, warming up")
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    wall, cpu = time.perf_counter(), time.process_time()
+    fitted = fit(network, batches, parameters, accelerator, label=stage)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    report(stage, len(indices), wall, cpu, fitted.training["waiting_for_data"], accelerator.device, workers)
+
+
+def report(
+    stage: str, scenes: int, wall: float, cpu: float, waiting: float, device: torch.device, workers: int
+) -> None:
+    """Print the figures of one stage."""
+    epochs = PretrainParameters().epochs if stage == "pretrain" else FinetuneParameters().epochs
+    paper = epochs * PAPER_SCENES[stage]
+    if device.type == "cuda":
+        memory = f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB on the device"
+    else:
+        memory = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
+    print(f"{stage} on {device_name(device)}, {torch.get_num_threads()} threads, {workers} loading processes:")
+    print(f"  {scenes / wall:.1f} scenes per second, {scenes / cpu:.1f} per CPU second of this process")
+    print(f"  {100 * waiting:.1f} % of the time waiting for data; peak memory {memory}")
+    print(f"  the paper's {epochs} x {PAPER_SCENES[stage]:,} scenes: {paper / (scenes / wall) / 60:.0f} minutes")
+
+
+def measure_loading(stage: str, directory: Path) -> None:
+    """Print how fast batches are made, without any training, by number of loading processes."""
+    store = SceneStore.load(directory)
+    indices = np.resize(np.arange(len(store)), 8192)
+    for workers in (0, 1, 2, 4, 8):
+        batches = SceneBatches(directory, indices, 0, Sharing(256, 64), collate, workers)
+        for _ in batches.epoch(0):  # starts the processes
+            pass
+        clock = time.perf_counter()
+        for _ in batches.epoch(1):
+            pass
+        speed = len(indices) / (time.perf_counter() - clock)
+        print(f"{stage}: loading alone, {workers} processes: {speed:.0f} scenes per second")
+
+
+def write_made_up_store(directory: Path, scenes: int, others: float, seed: int = 0) -> Path:
+    """A store of scenes of a given mean size: gentle arcs on straight and bent lanes around `SITES` places."""
+    random = np.random.default_rng(seed)
+    along = np.linspace(0, LANE_METRES, MAX_POINTS)
+    start, heading = random.uniform(-50, 50, (SITES * LANES, 2)), random.uniform(-np.pi, np.pi, SITES * LANES)
+    bend = heading[:, None] + random.normal(0, 0.02, (SITES * LANES, 1)) * along
+    step = LANE_METRES / (MAX_POINTS - 1) * np.stack([np.cos(bend), np.sin(bend)], axis=-1)
+    site = np.repeat(np.arange(SITES) * 1000.0, LANES)
+    lanes = LaneSegments(
+        lane_ids=np.arange(SITES * LANES, dtype=np.int64),
+        points=start[:, None] + np.cumsum(step, axis=1) + site[:, None, None],
+        counts=np.full(SITES * LANES, MAX_POINTS, dtype=np.int64),
+        turn=random.integers(-1, 2, SITES * LANES).astype(np.int8),
+        is_intersection=random.random(SITES * LANES) < 0.3,
+        has_traffic_control=random.random(SITES * LANES) < 0.2,
+    )
+    with atomic_directory(directory) as partial:
+        writer = SceneStoreWriter(partial)
+        for number in range(scenes):
+            _append_made_up_scene(writer, random, int(random.poisson(others)) if others else 0, number % SITES)
+        place = 1000.0 * (np.arange(scenes) % SITES)
+        manifest = {"scene_id": [str(number) for number in range(scenes)], "city": ["MADE-UP"] * scenes}
+        writer.close(pa.table({**manifest, "origin_x": place, "origin_y": place}), lanes)
+    return directory
+
+
+def _append_made_up_scene(writer: SceneStoreWriter, random: np.random.Generator, others: int, site: int) -> None:
+    lengths = np.concatenate([[STEPS], random.integers(5, STEPS + 1, others)])
+    speed, turn = random.uniform(0, 15, others + 1), random.normal(0, 0.1, others + 1)
+    heading = random.uniform(-np.pi, np.pi, others + 1)[:, None] + turn[:, None] * np.arange(STEPS) * 0.1
+    steps = 0.1 * speed[:, None, None] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
+    paths = np.cumsum(steps, axis=1) + random.uniform(-40, 40, (others + 1, 1, 2))
+    paths[0] -= paths[0, LAST_OBSERVED]
+    rows = np.arange(STEPS) < lengths[:, None]
+    writer.append(
+        xy=paths[rows].astype(np.float32),
+        step=np.broadcast_to(np.arange(STEPS), rows.shape)[rows].astype(np.uint8),
+        track_lengths=lengths,
+        track_types=np.array([AGENT] + [OTHERS] * others, dtype=np.uint8),
+        times=(0.1 * np.arange(STEPS)).astype(np.float32),
+        lane_rows=np.arange(site * LANES, (site + 1) * LANES, dtype=np.int32),
+    )
+
+
+if __name__ == "__main__":
+    main()
