@@ -69,18 +69,19 @@ class LaneMap:
 
     def __post_init__(self) -> None:
         size = len(self.segments)
-        for name, links in (("successors", self.successors), ("predecessors", self.predecessors)):
+        for name in ("successors", "predecessors"):
+            links: Links = getattr(self, name)
+            where = f"LaneMap {self.city}: {name}"
             if links.offsets.shape != (size + 1,):
-                raise InputError(f"LaneMap {self.city}: {name}", f"{len(links.offsets) - 1} lanes", f"{size} lanes")
-        for name, rows in (
-            ("left", self.left),
-            ("right", self.right),
-            ("successors", self.successors.rows),
-            ("predecessors", self.predecessors.rows),
-        ):
-            lowest = NO_LANE if name in ("left", "right") else 0
-            if rows.size and (rows.min() < lowest or rows.max() >= size):
-                raise InputError(f"LaneMap {self.city}: {name}", f"row {rows.max()}", f"rows below {size}")
+                raise InputError(where, f"{len(links.offsets) - 1} lanes", f"{size} lanes")
+            if links.offsets[0] != 0 or links.offsets[-1] != len(links.rows) or np.any(np.diff(links.offsets) < 0):
+                raise InputError(where, "offsets that do not fit", f"offsets that rise from 0 to {len(links.rows)}")
+            _check_rows(where, links.rows, 0, size)
+        for name in ("left", "right"):
+            rows = getattr(self, name)
+            if rows.shape != (size,):
+                raise InputError(f"LaneMap {self.city}: {name}", f"{len(rows)} lanes", f"{size} lanes")
+            _check_rows(f"LaneMap {self.city}: {name}", rows, NO_LANE, size)
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -119,6 +120,12 @@ class LaneMap:
             successors=Links(arrays["successor_offsets"], arrays["successor_rows"]),
             predecessors=Links(arrays["predecessor_offsets"], arrays["predecessor_rows"]),
         )
+
+
+def _check_rows(where: str, rows: npt.NDArray[np.int64], lowest: int, size: int) -> None:
+    wrong = np.flatnonzero((rows < lowest) | (rows >= size))
+    if wrong.size:
+        raise InputError(where, f"row {rows[wrong[0]]}", f"rows from {lowest} below {size}")
 
 
 def load_maps(directory: Path) -> dict[str, LaneMap]:

@@ -1,0 +1,110 @@
+"""Lane segments: boxes, checks on construction, and files that lie."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raw_data import straight_map
+from synthdrive.errors import InputError
+from synthdrive.maps.lane_segments import LANE_WIDTH, SEGMENT_ARRAYS, LaneSegments
+
+
+def segments(*lines):
+    points = np.zeros((len(lines), 10, 2))
+    for row, line in enumerate(lines):
+        points[row, : len(line)] = line
+    flags = np.zeros(len(lines), dtype=np.bool_)
+    counts = np.array([len(line) for line in lines])
+    return LaneSegments(np.arange(len(lines)), points, counts, flags.astype(np.int8), flags, flags)
+
+
+def test_a_straight_lanes_box_is_its_length_by_its_width():
+    half = LANE_WIDTH / 2
+    boxes = segments([[0, 0], [10, 0]], [[0, 0], [0, -4], [0, -9]]).bounding_boxes()
+    np.testing.assert_allclose(boxes, [[0, -half, 10, half], [-half, -9, half, 0]])
+
+
+def test_repeated_points_do_not_change_a_box():
+    line = [[0, 0], [4, 1], [9, 5]]
+    repeated = [[0, 0], [0, 0], [4, 1], [4, 1], [9, 5], [0, 0]]
+    boxes = segments(line, repeated).bounding_boxes()
+    np.testing.assert_array_equal(boxes[0], boxes[1])
+
+
+def test_a_point_repeated_for_ever_has_a_finite_box():
+    np.testing.assert_array_equal(segments([[3, 4], [3, 4]]).bounding_boxes(), [[3, 4, 3, 4]])
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32), angle=st.sampled_from([0.0, np.pi / 2, np.pi]))
+def test_a_box_turns_with_its_lane(seed, angle):
+    draw = np.random.default_rng(seed)
+    line = np.cumsum(draw.uniform(-5, 5, (draw.integers(2, 11), 2)), axis=0)
+    turn = np.round(np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]))
+    (box,), (turned,) = segments(line).bounding_boxes(), segments(line @ turn.T).bounding_boxes()
+    corners = box.reshape(2, 2) @ turn.T
+    np.testing.assert_allclose(turned, [*corners.min(axis=0), *corners.max(axis=0)], atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [0, 1, 11, -3])
+def test_counts_other_than_2_to_10_are_refused(count):
+    good = segments([[0, 0], [1, 0]])
+    with pytest.raises(InputError, match="centreline points"):
+        good.with_points(good.points, np.array([count]))
+
+
+def test_a_file_gives_back_what_was_saved(tmp_path):
+    lanes = straight_map().segments
+    lanes.save(tmp_path / "lanes.safetensors")
+    loaded = LaneSegments.load(tmp_path / "lanes.safetensors")
+    for name in SEGMENT_ARRAYS:
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(lanes, name))
+
+
+def lying(header, body=b""):
+    text = json.dumps(header).encode() if isinstance(header, dict) else header
+    return struct.pack("<Q", len(text)) + text + body
+
+
+LIES = {
+    "a header of 2^60 bytes": struct.pack("<Q", 1 << 60) + b"{}",
+    "a header longer than the file": struct.pack("<Q", 90_000_000) + b"{}",
+    "offsets beyond the file": lying({"lane_ids": {"dtype": "I64", "shape": [10**9], "data_offsets": [0, 8 * 10**9]}}),
+        {"lane_ids": {"dtype": "I64", "shape": [10**12], "data_offsets": [0, 8 * 10**12]}}
+    ),
+    "a shape larger than its bytes": lying(
+        {"lane_ids": {"dtype": "I64", "shape": [10**9], "data_offsets": [0, 8]}}, bytes(8)
+    ),
+    "overlapping arrays": lying(
+        {
+            "lane_ids": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]},
+            "counts": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]},
+        },
+        bytes(8),
+    ),
+    "negative sizes": lying({"lane_ids": {"dtype": "I64", "shape": [-1], "data_offsets": [0, 8]}}, bytes(8)),
+    "no JSON": lying(b"[" * 500),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_header_that_lies_is_refused(tmp_path, name):
+    path = tmp_path / "lanes.safetensors"
+    path.write_bytes(LIES[name])
+    with pytest.raises(InputError, match=r"lanes\.safetensors.*unreadable"):
+        LaneSegments.load(path)
+
+
+def test_an_array_of_another_type_is_refused(tmp_path):
+    from safetensors.numpy import save_file
+
+    lanes = straight_map().segments
+    arrays = {name: getattr(lanes, name) for name in SEGMENT_ARRAYS}
+    save_file({**arrays, "points": lanes.points.astype(np.float32)}, tmp_path / "lanes.safetensors")
+    with pytest.raises(InputError, match=r"'points'.*float32.*float64"):
+        LaneSegments.load(tmp_path / "lanes.safetensors")
