@@ -12,7 +12,7 @@ from synthdrive.parameters.model import ModelParameters
 from synthdrive.vectors.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines
 from synthdrive.vectors.ragged import Ragged
 
-PAPER = ModelParameters()
+PAPER = ModelParameters(polyline_index=True)
 
 NETWORK_TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}  # as the reference data states, float32
 

@@ -31,7 +31,7 @@ def golden(request, reference: Path):
 @pytest.fixture(scope="module")
 def network(golden) -> DenseTNT:
     # The reference leaves the endpoint encoder without gradient (PAPER.md 8.5).
-    network = DenseTNT(ModelParameters(detach_endpoint_query=True))
+    network = DenseTNT(ModelParameters(polyline_index=True, detach_endpoint_query=True))
     load_reference(network, golden)
     return network
 
@@ -107,7 +107,7 @@ def test_loss_and_gradient_norms(golden, network):
     items = Ragged.from_counts(torch.tensor([len(part) for part in goals]))
     distribution = network.decode(features, network.encoder.agent_state(features), torch.cat(goals), items, FRAME)
     total = network.losses(distribution, *truth(golden, keys)).total
-    np.testing.assert_allclose(float(total), golden["grad/clean/loss"], rtol=1e-4)
+    np.testing.assert_allclose(total.item(), golden["grad/clean/loss"], rtol=1e-4)
     endpoint = {id(parameter) for parameter in network.completion.endpoint_encoder.parameters()}
     total.backward()
     for parameter in network.parameters():

@@ -7,20 +7,29 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, valid: Tensor | None, scale: float | None = None) -> Tensor:
+def additive_mask(valid: Tensor, like: Tensor) -> Tensor:
+    """(B, P) bool -> 0 where True and -inf elsewhere: what the kernels use, for callers that attend several times."""
+    return torch.zeros_like(valid, dtype=like.dtype).masked_fill_(~valid, -torch.inf)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, valid: Tensor, scale: float | None = None) -> Tensor:
     """Softmax attention over the valid keys.
 
     Args:
         query: (B, H, Q, E).
         key, value: (B, H, P, E).
-        valid: (B, P) bool, True at keys that may be seen, at least one in each row; None where all may be.
+        valid: (B, P) True at keys that may be seen, at least one in each row, or what `additive_mask` made of that.
         scale: of the scores; 1 / sqrt(E) where absent.
 
     Returns:
         (B, H, Q, E); rows of padded queries are finite and mean nothing.
     """
-    mask = None if valid is None else valid[:, None, None, :]
-    return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask=valid[:, None, None, :], scale=scale)
+
+
+def full_precision(values: Tensor) -> Tensor:
+    """Values in float32 at least: what comes out of a network that runs in half precision goes into losses so."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 class SelfAttention(nn.Module):
@@ -33,7 +42,7 @@ class SelfAttention(nn.Module):
         self.key = nn.Linear(size, size, bias=False)
         self.value = nn.Linear(size, size, bias=False)
 
-    def forward(self, features: Tensor, valid: Tensor | None, queries: Tensor | None = None) -> Tensor:
+    def forward(self, features: Tensor, valid: Tensor, queries: Tensor | None = None) -> Tensor:
         """(B, P, S) features and (B, P) valid -> (B, Q, S), for `queries` (B, Q, S) where they are given."""
         if queries is None:
             weight = torch.cat([self.query.weight, self.key.weight, self.value.weight])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from synthdrive.models.attention import CrossAttention
+from synthdrive.models.attention import CrossAttention, full_precision
 from synthdrive.models.layers import MLP, ResidualDecoder
 from synthdrive.scenes.scene_store import HORIZON
 
@@ -39,4 +39,4 @@ class TrajectoryCompletion(nn.Module):
         seen = self.attention(query, tokens.detach(), valid)
         agent = agent.detach()[:, None].expand_as(seen)
         trajectory: Tensor = self.decoder(torch.cat([agent, query, seen], dim=-1))
-        return trajectory.float().unflatten(-1, (HORIZON, 2))
+        return full_precision(trajectory).unflatten(-1, (HORIZON, 2))

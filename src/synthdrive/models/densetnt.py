@@ -104,8 +104,9 @@ class DenseTNT(nn.Module):
     def goal_distribution(self, batch: Batch) -> GoalDistribution:
         """Encode the observed scene and score its goals; nothing after the last observed step is looked at."""
         frame = AgentFrame.of(batch.agent)
-        actors = actor_polylines(batch, frame, observed_only=True)
-        features = self.encoder(actors, lane_polylines(batch, frame, actors.items.counts))
+        with_index = self.model.polyline_index
+        actors = actor_polylines(batch, frame, True, with_index)
+        features = self.encoder(actors, lane_polylines(batch, frame, actors.items.counts, with_index))
         lanes = batch.lanes
         points = frame[lanes.scene].to_agent(batch.lane_xy)
         goals, items = sparse_goals(points, batch.lane_valid, lanes, self.model.goal_spacing)

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from synthdrive.models.attention import CrossAttention, attend
+from synthdrive.models.attention import CrossAttention, additive_mask, attend, full_precision
 from synthdrive.models.layers import MLP, ResidualDecoder
 from synthdrive.vectors.ragged import Blocks, Ragged
 
 BLOCK = 128  # goals of one scene that are attended together
+SPARE = 8  # columns beside the hidden layer's, of which the first is the direct way to the score
 
 
 class GoalEncoder(nn.Module):
@@ -35,7 +36,7 @@ class GoalEncoder(nn.Module):
         for layer in others:
             weight = layer.linear.weight
             same = functional.linear(agent[:, : self.joined], weight[:, self.joined :], layer.linear.bias)  # [B, out]
-            hidden = layer.activate(functional.linear(hidden, weight[:, : self.joined]) + same[scene][:, None])
+            hidden = layer.activate(functional.linear(hidden, weight[:, : self.joined]).add_(same[scene][:, None]))
         return hidden
 
 
@@ -71,31 +72,28 @@ class GoalScorer(nn.Module):
         blocks = Blocks.of(items, BLOCK)
         scene = blocks.scene
         goal = self.encoder(goals[blocks.index], context.agent, scene)  # [N, Q, S]
-        hidden_agent, hidden_goal, hidden_seen, hidden_lane = self.decoder.mlp.linear.weight.split(self.size, dim=1)
-        output = self.decoder.output.weight.squeeze(0)
-        out_agent, out_goal, out_seen, out_lane, out_hidden = output.split(self.size)
-        seen, seen_score = self._look(goal, scene, context.tokens, context.valid, hidden_seen, out_seen)
-        lane, lane_score = self._look(goal, scene, context.lanes, context.lane_valid, hidden_lane, out_lane)
-        same = functional.linear(context.agent, hidden_agent, self.decoder.mlp.linear.bias)  # [B, S]
-        hidden = functional.linear(goal, hidden_goal) + seen + lane + same[scene][:, None]
-        hidden = self.decoder.mlp.activate(hidden)
-        score = hidden @ out_hidden + goal @ out_goal + seen_score + lane_score
-        score = score + (context.agent @ out_agent + self.decoder.output.bias)[scene][:, None]
-        return blocks.pack(score.float())
+        # The decoder joins its hidden layer with its own input. The input's direct way to the score is one more row of
+        # the hidden layer's linear map, before norm and ReLU; the map's columns belong to agent, goal and both looks.
+        direct = self.decoder.output.weight[:, : 4 * self.size]
+        weight = functional.pad(torch.cat([self.decoder.mlp.linear.weight, direct]), (0, 0, 0, SPARE - 1))
+        bias = functional.pad(torch.cat([self.decoder.mlp.linear.bias, self.decoder.output.bias]), (0, SPARE - 1))
+        for_agent, for_goal, for_seen, for_lane = weight.split_with_sizes([self.size] * 4, dim=1)  # [S + SPARE, S]
+        query = functional.pad(goal, (0, SPARE))
+        mixed = functional.linear(goal, for_goal)  # [N, Q, S + SPARE]
+        mixed = mixed + self._look(query, scene, context.tokens, context.valid, for_seen)
+        mixed = mixed.add_(self._look(query, scene, context.lanes, context.lane_valid, for_lane))
+        mixed = mixed.add_(functional.linear(context.agent, for_agent, bias)[scene][:, None])
+        hidden, score, _ = mixed.split_with_sizes([self.size, 1, SPARE - 1], dim=-1)
+        through_hidden = self.decoder.output.weight[0, 4 * self.size :]
+        score = score.squeeze(-1) + self.decoder.mlp.activate(hidden) @ through_hidden
+        return blocks.pack(full_precision(score))
 
-    def _look(
-        self, goal: Tensor, scene: Tensor, features: Tensor, valid: Tensor, hidden: Tensor, output: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """What the attention adds to the hidden layer, (N, Q, S), and directly to the score, (N, Q)."""
+    def _look(self, query: Tensor, scene: Tensor, features: Tensor, valid: Tensor, weight: Tensor) -> Tensor:
+        """(N, Q, S + SPARE) what attention to (B, P, S) features brings through `weight` (S + SPARE, S)."""
         attention = self.attention
         key = functional.linear(attention.key(features), attention.query.weight.T)  # [B, P, S]
-        value = functional.linear(attention.value(features), torch.cat([hidden, output[None]]))  # [B, P, S + 1]
-        # One head size for keys and values: the fused kernels want it.
-        spare = 8
-        key = functional.pad(key, (0, spare))
-        value = functional.pad(value, (0, spare - 1))
-        query = functional.pad(goal, (0, spare))
-        seen = attend(
-            query[:, None], key[scene][:, None], value[scene][:, None], valid[scene], scale=self.size**-0.5
-        ).squeeze(1)
-        return seen[..., : self.size], seen[..., self.size]
+        value = functional.linear(attention.value(features), weight)  # [B, P, S + SPARE]
+        key = functional.pad(key, (0, SPARE))  # the fused kernels want one size of keys and values
+        mask = additive_mask(valid, key)[scene]
+        seen = attend(query[:, None], key[scene][:, None], value[scene][:, None], mask, scale=self.size**-0.5)
+        return seen.squeeze(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from synthdrive.models.attention import CrossAttention
+from synthdrive.models.attention import CrossAttention, full_precision
 from synthdrive.models.layers import ResidualDecoder
 
 
@@ -27,7 +27,7 @@ class LaneScorer(nn.Module):
         """
         seen = self.attention(lanes, tokens, valid)
         score = self.decoder(torch.cat([agent[:, None].expand_as(lanes), lanes, seen], dim=-1)).squeeze(-1)
-        score = torch.where(lane_valid, score.float(), -torch.inf)
+        score = torch.where(lane_valid, full_precision(score), -torch.inf)
         # A scene without lanes would give NaN; its row stays -inf.
         empty = ~lane_valid.any(dim=1, keepdim=True)
         return torch.where(lane_valid, torch.where(empty, 0.0, score).log_softmax(dim=1), -torch.inf)

@@ -21,7 +21,8 @@ class MLP(nn.Module):
 
     def activate(self, x: Tensor) -> Tensor:
         """Norm and ReLU alone, for callers that apply parts of the linear map themselves."""
-        return functional.relu(self.norm(x))
+        # In place: neither norm nor ReLU needs the norm's output for its gradient.
+        return functional.relu(self.norm(x), inplace=True)
 
 
 class ResidualDecoder(nn.Module):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from synthdrive.models.attention import full_precision
 from synthdrive.models.encoder import VectorEncoder
 from synthdrive.models.losses import Losses
 from synthdrive.models.masking import Masking, draw_angle, draw_masking, masked_queries, position_code
@@ -17,8 +18,10 @@ from synthdrive.vectors.agent_frame import AgentFrame
 from synthdrive.vectors.batch import Batch
 from synthdrive.vectors.polylines import (
     ACTOR_COLUMNS,
+    ACTOR_INDEX,
     ACTOR_XY,
     LANE_COLUMNS,
+    LANE_INDEX,
     LANE_XY,
     Polylines,
     actor_polylines,
@@ -83,6 +86,7 @@ class MaskedAutoencoder(nn.Module):
     def __init__(self, model: ModelParameters, objective: ObjectiveParameters) -> None:
         super().__init__()
         self.size = model.hidden_size
+        self.with_index = model.polyline_index
         self.objective = objective
         self.encoder = VectorEncoder(model)
         self.lane_token = nn.Parameter(torch.randn(len(LANE_COLUMNS)) * 0.02)
@@ -115,10 +119,10 @@ class MaskedAutoencoder(nn.Module):
         if masking is None:
             share, ratio = objective.map_probability, objective.mask_ratio
             masking = draw_masking(batch.sample_seeds, batch.lanes, share, ratio)
-        tracks = actor_polylines(batch, frame, observed_only=False)
+        tracks = actor_polylines(batch, frame, False, self.with_index)
         agents = tracks.select(tracks.items.position == 0)
-        actors = actor_polylines(batch, frame, observed_only=True) if objective.history_only else tracks
-        lanes = lane_polylines(batch, frame, actors.items.counts)
+        actors = actor_polylines(batch, frame, True, self.with_index) if objective.history_only else tracks
+        lanes = lane_polylines(batch, frame, actors.items.counts, self.with_index)
         return self.reconstruct_hidden(actors, lanes, agents, masking)
 
     def reconstruct_hidden(
@@ -152,17 +156,17 @@ class MaskedAutoencoder(nn.Module):
         hidden = prediction.masking.lanes
         lanes = prediction.lanes.select(hidden)
         counted = lanes.valid | self.objective.lane_padding_in_loss
-        weight = counted[..., None] * self._target_columns(LANE_XY, len(LANE_COLUMNS), counted.device)
-        error = absolute_error(prediction.hidden_lanes.float(), lanes.vectors, weight)  # [N]
+        weight = counted[..., None] * self._target_columns(LANE_XY, LANE_INDEX, len(LANE_COLUMNS), counted.device)
+        error = absolute_error(full_precision(prediction.hidden_lanes), lanes.vectors, weight)  # [N]
         total = error.new_zeros(len(lanes.items.counts)).index_add(0, lanes.items.scene, error)
         return total / lanes.items.counts.clamp(min=1)
 
     def mode_losses(self, prediction: Prediction) -> Tensor:
         """(T, modes) mean error of each mode in each trajectory sample."""
         agents = prediction.agents.select(~prediction.masking.is_map[prediction.agents.items.scene])
-        columns = self._target_columns(ACTOR_XY, len(ACTOR_COLUMNS), agents.valid.device)
+        columns = self._target_columns(ACTOR_XY, ACTOR_INDEX, len(ACTOR_COLUMNS), agents.valid.device)
         weight = (agents.valid[..., None] * columns)[:, None]
-        return absolute_error(prediction.hidden_agents.float(), agents.vectors[:, None], weight)
+        return absolute_error(full_precision(prediction.hidden_agents), agents.vectors[:, None], weight)
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> Reconstruction:
@@ -224,10 +228,11 @@ class MaskedAutoencoder(nn.Module):
         predicted = self.agent_decoder(queries, agents.valid, encoded[rows], encoded_valid[rows])  # [T, 49, modes 10]
         return predicted.unflatten(-1, (self.objective.modes, -1)).transpose(1, 2)
 
-    def _target_columns(self, xy: tuple[int, int], columns: int, device: torch.device) -> Tensor:
+    def _target_columns(self, xy: tuple[int, int], index: int, columns: int, device: torch.device) -> Tensor:
         """(columns,) bool, which columns count as targets."""
         counted = torch.full((columns,), self.objective.targets != XY, device=device)
         counted[list(xy)] = True
+        counted[index] &= self.with_index
         return counted
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from synthdrive.models.attention import SelfAttention
+from synthdrive.models.attention import SelfAttention, additive_mask
 from synthdrive.models.layers import MLP
 
 
@@ -35,6 +35,7 @@ class SubGraph(nn.Module):
         weight = self.input_mlp.linear.weight[:, list(columns)]
         hidden = self.input_mlp.activate(functional.linear(vectors, weight, self.input_mlp.linear.bias))
         hidden = self.hidden_mlp(hidden)
+        mask = additive_mask(valid, hidden)
         for attention, norm in zip(self.attention, self.norms, strict=True):
-            hidden = norm(hidden + functional.relu(attention(hidden, valid)))
-        return torch.where(valid[..., None], hidden, -torch.inf).amax(dim=1)
+            hidden = norm(hidden + functional.relu(attention(hidden, mask)))
+        return hidden.masked_fill(~valid[..., None], -torch.inf).amax(dim=1)

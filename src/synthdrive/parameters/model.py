@@ -22,6 +22,8 @@ class ModelParameters:
         goal_spacing: metres, largest spacing of the sparse goals along a lane.
         dense_from_goals: number of the most probable sparse goals around which dense goals are laid.
         dense_radius: metres; dense goals are the integer points within +-dense_radius of each of them, in x and in y.
+        polyline_index: give the network each polyline's index in its scene as a feature, as the paper does; forecasts
+            then depend on the order of lanes and agents (PAPER.md 8.10).
         detach_endpoint_query: no gradient into the endpoint encoder of the trajectory completion, which then stays
             random, as in the paper's release (PAPER.md 8.5).
     """
@@ -33,6 +35,7 @@ class ModelParameters:
     goal_spacing: float = 1.0
     dense_from_goals: int = 150
     dense_radius: int = 2
+    polyline_index: bool = False
     detach_endpoint_query: bool = False
 
     def validate(self, where: str) -> None:

@@ -21,6 +21,7 @@ ACTOR_COLUMNS = tuple(range(10))
 # y, x of the point before the previous | intersection | turn | traffic control | polyline index | point index | 1 |
 # y, x | previous y, x; counted from the end of the row
 LANE_COLUMNS = (-18, -17, *range(-10, 0))
+ACTOR_INDEX, LANE_INDEX = 8, 5  # places of the polyline index among the columns
 ACTOR_XY = (2, 3)  # places of the current x, y among the actor columns
 LANE_XY = (9, 8)  # and among the lane columns
 
@@ -47,13 +48,14 @@ class Polylines:
         return Polylines(self.vectors[keep], self.valid[keep], self.items.select(keep))
 
 
-def actor_polylines(batch: Batch, frame: AgentFrame, observed_only: bool) -> Polylines:
+def actor_polylines(batch: Batch, frame: AgentFrame, observed_only: bool, with_index: bool = True) -> Polylines:
     """Every track with two rows or more as a polyline, AGENT's the first of its scene.
 
     Args:
         batch: raw points.
         frame: the frame to see them in.
         observed_only: leave out the rows after the last observed step, as fine-tuning must.
+        with_index: fill in the polyline index; else its column is 0.
 
     Returns:
         Polylines of up to 19 or 49 vectors; the first vector of a polyline ends at the track's second row.
@@ -69,7 +71,7 @@ def actor_polylines(batch: Batch, frame: AgentFrame, observed_only: bool) -> Pol
     time = batch.times[items.scene[:, None], batch.track_step[keep, 1:steps]]
     kind = batch.track_type[keep]
     row = torch.arange(1, steps, device=kind.device)
-    per_track = [(kind == wanted) for wanted in (AV, AGENT, OTHERS)] + [items.position]
+    per_track = [(kind == wanted) for wanted in (AV, AGENT, OTHERS)] + [items.position * with_index]
     columns = [points[:, :-1], points[:, 1:], time[..., None]]
     columns += [value.to(points.dtype)[:, None, None].expand(-1, steps - 1, 1) for value in per_track]
     columns += [row.to(points.dtype)[None, :, None].expand(len(points), -1, 1)]
@@ -77,18 +79,19 @@ def actor_polylines(batch: Batch, frame: AgentFrame, observed_only: bool) -> Pol
     return Polylines(torch.cat(columns, dim=-1) * valid[..., None], valid, items)
 
 
-def lane_polylines(batch: Batch, frame: AgentFrame, actor_counts: Tensor) -> Polylines:
+def lane_polylines(batch: Batch, frame: AgentFrame, actor_counts: Tensor, with_index: bool = True) -> Polylines:
     """Every lane of the crop as a polyline of up to 9 vectors.
 
     Args:
         batch: raw points.
         frame: the frame to see them in.
         actor_counts: (B,) actor polylines of each scene, which come first in the polyline index.
+        with_index: fill in the polyline index; else its column is 0.
     """
     items = batch.lanes
     points = frame[items.scene].to_agent(batch.lane_xy)  # [M, 10, 2]
     before = torch.cat([2.0 * points[:, :1] - points[:, 1:2], points[:, :-2]], dim=1)  # [M, 9, 2]
-    index = actor_counts[items.scene] + items.position
+    index = (actor_counts[items.scene] + items.position) * with_index
     signed = [2 * flag.to(index.dtype) - 1 for flag in (batch.lane_is_intersection, batch.lane_has_traffic_control)]
     shape = (-1, points.shape[1] - 1, 1)
     lane = [

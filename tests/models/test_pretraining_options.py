@@ -1,0 +1,173 @@
+"""What the options of an arm do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from made_scenes import make_batch, make_scene
+
+from synthdrive.errors import ParameterError
+from synthdrive.models.masked_autoencoder import MaskedAutoencoder, dead_mode_losses
+from synthdrive.models.masking import draw_masking
+from synthdrive.parameters.loading import from_values
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.parameters.objective import ObjectiveParameters
+from synthdrive.vectors.ragged import Ragged
+
+SMALL = ModelParameters(hidden_size=32)
+SCENES = [make_scene(seed, others, lanes) for seed, (others, lanes) in enumerate([(3, 6), (0, 5), (6, 8), (2, 12)])]
+MAP, TRAJECTORY = {"map_probability": 1.0}, {"map_probability": 0.0}
+
+
+def autoencoder(**objective) -> MaskedAutoencoder:
+    torch.manual_seed(0)
+    return MaskedAutoencoder(SMALL, ObjectiveParameters(random_rotation=False, **objective)).double()
+
+
+@pytest.mark.parametrize("kind", [MAP, TRAJECTORY, {"map_probability": 0.5}])
+@pytest.mark.parametrize("sees", [False, True])
+def test_released_mask_leaves_the_encoder_without_gradient(kind, sees):
+    """With the decoder mask of the paper's release, no gradient reaches any encoder tensor (PAPER.md 4.6)."""
+    network = autoencoder(decoder_sees_encoder=sees, **kind)
+    network(make_batch(SCENES, [1, 2, 3, 4])).total.backward()
+    norms = {name: float(parameter.grad.norm()) for name, parameter in network.encoder.named_parameters()}
+    assert len(norms) == 2 * 4 + 3 * 5 + 6
+    for name, norm in norms.items():
+        assert (norm > 0) == sees, name
+    assert all(parameter.grad is not None for parameter in network.parameters())  # as data parallelism needs it
+
+
+def test_masking_follows_share_and_ratio():
+    lanes = Ragged.from_counts(torch.arange(4000) % 13)
+    masking = draw_masking(torch.arange(4000), lanes, 0.7, 0.5)
+    assert masking.is_map.double().mean() == pytest.approx(0.7, abs=0.03)
+    hidden = torch.zeros(4000, dtype=torch.int64).index_add_(0, lanes.scene, masking.lanes.long())
+    expected = lanes.counts - (lanes.counts * 0.5).floor().long()
+    assert torch.equal(hidden, torch.where(masking.is_map, expected, 0))
+    share = masking.lanes[(lanes.counts[lanes.scene] == 12) & masking.is_map[lanes.scene]].view(-1, 12).double().mean(0)
+    assert share.min() > 0.4
+    assert share.max() < 0.6
+    assert torch.equal(draw_masking(torch.arange(4000), lanes, 0.7, 0.5).lanes, masking.lanes)
+
+
+@torch.no_grad()
+def test_map_samples_hide_lanes_and_never_actors():
+    prediction = autoencoder(**MAP).predict(make_batch(SCENES))
+    assert prediction.hidden_agents.shape[0] == 0
+    assert len(prediction.hidden_lanes) == int(prediction.masking.lanes.sum()) == 3 + 3 + 4 + 6
+    changed = [scene.reordered(np.random.default_rng(0)) for scene in SCENES]
+    assert len(autoencoder(**MAP).predict(make_batch(changed)).hidden_lanes) == 3 + 3 + 4 + 6
+
+
+@torch.no_grad()
+def test_what_is_hidden_is_not_seen():
+    """A hidden lane beyond its first vector, and a hidden AGENT beyond what fixes the frame, change no prediction."""
+    lanes = autoencoder(**MAP)
+    batch = make_batch(SCENES)
+    hidden = lanes.predict(batch).masking.lanes
+    moved = batch.lane_xy.clone()
+    moved[hidden, 2:] += 3.0 * batch.lane_valid[hidden, 2:, None]
+    kwargs = {**vars(batch), "lane_xy": moved}
+    torch.testing.assert_close(
+        lanes.predict(type(batch)(**kwargs)).hidden_lanes, lanes.predict(batch).hidden_lanes, rtol=0, atol=1e-9
+    )
+    agents = autoencoder(**TRAJECTORY)
+    swerved = [
+        scene.with_agent(lambda points: np.where(np.arange(50)[:, None] < 20, points, points + 4)) for scene in SCENES
+    ]
+    ours, theirs = (agents.predict(make_batch(scenes)) for scenes in (SCENES, swerved))
+    torch.testing.assert_close(ours.hidden_agents, theirs.hidden_agents, rtol=0, atol=1e-9)
+    assert not torch.allclose(agents.mode_losses(ours), agents.mode_losses(theirs))
+
+
+@pytest.mark.parametrize("kind", [MAP, TRAJECTORY])
+@torch.no_grad()
+def test_other_actors_are_seen(kind):
+    network = autoencoder(**kind)
+    others = make_batch([SCENES[2]])
+    moved = others.track_xy.clone()
+    moved[1:] += 5.0 * others.track_valid[1:, :, None]
+    ours, theirs = (
+        network.reconstruct(type(others)(**{**vars(others), "track_xy": xy})) for xy in (others.track_xy, moved)
+    )
+    name = "lane_predicted" if kind is MAP else "agent_predicted"
+    ours, theirs = getattr(ours, name).nan_to_num(), getattr(theirs, name).nan_to_num()
+    assert not torch.allclose(ours, theirs)
+
+
+@pytest.mark.parametrize("history_only", [False, True])
+@torch.no_grad()
+def test_history_only_hides_the_future_from_the_encoder(history_only):
+    network = autoencoder(history_only=history_only, **MAP)
+    batch = make_batch(SCENES)
+    later = batch.track_xy + 5.0 * (batch.track_valid & (batch.track_step > 19))[..., None]
+    ours, theirs = (network.predict(type(batch)(**{**vars(batch), "track_xy": xy})) for xy in (batch.track_xy, later))
+    assert torch.allclose(ours.hidden_lanes, theirs.hidden_lanes, rtol=0, atol=1e-9) == history_only
+    full = autoencoder(history_only=history_only, **TRAJECTORY).predict(batch)
+    assert full.hidden_agents.shape[2] == 49  # the target stays the whole trajectory
+
+
+@torch.no_grad()
+def test_targets_and_padding_in_the_loss():
+    batch = make_batch(SCENES)
+    for kind in (MAP, TRAJECTORY):
+        prediction = autoencoder(targets="xy", **kind).predict(batch)
+        everything = autoencoder(**kind)
+        points = autoencoder(targets="xy", **kind)
+        truth = prediction.lanes.select(prediction.masking.lanes)
+        changed = type(prediction)(
+            prediction.masking,
+            prediction.lanes,
+            prediction.agents,
+            truth.vectors + torch.tensor([0.0] * 11 + [1.0]),  # wrong only in the previous x
+            prediction.agents.vectors[:, None].expand(-1, 6, -1, -1) + torch.tensor([0.0] * 4 + [1.0] + [0.0] * 5),
+        )
+        if kind is TRAJECTORY:
+            assert float(points.mode_losses(changed).max()) == 0
+            assert everything.mode_losses(changed).flatten().tolist() == pytest.approx([1 / 9] * 24)
+        else:
+            assert float(points.lane_losses(changed).max()) == 0
+            assert everything.lane_losses(changed).tolist() == pytest.approx([1 / 11] * 4)
+    zeros = prediction.lanes.vectors * 0
+    short = make_batch([SCENES[0]])
+    counted = autoencoder(lane_padding_in_loss=True, **MAP)
+    prediction = counted.predict(short)
+    zeros = type(prediction)(
+        prediction.masking, prediction.lanes, prediction.agents, prediction.hidden_lanes * 0, prediction.hidden_agents
+    )
+    assert float(counted.lane_losses(zeros)) < float(autoencoder(**MAP).lane_losses(zeros))
+
+
+def test_dead_modes_are_drawn_in():
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        losses = torch.from_numpy(random.random((12, 4)))
+        winner = losses.argmin(1)
+        wins, expected = [0] * 4, []
+        for sample in range(12):
+            wins[winner[sample]] += 1
+            dead = [mode for mode in range(4) if wins[mode] == 0]
+            expected.append(float(losses[sample, dead[0]]) if dead else 0.0)
+        assert dead_mode_losses(losses, winner).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("schema", "values", "message"),
+    [
+        (ObjectiveParameters, {"objective": "mask"}, "objective"),
+        (ObjectiveParameters, {"targets": "x"}, "targets"),
+        (ObjectiveParameters, {"mask_ratio": 1.5}, "mask_ratio"),
+        (ObjectiveParameters, {"modes": 0}, "modes"),
+        (ObjectiveParameters, {"map_probability": float("nan")}, "map_probability"),
+        (ObjectiveParameters, {"mask_ration": 0.5}, "mask_ration"),
+        (ModelParameters, {"hidden_size": 30}, "hidden_size"),
+        (ModelParameters, {"sub_graph_heads": 3}, "sub_graph_heads"),
+        (ModelParameters, {"kept_lane_probability": 0.0}, "kept_lane_probability"),
+        (ModelParameters, {"goal_spacing": 0.0}, "goal_spacing"),
+        (ModelParameters, {"dense_from_goals": 0}, "dense_from_goals"),
+    ],
+)
+def test_impossible_parameters_are_refused(schema, values, message):
+    with pytest.raises(ParameterError, match=message):
+        from_values(schema, values, "params.yaml: arm")
