@@ -16,8 +16,8 @@ FROM ${BASE} AS system
 # g++ and python3-dev here let torch.compile work (training parameter `compile`).
 ARG EXTRA_PACKAGES=
 COPY containers/install-packages.sh /tmp/install-packages.sh
-# SUMO's program is linked with X11 and OpenGL, and never draws.
-RUN sh /tmp/install-packages.sh python3 git make ca-certificates libx11-6 libgl1 libgomp1 ${EXTRA_PACKAGES} \
+# SUMO's programs are linked with X11 and OpenGL, and never draw.
+RUN sh /tmp/install-packages.sh python3 git make ca-certificates libx11-6 libxrender1 libgl1 libatomic1 ${EXTRA_PACKAGES} \
  && rm /tmp/install-packages.sh
 
 FROM system AS environment
@@ -50,8 +50,8 @@ ENV PATH=/opt/synthdrive/bin:$PATH HOME=/home/driver USER=driver LOGNAME=driver 
     DVC_SITE_CACHE_DIR=/tmp/dvc PYTHONDONTWRITEBYTECODE=1 SYNTHDRIVE_CONTAINER=/opt/synthdrive
 USER driver
 WORKDIR /work
-# /work is the working tree. /cache, where something is mounted there, becomes DVC's cache; it is no VOLUME, because an
-# anonymous one would swallow the cache of every run that mounts none. Raw data: mount it on /work/data/raw/argoverse1.
-VOLUME ["/work"]
+# /work is the working tree. /cache, where something is mounted there, becomes DVC's cache. Raw data: mount them on
+# /work/data/raw/argoverse1. None is declared a VOLUME: without a mount, an engine would then make an anonymous one that
+# swallows what a run of hours has made. compose.yaml names the volumes.
 ENTRYPOINT ["synthdrive"]
 CMD ["repro"]

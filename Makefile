@@ -8,29 +8,36 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH ?= torch==2.13.0
 # Folder of wheels made by `make vendor`: with it the environment is installed without any network.
 WHEELS ?=
-VENV := .venv
+# Inside the image the environment is there already, and SYNTHDRIVE_CONTAINER says where.
+VENV := $(or $(SYNTHDRIVE_CONTAINER),.venv)
 READY := $(VENV)/.ready
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
-PIP_SOURCE = $(if $(WHEELS),--no-index --find-links $(WHEELS),)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: help setup repro report test test-all lint verify verify-spot verify-full profile dependencies lock vendor clean
+.PHONY: help setup repro report test test-all lint verify verify-spot verify-full profile dependencies lock vendor audit container container-test clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(READY) ## the locked environment in .venv
 
+ifndef SYNTHDRIVE_CONTAINER
 $(READY): requirements.lock pyproject.toml
 	@echo "setup: $(VENV) with $$($(PYTHON) --version)"
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+ifdef WHEELS
+	@PYTHONPATH=src $(VENV)/bin/python -m synthdrive.pipeline.wheels check $(WHEELS)
+	@$(PIP) install -q --no-index --find-links $(WHEELS) --require-hashes --no-deps -r $(WHEELS)/vendored.lock
+else
 	@echo "setup: torch"
-	@$(PIP) install -q $(PIP_SOURCE) $(TORCH) 2> >(grep -v '^WARNING: Location' >&2)
+	@$(PIP) install -q $(TORCH) 2> >(grep -v '^WARNING: Location' >&2)
 	@echo "setup: locked packages"
-	@$(PIP) install -q $(PIP_SOURCE) --require-hashes --no-deps -r requirements.lock 2> >(grep -v '^WARNING: Location' >&2)
-	@$(PIP) install -q $(PIP_SOURCE) --no-deps --no-build-isolation -e . 2> >(grep -v '^WARNING: Location' >&2)
+	@$(PIP) install -q --require-hashes --no-deps -r requirements.lock 2> >(grep -v '^WARNING: Location' >&2)
+endif
+	@$(PIP) install -q --no-index --no-deps --no-build-isolation -e . 2> >(grep -v '^WARNING: Location' >&2)
 	@$(PIP) check
 	@touch $@
+endif
 
 repro: $(READY) ## run the pipeline, end with the results
 	@dvc repro
@@ -73,11 +80,17 @@ lock: ## resolve requirements.in into requirements.lock (needs uv)
 	  $$(uv pip compile requirements.in --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate \
 	     --no-header --quiet | sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+).*/--no-emit-package \1/p') -o requirements.lock
 
-vendor: $(READY) ## make vendor WHEELS=wheels: every wheel of the environment into a folder, for a set-up without network
-	@test -n "$(WHEELS)" || { echo "usage: make vendor WHEELS=<folder>" >&2; exit 2; }
-	@mkdir -p $(WHEELS)
-	@$(PIP) download -q -d $(WHEELS) $(TORCH) 2> >(grep -v '^WARNING: Location' >&2)
-	@$(PIP) download -q -d $(WHEELS) --require-hashes --no-deps -r requirements.lock 2> >(grep -v '^WARNING: Location' >&2)
+vendor: ## make vendor WHEELS=wheels: every wheel of the environment into a folder; then make setup WHEELS=wheels needs no network
+	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" containers/vendor-wheels.sh $(WHEELS)
+
+audit: $(READY) ## is the lock whole, hashed, minimal and what is installed? LICENCES=1 lists licences, ADVISORIES=all.zip looks for known holes
+	@python -m synthdrive.pipeline.lock_audit $(if $(LICENCES),--licences) $(if $(ADVISORIES),--advisories $(ADVISORIES))
+
+container: ## build the image with docker, podman or buildah; WHEELS=wheels (of make vendor): without a package index
+	@WHEELS="$(WHEELS)" containers/build.sh
+
+container-test: ## tests and pipeline inside the image, on a fresh clone, not as root; same results as outside?
+	@containers/test.sh
 
 clean: ## remove the environment (data and models belong to DVC)
 	@rm -rf $(VENV)

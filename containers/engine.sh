@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # The container engine of this machine, to be sourced: docker, podman or buildah, the first that can start something.
 # ENGINE=<name> chooses; BUILDAH_ISOLATION is buildah's own setting (chroot works without any privilege but root).
+export BUILDAH_ISOLATION=${BUILDAH_ISOLATION:-chroot}
 
 find_engine() {
-  export BUILDAH_ISOLATION=${BUILDAH_ISOLATION:-chroot}
   local engine
   for engine in ${ENGINE:-docker podman buildah}; do
     command -v "$engine" > /dev/null || continue
@@ -24,7 +24,7 @@ podman_runs() {
   scratch=$(mktemp -d)
   printf 'FROM scratch\nCOPY nothing /\n' > "$scratch/Containerfile"
   : > "$scratch/nothing"
-  BUILDAH_ISOLATION=oci podman build --quiet -t synthdrive-probe "$scratch" > /dev/null 2>&1 || status=1
+  podman build --quiet -t synthdrive-probe "$scratch" > /dev/null 2>&1 || status=1
   # An image without any program: a runtime that works says so with status 127 (not found), one that does not with 126.
   if [ "$status" = 0 ]; then
     podman run --rm synthdrive-probe /nothing > /dev/null 2>&1 || status=$?
@@ -41,7 +41,7 @@ build_image() {
   shift 2
   case "$engine" in
     docker) docker build --tag "$image" "$@" ;;
-    *) "$engine" build --format docker --tag "$image" "$@" ;;
+    *) "$engine" build --layers --format docker --tag "$image" "$@" ;;
   esac
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# strip-environment.sh <environment>: remove what running and testing SynthDrive never reads.
+# strip-environment.sh <environment>: remove what running and testing SynthDrive never reads, and see that it still runs.
 set -eu
 environment=$1
 before=$(du -sm "$environment" | cut -f1)
@@ -18,3 +18,9 @@ rm -rf "$packages"/torch/bin/protoc* "$packages"/torch/bin/test_* \
 "$environment/bin/python" -m compileall -qq -j 0 --invalidation-mode unchecked-hash \
   -x '/sumo/tools/|/torch/testing/_internal/' "$packages" 2>/dev/null || true
 echo "environment: $before MB installed, $(du -sm "$environment" | cut -f1) MB kept"
+
+"$environment/bin/python" -c 'import accelerate, dask, dvc.cli, great_expectations, h5py, hypothesis, matplotlib.pyplot
+import numpy.testing, pandas, pyarrow.parquet, pytest, safetensors.torch, scipy.optimize, torch.testing'
+for program in sumo netconvert; do
+  "$packages/sumo/bin/$program" --version > /dev/null
+done

@@ -26,7 +26,7 @@ _HASH = re.compile(r"^--hash=sha256:([0-9a-f]{64})$")
 
 @dataclass(frozen=True)
 class LockedPackage:
-    """An entry of a lock file: the normalised name, the version and the SHA-256 of every archive that may stand for it."""
+    """An entry of a lock file: normalised name, version and the SHA-256 of every archive that may stand for it."""
 
     name: str
     version: str
@@ -106,9 +106,7 @@ def record(folder: Path, lock: list[LockedPackage]) -> int:
     """
     if problems := foreign_wheels(folder, lock):
         raise SynthDriveError(f"{folder}: " + "; ".join(problems))
-    lines = [
-        f"{name}=={version} --hash=sha256:{sha256(path)}\n" for (name, version), path in wheels_of(folder).items()
-    ]
+    lines = [f"{name}=={version} --hash=sha256:{sha256(path)}\n" for (name, version), path in wheels_of(folder).items()]
     (folder / VENDORED_LOCK).write_text("".join(lines), encoding="utf-8")
     return len(lines)
 
@@ -136,7 +134,7 @@ def check(folder: Path, lock: list[LockedPackage]) -> int:
 
 
 def main() -> None:
-    """Command line: `python -m synthdrive.pipeline.wheels {record,check} FOLDER`; exit status 2 where it is not whole."""
+    """Command line: `python -m synthdrive.pipeline.wheels {record,check} FOLDER`; exit status 2 when not whole."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["record", "check"])
     parser.add_argument("folder", type=Path)
