@@ -112,8 +112,9 @@ def _manifest_row(
         "origin_x": float(origin[0]), "origin_y": float(origin[1]), "n_lanes": lanes,
     }  # fmt: skip
     if not synthetic:
-        return row | {"turn": turn, "agent_mean_speed": speed, "agent_max_speed": speed + 1, "agent_heading_change": change,
-                      "n_tracks": 3, "at_intersection": False, "agent_displacement": 4.9 * speed}  # fmt: skip
+        return row | {"turn": turn, "agent_mean_speed": speed, "agent_max_speed": speed + 1,
+                      "agent_heading_change": change, "n_tracks": 3, "at_intersection": False,
+                      "agent_displacement": 4.9 * speed}  # fmt: skip
     augmented = index % 2 == 1
     return row | {
         "source": "augmented" if augmented else "original", "scene": f"r{index // 4}", "route": f"r{index // 4}",
@@ -127,8 +128,9 @@ def _manifest_row(
 
 ARMS, SEEDS, BASELINES = ("none", "combined"), (0, 1), ("constant_velocity", "lane_following")
 CLAIMS = [{
-    "id": "combined-lowers", "group": "effect", "says": "Combined lowers minFDE6 ({table_changes.combined.minFDE6:+.2f} %).",
-    "source": "table", "needs": {"arms": ["none", "combined"]},
+    "id": "combined-lowers", "group": "effect", "source": "table",
+    "says": "Combined lowers minFDE6 ({table_changes.combined.minFDE6:+.2f} %).",
+    "needs": {"arms": ["none", "combined"]},
     "test": {"kind": "lowers", "arm": "combined", "metric": "minFDE6"},
 }]  # fmt: skip
 
@@ -185,15 +187,17 @@ def _write_augmented(directory: Path, lane_map: LaneMap) -> None:
         scene = AugmentedScene(
             scene_id=f"r{index}", city=lane_map.city, route=index, source=source, transform_kind=kind, amplitude=5.0,
             direction=1 if index else 0, transform=transform, centreline=transform.warp(line),
-            fresh=np.ones(len(line), dtype=bool), route_lanes=np.arange(5), neighbours=np.zeros((len(line), 2), np.float32), corridor=np.arange(5), lanes=lanes,
+            fresh=np.ones(len(line), dtype=bool), route_lanes=np.arange(5),
+            neighbours=np.zeros((len(line), 2), np.float32), corridor=np.arange(5), lanes=lanes,
         )  # fmt: skip
         scenes.append(scene)
         shape = SHAPES["released"]
         rows.append({
             "scene_id": scene.scene_id, "city": scene.city, "route": index, "source": source, "transform": kind,
-            "amplitude": 5.0, "direction": scene.direction, "anchor": 100.0, "power": shape.power, "border": shape.border,
-            "shift": shape.shift, "wavelength": shape.wavelength, "length": 330.0, "fresh_length": 330.0,
-            "min_radius": 10.0, "n_lanes": 0 if lanes is None else len(lanes), "status": "kept",
+            "amplitude": 5.0, "direction": scene.direction, "anchor": 100.0, "power": shape.power,
+            "border": shape.border, "shift": shape.shift, "wavelength": shape.wavelength,
+            "length": 330.0, "fresh_length": 330.0, "min_radius": 10.0, "status": "kept",
+            "n_lanes": 0 if lanes is None else len(lanes),
         })  # fmt: skip
     with atomic_directory(directory) as partial:
         join_scenes(rows, scenes).save(partial)

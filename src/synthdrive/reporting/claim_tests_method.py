@@ -8,7 +8,7 @@ from synthdrive.reporting.claim_outcome import Evidence, Outcome, Verdict
 
 
 def encoder_gradient(evidence: Evidence, decoder_sees_encoder: bool, expected: str) -> Outcome:
-    """Reproduced where the reconstruction loss has a gradient in all (expected: all) or none of the encoder's tensors."""
+    """Reproduced where the reconstruction loss has a gradient in all (or none) of the encoder's tensors."""
     check = evidence.gradient.get(decoder_sees_encoder)
     if check is None:
         return Outcome("", Verdict.NOT_TESTABLE, "The models of this run could not be built.")
@@ -21,7 +21,7 @@ def encoder_gradient(evidence: Evidence, decoder_sees_encoder: bool, expected: s
 
 
 def window_count(evidence: Evidence, tolerance: float) -> Outcome:
-    """Reproduced where our number of windows and the share on augmented maps are the published ones within `tolerance`."""
+    """Reproduced where our number of windows and their augmented share are the published ones within `tolerance`."""
     measured, data = evidence.measured, evidence.published.values["data"]
     text = f"{measured.windows:,} windows, {measured.windows_augmented:,} on augmented maps"
     if measured.windows < (1.0 - tolerance) * data["windows"]:

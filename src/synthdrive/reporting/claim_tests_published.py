@@ -79,8 +79,9 @@ def no_worse_than(evidence: Evidence, row: str, other: str, metric: str, toleran
     text = f"{ours - theirs:+.3f} {unit(metric)}".replace("-", "\N{MINUS SIGN}")
     if ours - theirs <= tolerance:
         return Outcome(text, Verdict.REPRODUCED, f"Within {tolerance} {unit(metric)}.")
-    return Outcome(text, Verdict.NOT_REPRODUCED, f"The row starts {ours - theirs:.3f} {unit(metric)} above "
-                   f"{evidence.published.values['other'][other]['label']}; gains against it are that much easier.")  # fmt: skip
+    source = evidence.published.values["other"][other]["label"]
+    why = f"{ours - theirs:.3f} {unit(metric)} worse than {source}: gains against it come that much easier."
+    return Outcome(text, Verdict.NOT_REPRODUCED, why)
 
 
 def improves_on(evidence: Evidence, row: str, other: str, metric: str, tolerance: float) -> Outcome:

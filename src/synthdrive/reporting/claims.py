@@ -13,6 +13,7 @@ from synthdrive.errors import InputError
 from synthdrive.reporting.claim_outcome import Evidence, Outcome, Verdict
 from synthdrive.reporting.claim_tests import TESTS
 from synthdrive.reporting.results_table import label_of
+from synthdrive.reporting.scope import short_source
 
 _KEYS = {"id", "group", "says", "source", "test"}
 _NEEDS = {"arms", "seeds", "source", "train_scenes", "val_scenes"}
@@ -111,9 +112,7 @@ def _missing(claim: Claim, evidence: Evidence) -> list[str]:
     measured, needs = evidence.measured, claim.needs
     missing = []
     if "source" in needs and measured.source != needs["source"]:
-        missing.append(
-            f"{_SOURCES.get(needs['source'], needs['source'])} (this run: {_SOURCES.get(measured.source, measured.source)})"
-        )
+        missing.append(f"{short_source(needs['source'])} (this run: {short_source(measured.source)})")
     for key, found, what in (
         ("train_scenes", measured.train_scenes, "train scenes"),
         ("val_scenes", measured.scene_count, "validation scenes"),
@@ -125,6 +124,3 @@ def _missing(claim: Claim, evidence: Evidence) -> list[str]:
     if absent:
         missing.append(f"the arm{'s' if len(absent) > 1 else ''} {', '.join(absent)}, not part of this run")
     return missing
-
-
-_SOURCES = {"argoverse1": "Argoverse 1", "sample": "the embedded sample"}

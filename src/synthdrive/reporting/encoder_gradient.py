@@ -1,4 +1,4 @@
-"""Does the reconstruction loss reach the encoder? Computed on a few windows, with and without the release's decoder mask."""
+"""Does the reconstruction loss reach the encoder? Computed on a few windows, with both decoder masks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class GradientCheck:
 def encoder_gradient(
     store: SceneStore, model: ModelParameters, objective: ObjectiveParameters
 ) -> dict[bool, GradientCheck]:
-    """By `decoder_sees_encoder`: which of a fresh encoder's tensors the reconstruction loss of a few windows reaches."""
+    """By `decoder_sees_encoder`: how many of a fresh encoder's tensors the loss of a few windows reaches."""
     batch = collate(store, range(min(WINDOWS, len(store))))
     checks = {}
     for sees in (False, True):

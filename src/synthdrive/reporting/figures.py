@@ -6,14 +6,12 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
-
-matplotlib.use("svg")
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from synthdrive.reporting.palette import colour
 
@@ -64,8 +62,7 @@ def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         "savefig.facecolor": colour("paper"),
     }
     with matplotlib.rc_context({**_SETTINGS, **colours}):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
+        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
         yield figure, figure.add_subplot()
 
 
@@ -76,7 +73,7 @@ def svg_of(figure: Figure) -> str:
     return _DIGITS.sub(r"\1", stream.getvalue())
 
 
-def quiet_grid(axes: Axes, axis: str = "y") -> None:
+def quiet_grid(axes: Axes, axis: Literal["x", "y"] = "y") -> None:
     """Light grid lines along one axis, and no tick marks on it."""
     axes.grid(visible=True, axis=axis)
     axes.tick_params(axis=axis, length=0)

@@ -75,7 +75,7 @@ def draw_pictures(
     synthesis = [
         transform_pictures(next(iter(given.maps.values())), SHAPES["released"], parameters.transform_amplitude),
         corridors(given.augmented, given.maps, parameters.augmented_scenes, seed),
-        synthetic_drives(given.synthetic, parameters.drives),
+        synthetic_drives(given.synthetic, given.maps, parameters.drives),
         contact_sheet(given.synthetic, parameters.synthetic_windows, seed),
         motion(evidence, source),
     ]

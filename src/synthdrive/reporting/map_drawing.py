@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 
 from synthdrive.maps.lane_segments import LaneSegments
 from synthdrive.reporting.figures import drawing, svg_of
@@ -35,7 +37,13 @@ class View:
 
     @classmethod
     def around(cls, points: Points, margin: float, smallest: float = 25.0, aspect: float | None = 1.0) -> View:
-        """The view that holds all points, (N, 2), with a margin in metres; `aspect` is width to height, None: as it comes.
+        """The view that holds all points, (N, 2), with a margin in metres.
+
+        Args:
+            points: at least one.
+            margin: metres around them.
+            smallest: metres, least half side.
+            aspect: width to height; None: as the points have it.
 
         Raises:
             ValueError: there is no point.
@@ -71,11 +79,24 @@ class MapDrawing:
     def add_dots(
         self, points: Points, role: str, size: float = 9.0, zorder: float = 5, hollow: bool = False, marker: str = "o"
     ) -> None:
-        """Dots, `size` in square points."""
+        """Dots, `size` in square points; for many small ones see `add_many_dots`."""
         face = "none" if hollow else colour(role)
         self.axes.scatter(
             points[:, 0], points[:, 1], s=size, c=face, edgecolors=colour(role) if hollow else "none",
             linewidths=1.0 if hollow else 0.0, marker=marker, zorder=zorder,
+        )  # fmt: skip
+
+    def add_many_dots(self, points: Points, role: str, size: float, zorder: float = 3, square: bool = False) -> None:
+        """Dots of `size` points across, all of them as one path, which keeps the file small."""
+        if not len(points):
+            return
+        pairs = np.repeat(np.asarray(points, dtype=np.float64), 2, axis=0)  # a line of no length has round ends alone
+        codes = np.tile([Path.MOVETO, Path.LINETO], len(points))
+        path = Path(pairs, codes)
+        path.should_simplify = False
+        self.axes.add_patch(
+            PathPatch(path, edgecolor=colour(role), facecolor="none", linewidth=size,
+                      capstyle="projecting" if square else "round", zorder=zorder)
         )  # fmt: skip
 
     def add_by_scale(
@@ -125,7 +146,7 @@ def _scale_bar(axes: Axes, view: View) -> None:
     axes.text(0.04, 0.065, f"{length} m", transform=axes.transAxes, fontsize=7.5, color=colour("ink"), zorder=9)
 
 
-def centrelines(lanes: LaneSegments, rows: npt.NDArray[np.integer[Any]] | None = None) -> list[Points]:
+def centrelines(lanes: LaneSegments, rows: npt.NDArray[np.integer[Any]] | None = None) -> list[npt.NDArray[np.float64]]:
     """The valid points of these lanes, one (P, 2) array each, metres, city frame."""
     chosen = np.arange(len(lanes)) if rows is None else rows
     return [lanes.points[row, : lanes.counts[row]] for row in chosen]

@@ -11,8 +11,8 @@ from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.seeding import generator
 from synthdrive.synthesis.motion import MotionDistributions, agent_tracks, compare, motion_distributions
 
-SMOOTHING_STEPS = 11  # 1.1 s: tracking noise of some centimetres would otherwise make most of the acceleration
-SMOOTHING_DEGREE = 2
+SMOOTHING_STEPS = 31  # 3.1 s: tracking noise would otherwise make most of the recorded acceleration
+SMOOTHING_DEGREE = 3
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class MotionEvidence:
 
 
 def motion_evidence(synthetic: SceneStore, recorded: SceneStore, most: int, seed: int) -> MotionEvidence:
-    """At most `most` tracks of each store, drawn at random; both smoothed alike (local parabolas over 1.1 s)."""
+    """At most `most` tracks of each store, drawn at random; both smoothed alike (local cubics over 3.1 s)."""
     ours, ours_count = _distributions(synthetic, most, seed)
     theirs, theirs_count = _distributions(recorded, most, seed)
     return MotionEvidence(ours, theirs, ours_count, theirs_count, compare(ours, theirs))

@@ -91,7 +91,7 @@ def arm_colour(position: int) -> str:
 
 
 def with_variables(svg: str) -> str:
-    """The same SVG with every colour of the palette as a CSS variable (`var(--ink)`), so that a page can set its theme."""
+    """The same SVG with every colour of the palette as a CSS variable (`var(--ink)`), for a page to set."""
 
     def variable(match: re.Match[str]) -> str:
         role = _ROLES.get(match.group(3))

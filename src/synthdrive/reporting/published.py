@@ -55,7 +55,8 @@ class Published:
 
     def recomputed_change(self, row: str, metric: str, baseline: str = "none") -> float:
         """The change against the baseline, per cent, from the table's own values."""
-        return 100.0 * (self.values["table"][row][metric] / self.values["table"][baseline][metric] - 1.0)
+        table = self.values["table"]
+        return 100.0 * (float(table[row][metric]) / float(table[baseline][metric]) - 1.0)
 
     def fill(self, text: str) -> str:
         """The text with its fields ({table.map.MR6:.2f}) replaced; raises InputError for a field that is not there."""

@@ -60,9 +60,9 @@ def label_of(name: str) -> str:
 
 
 def results_table(measured: Measurements, published: Published, metrics: Sequence[str] = HEADLINE) -> list[Row]:
-    """Baselines first, then the arms in the order of the run, then published rows that were not run."""
-    names = [*measured.baselines, *measured.arms]
-    names += [name for name in published.values["table"] if name not in measured.arms]
+    """Baselines first, then the paper's rows in its order, then arms that it does not have."""
+    table = list(published.values["table"])
+    names = [*measured.baselines, *table, *(arm for arm in measured.arms if arm not in table)]
     return [_row(name, measured, published, metrics) for name in names]
 
 

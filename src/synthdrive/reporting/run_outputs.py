@@ -99,13 +99,15 @@ def _errors(paths: RunPaths, name: str, scene_ids: Sequence[str]) -> dict[str, F
         where = paths.forecasts / name
         raise InputError(where, f"errors of {len(found)} other scenes", f"the {len(scene_ids)} validation scenes",
                          "Evaluate again.")  # fmt: skip
-    stated = read_json(paths.metrics / f"{name}.json")
+    file = paths.metrics / f"{name}.json"
+    stated = read_json(file)
     for entry in HEADLINE:
         value = stated.get(entry) if isinstance(stated, dict) else None
         mean = float(errors[entry].mean())
         if not isinstance(value, (int, float)) or abs(value - mean) > AGREE:
-            where = f"{paths.metrics / f'{name}.json'}: {entry}"
-            raise InputError(where, str(value), f"{mean:.6f}, the mean of {paths.forecasts / name}", "Evaluate again.")
+            raise InputError(
+                f"{file}: {entry}", str(value), f"{mean:.6f}, the mean of {paths.forecasts / name}", "Evaluate again."
+            )
     return errors
 
 

@@ -37,7 +37,7 @@ def settings(measured: Measurements, published: Published, cards: Mapping[str, M
     """This run beside the published one; `cards` by stage, of a cell that was pre-trained where there is one."""
     data, theirs = published.values["data"], published.values["settings"]
     lines = [
-        Setting("data", _short(measured.source), _short(data["source"])),
+        Setting("data", short_source(measured.source), short_source(data["source"])),
         Setting("train scenes", f"{measured.train_scenes:,}", f"{data['train_scenes']:,}"),
         Setting("validation scenes", f"{measured.scene_count:,}", f"{data['val_scenes']:,}"),
         Setting("synthetic windows", f"{measured.windows:,}", f"{data['windows']:,}"),
@@ -67,9 +67,9 @@ def scope(measured: Measurements, published: Published) -> list[tuple[str, str]]
         return [
             ("Can show", "Whether an arm changes the error on real scenes at this size: arms are compared on the same "
              "scenes and seeds, and the interval says how sure that is."),
-            ("Cannot show", f"The published levels and sizes: {measured.train_scenes:,} train scenes are {share:.1%} of "
-             f"the paper's {data['train_scenes']:,}, and {measured.scene_count:,} validation scenes resolve less than "
-             f"its {data['val_scenes']:,}."),
+            ("Cannot show", f"The published levels and sizes: {measured.train_scenes:,} train scenes are {share:.1%} "
+             f"of the paper's {data['train_scenes']:,}, and {measured.scene_count:,} validation scenes resolve less "
+             f"than its {data['val_scenes']:,}."),
         ]  # fmt: skip
     return [
         ("Can show", "Whether every step of the method runs and learns: maps are warped, driven and checked, "
@@ -86,5 +86,6 @@ def source_in_words(source: str) -> str:
     return SOURCES.get(source, source)
 
 
-def _short(source: str) -> str:
+def short_source(source: str) -> str:
+    """The data source in two words."""
     return {"sample": "embedded sample", "argoverse1": "Argoverse 1"}.get(source, source)

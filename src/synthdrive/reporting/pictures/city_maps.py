@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+import numpy.typing as npt
 
 from synthdrive.maps.lane_map import LaneMap
 from synthdrive.reporting.map_drawing import View, centrelines, map_drawing
@@ -12,7 +15,7 @@ from synthdrive.scenes.scene_store import SceneStore
 MARGIN = 30.0  # m around the scenes' places
 
 
-def city_maps(maps: dict[str, LaneMap], train: SceneStore, val: SceneStore) -> Picture:
+def city_maps(maps: Mapping[str, LaneMap], train: SceneStore, val: SceneStore) -> Picture:
     """One panel a city that has scenes; only the part of the map where they are."""
     panels = []
     for city, lane_map in maps.items():
@@ -27,8 +30,8 @@ def city_maps(maps: dict[str, LaneMap], train: SceneStore, val: SceneStore) -> P
         rows = np.flatnonzero((boxes[:, :2] <= high).all(axis=1) & (boxes[:, 2:] >= low).all(axis=1))
         with map_drawing(view, width=3.4) as panel:
             panel.add_lanes([line[:: len(line) - 1] for line in centrelines(lane_map.segments, rows)], width=0.6)
-            panel.add_dots(places["train"], "recorded", size=2.2, zorder=3)
-            panel.add_dots(places["val"], "synthetic", size=2.2, zorder=4)
+            panel.add_many_dots(places["train"], "recorded", size=1.7, zorder=3)
+            panel.add_many_dots(places["val"], "synthetic", size=1.7, zorder=4)
         counts = f"{len(places['train']):,} train and {len(places['val']):,} validation scenes"
         panels.append(Panel(city.lower(), f"{city}: {len(lane_map):,} lanes, {counts}", panel.svg))
     return Picture(
@@ -46,6 +49,7 @@ def city_maps(maps: dict[str, LaneMap], train: SceneStore, val: SceneStore) -> P
     )
 
 
-def _places(store: SceneStore, city: str) -> np.ndarray:
+def _places(store: SceneStore, city: str) -> npt.NDArray[np.float64]:
     here = np.array([name == city for name in store.cities], dtype=bool)
-    return store.origins[here]
+    places: npt.NDArray[np.float64] = store.origins[here]
+    return places

@@ -1,4 +1,4 @@
-"""Forecasts on validation scenes: where the network expects the agent, the six trajectories it settles on, the truth."""
+"""Forecasts on validation scenes: the goal distribution, the six trajectories settled on, the truth."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def forecasts(
         with map_drawing(View.around(shown, margin=6.0, smallest=22.0)) as panel:
             add_scene_lanes(panel, store, scene)
             for role, points in heat.get(index, []):
-                panel.add_dots(points, role, size=3.5, zorder=1.5, marker="s")
+                panel.add_many_dots(points, role, size=2.2, zorder=0.5, square=True)
             add_others(panel, scene)
             add_agent(panel, scene)
             start = scene.agent[LAST_OBSERVED : LAST_OBSERVED + 1]

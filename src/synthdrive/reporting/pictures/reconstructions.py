@@ -20,7 +20,7 @@ CANDIDATES = 24  # windows among which map and trajectory samples are sought
 def reconstructions(
     network: MaskedAutoencoder, arm: str, label: str, store: SceneStore, count: int, seed: int, epochs: int
 ) -> Picture | None:
-    """`count` scenes of each kind of masking that the arm trains: masked input, reconstruction, truth; None without any."""
+    """`count` scenes of each kind of masking that the arm trains: masked input, reconstruction, truth; None without."""
     indices = pick_scenes(store, min(CANDIDATES, len(store)), seed)
     result = network.reconstruct(collate(store, indices))
     is_map = result.is_map.numpy()

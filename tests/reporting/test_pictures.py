@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_run import town, write_scenes
+
+from synthdrive.augmentation.transforms import SHAPES
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.parameters.objective import ObjectiveParameters
+from synthdrive.reporting.content import Content
+from synthdrive.reporting.encoder_gradient import encoder_gradient
+from synthdrive.reporting.map_drawing import View, map_drawing
+from synthdrive.reporting.motion_evidence import motion_evidence
+from synthdrive.reporting.palette import DARK, LIGHT, with_variables
+from synthdrive.reporting.picture import Panel
+from synthdrive.reporting.pictures.scene_layers import pick_scenes
+from synthdrive.reporting.pictures.transforms import transform_pictures
+from synthdrive.scenes.scene_store import SceneStore
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> SceneStore:
+    folder = tmp_path_factory.mktemp("scenes") / "train"
+    write_scenes(folder, town(), 30, 5)
+    return SceneStore.load(folder)
+
+
+def draw(points: np.ndarray) -> str:
+    with map_drawing(View.around(points, margin=5.0)) as panel:
+        panel.add_line(points, "truth")
+        panel.add_many_dots(points, "forecast", size=2.0)
+    return panel.svg
+
+
+def test_themes_name_the_same_roles_and_every_light_shade_once() -> None:
+    assert LIGHT.keys() == DARK.keys()
+    assert len(set(LIGHT.values())) == len(LIGHT)
+
+
+def test_same_drawing_same_bytes_and_no_date() -> None:
+    points = np.array([[0.0, 0.0], [10.0, 5.0], [20.0, 30.0]])
+    assert draw(points) == draw(points)
+    assert not re.search(r"20\d\d-\d\d-\d\d", draw(points))
+
+
+def test_inline_drawing_follows_the_theme_of_the_page() -> None:
+    drawn = Panel("one", 'a "title" <b>', draw(np.array([[0.0, 0.0], [10.0, 5.0]]))).inline("first")
+    assert not re.search(r"(?:fill|stroke): #", drawn)
+    assert "stroke: var(--truth)" in drawn
+    assert 'aria-label="a &quot;title&quot; &lt;b>"' in drawn
+    assert not re.search(r"<svg[^>]* (?:width|height)=", drawn)
+    assert with_variables("fill: #123456") == "fill: #123456"
+
+
+def test_views_have_one_scale_on_both_axes() -> None:
+    view = View.around(np.array([[0.0, 0.0], [100.0, 10.0]]), margin=10.0, aspect=4 / 3)
+    assert view.half_width / view.half_height == pytest.approx(4 / 3)
+    assert view.half_width == pytest.approx(60.0)
+    with map_drawing(view, width=3.0) as panel:
+        pass
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', panel.svg)
+    assert size is not None
+    assert float(size[1]) / float(size[2]) == pytest.approx(4 / 3, rel=1e-3)
+
+
+def test_many_dots_are_one_path() -> None:
+    points = np.random.default_rng(0).uniform(0, 50, (500, 2))
+    drawn = draw(points)
+    assert "<use" not in drawn
+    assert len(drawn) < 60_000
+
+
+def test_chosen_scenes_take_turns_and_depend_on_the_seed_alone(store: SceneStore) -> None:
+    chosen = pick_scenes(store, 9, 0)
+    turns = [store.manifest["turn"][index].as_py() for index in chosen]
+    assert turns == ["left", "straight", "right"] * 3
+    assert chosen == pick_scenes(store, 9, 0)
+    assert chosen != pick_scenes(store, 9, 1)
+    assert len(set(pick_scenes(store, 100, 0))) == 30
+
+
+def test_every_transform_moves_the_map_differently() -> None:
+    picture = transform_pictures(town(), SHAPES["released"], 6.0)
+    assert [panel.name for panel in picture.panels] == ["smooth", "double", "ripple", "combination"]
+    assert len({panel.svg for panel in picture.panels}) == 4
+
+
+def test_motion_of_the_same_scenes_has_no_distance(store: SceneStore) -> None:
+    assert set(motion_evidence(store, store, 1000, 0).distances.values()) == {0.0}
+    sampled = motion_evidence(store, store, 12, 0)
+    assert sampled.recorded_tracks == 12
+
+
+def test_released_mask_keeps_the_gradient_from_the_encoder(store: SceneStore) -> None:
+    checks = encoder_gradient(store, ModelParameters(hidden_size=32), ObjectiveParameters())
+    assert checks[False].reached == 0
+    assert checks[True].reached == checks[True].tensors > 20
+
+
+def test_all_kinds_of_picture_are_there(report: tuple[Path, Content]) -> None:
+    names = {picture.name for picture in report[1].pictures.all()}
+    assert names == {
+        "differences", "levels", "city-maps", "recorded-scenes", "map-transforms", "augmented-corridors",
+        "synthetic-drives", "synthetic-windows", "motion", "curves-pretrain", "curves-finetune",
+        "reconstruction-combined", "forecasts",
+    }  # fmt: skip
+    (masked,) = [picture for picture in report[1].pictures.training if "reconstruction" in picture.name]
+    stages = {panel.name.rsplit("-", 1)[1] for panel in masked.panels}
+    assert stages == {"input", "reconstruction", "truth"}
+
+
+def test_page_and_files_show_the_same_pictures(report: tuple[Path, Content]) -> None:
+    files = {path.relative_to(report[0] / "pictures").as_posix() for path in (report[0] / "pictures").rglob("*.svg")}
+    shown = {f"{picture.name}/{panel.name}.svg" for picture in report[1].pictures.all() for panel in picture.panels}
+    assert files == shown

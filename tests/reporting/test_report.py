@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from fake_run import BASELINES, REPOSITORY, SEEDS, report_inputs, write_run
+
+from synthdrive.artifacts import file_hash, read_json, write_json
+from synthdrive.errors import InputError
+from synthdrive.forecasting.evaluate import load_scene_errors
+from synthdrive.reporting.content import Content
+from synthdrive.reporting.gates import Gate, Table
+from synthdrive.reporting.layout import markdown, page
+from synthdrive.reporting.report import ReportInputs, measure, open_artifacts, write_report
+from synthdrive.reporting.results_table import results_table
+
+MAX_BYTES = 8_000_000
+
+
+def test_levels_are_the_means_of_the_scenes_errors(run: ReportInputs, report: tuple[Path, Content]) -> None:
+    results = {row["name"]: row for row in read_json(report[0] / "results.json")["results"]}
+    for arm in ("none", "combined"):
+        seeds = [load_scene_errors(run.paths.forecasts / f"{arm}-{seed}")[1]["minFDE6"].mean() for seed in SEEDS]
+        level = results[arm]["metrics"]["minFDE6"]["level"]
+        assert level["mean"] == pytest.approx(np.mean(seeds))
+        assert level["spread"] == pytest.approx(np.std(seeds, ddof=1))
+        assert level["low"] < level["mean"] < level["high"]
+    assert results["combined"]["metrics"]["minFDE6"]["difference"]["relative"] == pytest.approx(-30.0, abs=0.1)
+    assert results["none"]["metrics"]["minFDE6"]["difference"] is None
+
+
+def test_table_has_every_row_of_the_paper_and_both_baselines(report: tuple[Path, Content]) -> None:
+    html = (report[0] / "index.html").read_text()
+    published = yaml.safe_load((REPOSITORY / "published.yaml").read_text())
+    for arm, numbers in published["table"].items():
+        (row,) = [row for row in report[1].rows if row.name == arm]
+        assert row.label in html
+        assert f"{numbers['minFDE6']:.4f}" in html
+    assert [row.kind for row in report[1].rows[:2]] == ["baseline", "baseline"]
+    assert {row.name: row.kind for row in report[1].rows}["map"] == "not run"
+
+
+def test_page_holds_everything_itself(report: tuple[Path, Content]) -> None:
+    html = (report[0] / "index.html").read_text()
+    assert len(html.encode()) < MAX_BYTES
+    assert "<script" not in html
+    assert not re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]*\"", html)
+    assert not re.findall(r"@import|url\((?!#)", html)
+    panels = sum(len(picture.panels) for picture in report[1].pictures.all())
+    assert html.count('<svg role="img"') == panels > 20
+
+
+def test_ids_in_the_page_are_unique_and_references_resolve(report: tuple[Path, Content]) -> None:
+    html = (report[0] / "index.html").read_text()
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    references = set(re.findall(r'(?:href="#|url\(#)([^")]+)', html))
+    assert references <= set(ids)
+
+
+def test_same_run_same_bytes(run: ReportInputs, report: tuple[Path, Content], tmp_path: Path) -> None:
+    write_report(run, tmp_path / "again")
+    assert file_hash(tmp_path / "again") == file_hash(report[0])
+
+
+def test_markdown_links_to_pictures_that_exist(report: tuple[Path, Content]) -> None:
+    text = (report[0] / "report.md").read_text()
+    links = re.findall(r'src="([^"]+)"', text)
+    assert links
+    assert all((report[0] / link).is_file() for link in links)
+    rows = [line for line in text.splitlines() if line.startswith("| Combined |")]
+    assert rows
+    table = text[text.index("## Results") :].split("\n\n")[2].splitlines()
+    assert len({line.count("|") for line in table}) == 1
+
+
+def test_only_the_cells_of_the_run_are_read(tmp_path: Path) -> None:
+    paths = write_run(tmp_path, scenes=9)
+    shutil.copytree(paths.forecasts / "none-0", paths.forecasts / "none-7")
+    shutil.copytree(paths.forecasts / "none-0", paths.forecasts / "map-0")
+    inputs = report_inputs(paths, tmp_path, REPOSITORY)
+    artifacts = open_artifacts(inputs)
+    measured = measure(inputs, artifacts)
+    assert measured.arms["none"].seeds == SEEDS
+    assert list(measured.arms) == ["none", "combined"]
+    assert sorted(artifacts.cards) == ["combined-0", "combined-1", "none-0", "none-1"]
+
+
+def test_learned_row_that_loses_to_a_baseline_is_warned_of(report: tuple[Path, Content], tmp_path: Path) -> None:
+    inputs = report_inputs(write_run(tmp_path, scenes=9, learned_error=3.0), tmp_path, REPOSITORY)
+    measured = measure(inputs, open_artifacts(inputs))
+    content = replace(report[1], measured=measured, rows=results_table(measured, report[1].published))
+    warned = [warning for warning in content.warnings if "minFDE6" in warning and "constant velocity" in warning]
+    assert len(warned) == 2
+    assert all(warning in page(content) and warning in markdown(content) for warning in warned)
+
+
+def test_rows_that_beat_the_baselines_are_not_warned_of(report: tuple[Path, Content]) -> None:
+    assert not [warning for warning in report[1].warnings if "minFDE6" in warning]
+
+
+def test_failed_gate_is_warned_of(report: tuple[Path, Content]) -> None:
+    gate = Gate("synthetic", False, (Table("windows", 9, (("speed is plausible", False),)),))
+    content = replace(report[1], gates=[gate])
+    assert any("synthetic" in warning for warning in content.warnings)
+    assert "FAILED" in page(content)
+
+
+def test_sample_run_says_what_it_cannot_show(run: ReportInputs, report: tuple[Path, Content]) -> None:
+    assert "simulated traffic" in (report[0] / "index.html").read_text()
+    headings = [heading for heading, _ in report[1].scope]
+    assert headings == ["Can show", "Cannot show"]
+
+
+def test_metrics_that_disagree_with_the_forecasts_are_refused(tmp_path: Path) -> None:
+    paths = write_run(tmp_path, scenes=9)
+    inputs = report_inputs(paths, tmp_path, REPOSITORY)
+    file = paths.metrics / "combined-1.json"
+    write_json(file, read_json(file) | {"minFDE6": 0.1})
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/index.html").write_text("the last report")
+    with pytest.raises(InputError, match=r"combined-1.json: minFDE6"):
+        write_report(inputs, tmp_path / "reports")
+    assert (tmp_path / "reports/index.html").read_text() == "the last report"
+    assert not list(tmp_path.glob(".reports.partial*"))
+
+
+@pytest.mark.parametrize("missing", ["forecasts/combined-0/errors.parquet", "models/finetuned/none-1/card.json",
+                                     "data/checks/raw.json", "metrics/lane_following.json"])  # fmt: skip
+def test_missing_artifact_is_named(missing: str, tmp_path: Path) -> None:
+    paths = write_run(tmp_path, scenes=6)
+    (tmp_path / missing).unlink()
+    with pytest.raises(InputError, match=re.escape(missing)):
+        write_report(report_inputs(paths, tmp_path, REPOSITORY), tmp_path / "reports")
+
+
+def test_tables_for_dvc_have_a_row_a_cell(report: tuple[Path, Content]) -> None:
+    lines = (report[0] / "results.csv").read_text().splitlines()
+    assert len(lines) == 1 + len(BASELINES) + 2 * len(SEEDS)
+    curve = (report[0] / "curves/finetune/none.csv").read_text().splitlines()
+    assert curve[0].startswith("epoch,step,")
+    assert not (report[0] / "curves/pretrain/none.csv").exists()
+
+
+def test_stage_runs_and_refuses_in_one_line(
+    run: ReportInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parameters = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    parameters |= {"run_arms": ["none", "combined"], "seeds": [0, 1]}
+    parameters["report"] |= {"bootstrap_samples": 100, "forecast_scenes": 1, "reconstructions": 1, "recorded_scenes": 1}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters))
+    arguments = ["report.py", "--params", str(tmp_path / "params.yaml"), "--out", str(tmp_path / "reports"),
+                 "--claims", str(REPOSITORY / "claims.yaml"),
+                 "--published", str(REPOSITORY / "published.yaml")]  # fmt: skip
+    monkeypatch.chdir(run.paths.maps.parents[1])
+    monkeypatch.setattr(sys, "argv", arguments)
+    runpy.run_path(str(REPOSITORY / "stages/report.py"), run_name="__main__")
+    assert "minFDE6" in capsys.readouterr().err
+    assert json.loads((tmp_path / "reports/results.json").read_text())["run"]["seeds"] == [0, 1]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--maps", "nowhere"])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(REPOSITORY / "stages/report.py"), run_name="__main__")
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("error: nowhere: found no lane map")
