@@ -1,0 +1,133 @@
+"""How good and how fast goal-set inference is, and how fast a checkpoint is evaluated.
+
+Examples:
+    python benchmarks/forecasting.py                                         # goal sets against the reference's
+    python benchmarks/forecasting.py --scenes data/scenes/val                # and a network of the paper's size
+    python benchmarks/forecasting.py --scenes data/scenes/val --checkpoint models/finetuned/none-0
+
+Goal sets are measured on `$SYNTHDRIVE_REFERENCE/golden/goal_sets.npz` (default ../shared). All figures are CPU seconds
+on one thread, except where wall-clock seconds are named. Without a checkpoint the network has random weights of the
+paper's size, and its goal distribution is flat: more goals are kept than with a trained one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from synthdrive.forecasting.goal_forecaster import GoalForecaster
+from synthdrive.forecasting.goal_sets import GoalSets, optimise_goal_sets
+from synthdrive.models.densetnt import DenseTNT
+from synthdrive.parameters.evaluate import EvaluateParameters
+from synthdrive.parameters.loading import load_section
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.training.finetuning import load_forecaster
+from synthdrive.vectors.batch import collate
+
+REFERENCE_GOAL_SECONDS = 0.8  # CPU seconds of the published optimiser for a scene, 8 runs of 0.1 s
+REFERENCE_SCENES_PER_SECOND = 1.2  # with network and completion
+SEEDS = 5
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenes", type=Path, help="scene store to forecast")
+    parser.add_argument("--checkpoint", type=Path, help="fine-tuned model (default: the paper's size, random weights)")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters (default: %(default)s)")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    parameters = load_section(EvaluateParameters, "evaluate", given.params)
+    golden = Path(os.environ.get("SYNTHDRIVE_REFERENCE", "../shared")) / "golden" / "goal_sets.npz"
+    if golden.is_file():
+        for weight, best in ((0.0, "minFDE_1s"), (1.0, "MR_0.1s")):
+            measure_goal_sets(golden, weight, best, parameters)
+    else:
+        print(f"goal sets: no {golden}", file=sys.stderr)
+    if given.scenes:
+        measure_evaluation(given.scenes, given.checkpoint, parameters, given.params)
+
+
+def measure_goal_sets(golden: Path, weight: float, best: str, parameters: EvaluateParameters) -> None:
+    """Objective and CPU seconds per scene, for several seeds of the draws, beside the reference's best of 8 runs."""
+    arrays = np.load(golden)
+    scenes = [str(scene) for scene in arrays["scene_ids"]]
+    reference = np.array([float(arrays[f"{scene}/{best}/E_best"]) for scene in scenes])
+    means, worst, seconds = [], [], []
+    for seed in range(SEEDS):
+        started = time.process_time()
+        found = [_optimise(arrays, scene, seed, weight, parameters) for scene in scenes]
+        seconds.append((time.process_time() - started) / len(scenes))
+        ours = np.array([float(sets.objective) for sets in found])
+        means.append(ours.mean())
+        worst.append((ours / reference).max())
+    print(
+        f"goal sets, r = {weight:g}: mean E {np.mean(means):.5f} m ({min(means):.5f} to {max(means):.5f} over {SEEDS} "
+        f"seeds) against {reference.mean():.5f} m of {best}; worst scene {max(worst):.4f} times its E_best; "
+        f"{np.mean(seconds):.4f} CPU s per scene, {REFERENCE_GOAL_SECONDS / np.mean(seconds):.0f} times less"
+    )
+
+
+def _optimise(
+    arrays: np.lib.npyio.NpzFile, scene: str, seed: int, weight: float, parameters: EvaluateParameters
+) -> GoalSets:
+    goals = torch.from_numpy(arrays[f"{scene}/goals"])[None]
+    log_prob = torch.from_numpy(arrays[f"{scene}/log_prob"])[None]
+    seeds = torch.tensor([seed])
+    valid = torch.ones_like(log_prob, dtype=torch.bool)
+    return optimise_goal_sets(goals, log_prob, valid, seeds, weight, parameters.min_probability, parameters.starts)
+
+
+def measure_evaluation(scenes: Path, checkpoint: Path | None, parameters: EvaluateParameters, params: Path) -> None:
+    """CPU seconds per scene of network, goal sets and completion."""
+    if checkpoint:
+        network, _ = load_forecaster(checkpoint)
+    else:
+        torch.manual_seed(0)
+        model = load_section(ModelParameters, "model", params)
+        network = DenseTNT(ModelParameters(**{**model.__dict__, "hidden_size": 128})).eval()
+    store = SceneStore.load(scenes)
+    forecaster = GoalForecaster(network, parameters, torch.device("cpu"))
+    spent = dict.fromkeys(("batch", "network", "goal sets", "completion", "all"), 0.0)
+    forecaster.forecast(store, range(min(len(store), parameters.batch_size)))  # warm up
+    for first in range(0, len(store), parameters.batch_size):
+        block = range(first, min(first + parameters.batch_size, len(store)))
+        with torch.no_grad():
+            with _timed(spent, "batch"):
+                batch = collate(store, block)
+            with _timed(spent, "network"):
+                found = network.goal_distribution(batch)
+            with _timed(spent, "goal sets"):
+                seeds = torch.tensor(list(block))
+                chosen = forecaster.choose(found.goals, found.log_prob, found.valid, seeds)
+            with _timed(spent, "completion"):
+                network.complete(found, chosen.goals.float())
+        with _timed(spent, "all"):
+            forecaster.forecast(store, block)
+    parts = ", ".join(f"{name} {seconds / len(store):.4f}" for name, seconds in spent.items() if name != "all")
+    rate = len(store) / spent["all"]
+    width = network.model.hidden_size
+    print(
+        f"evaluation, {len(store)} scenes, hidden size {width}: {rate:.1f} scenes per CPU s "
+        f"({rate / REFERENCE_SCENES_PER_SECOND:.0f} times the reference's); CPU s per scene: {parts}"
+    )
+
+
+@contextmanager
+def _timed(spent: dict[str, float], name: str) -> Iterator[None]:
+    started = time.process_time()
+    yield
+    spent[name] += time.process_time() - started
+
+
+if __name__ == "__main__":
+    main()
