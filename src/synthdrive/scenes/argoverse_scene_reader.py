@@ -24,7 +24,6 @@ COLUMN_TYPES = {
     "CITY_NAME": pa.dictionary(pa.int32(), pa.string()),
 }
 LONGEST_HEADER = 1024  # bytes; the official header has 45
-LONGEST_ROW = 1024  # bytes; an official row has about 90
 FARTHEST = 8192.0  # metres from AGENT; beyond it float32 is no longer true to 1 mm
 
 _CONVERT = csv.ConvertOptions(column_types=COLUMN_TYPES, include_columns=list(COLUMN_TYPES))
@@ -214,4 +213,7 @@ def _check_agents(rows: _Rows, types: npt.NDArray[np.int64], lengths: npt.NDArra
             )
     agent = int(np.flatnonzero(types == AGENT)[0])
     if lengths[agent] != STEPS:
-        raise InputError(f"{name}, AGENT {rows.track_ids[agent]}", f"{lengths[agent]} rows", f"exactly {STEPS}")
+        there = rows.time[rows.track == agent]
+        missing = rows.time[~np.isin(rows.time, there)]
+        found = f"{lengths[agent]} rows" + (f", none at {missing.min()} s" if missing.size else "")
+        raise InputError(f"{name}, AGENT {rows.track_ids[agent]}", found, f"exactly {STEPS}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,11 @@ import numpy.typing as npt
 from synthdrive.errors import InputError
 
 CHECKED_AT_A_TIME = 1 << 20  # elements
+NPY_MAGIC = b"\x93NUMPY\x01\x00"
+NPY_HEADER = re.compile(
+    r"\{'descr': '(?P<descr>[^']*)', 'fortran_order': False, 'shape': \((?P<shape>(?:[0-9]{1,18},? ?){1,4})\), \} *\n"
+)
+LONGEST_HEADER = 512  # bytes
 COPIED_AT_A_TIME = 1 << 22  # bytes
 
 
@@ -28,23 +34,34 @@ def open_array(path: Path, dtype: str, shape: tuple[int | None, ...]) -> npt.NDA
     """
     try:
         with path.open("rb") as stream:
-            version = np.lib.format.read_magic(stream)
-            if version != (1, 0):
-                raise ValueError(f"format version {version}")
-            found_shape, fortran_order, found = np.lib.format.read_array_header_1_0(stream)
-            offset, size = stream.tell(), path.stat().st_size
+            offset, descr, found_shape = _read_header(stream, path)
+        size = path.stat().st_size
     except FileNotFoundError:
         raise InputError(path, "no such file", "an array of a scene store") from None
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
-        raise InputError(path, f"unreadable array ({str(error)[:200]})", "a whole .npy file") from None
+    wanted = np.dtype(dtype).str
     fits = len(found_shape) == len(shape) and all(w in (None, f) for f, w in zip(found_shape, shape, strict=True))
-    if str(found) != dtype or fortran_order or not fits:
-        raise InputError(path, f"{found} of shape {found_shape}", f"{dtype} of shape {shape}")
-    if min(found_shape) < 0 or math.prod(found_shape) * found.itemsize != size - offset:
+    if descr != wanted or not fits:
+        raise InputError(path, f"{descr} of shape {found_shape}", f"{wanted} of shape {shape}")
+    found = np.dtype(dtype)
+    if math.prod(found_shape) * found.itemsize != size - offset:
         raise InputError(path, f"{size - offset} bytes for {found} of shape {found_shape}", "bytes for every element")
     if size == offset:  # an empty array cannot be mapped
         return np.empty(found_shape, found)
     return np.memmap(path, dtype=found, mode="r", offset=offset, shape=found_shape)
+
+
+def _read_header(stream: BinaryIO, path: Path) -> tuple[int, str, tuple[int, ...]]:
+    """Where the numbers start, their type and shape. NumPy's own reader evaluates the header as Python literals."""
+    start = stream.read(len(NPY_MAGIC) + 2)
+    length = int.from_bytes(start[-2:], "little")
+    if len(start) != len(NPY_MAGIC) + 2 or not start.startswith(NPY_MAGIC) or length > LONGEST_HEADER:
+        raise InputError(path, f"a file that starts with {start!r}", "a .npy file of version 1.0")
+    header = stream.read(length)
+    match = NPY_HEADER.fullmatch(header.decode("latin-1"))
+    if len(header) != length or match is None:
+        raise InputError(path, f"the header {header[:80]!r}", "that of a .npy file in C order")
+    shape = tuple(int(size) for size in match["shape"].replace(",", " ").split())
+    return len(start) + length, match["descr"], shape
 
 
 def raw_to_npy(raw: Path, npy: Path, dtype: str, shape: tuple[int, ...]) -> None:
