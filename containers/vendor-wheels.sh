@@ -13,6 +13,11 @@ pip() {
   "$scratch/venv/bin/python" -m pip --disable-pip-version-check --no-input "$@" 2> >(grep -v '^WARNING: Location' >&2)
 }
 
+# Without isolation: sources are built with the locked setuptools, and with a clock that stands still.
+awk '/^[^ ]/ { inside = /^setuptools==/ } inside' requirements.lock > "$scratch/setuptools.lock"
+pip install --quiet --require-hashes --no-deps -r "$scratch/setuptools.lock"
+export SOURCE_DATE_EPOCH=315532800
+
 echo "vendor: locked packages"
 pip download --quiet --require-hashes --no-deps --no-build-isolation --dest "$folder" -r requirements.lock
 find "$folder" -maxdepth 1 -name '*.tar.gz' -exec mv {} "$folder/sources/" \;
@@ -22,12 +27,10 @@ echo "vendor: torch, and what its build brings"
 sed -nE 's/^([A-Za-z0-9._-]+==[^ ]+).*/\1/p' requirements.lock > "$scratch/versions"
 read -ra torch <<< "${TORCH:-torch==2.13.0}"
 
-# Without isolation: sources are built with the locked setuptools, and with a clock that stands still.
-pip install --quiet --no-index --find-links "$folder" "$(grep '^setuptools==' "$scratch/versions")"
 for source in "$folder"/sources/*; do
   [ -e "$source" ] || continue
   echo "vendor: building ${source##*/}"
-  SOURCE_DATE_EPOCH=315532800 pip wheel --quiet --no-cache-dir --no-index --no-deps --no-build-isolation \
+  pip wheel --quiet --no-cache-dir --no-index --no-deps --no-build-isolation \
     --wheel-dir "$folder" "$source"
 done
 pip download --quiet --find-links "$folder" --constraint "$scratch/versions" --dest "$folder" "${torch[@]}"
