@@ -148,7 +148,8 @@ def _desired_speeds(scene: AugmentedScene, task: SceneTask) -> Floats:
     speeds = np.array(parameters.desired_speeds_augmented if augmented else parameters.desired_speeds)
     random = generator(parameters.seed, "desired speeds", scene.scene_id)
     if task.recorded_speeds is not None:
-        return np.sort(random.choice(task.recorded_speeds, parameters.speeds_per_scene))
+        # Equal draws are one drive: a window's name holds its desired speed.
+        return np.unique(random.choice(task.recorded_speeds, parameters.speeds_per_scene))
     if 0 < parameters.speeds_per_scene < len(speeds):
         speeds = random.choice(speeds, parameters.speeds_per_scene, replace=False)
     return np.sort(speeds)

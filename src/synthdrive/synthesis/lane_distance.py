@@ -16,7 +16,7 @@ SAMPLE = 1.0  # m between the points of a lane that are looked up
 class LaneDistance:
     """Distances to a set of lanes: the nearest sampled point finds the step of a centreline that is measured.
 
-    The distance is never below the true one, and above it by a centimetre or two at most.
+    The distance is never below the true one; within a lane's width it is above it by a centimetre or two at most.
     """
 
     def __init__(self, segments: LaneSegments) -> None:

@@ -13,6 +13,7 @@ Floats = npt.NDArray[np.float64]
 
 STANDING = 0.2  # m/s; slower than this within reach of the line, and the car stands
 REACH = 1.0  # m
+MARGIN = 0.5  # m before the line that a car aims for, so that the lag of its brakes does not carry it across
 EASE = 0.8  # share of the braking at which the approach to a line begins
 FIRST_STOP = 25.0  # m from a path's start, at least
 
@@ -45,8 +46,9 @@ class Stops:
         """
         row = np.arange(len(along))
         distance = self.lines[row, self._next] - along
-        needed = speed**2 / (2.0 * np.maximum(distance, 0.05))
+        needed = speed**2 / (2.0 * np.maximum(distance - MARGIN, 0.05))
         braking = np.where(needed > EASE * self.braking, -needed, np.inf)
+        braking = np.where(distance < MARGIN + 0.1, np.minimum(braking, -self.braking), braking)
         standing = (speed < STANDING) & (distance < REACH)
         self._waited = np.where(standing, self._waited + seconds, self._waited)
         passed = (standing & (self._waited >= self.waits[row, self._next])) | (distance < -REACH)

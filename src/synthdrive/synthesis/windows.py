@@ -15,13 +15,13 @@ from synthdrive.synthesis.motion import motion_of
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-LIMITS = {  # limit: the column of a window that it holds for
-    "acceleration": "max_acceleration",
-    "braking": "min_acceleration",
-    "lateral_acceleration": "max_lateral_acceleration",
-    "jerk": "max_jerk",
-    "heading_step": "max_heading_step",
-    "lane_distance": "max_lane_distance",
+LIMITS = {  # what is limited: the column of a window, its sign, and the limit
+    "acceleration": ("max_acceleration", 1.0, "acceleration"),
+    "braking": ("min_acceleration", -1.0, "acceleration"),
+    "lateral_acceleration": ("max_lateral_acceleration", 1.0, "lateral_acceleration"),
+    "jerk": ("max_jerk", 1.0, "jerk"),
+    "heading_step": ("max_heading_step", 1.0, "heading_step"),
+    "lane_distance": ("max_lane_distance", 1.0, "lane_distance"),
 }
 
 
@@ -99,7 +99,6 @@ def within_limits(
     columns: dict[str, npt.NDArray[Any]], limits: LimitParameters
 ) -> tuple[npt.NDArray[np.bool_], dict[str, int]]:
     """Which windows (W,) keep to the limits, and how many break each."""
-    highest = {name: getattr(limits, "acceleration" if name == "braking" else name) for name in LIMITS}
-    broken = {name: np.abs(columns[column]) > highest[name] for name, column in LIMITS.items()}
+    broken = {name: sign * columns[column] > getattr(limits, limit) for name, (column, sign, limit) in LIMITS.items()}
     kept = ~np.any(list(broken.values()), axis=0)
     return kept, {name: int(mask.sum()) for name, mask in broken.items()}

@@ -1,0 +1,31 @@
+"""Write scenes in the official Argoverse 1 layout: hd_maps.tar.gz and forecasting_<split>_v1.1.tar.gz."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from synthdrive.artifacts import atomic_directory
+from synthdrive.errors import exit_on_error
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.synthesis.export import export_scenes
+
+
+def main() -> None:
+    """Read a scene store, write the two tarballs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--scenes", type=Path, default=Path("data/synthetic"), help="scene store to export")
+    parser.add_argument("--out", type=Path, default=Path("data/export"), help="folder to write")
+    parser.add_argument("--split", choices=("train", "val"), default="train", help="split to write the scenes as")
+    arguments = parser.parse_args()
+
+    store = SceneStore.load(arguments.scenes)
+    with atomic_directory(arguments.out) as partial:
+        count = export_scenes(store, partial, arguments.split)
+    print(f"export: {count} scenes written to {arguments.out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        main()

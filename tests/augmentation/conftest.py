@@ -1,0 +1,21 @@
+"""Parameters of both stages as params.yaml has them, and a small city."""
+
+from pathlib import Path
+
+import pytest
+from grid_city import grid_city
+
+from synthdrive.parameters.augment import AugmentParameters
+from synthdrive.parameters.loading import load_section
+
+PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
+
+
+@pytest.fixture
+def city():
+    return grid_city()
+
+
+@pytest.fixture
+def augment():
+    return load_section(AugmentParameters, "augment", PARAMS)

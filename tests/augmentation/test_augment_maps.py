@@ -1,0 +1,80 @@
+"""The augment stage as a whole."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from synthdrive.artifacts import file_hash
+from synthdrive.augmentation.augment_maps import augment_maps, describe
+from synthdrive.augmentation.augmented_scenes import KEPT, AugmentedScenes
+from synthdrive.errors import InputError, ParameterError
+from synthdrive.parallel import local_executor
+
+HALF_WIDTH = 50.0
+
+
+@pytest.fixture
+def scenes(city, augment):
+    with ThreadPoolExecutor(1) as executor:
+        return augment_maps({"TOY": city}, augment, HALF_WIDTH, executor)
+
+
+def test_every_route_has_its_original_and_its_augmented_scene(scenes):
+    rows = scenes.manifest.to_pylist()
+    originals = [row for row in rows if row["source"] == "original"]
+    augmented = [row for row in rows if row["source"] == "augmented"]
+    assert [row["route"] for row in originals] == [row["route"] for row in augmented]
+    assert all(row["transform"] == "none" and row["direction"] == 0 for row in originals)
+    assert all(row["direction"] in (-1, 1) and row["amplitude"] >= 1 for row in augmented)
+
+
+def test_a_scene_knows_its_transform_and_its_lanes_are_warped_by_it(scenes, city):
+    for index in scenes.kept():
+        scene = scenes[int(index)]
+        assert len(scene.centreline) == len(scene.fresh) == len(scene.neighbours)
+        if scene.lanes is None:
+            continue
+        np.testing.assert_array_equal(scene.lanes.lane_ids, city.segments.lane_ids[scene.corridor])
+        ends = city.segments.points[scene.corridor, 0]
+        np.testing.assert_allclose(scene.lanes.points[:, 0], scene.transform.warp(ends), atol=1e-3)
+        original = scene.transform.unwarp(scene.centreline)
+        assert scene.transform.anchor == pytest.approx(original[:, 0].min(), abs=1e-3)
+
+
+def test_what_is_saved_is_what_is_loaded(scenes, tmp_path):
+    scenes.save(tmp_path)
+    loaded = AugmentedScenes.load(tmp_path)
+    assert loaded.manifest.equals(scenes.manifest)
+    np.testing.assert_array_equal(loaded.centreline, scenes.centreline)
+    np.testing.assert_array_equal(loaded.lanes.points, scenes.lanes.points)
+    (tmp_path / "lanes.safetensors").write_bytes(b"broken")
+    with pytest.raises(InputError, match="lanes.safetensors"):
+        AugmentedScenes.load(tmp_path)
+
+
+def test_bytes_do_not_depend_on_the_number_of_workers(city, augment, tmp_path):
+    cities = {"TOY": city, "ZOO": city}
+    for workers in (1, 2):
+        (tmp_path / str(workers)).mkdir()
+        with local_executor(workers) as executor:
+            augment_maps(cities, augment, HALF_WIDTH, executor).save(tmp_path / str(workers))
+    assert file_hash(tmp_path / "1") == file_hash(tmp_path / "2")
+
+
+def test_a_route_too_tight_to_drive_is_dropped_and_counted(city, augment):
+    augment.min_radius = 30.0  # the city's turn has 14 m
+    with ThreadPoolExecutor(1) as executor:
+        scenes = augment_maps({"TOY": city}, augment, HALF_WIDTH, executor)
+    rows = scenes.manifest.to_pylist()
+    dropped = [row for row in rows if row["status"] != KEPT]
+    assert dropped
+    assert all(row["min_radius"] < 30.0 for row in dropped)
+    assert all(row["min_radius"] >= 30.0 for row in rows if row["status"] == KEPT)
+    assert f"{len(dropped)} dropped: a bend tighter than 30 m" in describe(scenes)
+
+
+def test_impossible_parameters_are_named(augment):
+    augment.transforms.kinds = ["wavy"]
+    with pytest.raises(ParameterError, match="augment.transforms.kinds"):
+        augment.validate("augment")

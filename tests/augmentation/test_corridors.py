@@ -1,0 +1,77 @@
+"""Warped lanes and corridors."""
+
+import numpy as np
+import pytest
+
+from synthdrive.augmentation.centrelines import arc_length, densify, joined_centreline, lane_points
+from synthdrive.augmentation.corridor import corridor_rows, warp_centreline, warp_crop, warp_segments
+from synthdrive.augmentation.neighbours import neighbour_offsets
+from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
+from synthdrive.synthesis.lane_distance import LaneDistance
+
+BEND = make_transform("smooth", 8.0, 0.0, SHAPES["released"])
+
+
+def test_lanes_that_no_transform_bends_keep_their_points(city):
+    warped = warp_segments(city.segments, BEND, 1.0)
+    ends = np.where(city.segments.valid, city.segments.points[..., 0], -np.inf).max(axis=1)
+    before = ends < 40.0
+    np.testing.assert_array_equal(warped.points[before], city.segments.points[before])
+    np.testing.assert_array_equal(warped.counts[before], city.segments.counts[before])
+
+
+def test_a_bent_lane_follows_the_dense_curve_better_than_its_given_points(city):
+    dense = BEND.warp(densify(lane_points(city.segments, 1), 0.1))
+    error = {}
+    for spacing in (0.0, 1.0):
+        lane = warp_segments(city.segments, BEND, spacing).take(np.array([1]))
+        error[spacing] = LaneDistance(lane)(dense).max()
+        assert 2 <= lane.counts[0] <= 10
+    assert error[1.0] < 0.1 < 0.25 < error[0.0]
+
+
+def test_given_points_only_is_exactly_the_authors_warp(city):
+    warped = warp_segments(city.segments, BEND, 0.0)
+    expected = np.where(city.segments.valid[..., None], BEND.warp(city.segments.points), 0.0)
+    np.testing.assert_allclose(warped.points, expected, atol=5.1e-4)
+    np.testing.assert_array_equal(warped.counts, city.segments.counts)
+
+
+def test_centreline_is_dense_and_says_which_step_each_point_is_on(city):
+    points, position = joined_centreline(city.segments, np.arange(4))
+    assert position[0] == 0
+    assert position[-1] == 3
+    dense, interval = warp_centreline(points, BEND, 1.0)
+    assert np.diff(arc_length(dense)).max() < 1.0 * np.hypot(1.0, 0.8) + 0.01
+    assert np.all(np.diff(interval) >= 0)
+    assert interval[-1] == len(points) - 2
+    np.testing.assert_allclose(dense[:, 1], BEND.displacement(dense[:, 0]), atol=1e-3)
+
+
+@pytest.mark.parametrize("amplitude", [0.0, 8.0])
+def test_corridor_holds_every_lane_of_every_crop_along_the_way(city, amplitude):
+    transform = Transform(smooth=amplitude)
+    positions, _ = warp_centreline(joined_centreline(city.segments, np.arange(12))[0], transform, 1.0)
+    corridor = set(corridor_rows(city, transform, positions, 30.0).tolist())
+    boxes = city.segments.with_points(transform.warp(city.segments.points)).bounding_boxes()
+    for x, y in positions[::7]:
+        inside = (boxes[:, 0] <= x + 30) & (boxes[:, 2] >= x - 30) & (boxes[:, 1] <= y + 30) & (boxes[:, 3] >= y - 30)
+        assert set(np.flatnonzero(inside).tolist()) <= corridor
+    assert len(corridor) < len(city)
+
+
+def test_crop_before_and_after_has_the_same_lanes(city):
+    before, after = warp_crop(city, BEND, (60.0, 0.0), 40.0)
+    np.testing.assert_array_equal(before.lane_ids, after.lane_ids)
+    assert 0 < len(before) < len(city)
+    assert np.abs(after.points - before.points).max() > 1.0
+
+
+def test_neighbours_are_a_lane_width_away_on_their_side(city):
+    points, position = joined_centreline(city.segments, np.arange(12))
+    offsets = neighbour_offsets(city, np.arange(12)[position], Transform(), points)
+    np.testing.assert_allclose(offsets[:, 0], 3.7, atol=1e-6)
+    np.testing.assert_array_equal(offsets[:, 1], 0.0)
+    points, position = joined_centreline(city.segments, np.arange(12, 24))
+    offsets = neighbour_offsets(city, np.arange(12, 24)[position], Transform(), points)
+    np.testing.assert_allclose(offsets[:, 1], -3.7, atol=1e-6)

@@ -1,0 +1,86 @@
+"""The map transforms against the reference's numbers, and as functions."""
+
+import numpy as np
+import pytest
+
+from synthdrive.augmentation.transforms import KINDS, SHAPES, Transform, TransformShape, make_transform
+from synthdrive.errors import ParameterError
+
+TERMS = KINDS[:3]
+
+
+@pytest.fixture
+def golden(reference):
+    with np.load(reference / "golden" / "transforms.npz") as file:
+        return dict(file)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("family", SHAPES)
+def test_constants_of_the_families_are_the_reference_ones(golden, family):
+    shape = SHAPES[family]
+    np.testing.assert_array_equal(
+        [shape.power, shape.border, shape.shift, shape.wavelength], golden[f"{family}/params"]
+    )
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("family", SHAPES)
+@pytest.mark.parametrize("kind", TERMS)
+def test_displacement_and_derivatives_are_the_reference_ones(golden, family, kind):
+    x = golden["x"]
+    first = golden.get(f"{family}/{kind}/fprime_true", golden[f"{family}/{kind}/fprime_reference"])
+    for row, amplitude in enumerate(golden["amplitudes"]):
+        transform = make_transform(kind, amplitude, 0.0, SHAPES[family])
+        np.testing.assert_allclose(transform.displacement(x), golden[f"{family}/{kind}/f"][row], atol=1e-9)
+        np.testing.assert_allclose(transform.slope(x), first[row], atol=1e-9)
+        np.testing.assert_allclose(transform.second_derivative(x), golden[f"{family}/{kind}/fsecond"][row], atol=1e-9)
+        assert transform.max_speed() == pytest.approx(golden[f"{family}/vmax_true"][row][TERMS.index(kind)], rel=1e-9)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("family", SHAPES)
+def test_combination_is_the_reference_one(golden, family):
+    for row, amplitudes in enumerate(golden[f"{family}/combination/amplitudes"]):
+        transform = Transform(*amplitudes, shape=SHAPES[family])
+        np.testing.assert_allclose(
+            transform.displacement(golden["x"]), golden[f"{family}/combination/f"][row], atol=1e-9
+        )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", SHAPES)
+def test_derivatives_are_those_of_the_displacement(kind, family):
+    transform = make_transform(kind, 7.0, 0.0, SHAPES[family])
+    x = np.linspace(-20.0, 120.0, 2801) + 0.01
+    step = 1e-4
+    slope = (transform.displacement(x + step) - transform.displacement(x - step)) / (2 * step)
+    np.testing.assert_allclose(transform.slope(x), slope, atol=2e-3)
+    # The second derivative jumps at a few places, where no difference quotient can follow.
+    second = (transform.slope(x + step) - transform.slope(x - step)) / (2 * step)
+    assert np.mean(np.abs(transform.second_derivative(x) - second) > 1e-2) < 0.005
+
+
+def test_turns_have_the_slope_and_shift_that_their_amplitude_says():
+    far = 200.0
+    assert make_transform("smooth", 6.0, 0.0, SHAPES["released"]).slope(far) == pytest.approx(0.6)
+    assert make_transform("double", 6.0, 0.0, SHAPES["released"]).displacement(far) == pytest.approx(6.0)
+    assert make_transform("double", 6.0, 0.0, SHAPES["released"]).slope(far) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_warp_moves_only_y_beyond_the_anchor_and_unwarp_undoes_it():
+    transform = make_transform("combination", -5.0, 300.0, SHAPES["released"])
+    points = np.random.default_rng(0).uniform(200.0, 500.0, (40, 2))
+    warped = transform.warp(points)
+    np.testing.assert_array_equal(warped[:, 0], points[:, 0])
+    before = points[:, 0] < 340.0
+    np.testing.assert_array_equal(warped[before], points[before])
+    assert np.all(warped[~before, 1] != points[~before, 1])
+    np.testing.assert_allclose(transform.unwarp(warped), points, atol=1e-12)
+
+
+def test_unknown_kind_and_impossible_shape_are_refused():
+    with pytest.raises(ParameterError, match="zigzag"):
+        make_transform("zigzag", 1.0, 0.0, SHAPES["released"])
+    with pytest.raises(ParameterError, match="power"):
+        TransformShape(power=1.0)

@@ -1,0 +1,38 @@
+"""Parameters as params.yaml has them, and the small city of the augmentation tests with its scenes."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "augmentation"))
+from grid_city import grid_city
+
+from synthdrive.augmentation.augment_maps import augment_maps
+from synthdrive.parameters.augment import AugmentParameters
+from synthdrive.parameters.loading import load_section
+from synthdrive.parameters.synthesize import SynthesizeParameters
+
+PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
+
+
+@pytest.fixture
+def parameters():
+    return load_section(SynthesizeParameters, "synthesize", PARAMS)
+
+
+@pytest.fixture
+def driver(parameters):
+    return parameters.driver
+
+
+@pytest.fixture(scope="session")
+def maps():
+    return {"TOY": grid_city("TOY"), "ZOO": grid_city("ZOO")}
+
+
+@pytest.fixture(scope="session")
+def scenes(maps):
+    with ThreadPoolExecutor(1) as executor:
+        return augment_maps(maps, load_section(AugmentParameters, "augment", PARAMS), 50.0, executor)

@@ -1,0 +1,141 @@
+"""The synthesize stage as a whole: its store, its options, and the same bytes on every executor."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from synthdrive.artifacts import file_hash
+from synthdrive.errors import InputError, ParameterError
+from synthdrive.parallel import cluster_executor, local_executor, open_executor
+from synthdrive.scenes.scene_store import LAST_OBSERVED, STEPS, SceneStore
+from synthdrive.synthesis.motion import agent_tracks
+from synthdrive.synthesis.synthesize import recorded_desired_speeds, synthesize
+
+HALF_WIDTH = 50.0
+
+
+def run(maps, scenes, parameters, directory, executor=None, **options):
+    directory.mkdir()
+    if executor is not None:
+        summary = synthesize(maps, scenes, parameters, HALF_WIDTH, executor, directory, **options)
+    else:
+        with ThreadPoolExecutor(1) as one:
+            summary = synthesize(maps, scenes, parameters, HALF_WIDTH, one, directory, **options)
+    return SceneStore.load(directory), summary
+
+
+def test_windows_are_scenes_whose_crop_is_taken_on_the_warped_map(maps, scenes, parameters, tmp_path):
+    store, summary = run(maps, scenes, parameters, tmp_path / "out")
+    rows = store.manifest.to_pylist()
+    assert summary.windows.total() == len(store) == len({row["scene_id"] for row in rows})
+    assert {row["source"] for row in rows} == {"original", "augmented"}
+    by_name = {scenes[int(index)].scene_id: scenes[int(index)] for index in scenes.kept()}
+    for index in range(0, len(store), 7):
+        scene, row = store[index], rows[index]
+        np.testing.assert_array_equal(scene.agent[LAST_OBSERVED], 0.0)
+        augmented = by_name[row["scene"]]
+        lanes = augmented.lanes if augmented.lanes is not None else maps[row["city"]].segments
+        x, y = scene.origin
+        boxes = lanes.bounding_boxes()
+        inside = (boxes[:, 0] <= x + 50) & (boxes[:, 2] >= x - 50) & (boxes[:, 1] <= y + 50) & (boxes[:, 3] >= y - 50)
+        crop = store.lanes.take(scene.lane_rows)
+        np.testing.assert_array_equal(crop.lane_ids, lanes.lane_ids[inside])
+        np.testing.assert_array_equal(crop.points, lanes.points[inside])
+        assert row["n_lanes"] == len(crop)
+
+
+def test_every_window_keeps_to_the_limits_when_measured_again(maps, scenes, parameters, tmp_path):
+    store, _ = run(maps, scenes, parameters, tmp_path / "out")
+    tracks = agent_tracks(store)
+    speed = np.hypot(*np.moveaxis(np.diff(tracks, axis=1), -1, 0)) / 0.1
+    acceleration = np.diff(speed, axis=1) / 0.1
+    assert np.abs(acceleration).max() <= 3.0
+    np.testing.assert_allclose(store.manifest["max_speed"].to_numpy(), speed.max(axis=1), atol=1e-3)
+    np.testing.assert_allclose(store.manifest["min_acceleration"].to_numpy(), acceleration.min(axis=1), atol=2e-2)
+    assert store.manifest["max_lane_distance"].to_numpy().max() <= 1.5
+
+
+def test_names_and_times_follow_the_released_style(maps, scenes, parameters, tmp_path):
+    store, _ = run(maps, scenes, parameters, tmp_path / "out")
+    for row in store.manifest.to_pylist():
+        prefix = "augmap_" if row["source"] == "augmented" else ""
+        name = f"{prefix}dv{row['desired_speed']:g}{row['city']}_{row['route']}_id_{row['window']}_tr_5.0_ti_2.0"
+        assert row["scene_id"] == name
+        assert row["start_time"] == pytest.approx(2.0 * (row["window"] - 1))
+
+
+def test_road_that_an_earlier_route_has_driven_gives_no_windows(maps, scenes, parameters, tmp_path):
+    parameters.windows.only_fresh = False
+    everything, _ = run(maps, scenes, parameters, tmp_path / "all")
+    parameters.windows.only_fresh = True
+    fresh, _ = run(maps, scenes, parameters, tmp_path / "fresh")
+    assert set(fresh.scene_ids) < set(everything.scene_ids)
+
+
+def test_bytes_do_not_depend_on_the_number_of_workers(maps, scenes, parameters, tmp_path):
+    for workers in (1, 2):
+        with local_executor(workers) as executor:
+            run(maps, scenes, parameters, tmp_path / str(workers), executor)
+    assert file_hash(tmp_path / "1") == file_hash(tmp_path / "2")
+
+
+def test_a_dask_cluster_gives_the_same_bytes(maps, scenes, parameters, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    run(maps, scenes, parameters, tmp_path / "local")
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        open_executor(cluster.scheduler_address) as executor,
+    ):
+        run(maps, scenes, parameters, tmp_path / "dask", executor)
+    assert file_hash(tmp_path / "local") == file_hash(tmp_path / "dask")
+
+
+def test_executors_that_do_not_exist_are_refused(monkeypatch):
+    with pytest.raises(ParameterError, match="executor"), open_executor("cloud"):
+        pass
+    monkeypatch.setenv("SYNTHDRIVE_EXECUTOR", "slurm")
+    with pytest.raises(ParameterError, match="slurm"), open_executor():
+        pass
+    monkeypatch.setattr("synthdrive.parallel.CONNECT_SECONDS", 0.5)
+    with pytest.raises(ParameterError, match="Dask scheduler"), cluster_executor("tcp://127.0.0.1:9"):
+        pass
+
+
+def test_stops_lane_changes_traffic_and_noise_show_in_the_store(maps, scenes, parameters, tmp_path):
+    plain, _ = run(maps, scenes, parameters, tmp_path / "plain")
+    parameters.stops.spacing = 100.0
+    parameters.lane_changes.spacing = 20.0
+    parameters.limits.lane_distance = 2.1
+    parameters.traffic.vehicles = 3
+    parameters.noise.deviation = 0.1
+    parameters.validate("synthesize")
+    store, _ = run(maps, scenes, parameters, tmp_path / "options")
+    manifest = store.manifest.to_pandas()
+    assert (plain.manifest["min_speed"].to_numpy() > 1.0).all()
+    assert (manifest.min_speed < 0.1).any()
+    assert manifest.max_lane_distance.between(1.6, 2.1).any()
+    assert np.diff(store.scene_tracks).max() == 4
+    assert {len(store[0].track(k)) for k in range(len(store[0].track_types))} <= set(range(1, STEPS + 1))
+    steps = np.diff(agent_tracks(store), n=3, axis=1)
+    assert np.abs(steps).mean() > 5 * np.abs(np.diff(agent_tracks(plain), n=3, axis=1)).mean()
+
+
+def test_lane_changes_need_a_limit_that_lets_them_pass(parameters):
+    parameters.lane_changes.spacing = 100.0
+    with pytest.raises(ParameterError, match="lane_distance"):
+        parameters.validate("synthesize")
+
+
+def test_desired_speeds_can_come_from_recorded_scenes(maps, scenes, parameters, tmp_path):
+    recorded = recorded_desired_speeds(pa.table({"agent_max_speed": [0.5, 9.06, 18.12, 90.0]}), 0.906)
+    np.testing.assert_allclose(recorded, [3.0, 10.0, 20.0, 30.0])
+    parameters.speed_source = "recorded"
+    store, _ = run(maps, scenes, parameters, tmp_path / "out", recorded_speeds=np.array([4.5, 22.0]))
+    assert set(store.manifest["desired_speed"].to_pylist()) == {4.5, 22.0}
+
+
+def test_scenes_of_a_city_without_a_map_are_refused(maps, scenes, parameters, tmp_path):
+    with pytest.raises(InputError, match="ZOO"):
+        run({"TOY": maps["TOY"]}, scenes, parameters, tmp_path / "out")

@@ -1,0 +1,92 @@
+"""Windows, their limits, and the measures of motion."""
+
+import numpy as np
+import pytest
+from scipy.stats import wasserstein_distance
+
+from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.synthesis.lane_distance import LaneDistance, distance_to_polyline
+from synthdrive.synthesis.motion import compare, motion_distributions, motion_of, wasserstein
+from synthdrive.synthesis.windows import cut_windows, describe_windows, within_limits
+
+TIME = 0.1 * np.arange(50)
+
+
+def circle(radius, speed):
+    angle = speed * TIME / radius
+    return radius * np.stack([np.sin(angle), 1.0 - np.cos(angle)], axis=-1)[None]
+
+
+def test_windows_start_every_stride_on_new_road_and_end_within_the_drive():
+    fresh = np.ones((2, 200), dtype=bool)
+    fresh[1, 30:] = False
+    windows = cut_windows(np.array([131, 200]), 2.0, fresh)
+    assert windows.drive.tolist() == [0] * 5 + [1] * 2
+    assert windows.first.tolist() == [0, 20, 40, 60, 80, 0, 20]
+    assert windows.number.tolist() == [1, 2, 3, 4, 5, 1, 2]
+    assert windows.steps.shape == (7, 50)
+    assert windows.steps[4, -1] == 129
+
+
+def test_motion_of_a_circle_is_known():
+    motion = motion_of(circle(20.0, 8.0))
+    np.testing.assert_allclose(motion.speed, 8.0, rtol=1e-3)
+    np.testing.assert_allclose(motion.curvature, 1 / 20.0, rtol=1e-3)
+    np.testing.assert_allclose(motion.lateral_acceleration, 64.0 / 20.0, rtol=1e-3)
+    np.testing.assert_allclose(motion.acceleration, 0.0, atol=1e-9)
+    np.testing.assert_allclose(motion.heading_change, 48 * 0.1 * 8.0 / 20.0, rtol=1e-3)
+    np.testing.assert_allclose(motion_of(circle(20.0, 8.0) * [1.0, -1.0]).curvature, -1 / 20.0, rtol=1e-3)
+
+
+def test_acceleration_and_jerk_are_measured_along_the_track():
+    along = 5.0 * TIME + 0.5 * 1.5 * TIME**2 + 0.6 * TIME**3 / 6
+    motion = motion_of(np.stack([0.6 * along, 0.8 * along], axis=-1)[None])
+    np.testing.assert_allclose(motion.acceleration[0, 0], 1.5 + 0.6 * 0.1, atol=1e-6)
+    np.testing.assert_allclose(motion.jerk, 0.6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("limit", "xy", "distance"),
+    [
+        ("lateral_acceleration", circle(8.0, 8.0), 0.0),
+        ("acceleration", np.stack([5 * TIME + 2.0 * TIME**2, 0 * TIME], axis=-1)[None], 0.0),
+        ("braking", np.stack([25 * TIME - 2.0 * TIME**2, 0 * TIME], axis=-1)[None], 0.0),
+        ("lane_distance", circle(200.0, 8.0), 1.6),
+    ],
+)
+def test_a_window_that_breaks_a_limit_is_dropped_for_that_limit(parameters, limit, xy, distance):
+    both = np.concatenate([circle(50.0, 8.0), xy])
+    columns = describe_windows(both, np.array([[0.1], [distance]]) * np.ones(50))
+    kept, broken = within_limits(columns, parameters.limits)
+    assert kept.tolist() == [True, False]
+    assert [name for name, count in broken.items() if count] == [limit]
+
+
+def test_wasserstein_distance_is_the_usual_one():
+    random = np.random.default_rng(0)
+    first, second = random.normal(0, 1, 4000), random.gamma(2.0, 1.0, 3000)
+    assert wasserstein(first, second) == pytest.approx(wasserstein_distance(first, second), rel=0.02)
+    assert wasserstein(first, first + 0.7) == pytest.approx(0.7)
+
+
+def test_equal_motion_is_no_distance_apart_and_faster_motion_is():
+    slow, fast = motion_distributions(circle(30.0, 6.0)), motion_distributions(circle(30.0, 9.0))
+    assert max(compare(slow, slow).values()) == 0.0
+    distances = compare(slow, fast)
+    assert distances["speed"] == pytest.approx(3.0, rel=1e-3)
+    assert distances["curvature"] == pytest.approx(0.0, abs=1e-4)
+
+
+def test_distance_to_lanes_is_exact():
+    random = np.random.default_rng(0)
+    points = np.zeros((6, 10, 2))
+    points[:, :4] = np.cumsum(random.uniform(-5, 15, (6, 4, 2)), axis=1)
+    ids, flags = np.arange(6), np.zeros(6, dtype=bool)
+    lanes = LaneSegments(ids, points, np.full(6, 4), np.zeros(6, dtype=np.int8), flags, flags)
+    positions = random.uniform(-10, 40, (300, 2))
+    expected = np.min([distance_to_polyline(positions, points[lane, :4]) for lane in range(6)], axis=0)
+    found = LaneDistance(lanes)(positions)
+    assert np.all(found >= expected - 1e-12)
+    near = expected < 4.0
+    np.testing.assert_allclose(found[near], expected[near], atol=0.02)
+    np.testing.assert_allclose(found, expected, rtol=0.01)
