@@ -1,0 +1,166 @@
+"""The sample recording: real streets, simulated drives, written as Argoverse 1 would be."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from synthdrive.artifacts import atomic_directory
+from synthdrive.errors import InputError
+from synthdrive.maps.argoverse_map_writer import write_maps
+from synthdrive.maps.lane_map import LaneMap
+from synthdrive.parallel import local_executor, ordered_map
+from synthdrive.parameters.record_sample import CityParameters, RecordSampleParameters
+from synthdrive.progress import track
+from synthdrive.recording.city_parts import CityParts
+from synthdrive.recording.demand import Streets, write_demand
+from synthdrive.recording.motion import centre_motion
+from synthdrive.recording.parking import park
+from synthdrive.recording.scene_selection import choose, find_candidates
+from synthdrive.recording.sensing import sense
+from synthdrive.recording.simulation import drive
+from synthdrive.recording.street_lanes import read_street_lanes
+from synthdrive.recording.street_map import draw_map
+from synthdrive.recording.street_network import network_file, redraw
+from synthdrive.scenes.argoverse_scene_writer import open_scene_archive, scene_csv
+from synthdrive.seeding import generator, item_seed
+
+SPLIT_NAMES = ("train", "val")
+ARCHIVES = {"train": "forecasting_train_v1.1.tar.gz", "val": "forecasting_val_v1.1.tar.gz"}
+MAP_ARCHIVE = "hd_maps.tar.gz"
+
+_IDS_PER_CITY = 1_000_000
+_SECONDS_PER_RUN = 10_000.0  # between the clocks of two runs: their time stamps never meet
+_SPARE = 1.2  # scenes drawn for one wanted: some are dropped because a track in them jumps
+
+
+@dataclass(frozen=True)
+class Run:
+    """One simulation: where it drives, how many scenes of each split are wanted of it, its number and its seed."""
+
+    city: CityParameters
+    network: Path
+    parts: CityParts
+    parameters: RecordSampleParameters
+    wanted: dict[str, int]
+    number: int
+
+
+def record(output: Path, parameters: RecordSampleParameters, workers: int | None = None) -> dict[str, int]:
+    """Record maps and scenes into `output`, all of it or nothing.
+
+    Args:
+        output: folder for the three archives of the official layout and a notice of where the streets come from.
+        workers: processes; the bytes do not depend on it.
+
+    Returns:
+        how many scenes of each split were written.
+    """
+    with atomic_directory(output) as folder, tempfile.TemporaryDirectory(prefix="synthdrive-recording-") as scratch:
+        maps, runs = {}, list[Run]()
+        for place, city in enumerate(parameters.cities):
+            _say(f"{city.code}: redrawing {city.network}")
+            network, lane_map = _prepare(city, Path(scratch), parameters, (place + 1) * _IDS_PER_CITY)
+            maps[city.code] = lane_map
+            runs += _runs(city, network, lane_map, parameters, len(runs))
+        write_maps(folder / MAP_ARCHIVE, maps)
+        with local_executor(workers) as executor:
+            return _record_scenes(folder, runs, parameters, executor)
+
+
+def _prepare(
+    city: CityParameters, scratch: Path, parameters: RecordSampleParameters, first_id: int
+) -> tuple[Path, LaneMap]:
+    folder = scratch / city.code
+    folder.mkdir()
+    network = redraw(network_file(city.network), folder, parameters.streets)
+    return network, draw_map(city.code, read_street_lanes(network), parameters.map, first_id)
+
+
+def _runs(
+    city: CityParameters, network: Path, lane_map: LaneMap, parameters: RecordSampleParameters, number: int
+) -> Iterator[Run]:
+    parts = CityParts.of(lane_map, city, parameters.scenes.band)
+    shares = sum(other.scenes_share for other in parameters.cities)
+    totals = {"train": parameters.scenes.train, "val": parameters.scenes.val}
+    first = parameters.cities[0].code == city.code
+    others = [other for other in parameters.cities if other is not parameters.cities[0]]
+    for split, total in totals.items():
+        elsewhere = sum(round(total * other.scenes_share / shares) for other in others)
+        totals[split] = total - elsewhere if first else round(total * city.scenes_share / shares)
+    for run in range(city.runs):
+        wanted = {split: total * (run + 1) // city.runs - total * run // city.runs for split, total in totals.items()}
+        yield Run(city, network, parts, parameters, wanted, number + run)
+
+
+def _record_scenes(
+    folder: Path, runs: list[Run], parameters: RecordSampleParameters, executor: Executor
+) -> dict[str, int]:
+    next_id = {"train": 1, "val": parameters.scenes.train + 1}
+    with (
+        open_scene_archive(folder / ARCHIVES["train"], "train") as train,
+        open_scene_archive(folder / ARCHIVES["val"], "val") as val,
+    ):
+        archives = {"train": train, "val": val}
+        for scenes in track(ordered_map(executor, record_run, runs), "record_sample", len(runs), "simulations"):
+            for split, files in scenes.items():
+                for content in files:
+                    archives[split].add(next_id[split], content)
+                    next_id[split] += 1
+        return {split: len(archive) for split, archive in archives.items()}
+
+
+def record_run(run: Run) -> dict[str, list[bytes]]:
+    """Simulate once and cut the scenes out; returns the CSV of each, by split, in order of time.
+
+    Raises:
+        InputError: there are fewer scenes worth keeping than wanted.
+    """
+    parameters, seed = run.parameters, run.parameters.seed
+    traffic, name = parameters.traffic, (run.city.code, run.number)
+    lanes = read_street_lanes(run.network)
+    with tempfile.TemporaryDirectory(prefix="synthdrive-run-") as scratch:
+        demand = Path(scratch) / "demand.rou.xml"
+        seconds = traffic.warm_up + traffic.seconds
+        write_demand(demand, Streets.of(lanes), traffic, seconds, generator(seed, "demand", *name))
+        driven = drive(run.network, demand, Path(scratch), traffic, item_seed(seed, "sumo", *name))
+    motion = centre_motion(driven, parameters.scenes.smoothing)
+    parked = park(lanes, traffic.parked_per_km, generator(seed, "parking", *name))
+    junction = np.array([lanes[lane].in_junction for lane in driven.lane_names])
+    numbers = {edge: number for number, edge in enumerate(sorted({lane.edge for lane in lanes.values()}))}
+    edges = np.array([numbers[lanes[lane].edge] for lane in driven.lane_names])
+    kept: dict[str, list[bytes]] = {}
+    for split in SPLIT_NAMES:
+        candidates = find_candidates(
+            split, run.parts, driven, motion, junction, edges, parameters.scenes, parameters.interest
+        )
+        wanted = run.wanted[split]
+        random = generator(seed, "choice", split, *name)
+        files = dict[tuple[int, int], bytes]()
+        for row in choose(candidates, round(wanted * _SPARE), parameters.scenes, random).tolist():
+            start, agent = int(candidates.start[row]), int(candidates.vehicle[row])
+            scene = sense(
+                split, run.parts, motion, parked, start, agent, int(candidates.companion[row]), run.city.code,
+                run.number * _SECONDS_PER_RUN, parameters.scenes, generator(seed, "noise", *name, start, agent),
+            )  # fmt: skip
+            if scene is not None and len(files) < wanted:
+                files[start, agent] = scene_csv(scene)
+        if len(files) < wanted:
+            raise InputError(
+                f"record_sample: run {run.number} in {run.city.code}, {split}",
+                f"{len(files)} scenes worth keeping",
+                f"{wanted}",
+                "Raise traffic.seconds, the traffic or the city's runs, or ask for fewer scenes.",
+            )
+        kept[split] = [files[key] for key in sorted(files)]
+    return kept
+
+
+def _say(text: str) -> None:
+    print(f"record_sample: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,191 @@
+"""Which five seconds of whose drive become a scene: those in which something happens, as Argoverse picks them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdrive.parameters.record_sample import InterestParameters, SceneParameters
+from synthdrive.recording.city_parts import CityParts
+from synthdrive.recording.motion import Motion
+from synthdrive.recording.simulation import Drive
+from synthdrive.scenes.scene_store import LAST_OBSERVED, STEP_SECONDS, STEPS
+
+_MOVING = 1.0  # m/s, above which a vehicle counts as moving
+_HEADING_STEPS = 5  # over which a heading and a speed are taken
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """C vehicles in windows of 50 steps that could be AGENT.
+
+    Attributes:
+        start: (C,) int64, first step of the window.
+        vehicle: (C,) int64.
+        place: (C, 2) float64, metres, at the last observed step.
+        displacement: (C,) float64, metres, from first to last step.
+        weight: (C,) float64, of interest.
+        companion: (C,) int64, the vehicle that would be AV, -1 for none.
+    """
+
+    start: npt.NDArray[np.int64]
+    vehicle: npt.NDArray[np.int64]
+    place: npt.NDArray[np.float64]
+    displacement: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.float64]
+    companion: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+@dataclass(frozen=True)
+class Window:
+    """What V vehicles do in one window, (V,) each."""
+
+    displacement: npt.NDArray[np.float64]  # m
+    turn: npt.NDArray[np.float64]  # radians, left positive
+    speed_loss: npt.NDArray[np.float64]  # m/s, greatest within 2 s
+    speed_gain: npt.NDArray[np.float64]  # m/s, likewise
+    acceleration: npt.NDArray[np.float64]  # m/s2, greatest, either way
+    lateral_acceleration: npt.NDArray[np.float64]  # m/s2, greatest, either way
+
+    @classmethod
+    def of(cls, xy: npt.NDArray[np.float64]) -> Window:
+        """From (50, V, 2) positions in metres."""
+        velocity = (xy[_HEADING_STEPS:] - xy[:-_HEADING_STEPS]) / (_HEADING_STEPS * STEP_SECONDS)  # [45, V, 2]
+        speed = np.hypot(velocity[..., 0], velocity[..., 1])
+        heading = np.arctan2(velocity[..., 1], velocity[..., 0])
+        change = speed[20:] - speed[:-20]
+        turned = _wrap(heading[_HEADING_STEPS:] - heading[:-_HEADING_STEPS]) / (_HEADING_STEPS * STEP_SECONDS)
+        middle = np.minimum(speed[_HEADING_STEPS:], speed[:-_HEADING_STEPS])
+        acceleration = (speed[_HEADING_STEPS:] - speed[:-_HEADING_STEPS]) / (_HEADING_STEPS * STEP_SECONDS)
+        moving = (speed > _MOVING).all(axis=0) | ((speed[0] > _MOVING) & (speed[-1] > _MOVING))
+        return cls(
+            displacement=np.hypot(*(xy[-1] - xy[0]).T),
+            turn=np.where(moving, _wrap(heading[-1] - heading[0]), 0.0),
+            speed_loss=-change.min(axis=0),
+            speed_gain=change.max(axis=0),
+            acceleration=np.abs(acceleration).max(axis=0),
+            lateral_acceleration=np.abs(np.where(middle > _MOVING, turned * middle, 0.0)).max(axis=0),
+        )
+
+
+def _wrap(angle: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    wrapped: npt.NDArray[np.float64] = (angle + np.pi) % (2 * np.pi) - np.pi
+    return wrapped
+
+
+def find_candidates(
+    split: str,
+    parts: CityParts,
+    drive: Drive,
+    motion: Motion,
+    junction_lanes: npt.NDArray[np.bool_],
+    edges: npt.NDArray[np.int64],
+    scenes: SceneParameters,
+    interest: InterestParameters,
+) -> Candidates:
+    """Every vehicle and window that could make a scene of this split, with its weight of interest.
+
+    Args:
+        junction_lanes: (N,) bool, for `drive.lane_names`: it leads across a junction.
+        edges: (N,) int64, likewise: the street it belongs to.
+    """
+    found = []
+    steps = len(motion.xy)
+    for start in range(0, steps - STEPS + 1, STEPS):
+        xy = motion.xy[start : start + STEPS]
+        window = Window.of(xy)
+        sound = motion.sound[start : start + STEPS].all(axis=0) & parts.within(split, xy).all(axis=0)
+        sound &= window.acceleration <= scenes.max_acceleration
+        sound &= window.lateral_acceleration <= scenes.max_lateral_acceleration
+        agents = np.flatnonzero(sound)
+        if not agents.size:
+            continue
+        lanes = drive.lane[start : start + STEPS, agents]
+        weight = _weights(window, xy[LAST_OBSERVED], agents, interest)
+        weight += interest.junction * junction_lanes[lanes].any(axis=0)
+        moved_over = (np.diff(lanes, axis=0) != 0) & (np.diff(edges[lanes], axis=0) == 0)
+        weight += interest.lane_changing * moved_over.any(axis=0)
+        place = xy[LAST_OBSERVED, agents]
+        companion = _companions(split, parts, xy, motion.sound[start : start + STEPS], agents, scenes)
+        first = np.full(len(agents), start)
+        found.append(Candidates(first, agents, place, window.displacement[agents], weight, companion))
+    if not found:
+        empty = np.zeros(0, dtype=np.int64)
+        return Candidates(empty, empty, np.zeros((0, 2)), np.zeros(0), np.zeros(0), empty)
+    return Candidates(*(np.concatenate([getattr(part, name) for part in found]) for name in vars(found[0])))
+
+
+def _weights(
+    window: Window, now: npt.NDArray[np.float64], agents: npt.NDArray[np.int64], interest: InterestParameters
+) -> npt.NDArray[np.float64]:
+    moving = np.flatnonzero(np.isfinite(window.displacement) & (window.displacement > _MOVING * STEPS * STEP_SECONDS))
+    away = np.linalg.norm(now[agents, None] - now[moving], axis=-1)  # [A, M]
+    dense = (away < interest.dense_radius).sum(axis=1) >= interest.dense_count
+    weight: npt.NDArray[np.float64] = (
+        interest.base
+        + interest.turning * (np.abs(window.turn[agents]) > np.radians(interest.turn_angle))
+        + interest.braking * (window.speed_loss[agents] > interest.speed_change)
+        + interest.accelerating * (window.speed_gain[agents] > interest.speed_change)
+        + interest.dense * dense
+    )
+    return weight
+
+
+def _companions(
+    split: str,
+    parts: CityParts,
+    xy: npt.NDArray[np.float64],
+    sound: npt.NDArray[np.bool_],
+    agents: npt.NDArray[np.int64],
+    scenes: SceneParameters,
+) -> npt.NDArray[np.int64]:
+    """For each agent the nearest vehicle fit to be AV, -1 for none."""
+    fit = np.flatnonzero(sound.all(axis=0) & (parts.beyond(split, xy) > 0).all(axis=0))
+    now = xy[LAST_OBSERVED]
+    away = np.linalg.norm(now[agents, None] - now[fit], axis=-1)  # [A, F]
+    away[(away < scenes.min_av_distance) | (away > scenes.max_av_distance)] = np.inf
+    away[agents[:, None] == fit] = np.inf
+    if not fit.size:
+        return np.full(len(agents), -1)
+    nearest = away.argmin(axis=1)
+    return np.where(np.isfinite(away[np.arange(len(agents)), nearest]), fit[nearest], -1)
+
+
+def choose(
+    candidates: Candidates, count: int, scenes: SceneParameters, random: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Draw up to `count` candidates by weight, without overlap; returns their rows in the order of the draw.
+
+    Two scenes of the same window keep `scenes.separation` between their AGENTs, the same AGENT pauses for
+    `scenes.pause`, and AGENTs that stand take no more than `scenes.max_standing` of the count.
+    """
+    order = np.argsort(-(np.log(np.maximum(candidates.weight, 1e-9)) + random.gumbel(size=len(candidates))))
+    standing_left = int(scenes.max_standing * count)
+    chosen: list[int] = []
+    by_start: dict[int, list[int]] = {}
+    by_vehicle: dict[int, list[int]] = {}
+    pause = scenes.pause / STEP_SECONDS + STEPS
+    for row in order.tolist():
+        start, vehicle = int(candidates.start[row]), int(candidates.vehicle[row])
+        if candidates.companion[row] < 0:
+            continue
+        standing = candidates.displacement[row] < scenes.standing_distance
+        if standing and not standing_left:
+            continue
+        near = candidates.place[by_start.get(start, [])] - candidates.place[row]
+        if (np.hypot(near[:, 0], near[:, 1]) < scenes.separation).any():
+            continue
+        if any(abs(start - other) < pause for other in by_vehicle.get(vehicle, [])):
+            continue
+        standing_left -= standing
+        chosen.append(row)
+        by_start.setdefault(start, []).append(row)
+        by_vehicle.setdefault(vehicle, []).append(start)
+        if len(chosen) == count:
+            break
+    return np.array(chosen, dtype=np.int64)

@@ -1,0 +1,137 @@
+"""The HD map of a SUMO network, as Argoverse 1 would draw it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdrive.maps.lane_map import NO_LANE, LaneMap, Links
+from synthdrive.maps.lane_segments import MAX_POINTS, LaneSegments
+from synthdrive.parameters.record_sample import MapParameters
+from synthdrive.recording.centrelines import cut, pieces_needed
+from synthdrive.recording.street_lanes import StreetLane
+
+Points = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    lane: StreetLane
+    points: Points
+
+
+def draw_map(city: str, lanes: dict[str, StreetLane], drawing: MapParameters, first_id: int) -> LaneMap:
+    """Cut the lanes into Argoverse's segments and link them.
+
+    Lanes that follow each other share their common point exactly. Lanes shorter than `drawing.min_length` are left
+    out and their two ends made one. Neighbours are the lanes of the same street and direction.
+
+    Args:
+        city: three letters.
+        lanes: see street_lanes.read_street_lanes.
+        first_id: the first lane's id; the others count on.
+    """
+    drawn, successors = _without_stubs(lanes, drawing.min_length)
+    edges = defaultdict(list)
+    for lane in drawn.values():
+        edges[lane.edge].append(lane)
+    count = {
+        edge: max(pieces_needed(lane.points, drawing.max_length, drawing.max_deviation) for lane in members)
+        for edge, members in edges.items()
+    }
+    pieces, first = list[_Piece](), dict[str, int]()
+    for name, lane in drawn.items():
+        first[name] = len(pieces)
+        pieces += [_Piece(lane, points) for points in cut(lane.points, count[lane.edge])]
+    last = {name: first[name] + count[lane.edge] - 1 for name, lane in drawn.items()}
+
+    following: list[list[int]] = [[] for _ in pieces]
+    leading: list[list[int]] = [[] for _ in pieces]
+    left = np.full(len(pieces), NO_LANE, dtype=np.int64)
+    right = left.copy()
+    for name, lane in drawn.items():
+        links = [(row, row + 1) for row in range(first[name], last[name])]
+        for row, successor in links + [(last[name], first[other]) for other in successors[name]]:
+            following[row].append(successor)
+            leading[successor].append(row)
+        for other in edges[lane.edge]:
+            side = {1: left, -1: right}.get(other.index - lane.index)
+            if side is not None:
+                side[first[name] : last[name] + 1] = np.arange(first[other.name], last[other.name] + 1)
+    segments = _segments(pieces, first_id)
+    return LaneMap(city, segments, left, right, Links.from_lists(following), Links.from_lists(leading))
+
+
+def _segments(pieces: list[_Piece], first_id: int) -> LaneSegments:
+    points = np.zeros((len(pieces), MAX_POINTS, 2))
+    for row, piece in enumerate(pieces):
+        points[row, : len(piece.points)] = piece.points.round(3)
+    return LaneSegments(
+        lane_ids=np.arange(first_id, first_id + len(pieces), dtype=np.int64),
+        points=points,
+        counts=np.array([len(piece.points) for piece in pieces], dtype=np.int64),
+        turn=np.array([piece.lane.turn for piece in pieces], dtype=np.int8),
+        is_intersection=np.array([piece.lane.in_junction for piece in pieces]),
+        has_traffic_control=np.array([piece.lane.signalled for piece in pieces]),
+    )
+
+
+def _without_stubs(
+    lanes: dict[str, StreetLane], min_length: float
+) -> tuple[dict[str, StreetLane], dict[str, list[str]]]:
+    """The lanes without those too short to draw, their ends moved onto common points, and their successors."""
+    kept = {name: lane for name, lane in lanes.items() if lane.length >= min_length}
+    node = _Nodes()
+    for name, lane in lanes.items():
+        for successor in lane.successors:
+            node.join(f"{name} end", f"{successor} start")
+        if name not in kept:
+            node.join(f"{name} start", f"{name} end")
+    places = defaultdict(list)
+    for name, lane in kept.items():
+        places[node.of(f"{name} start")].append(lane.points[0])
+        places[node.of(f"{name} end")].append(lane.points[-1])
+    centre = {key: np.mean(points, axis=0) for key, points in places.items()}
+    drawn = {}
+    for name, lane in kept.items():
+        points = lane.points.copy()
+        points[0], points[-1] = centre[node.of(f"{name} start")], centre[node.of(f"{name} end")]
+        drawn[name] = StreetLane(**{**vars(lane), "points": points})
+    return drawn, {name: _kept_successors(name, lanes, kept) for name in kept}
+
+
+def _kept_successors(name: str, lanes: dict[str, StreetLane], kept: dict[str, StreetLane]) -> list[str]:
+    found, waiting, seen = list[str](), list(lanes[name].successors), set[str]()
+    while waiting:
+        successor = waiting.pop(0)
+        if successor in seen:
+            continue
+        seen.add(successor)
+        if successor in kept:
+            found.append(successor)
+        else:
+            waiting += lanes[successor].successors
+    return found
+
+
+class _Nodes:
+    """Ends of lanes that are one point (union-find)."""
+
+    def __init__(self) -> None:
+        self._parent: dict[str, str] = {}
+
+    def of(self, end: str) -> str:
+        root = end
+        while self._parent.get(root, root) != root:
+            root = self._parent[root]
+        while self._parent.get(end, end) != root:
+            self._parent[end], end = root, self._parent[end]
+        return root
+
+    def join(self, one: str, other: str) -> None:
+        first, second = self.of(one), self.of(other)
+        if first != second:
+            self._parent[second] = first

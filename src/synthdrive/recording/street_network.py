@@ -1,0 +1,199 @@
+"""Street networks of the eclipse-sumo wheel, redrawn by netconvert so that they can be driven and mapped.
+
+The networks come from OpenStreetMap by way of SUMO's traffic games. What those games do not need, a forecast does:
+bends instead of corners, turns in as many points as a lane of Argoverse has, speeds that fit the bends, and traffic
+lights that run without a player.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import sumo
+
+from synthdrive.errors import InputError
+from synthdrive.parameters.record_sample import StreetParameters
+
+Points = npt.NDArray[np.float64]
+
+SUMO_HOME = Path(sumo.SUMO_HOME)
+
+VEHICLE_CLASS = "passenger"  # the vehicle class that all traffic has, and whose lanes make the map
+_MIN_BEND_DEGREES = 2.0  # smaller corners cannot be seen
+_STEP = 0.5  # m, at which bends are measured
+_BEND_WINDOW = 6.0  # m, over which a bend's curvature is taken: about a car's length
+_MIN_SECTION = 10.0  # m, no shorter piece of street gets a speed of its own
+
+
+def network_file(name: str) -> Path:
+    """Path of a network of the wheel, given relative to SUMO's folder; raises InputError where there is none."""
+    path = SUMO_HOME / name
+    if not path.is_file():
+        raise InputError(path, "no such file", "a network that eclipse-sumo brings", "Reinstall eclipse-sumo.")
+    return path
+
+
+def redraw(source: Path, folder: Path, streets: StreetParameters) -> Path:
+    """Rebuild a network for passenger cars and return the new file.
+
+    Corners inside streets become arcs, turns are drawn in `streets.turn_points` points, bends and turns get speeds
+    that keep the lateral acceleration, turnarounds and crossings are left out, traffic lights get new programs.
+
+    Args:
+        source: a SUMO network.
+        folder: where to write; plain descriptions and the network `network.net.xml`.
+
+    Raises:
+        InputError: netconvert refuses the network.
+    """
+    plain = folder / "plain"
+    _netconvert(
+        ["--sumo-net-file", str(source), "--plain-output-prefix", str(plain), "-o", str(folder / "first.net.xml")]
+        + ["--keep-edges.by-vclass", VEHICLE_CLASS, "--keep-edges.components", "1", "--geometry.remove", "true"]
+    )
+    turnarounds = _turnarounds(folder / "first.net.xml")
+    last_parts = _edit_edges(Path(f"{plain}.edg.xml"), streets)
+    _edit_connections(Path(f"{plain}.con.xml"), turnarounds, last_parts)
+    _netconvert(
+        [
+            "-n",
+            f"{plain}.nod.xml",
+            "-e",
+            f"{plain}.edg.xml",
+            "-x",
+            f"{plain}.con.xml",
+            "--ignore-errors.edge-type",
+            "true",
+        ]
+        + ["--no-turnarounds", "true", "--walkingareas", "false"]
+        + ["--junctions.internal-link-detail", str(streets.turn_points)]
+        + ["--junctions.limit-turn-speed", str(streets.lateral_acceleration)]
+        + ["--tls.default-type", "static", "--tls.cycle.time", str(streets.signal_cycle)]
+        + ["-o", str(folder / "network.net.xml")]
+    )
+    return folder / "network.net.xml"
+
+
+def _netconvert(arguments: list[str]) -> None:
+    run = subprocess.run(
+        [SUMO_HOME / "bin" / "netconvert", *arguments, "--offset.disable-normalization", "true", "--precision", "4"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode:
+        lines = [line for line in run.stderr.splitlines() if line.startswith("Error")] or run.stderr.splitlines()[-1:]
+        raise InputError(arguments[1], f"netconvert stopped: {' '.join(lines)}", "a network that netconvert can redraw")
+
+
+def _turnarounds(network: Path) -> set[tuple[str, str]]:
+    connections = ElementTree.parse(network).getroot().iter("connection")
+    return {(c.get("from", ""), c.get("to", "")) for c in connections if c.get("dir") == "t"}
+
+
+def _edit_connections(path: Path, turnarounds: set[tuple[str, str]], last_parts: dict[str, str]) -> None:
+    tree = ElementTree.parse(path)
+    root = tree.getroot()
+    for element in list(root):
+        link = (element.get("from", ""), element.get("to", ""))
+        if element.tag != "connection" or link in turnarounds:
+            root.remove(element)
+        else:
+            element.set("from", last_parts.get(link[0], link[0]))
+    tree.write(path)
+
+
+def _edit_edges(path: Path, streets: StreetParameters) -> dict[str, str]:
+    """Round the corners and limit the speed in bends; returns the name of the last part of each street split so."""
+    tree = ElementTree.parse(path)
+    last_parts = {}
+    for edge in tree.getroot().iter("edge"):
+        shape = [tuple(map(float, point.split(",")))[:2] for point in edge.get("shape", "").split()]
+        if len(shape) < 3:
+            continue
+        points = round_corners(np.array(shape), streets.bend_radius, streets.max_corner_cut)
+        edge.set("shape", " ".join(f"{x:.4f},{y:.4f}" for x, y in points))
+        limit = float(edge.get("speed", "13.89"))
+        for position, speed in bend_speeds(points, limit, streets.lateral_acceleration):
+            if position == 0.0:
+                edge.set("speed", f"{speed:.2f}")
+            else:
+                ElementTree.SubElement(edge, "split", pos=f"{position:.2f}", speed=f"{speed:.2f}")
+                last_parts[edge.get("id", "")] = f"{edge.get('id')}.{int(position)}"  # as netconvert names it
+    tree.write(path)
+    return last_parts
+
+
+def round_corners(points: Points, radius: float, max_cut: float) -> Points:
+    """Replace the corners of a polyline by arcs; its ends stay.
+
+    Args:
+        points: (P, 2) metres.
+        radius: m, of the arcs, where there is room for them.
+        max_cut: m, how far an arc may pass inside its corner.
+
+    Returns:
+        (Q, 2) metres.
+    """
+    steps = np.diff(points, axis=0)
+    lengths = np.hypot(steps[:, 0], steps[:, 1])
+    keep = np.concatenate([[True], lengths > 0.01])
+    points, steps, lengths = points[keep], steps[keep[1:]], lengths[keep[1:]]
+    rounded = [points[0]]
+    for i in range(1, len(points) - 1):
+        before, after = steps[i - 1] / lengths[i - 1], steps[i] / lengths[i]
+        angle = math.atan2(before[0] * after[1] - before[1] * after[0], float(before @ after))
+        if abs(angle) < math.radians(_MIN_BEND_DEGREES) or abs(angle) > math.radians(170.0):
+            rounded.append(points[i])
+            continue
+        half = abs(angle) / 2
+        room = 0.49 * min(lengths[i - 1], lengths[i])
+        tangent = min(min(radius, max_cut / (1 / math.cos(half) - 1)) * math.tan(half), room)
+        start, end = points[i] - tangent * before, points[i] + tangent * after
+        share = np.linspace(0.0, 1.0, max(3, math.ceil(math.degrees(abs(angle)) / 6) + 1))[:, None]
+        rounded.extend((1 - share) ** 2 * start + 2 * share * (1 - share) * points[i] + share**2 * end)
+    rounded.append(points[-1])
+    return np.array(rounded)
+
+
+def bend_speeds(points: Points, limit: float, lateral_acceleration: float) -> list[tuple[float, float]]:
+    """Speed limits along a street that keep the lateral acceleration of its bends.
+
+    Args:
+        points: (P, 2) metres, the street's course.
+        limit: m/s, its own speed limit.
+        lateral_acceleration: m/s2, allowed in a bend.
+
+    Returns:
+        sections as (start in metres, speed in m/s), rising from 0; empty where the limit fits the whole street.
+    """
+    at = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    length = float(at[-1])
+    window = round(_BEND_WINDOW / _STEP)
+    grid = np.arange(0.0, length, _STEP)
+    course = np.stack([np.interp(grid, at, points[:, k]) for k in (0, 1)], axis=-1)
+    heading = np.unwrap(np.arctan2(*np.diff(course, axis=0).T[::-1]))
+    if len(heading) <= window:
+        return []
+    curvature = np.abs(heading[window:] - heading[:-window]) / _BEND_WINDOW
+    speed = np.sqrt(lateral_acceleration / np.maximum(curvature, 1e-6))
+    slow = np.flatnonzero(speed < limit - 0.5)
+    if not slow.size:
+        return []
+    groups = np.split(slow, np.flatnonzero(np.diff(slow) * _STEP > 2 * _MIN_SECTION) + 1)
+    sections = [(0.0, limit)]
+    for group in groups:
+        start, end = group[0] * _STEP, (group[-1] + window) * _STEP
+        slowest = max(float(speed[group].min()), 2.0)
+        if start - sections[-1][0] < _MIN_SECTION:
+            sections[-1] = (sections[-1][0], min(slowest, sections[-1][1]))
+        else:
+            sections.append((start, slowest))
+        if length - end > _MIN_SECTION:
+            sections.append((end, limit))
+    return sections
