@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_weights import NETWORK_TOLERANCE, PAPER, gradient_norms, join, load_reference, polylines
+from golden_weights import PAPER, gradient_norms, join, load_reference, polylines
 
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.models.encoder import SceneFeatures

@@ -37,7 +37,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, size: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.head_size = heads, size // heads
         self.query = nn.Linear(size, size, bias=False)
         self.key = nn.Linear(size, size, bias=False)
         self.value = nn.Linear(size, size, bias=False)
@@ -50,7 +50,9 @@ class SelfAttention(nn.Module):
         else:
             query = self.query(queries)
             key, value = functional.linear(features, torch.cat([self.key.weight, self.value.weight])).chunk(2, dim=-1)
-        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (query, key, value))
+        query, key, value = (
+            part.reshape(*part.shape[:2], self.heads, self.head_size).transpose(1, 2) for part in (query, key, value)
+        )
         return attend(query, key, value, valid).transpose(1, 2).flatten(2)
 
 

@@ -38,5 +38,5 @@ class TrajectoryCompletion(nn.Module):
             query = query.detach()
         seen = self.attention(query, tokens.detach(), valid)
         agent = agent.detach()[:, None].expand_as(seen)
-        trajectory: Tensor = self.decoder(torch.cat([agent, query, seen], dim=-1))
-        return full_precision(trajectory).unflatten(-1, (HORIZON, 2))
+        trajectory = full_precision(self.decoder(torch.cat([agent, query, seen], dim=-1)))
+        return trajectory.view(*endpoints.shape[:2], HORIZON, 2)

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from synthdrive.models.attention import CrossAttention, SelfAttention
 from synthdrive.models.sub_graph import SubGraph
 from synthdrive.parameters.model import ModelParameters
+from synthdrive.scenes.scene_store import OBSERVED_STEPS, STEPS
 from synthdrive.vectors.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines
 from synthdrive.vectors.ragged import Ragged
+
+ACTOR_LENGTHS = (OBSERVED_STEPS - 1, STEPS - 1)  # vectors of an observed and of a whole track
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,7 @@ class VectorEncoder(nn.Module):
             lanes: may be none in a scene.
             agent_visible: (B,) bool, False where AGENT is hidden and so not among the actors; None: visible everywhere.
         """
-        actor_features = self.sub_graph(actors.vectors, actors.valid, ACTOR_COLUMNS)  # [K, S]
-        own = self.sub_graph(lanes.vectors, lanes.valid, LANE_COLUMNS)  # [M, S]
+        actor_features, own = self.polyline_features(actors, lanes)  # [K, S], [M, S]
         lane_states, lane_valid = lanes.items.pad(own), lanes.items.valid  # [B, M, S], [B, M]
         packed_actors = actors.items.pad(actor_features)
         visible = actors.items.counts > 0 if agent_visible is None else agent_visible
@@ -62,6 +65,27 @@ class VectorEncoder(nn.Module):
         tokens, valid = _join(actors.items, actor_features, lanes.items, lanes.items.pack(lane_tokens))
         return SceneFeatures(tokens, valid, lane_states, lane_valid)
 
+    def polyline_features(self, actors: Polylines, lanes: Polylines) -> tuple[Tensor, Tensor]:
+        """(K, S) and (M, S) the sub-graph's features of every actor and lane.
+
+        Polylines are taken by length, so that none is padded to the longest of another kind: tracks no longer than a
+        lane go with the lanes, the others in groups of their own.
+        """
+        counts, reach = actors.valid.sum(dim=1), lanes.vectors.shape[1]
+        short = torch.nonzero(counts <= reach).squeeze(1)
+        few, wide = len(ACTOR_COLUMNS), len(LANE_COLUMNS)
+        joined = [pad(_cut(actors.vectors[short], reach), (0, wide)), pad(lanes.vectors, (few, 0))]
+        valid = torch.cat([_cut(actors.valid[short], reach), lanes.valid])
+        together = self.sub_graph(torch.cat(joined), valid, (*ACTOR_COLUMNS, *LANE_COLUMNS))
+        rows, features = [short], [together[: len(short)]]
+        for edge in ACTOR_LENGTHS:
+            if actors.vectors.shape[1] > reach:
+                long = torch.nonzero((counts > reach) & (counts <= edge)).squeeze(1)
+                rows.append(long)
+                features.append(self.sub_graph(actors.vectors[long, :edge], actors.valid[long, :edge], ACTOR_COLUMNS))
+                reach = edge
+        return torch.cat(features)[torch.cat(rows).argsort()], together[len(short) :]
+
     def agent_state(self, features: SceneFeatures) -> Tensor:
         """(B, S) AGENT's row of the global graph; AGENT is each scene's first token."""
         return self.global_graph(features.tokens, features.valid, features.tokens[:, :1]).squeeze(1)  # type: ignore[no-any-return]
@@ -69,6 +93,12 @@ class VectorEncoder(nn.Module):
     def global_states(self, features: SceneFeatures) -> Tensor:
         """(B, P, S) the global graph's output for every polyline."""
         return self.global_graph(features.tokens, features.valid)  # type: ignore[no-any-return]
+
+
+def _cut(values: Tensor, length: int) -> Tensor:
+    """(N, V, ...) -> (N, length, ...), cut or padded."""
+    spare = length - values.shape[1]
+    return values[:, :length] if spare <= 0 else pad(values, (*[0] * (2 * values.ndim - 4), 0, spare))
 
 
 def _join(actors: Ragged, actor_features: Tensor, lanes: Ragged, lane_features: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,4 +111,4 @@ def _join(actors: Ragged, actor_features: Tensor, lanes: Ragged, lane_features: 
     features = torch.cat([actor_features, lane_features.to(actor_features.dtype)])
     tokens = features.new_zeros(len(counts) * longest, features.shape[-1]).index_copy(0, slots, features)
     valid = torch.arange(longest, device=counts.device) < counts[:, None]
-    return tokens.unflatten(0, (len(counts), longest)), valid
+    return tokens.view(len(counts), longest, features.shape[-1]), valid

@@ -34,8 +34,9 @@ class GoalEncoder(nn.Module):
         first, *others = self.layers
         hidden: Tensor = first(goals)
         for layer in others:
-            weight = layer.linear.weight
-            same = functional.linear(agent[:, : self.joined], weight[:, self.joined :], layer.linear.bias)  # [B, out]
+            assert isinstance(layer, MLP)
+            weight, agent_part = layer.linear.weight, agent[:, : self.joined]
+            same = functional.linear(agent_part, weight[:, self.joined :], layer.linear.bias)  # [B, out]
             hidden = layer.activate(functional.linear(hidden, weight[:, : self.joined]).add_(same[scene][:, None]))
         return hidden
 

@@ -35,4 +35,5 @@ class ResidualDecoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) -> (..., outputs)."""
-        return self.output(torch.cat([x, self.mlp(x)], dim=-1))
+        decoded: Tensor = self.output(torch.cat([x, self.mlp(x)], dim=-1))
+        return decoded

@@ -213,10 +213,10 @@ class MaskedAutoencoder(nn.Module):
         asked = lanes.valid | self.objective.lane_padding_in_loss
         rows = torch.nonzero(masking.is_map).squeeze(1)
         items = Ragged.from_scene((masking.is_map.cumsum(0) - 1)[lanes.items.scene], len(rows))
-        predicted = self.lane_decoder(
+        predicted: Tensor = self.lane_decoder(
             items.pad(queries).flatten(1, 2), items.pad(asked, False).flatten(1, 2), encoded[rows], encoded_valid[rows]
         )
-        return items.pack(predicted.unflatten(1, (items.longest, len(places))))
+        return items.pack(predicted.view(len(rows), items.longest, len(places), len(LANE_COLUMNS)))
 
     def _decode_agents(self, agents: Polylines, hidden: Tensor, encoded: Tensor, encoded_valid: Tensor) -> Tensor:
         """(T, modes, 49, 10) predictions for the samples where AGENT is hidden; the decoder runs for them alone."""
@@ -225,8 +225,10 @@ class MaskedAutoencoder(nn.Module):
         places = torch.arange(agents.vectors.shape[1], device=rows.device)
         code = position_code(places, self.size).expand(len(rows), -1, -1)
         queries = masked_queries(agents.vectors, self.agent_token, ACTOR_COLUMNS, code)
-        predicted = self.agent_decoder(queries, agents.valid, encoded[rows], encoded_valid[rows])  # [T, 49, modes 10]
-        return predicted.unflatten(-1, (self.objective.modes, -1)).transpose(1, 2)
+        predicted: Tensor = self.agent_decoder(
+            queries, agents.valid, encoded[rows], encoded_valid[rows]
+        )  # [T, 49, modes 10]
+        return predicted.view(len(rows), len(places), self.objective.modes, len(ACTOR_COLUMNS)).transpose(1, 2)
 
     def _target_columns(self, xy: tuple[int, int], index: int, columns: int, device: torch.device) -> Tensor:
         """(columns,) bool, which columns count as targets."""

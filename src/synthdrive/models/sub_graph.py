@@ -38,4 +38,5 @@ class SubGraph(nn.Module):
         mask = additive_mask(valid, hidden)
         for attention, norm in zip(self.attention, self.norms, strict=True):
             hidden = norm(hidden + functional.relu(attention(hidden, mask)))
-        return hidden.masked_fill(~valid[..., None], -torch.inf).amax(dim=1)
+        feature: Tensor = hidden.masked_fill(~valid[..., None], -torch.inf).amax(dim=1)
+        return feature

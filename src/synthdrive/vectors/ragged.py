@@ -61,7 +61,8 @@ class Ragged:
     def pad(self, packed: Tensor, fill: float = 0.0) -> Tensor:
         """(N, ...) -> (B, longest, ...), `fill` where there is no item."""
         padded = packed.new_full((len(self.counts) * self.longest, *packed.shape[1:]), fill)
-        return padded.index_copy(0, self.slot, packed).unflatten(0, (len(self.counts), self.longest))
+        padded = padded.index_copy(0, self.slot, packed)
+        return padded.view(len(self.counts), self.longest, *packed.shape[1:])
 
     def pack(self, padded: Tensor) -> Tensor:
         """(B, longest, ...) -> (N, ...)."""
