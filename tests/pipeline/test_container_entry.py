@@ -1,0 +1,71 @@
+"""What the container's entry point does with its arguments, with programs that only say how they were called."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ENTRY_POINT = Path(__file__).resolve().parents[2] / "docker-entrypoint.sh"
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A working tree, the image's environment with the same lock, and stand-ins for dvc and python."""
+    (tmp_path / "bin").mkdir()
+    for program in ("dvc", "python"):
+        (tmp_path / "bin" / program).write_text(f'#!/bin/sh\necho {program} "$@"\n')
+        (tmp_path / "bin" / program).chmod(0o755)
+    for folder in ("work", "environment"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "requirements.lock").write_text("numpy==2\n")
+    (tmp_path / "work" / "dvc.yaml").write_text("stages: {}\n")
+    return tmp_path
+
+
+def run(tree, *arguments):
+    environment = {"PATH": f"{tree}/bin:{os.environ['PATH']}", "SYNTHDRIVE_CONTAINER": str(tree / "environment")}
+    command = ["/bin/sh", str(ENTRY_POINT), *arguments]
+    return subprocess.run(command, cwd=tree / "work", env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "calls"),
+    [
+        ([], ["dvc repro", "python -m synthdrive.pipeline.results reports"]),
+        (["repro", "--force", "report"], ["dvc repro --force report", "python -m synthdrive.pipeline.results reports"]),
+        (["test", "tests/maps"], ["python -m pytest -m not slow tests/maps"]),
+        (["verify"], ["python -m synthdrive.pipeline.verify lock"]),
+        (["verify", "full"], ["python -m synthdrive.pipeline.verify full"]),
+        (["shell", "-c", "echo in a shell"], ["in a shell"]),
+        (["dvc", "exp", "show"], ["dvc exp show"]),
+    ],
+)
+def test_actions(tree, arguments, calls):
+    result = run(tree, *arguments)
+    assert (result.returncode, result.stdout.splitlines()) == (0, calls)
+
+
+@pytest.mark.parametrize("action", ["repro", "test", "verify"])
+def test_a_missing_working_tree_is_refused(tree, action):
+    (tree / "work" / "dvc.yaml").unlink()
+    result = run(tree, action)
+    assert result.returncode == 2
+    assert 'run with: -v "$PWD":/work' in result.stderr
+    assert not result.stdout
+
+
+@pytest.mark.parametrize("action", ["repro", "test", "verify"])
+def test_an_image_of_another_lock_is_refused(tree, action):
+    (tree / "work" / "requirements.lock").write_text("numpy==3\n")
+    result = run(tree, action)
+    assert result.returncode == 2
+    assert "run: make container" in result.stderr
+    assert run(tree, "shell", "-c", "true").returncode == 0
+
+
+def test_a_failing_pipeline_fails_the_container(tree):
+    (tree / "bin" / "dvc").write_text("#!/bin/sh\nexit 3\n")
+    result = run(tree, "repro")
+    assert result.returncode == 3
+    assert "results" not in result.stdout
