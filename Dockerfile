@@ -11,21 +11,22 @@ ARG BASE=docker.io/library/debian:bookworm-slim
 # Empty unless the build is given a context of this name: the folder that `make vendor` fills.
 FROM scratch AS wheels
 
-# The system: Debian's Python 3.11 and what the wheels expect of it. A base that holds all this already needs no network.
+# The system: Debian's Python 3.11 and what the wheels expect of it. Kept as an image (--target system), it is a base
+# that Debian's mirrors are not asked for any more: with `wheels`, the rest is then built without any network.
 FROM ${BASE} AS system
 # g++ and python3-dev here let torch.compile work (training parameter `compile`).
 ARG EXTRA_PACKAGES=
 COPY containers/install-packages.sh /tmp/install-packages.sh
 # SUMO's programs are linked with X11 and OpenGL, and never draw.
-RUN sh /tmp/install-packages.sh python3 git make ca-certificates libx11-6 libxrender1 libgl1 libatomic1 ${EXTRA_PACKAGES} \
+RUN sh /tmp/install-packages.sh python3 python3-venv git make ca-certificates libx11-6 libxrender1 libgl1 libatomic1 \
+      ${EXTRA_PACKAGES} \
  && rm /tmp/install-packages.sh
 
 FROM system AS environment
 # Index of the torch build: CPU here, .../whl/cu130 and the like for CUDA, empty for pip's default index.
 ARG TORCH=torch==2.13.0
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-COPY containers/install-packages.sh containers/install-environment.sh containers/strip-environment.sh /tmp/containers/
-RUN sh /tmp/containers/install-packages.sh python3-venv
+COPY containers/install-environment.sh containers/strip-environment.sh /tmp/containers/
 COPY requirements.lock pyproject.toml LICENSE /work/
 COPY src/synthdrive/__init__.py src/synthdrive/errors.py /work/src/synthdrive/
 COPY src/synthdrive/pipeline/__init__.py src/synthdrive/pipeline/wheels.py /work/src/synthdrive/pipeline/

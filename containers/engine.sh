@@ -52,6 +52,8 @@ run_image() {
     [ -z "$volume" ] || volumes+=(--volume "$volume")
   done <<< "$4"
   shift 4
+  # Without root, podman would give the mounted files to another user inside.
+  [ "$engine" != podman ] || [ "$(id -u)" = 0 ] || volumes+=(--userns keep-id --security-opt label=disable)
   case "$engine" in
     buildah)
       container=$(buildah from "$image")

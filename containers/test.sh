@@ -12,12 +12,16 @@ user=$(id -u):$(id -g)
 [ "$(id -u)" != 0 ] || user=12345:12345
 
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+trap 'rm -rf "$scratch" 2> /dev/null || buildah unshare rm -rf "$scratch"' EXIT
 chmod 755 "$scratch"
 clone=$scratch/clone
 git clone --quiet . "$clone"
 [ -z "$(git status --porcelain --untracked-files=no)" ] || echo "container-test: uncommitted changes are not tested"
-[ "$(id -u)" != 0 ] || chown -R "$user" "$clone"
+if [ "$(id -u)" = 0 ]; then
+  chown -R "$user" "$clone"
+elif [ "$engine" = buildah ]; then
+  chmod -R a+rwX "$clone" # without root, buildah's users are not this one
+fi
 
 say() { printf '\n== %s (after %d s)\n' "$1" "$SECONDS"; }
 inside() { run_image "$engine" "$image" "$user" "$clone:/work"$'\n'"$PWD:/outside:ro" "$@"; }
