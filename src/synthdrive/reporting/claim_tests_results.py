@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from synthdrive.reporting.claim_outcome import Evidence, Outcome, Verdict, label, level_text, signed
 from synthdrive.reporting.measurements import Difference
-from synthdrive.reporting.metric_names import HEADLINE
+from synthdrive.reporting.metric_names import HEADLINE, counted
 from synthdrive.reporting.results_table import label_of
 
 
@@ -13,7 +13,7 @@ def lowers(evidence: Evidence, arm: str, metric: str) -> Outcome:
     measured, name = evidence.measured, label(metric)
     difference = measured.difference(arm, measured.reference, metric)
     text = _interval(difference)
-    seeds = f"{measured.scene_count:,} scenes, {len(measured.seeds)} seeds"
+    seeds = f"{counted(measured.scene_count, 'scene')}, {counted(len(measured.seeds), 'seed')}"
     if difference.verdict == "lower":
         return Outcome(text, Verdict.REPRODUCED, f"The interval of the paired difference lies below 0 ({seeds}).")
     if difference.verdict == "higher":

@@ -10,7 +10,7 @@ from synthdrive.reporting.claim_outcome import Verdict
 from synthdrive.reporting.claims import Judged
 from synthdrive.reporting.gates import Gate
 from synthdrive.reporting.measurements import Measurements
-from synthdrive.reporting.metric_names import HEADLINE, metric
+from synthdrive.reporting.metric_names import HEADLINE, counted, metric
 from synthdrive.reporting.motion_evidence import MotionEvidence
 from synthdrive.reporting.picture import Picture
 from synthdrive.reporting.published import Published
@@ -106,8 +106,7 @@ class Content:
         base = measured.level(measured.reference, "minFDE6")
         spread = "" if base.spread is None else f" ± {base.spread:.3f}"
         sentences = [
-            f"Without pre-training minFDE6 is {base.mean:.3f}{spread} m over {len(measured.seeds)} "
-            f"seed{'s' if len(measured.seeds) > 1 else ''}."
+            f"Without pre-training minFDE6 is {base.mean:.3f}{spread} m over {counted(len(measured.seeds), 'seed')}."
         ]
         compared = [row for row in self.rows if row.kind == "learned" and row.name != measured.reference]
         lower, none, higher = (

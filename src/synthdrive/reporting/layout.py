@@ -8,7 +8,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from synthdrive.reporting.content import Content
-from synthdrive.reporting.metric_names import HEADLINE, metric
+from synthdrive.reporting.metric_names import HEADLINE, counted, metric
 from synthdrive.reporting.palette import DARK, LIGHT, css_variables
 from synthdrive.reporting.picture import Panel, Picture
 
@@ -41,7 +41,7 @@ def _environment(html: bool) -> Environment:
         loader=DictLoader(sources), autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters |= {"signed": signed, "drawing": _drawing, "cell_text": _cell_text}
+    environment.filters |= {"signed": signed, "drawing": _drawing, "cell_text": _cell_text, "counted": counted}
     environment.globals |= {"light": css_variables(LIGHT), "dark": css_variables(DARK)}
     return environment
 

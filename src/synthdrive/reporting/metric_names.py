@@ -51,3 +51,8 @@ HEADLINE = ("MR6", "minFDE6", "minADE6")  # the paper's table, in its order
 def metric(name: str) -> Metric:
     """The metric of this name; one that the report does not know is shown under its own name with three digits."""
     return METRICS.get(name, Metric(name, name.replace("_", "-"), "", 3))
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 seed, 2 seeds, 2,399 scenes."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

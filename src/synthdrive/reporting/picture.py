@@ -68,6 +68,7 @@ class Picture:
         panels: its drawings, in reading order.
         legend: what the marks mean.
         panel_width: CSS pixels below which a panel should not shrink where there is room.
+        columns: panels that belong beside each other, kept in rows of that many; 0: as many as fit.
         chart: whether its panels have axes; those of a map have a scale bar.
     """
 
@@ -77,6 +78,7 @@ class Picture:
     panels: tuple[Panel, ...]
     legend: tuple[LegendEntry, ...] = ()
     panel_width: int = 280
+    columns: int = 0
     chart: bool = False
 
     def write(self, folder: Path) -> list[Path]:

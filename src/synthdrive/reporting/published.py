@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +62,12 @@ class Published:
     def fill(self, text: str) -> str:
         """The text with its fields ({table.map.MR6:.2f}) replaced; raises InputError for a field that is not there."""
         try:
-            return text.format(**{section: _namespace(self.values[section]) for section in _SECTIONS})
+            filled = text.format(**{section: _namespace(self.values[section]) for section in _SECTIONS})
         except (AttributeError, KeyError, ValueError, IndexError) as error:
             raise InputError(
                 repr(text), f"a field that cannot be filled ({error})", "a number of published.yaml"
             ) from None
+        return re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", filled)
 
     def _number(self, section: str, row: str, metric: str) -> float | None:
         value = self.values[section].get(row, {}).get(metric)

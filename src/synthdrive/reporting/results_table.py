@@ -67,23 +67,24 @@ def results_table(measured: Measurements, published: Published, metrics: Sequenc
 
 
 def losing_rows(rows: Sequence[Row], metrics: Sequence[str] = HEADLINE) -> list[str]:
-    """A sentence for every learned row that a baseline without training beats or equals in a metric."""
-    baselines = [row for row in rows if row.kind == "baseline"]
+    """A sentence for every learned row and every baseline without training that beats or equals it in a metric."""
     found = []
     for row in rows:
-        if row.kind != "learned":
-            continue
-        for name in metrics:
-            ours = row.cells[name].level
-            for baseline in baselines:
-                theirs = baseline.cells[name].level
-                if ours is not None and theirs is not None and ours.mean >= theirs.mean:
-                    what = metric(name)
-                    found.append(
-                        f"{row.label} does not beat {baseline.label.lower()} in {what.label}: "
-                        f"{what.text(ours.mean)} against {what.text(theirs.mean)} {what.unit}."
-                    )
+        for baseline in rows:
+            if row.kind != "learned" or baseline.kind != "baseline":
+                continue
+            lost = [text for name in metrics if (text := _loses(row.cells[name], baseline.cells[name], name))]
+            if lost:
+                found.append(f"{row.label} does not beat {baseline.label.lower()} in {', '.join(lost)}.")
     return found
+
+
+def _loses(ours: Cell, theirs: Cell, name: str) -> str:
+    """Both values where the first is not lower, else nothing."""
+    if ours.level is None or theirs.level is None or ours.level.mean < theirs.level.mean:
+        return ""
+    what = metric(name)
+    return f"{what.label} ({what.text(ours.level.mean)} against {what.text(theirs.level.mean)} {what.unit})"
 
 
 def rows_as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:

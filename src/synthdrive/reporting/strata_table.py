@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from synthdrive.reporting.metric_names import metric
 from synthdrive.reporting.results_table import label_of
 
 NAMES = {
-    "all": "all scenes", "left": "left turns", "right": "right turns", "straight": "straight on", "slow": "slow",
+    "all": "all scenes", "left": "left turns", "straight": "straight on", "right": "right turns", "slow": "slow",
     "medium": "medium speed", "fast": "fast", "intersection": "at intersections",
     "no_intersection": "away from intersections",
 }  # fmt: skip
@@ -47,7 +49,8 @@ def strata_table(by_name: Mapping[str, Sequence[Mapping[str, Any]]], name: str =
     what = metric(name)
     first = next(iter(by_name.values()))[0]
     rows = []
-    for stratum, content in first.items():
+    for stratum in sorted(first, key=_order):
+        content = first[stratum]
         if not content["scenes"]:
             continue
         values = []
@@ -56,6 +59,14 @@ def strata_table(by_name: Mapping[str, Sequence[Mapping[str, Any]]], name: str =
             values.append(what.text(sum(means) / len(means)))
         rows.append(StratumRow(_words(stratum), content["scenes"], tuple(values)))
     return StrataTable(f"{what.label} ({what.unit})", tuple(map(label_of, by_name)), tuple(rows))
+
+
+def _order(stratum: str) -> tuple[int, float, str]:
+    """Strata in the order of NAMES, then by displacement, then by name."""
+    if stratum in NAMES:
+        return list(NAMES).index(stratum), 0.0, stratum
+    parts = stratum.removeprefix("displacement_").removeprefix("from_").split("_")
+    return len(NAMES), float(parts[0]) if parts[0].replace(".", "").isdigit() else np.inf, stratum
 
 
 def _words(stratum: str) -> str:

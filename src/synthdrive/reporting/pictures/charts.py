@@ -39,8 +39,7 @@ def line_chart(series: Sequence[Series], x_label: str, y_label: str, log: bool =
             if len(entry.runs) > 1:
                 axes.fill_between(entry.x, entry.runs.min(axis=0), entry.runs.max(axis=0), color=entry.colour,
                                   alpha=0.18, linewidth=0)  # fmt: skip
-            axes.plot(entry.x, mean, color=entry.colour, linewidth=1.5, marker="o" if len(entry.x) < 12 else None,
-                      markersize=2.8)  # fmt: skip
+            axes.plot(entry.x, mean, color=entry.colour, linewidth=1.5)
         if log:
             axes.set_yscale("log")
         axes.set_xlabel(x_label)

@@ -13,6 +13,7 @@ from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.vectors.batch import collate
 
 HALF_WIDTH = 55.0  # m; the crop is 50 m to either side
+WIDTH = 1.7  # inches; three of them stand beside each other on a phone
 STAGES = ("input", "reconstruction", "truth")
 CANDIDATES = 24  # windows among which map and trajectory samples are sought
 
@@ -48,7 +49,8 @@ def reconstructions(
             LegendEntry("masked", "hidden: given first piece, in the truth all"),
             LegendEntry("forecast", "reconstructed"),
         ),
-        panel_width=230,
+        panel_width=160,
+        columns=len(STAGES),
     )
 
 
@@ -57,10 +59,12 @@ def _draw_map(result: Reconstruction, sample: int, stage: str) -> str:
     hidden = result.lane_hidden.numpy()
     truth, valid = result.lane_points.numpy(), result.lane_valid.numpy()
     predicted = result.lane_predicted.numpy()
-    with map_drawing(View((0.0, 0.0), HALF_WIDTH, HALF_WIDTH)) as panel:
-        panel.add_lanes([truth[row, valid[row]] for row in np.flatnonzero(here & ~hidden)])
+    with map_drawing(View((0.0, 0.0), HALF_WIDTH, HALF_WIDTH), width=WIDTH) as panel:
+        panel.add_lanes([_with_start(truth[row, valid[row]]) for row in np.flatnonzero(here & ~hidden)], width=0.7)
         rows = np.flatnonzero(here & hidden)
-        lines = [(predicted if stage == "reconstruction" else truth)[row, valid[row]] for row in rows]
+        lines = [predicted[row, valid[row]] for row in rows]
+        if stage != "reconstruction":
+            lines = [_with_start(truth[row, valid[row]]) for row in rows]
         _hidden(panel, lines, stage)
         panel.add_line(result.agent_points[sample].numpy(), "observed", width=1.8)
     return panel.svg
@@ -70,8 +74,8 @@ def _draw_trajectory(result: Reconstruction, sample: int, stage: str) -> str:
     rows = np.flatnonzero((result.lane_scene == sample).numpy())
     points, valid = result.lane_points.numpy(), result.lane_valid.numpy()
     truth = result.agent_points[sample].numpy()
-    with map_drawing(View((0.0, 0.0), HALF_WIDTH, HALF_WIDTH)) as panel:
-        panel.add_lanes([points[row, valid[row]] for row in rows])
+    with map_drawing(View((0.0, 0.0), HALF_WIDTH, HALF_WIDTH), width=WIDTH) as panel:
+        panel.add_lanes([_with_start(points[row, valid[row]]) for row in rows], width=0.7)
         if stage == "reconstruction":
             modes = result.agent_predicted[sample].numpy()
             panel.add_lines(list(modes), "heat1", width=1.0)
@@ -83,10 +87,15 @@ def _draw_trajectory(result: Reconstruction, sample: int, stage: str) -> str:
 
 def _hidden(panel: MapDrawing, lines: list[Points], stage: str) -> None:
     if stage == "reconstruction":
-        panel.add_lines(lines, "forecast", width=1.3)
+        panel.add_lines(lines, "forecast", width=1.0)
     elif stage == "truth":
-        panel.add_lines(lines, "masked", width=1.3)
+        panel.add_lines(lines, "masked", width=1.0)
     else:
         starts: list[npt.NDArray[np.floating]] = [line[:1] for line in lines if len(line)]
         if starts:
-            panel.add_dots(np.concatenate(starts), "masked", size=6.0)
+            panel.add_dots(np.concatenate(starts), "masked", size=3.0)
+
+
+def _with_start(line: Points) -> Points:
+    """The end points of a lane's vectors, and before them the start of the first, guessed from the second step."""
+    return line if len(line) < 2 else np.concatenate([[2.0 * line[0] - line[1]], line])

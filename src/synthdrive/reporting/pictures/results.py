@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from synthdrive.reporting.metric_names import HEADLINE, metric
+from synthdrive.reporting.metric_names import HEADLINE, counted, metric
 from synthdrive.reporting.palette import ARMS, colour
 from synthdrive.reporting.picture import LegendEntry, Panel, Picture
 from synthdrive.reporting.pictures.charts import Estimate, interval_chart
@@ -37,9 +37,9 @@ def difference_picture(rows: Sequence[Row], scenes: int, seeds: int) -> Picture 
     return Picture(
         name="differences",
         title="What pre-training changes",
-        caption=f"Paired difference to the baseline on the same {scenes:,} scenes and {seeds} seeds, relative to the "
-        "baseline, with its 95 % interval; left of zero is better. Rings are single seeds, the diamond is the "
-        "published change. An interval that holds zero shows no effect.",
+        caption=f"Paired difference to the baseline on the same {counted(scenes, 'scene')} and "
+        f"{counted(seeds, 'seed')}, relative to the baseline, with its 95 % interval; left of zero is better. Rings "
+        "are single seeds, the diamond is the published change. An interval that holds zero shows no effect.",
         panels=tuple(panels),
         legend=(
             LegendEntry("arm1", "measured, 95 % interval"),

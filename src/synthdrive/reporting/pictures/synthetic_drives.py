@@ -49,7 +49,7 @@ def synthetic_drives(store: SceneStore, maps: Mapping[str, LaneMap], count: int)
         "stretches that an earlier route has driven.",
         panels=tuple(panels),
         legend=speed_legend(),
-        panel_width=320,
+        panel_width=240,
     )
 
 

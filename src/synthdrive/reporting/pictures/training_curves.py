@@ -15,16 +15,24 @@ from synthdrive.reporting.results_table import label_of
 Floats = npt.NDArray[np.float64]
 Curve = Mapping[str, Floats]  # column -> (N,) values, a row an interval of training
 
+SMOOTHED = 5  # points of a curve that are averaged: single batches differ more than epochs do
 SHOWN = {
-    "pretrain": {"total": "loss", "map": "map loss", "trajectory": "trajectory loss"},
+    "pretrain": {"loss": "loss", "map": "map loss", "trajectory": "trajectory loss"},
     "finetune": {
-        "total": "loss",
+        "loss": "loss",
         "goal": "goal NLL",
         "completion": "completion error (m)",
         "top1_fde": "FDE of the likeliest goal (m)",
     },
 }
 TITLES = {"pretrain": "Pre-training", "finetune": "Fine-tuning"}
+
+
+def smoothed(runs: Floats) -> Floats:
+    """(R, N) values averaged over SMOOTHED neighbours; fewer at the ends."""
+    half = SMOOTHED // 2
+    windows = [runs[:, max(0, place - half) : place + half + 1].mean(axis=1) for place in range(runs.shape[1])]
+    return np.stack(windows, axis=1)
 
 
 def training_curves(stage: str, curves: Mapping[str, Sequence[Curve]], arms: Sequence[str]) -> Picture | None:
@@ -45,7 +53,7 @@ def training_curves(stage: str, curves: Mapping[str, Sequence[Curve]], arms: Seq
             runs = [curve[column] for curve in curves[arm] if column in curve]
             if runs and len({len(run) for run in runs}) == 1 and np.abs(runs).max() > 0:
                 epochs = curves[arm][0]["epoch"]
-                series.append(Series(label_of(arm), arm_colour(arms.index(arm)), epochs, np.stack(runs)))
+                series.append(Series(label_of(arm), arm_colour(arms.index(arm)), epochs, smoothed(np.stack(runs))))
         if series:
             panels.append(
                 Panel(column.replace("_", "-"), f"{TITLES[stage]}: {label}", line_chart(series, "epoch", label))
@@ -55,8 +63,9 @@ def training_curves(stage: str, curves: Mapping[str, Sequence[Curve]], arms: Seq
     return Picture(
         name=f"curves-{stage}",
         title=f"{TITLES[stage]} curves",
-        caption=f"Loss on the training data. {spread}Look at whether the curves still fall at the end: then a longer "
-        "training would change the table. Losses of arms with different tasks cannot be compared.",
+        caption=f"Loss on the training data, averaged over {SMOOTHED} neighbouring points. {spread}Look at whether "
+        "the curves still fall at the end: then a longer training would change the table. Losses of arms with "
+        "different tasks cannot be compared.",
         panels=tuple(panels),
         legend=tuple(LegendEntry(ARMS[arms.index(arm) % len(ARMS)], label_of(arm)) for arm in trained),
         panel_width=320,

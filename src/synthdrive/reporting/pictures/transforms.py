@@ -42,6 +42,7 @@ def transform_pictures(lane_map: LaneMap, shape: TransformShape, amplitude: floa
         "a function of city X that sets in at the dotted line; behind it a smooth turn keeps its new direction, a "
         "double turn runs parallel again. Roads across the displacement are sheared, not bent.",
         panels=tuple(panels),
+        panel_width=240,
         legend=(LegendEntry("original", "original centrelines"), LegendEntry("warped", "warped centrelines")),
     )
 
