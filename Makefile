@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: help setup repro report test test-all lint verify verify-spot verify-full profile dependencies lock vendor audit container container-test clean
+.PHONY: help setup repro report test test-all lint verify verify-spot verify-full profile dependencies lock vendor vendor-test audit container container-test clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -82,6 +82,9 @@ lock: ## resolve requirements.in into requirements.lock (needs uv)
 
 vendor: ## make vendor WHEELS=wheels: every wheel of the environment into a folder; then make setup WHEELS=wheels needs no network
 	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" containers/vendor-wheels.sh $(WHEELS)
+
+vendor-test: ## make vendor-test WHEELS=wheels: does the set-up work in a fresh clone where there is no network?
+	@PYTHON="$(PYTHON)" containers/vendor-test.sh $(WHEELS)
 
 audit: $(READY) ## is the lock whole, hashed, minimal and what is installed? LICENCES=1 lists licences, ADVISORIES=all.zip looks for known holes
 	@python -m synthdrive.pipeline.lock_audit $(if $(LICENCES),--licences) $(if $(ADVISORIES),--advisories $(ADVISORIES))
