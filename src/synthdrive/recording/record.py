@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,17 @@ _IDS_PER_CITY = 1_000_000
 _SECONDS_PER_RUN = 10_000.0  # between the clocks of two runs: their time stamps never meet
 _SPARE = 1.2  # scenes drawn for one wanted: some are dropped because a track in them jumps
 
+_CREDIT = """# Recorded with SUMO on streets from OpenStreetMap
+
+Vehicles driven by Eclipse SUMO {version} on the street networks that its package brings, in the layout of Argoverse 1.
+
+{networks}
+The streets are (c) OpenStreetMap contributors, available under the Open Database License (ODbL) 1.0:
+https://www.openstreetmap.org/copyright. The maps here are derived from that database and stay under the same license.
+The networks were prepared by the authors of Eclipse SUMO (German Aerospace Center, DLR, and others), EPL-2.0.
+No file here comes from Argo AI; only the format is theirs.
+"""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -70,6 +82,7 @@ def record(output: Path, parameters: RecordSampleParameters, workers: int | None
             maps[city.code] = lane_map
             runs += _runs(city, network, lane_map, parameters, len(runs))
         write_maps(folder / MAP_ARCHIVE, maps)
+        (folder / "README.md").write_text(_credit(parameters), encoding="utf-8")
         with local_executor(workers) as executor:
             return _record_scenes(folder, runs, parameters, executor)
 
@@ -160,6 +173,11 @@ def record_run(run: Run) -> dict[str, list[bytes]]:
             )
         kept[split] = [files[key] for key in sorted(files)]
     return kept
+
+
+def _credit(parameters: RecordSampleParameters) -> str:
+    networks = "".join(f"* {city.code}: `{city.network}`\n" for city in parameters.cities)
+    return _CREDIT.format(version=version("eclipse-sumo"), networks=networks)
 
 
 def _say(text: str) -> None:

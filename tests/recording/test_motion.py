@@ -1,0 +1,61 @@
+"""Simulated positions become smooth motion of vehicle centres."""
+
+import numpy as np
+import pytest
+
+from synthdrive.recording.motion import centre_motion
+from synthdrive.recording.simulation import Drive
+
+STEPS = 100
+
+
+def drive(front, heading, speed, length=4.0):
+    return Drive(
+        front=front[:, None],
+        heading=heading[:, None],
+        speed=speed[:, None],
+        lane=np.zeros((len(front), 1), dtype=np.int32),
+        length=np.array([length]),
+        lane_names=["a"],
+    )
+
+
+def straight(skip=0.0):
+    x = np.arange(STEPS) * 1.0
+    x[50:] += skip
+    front = np.stack([x, np.zeros(STEPS)], axis=-1)
+    return drive(front, np.zeros(STEPS), np.full(STEPS, 10.0))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_centre_lies_half_a_length_behind_the_bumper(smoothing):
+    motion = centre_motion(straight(), smoothing)
+    np.testing.assert_allclose(motion.xy[:, 0, 0], np.arange(STEPS) - 2.0, atol=1e-6)
+    assert motion.sound.all()
+
+
+def test_a_skip_at_a_lane_joint_is_spread_out():
+    raw = np.abs(np.diff(straight(1.2).front[:, 0, 0], n=2)).max()
+    motion = centre_motion(straight(1.2), 0.2)
+    mended = np.abs(np.diff(motion.xy[:, 0, 0], n=2)).max()
+    assert raw > 1.0
+    assert mended < 0.02  # m a step and step: 2 m/s2
+    assert motion.sound.all()
+    assert motion.xy[-1, 0, 0] == pytest.approx(straight(1.2).front[-1, 0, 0] - 2.0, abs=0.05)
+
+
+def test_a_jump_sideways_is_not_sound():
+    jumping = straight()
+    jumping.front[50:, 0, 1] += 6.0
+    motion = centre_motion(jumping, 0.2)
+    assert not motion.sound.all()
+    assert motion.sound[:40].all()
+
+
+def test_vehicles_that_come_and_go_stay_apart():
+    coming = straight()
+    for values in (coming.front, coming.heading, coming.speed):
+        values[40:60] = np.nan
+    motion = centre_motion(coming, 0.2)
+    np.testing.assert_array_equal(np.isnan(motion.xy[:, 0, 0]), np.isnan(coming.speed[:, 0]))
+    np.testing.assert_allclose(motion.xy[60:, 0, 0], np.arange(60, STEPS) - 2.0, atol=1e-6)
