@@ -16,7 +16,9 @@ from synthdrive.parameters.check_synthetic import CheckSyntheticParameters
 STEP_ROUNDING = 0.004  # metres; positions are rounded to 1 mm, in x and y, at both ends of a step
 
 
-def check_raw(maps: Path, train: Path, val: Path, parameters: CheckRawParameters, out: Path, docs: Path) -> Verdict:
+def check_raw(
+    maps: Path, train: Path, val: Path, parameters: CheckRawParameters, out: Path, docs: Path | None
+) -> Verdict:
     """Check lane maps and the recorded scenes of both splits.
 
     Args:
@@ -42,7 +44,7 @@ def check_raw(maps: Path, train: Path, val: Path, parameters: CheckRawParameters
     return run_gate("raw", checks, out, docs)
 
 
-def check_synthetic(synthetic: Path, parameters: CheckSyntheticParameters, out: Path, docs: Path) -> Verdict:
+def check_synthetic(synthetic: Path, parameters: CheckSyntheticParameters, out: Path, docs: Path | None) -> Verdict:
     """Check the synthetic windows, every one of them.
 
     Args:

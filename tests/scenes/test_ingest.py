@@ -1,0 +1,199 @@
+"""Ingest: the same bytes whatever the source and the number of workers, and nothing half-written after an error."""
+
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raw_data import scene_rows, straight_map, write_raw
+from synthdrive.artifacts import file_hash, read_table
+from synthdrive.errors import InputError
+from synthdrive.maps.lane_map import load_maps
+from synthdrive.parameters.ingest import IngestParameters
+from synthdrive.scenes.argoverse_scene_writer import scene_csv
+from synthdrive.scenes.ingest import BATCH_SCENES, find_source, ingest_maps, ingest_scenes, scene_order
+from synthdrive.scenes.scene_store import STEPS, SceneStore
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PARAMETERS = IngestParameters("error", "error", 30.0, 64, 64)
+SKIP = IngestParameters("skip", "error", 30.0, 64, 64)
+FLOATS = (
+    "origin_x", "origin_y", "start_time", "agent_mean_speed", "agent_max_speed", "agent_displacement",
+    "agent_heading_change", "agent_lane_distance", "min_interval", "max_interval", "max_step",
+)  # fmt: skip
+NO_AGENT = scene_csv(scene_rows(7)).replace(b",AGENT,", b",OTHERS,")
+
+
+def ingest(raw, out, parameters=PARAMETERS, workers=1, half_width=30.0):
+    ingest_maps(raw, out / "maps", parameters)
+    outs = {"train": out / "train", "val": out / "val"}
+    return ingest_scenes(raw, outs, out / "maps", parameters, half_width, workers)
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ingest")
+    ingest(write_raw(folder / "raw"), folder / "out")
+    return folder
+
+
+def test_scenes_are_whole_and_in_the_order_of_their_ids(ingested):
+    store = SceneStore.load(ingested / "out" / "train")
+    assert store.scene_ids == ["1", "2", "3", "10"]
+    for scene in (store[k] for k in range(len(store))):
+        rows = scene_rows(int(scene.scene_id))
+        own = rows.track_types == 0
+        np.testing.assert_allclose(scene.agent + scene.origin, rows.xy[own], atol=6e-4)  # the CSV has 1 mm
+        assert len(scene.xy) == len(rows.timestamps)
+    assert SceneStore.load(ingested / "out" / "val").scene_ids == ["5"]
+
+
+def test_crops_hold_the_lanes_around_the_agent_in_its_own_city(ingested):
+    store, maps = SceneStore.load(ingested / "out" / "train"), load_maps(ingested / "out" / "maps")
+    for index in range(len(store)):
+        scene = store[index]
+        expected = maps["TST"].lanes_near(*scene.origin, 30.0)
+        assert len(expected)
+        np.testing.assert_array_equal(scene.lane_rows, expected + len(maps["ABC"]))
+        points = store.lanes.take(scene.lane_rows).points
+        np.testing.assert_array_equal(points, maps["TST"].segments.take(expected).points)
+
+
+def test_the_manifest_has_the_columns_and_types_that_others_rely_on(ingested):
+    table = read_table(ingested / "out" / "train" / "manifest.parquet")
+    types = {field.name: str(field.type) for field in table.schema}
+    expected = {"scene_id": "string", "city": "string", "turn": "string", "at_intersection": "bool"}
+    expected |= dict.fromkeys(("n_tracks", "n_rows", "n_lanes"), "int64") | dict.fromkeys(FLOATS, "double")
+    assert types == expected
+    (row,) = [row for row in table.to_pylist() if row["scene_id"] == "2"]
+    rows = scene_rows(2)
+    agent = rows.xy[rows.track_types == 0].round(3)
+    assert row["n_rows"] == len(rows.timestamps)
+    assert row["n_tracks"] == len(set(rows.track_ids))
+    assert row["agent_displacement"] == pytest.approx(np.linalg.norm(agent[-1] - agent[0]), abs=1e-4)
+    assert row["agent_lane_distance"] == pytest.approx(np.abs(agent[:, 1]).mean(), abs=1e-4)
+    assert row["start_time"] == pytest.approx(2000.0)
+    assert not row["at_intersection"]
+
+
+def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path):
+    raw = write_raw(tmp_path / "raw", train=tuple(range(2 * BATCH_SCENES + 5, 0, -1)))
+    ingest(raw, tmp_path / "one")
+    ingest(raw, tmp_path / "many", workers=3)
+    assert file_hash(tmp_path / "one") == file_hash(tmp_path / "many")
+
+
+def test_an_unpacked_folder_gives_the_same_bytes(ingested, tmp_path):
+    for path in (ingested / "raw").glob("*.tar.gz"):
+        with tarfile.open(path) as archive:
+            archive.extractall(tmp_path / "raw", filter="data")
+    assert {path.name for path in (tmp_path / "raw").iterdir()} == {"map_files", "train", "val"}
+    (tmp_path / "raw" / "train" / "data" / "._1.csv").write_bytes(b"junk")
+    ingest(tmp_path / "raw", tmp_path / "out")
+    assert file_hash(tmp_path / "out") == file_hash(ingested / "out")
+
+
+def test_a_bad_scene_stops_ingest_and_leaves_what_was_there(ingested, tmp_path):
+    ingest(ingested / "raw", tmp_path / "out")
+    before = file_hash(tmp_path / "out" / "train")
+    raw = write_raw(tmp_path / "raw", changes={10: NO_AGENT})
+    with pytest.raises(InputError, match=r"train_v1\.1\.tar\.gz: train/data/10\.csv: found 0 tracks of type AGENT"):
+        ingest(raw, tmp_path / "out")
+    assert file_hash(tmp_path / "out" / "train") == before
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["maps", "train", "val"]
+
+
+def test_bad_scenes_can_be_skipped_counted_and_listed(tmp_path):
+    unknown = scene_csv(scene_rows(2, city="XYZ"))
+    raw = write_raw(tmp_path / "raw", changes={10: NO_AGENT, 2: unknown})
+    skipped = ingest(raw, tmp_path / "out", SKIP)
+    assert [item.file for item in skipped["train"]] == ["train/data/2.csv", "train/data/10.csv"]
+    assert SceneStore.load(tmp_path / "out" / "train").scene_ids == ["1", "3"]
+    listed = json.loads((tmp_path / "out" / "train" / "skipped.json").read_text())
+    assert [item["file"] for item in listed] == ["train/data/2.csv", "train/data/10.csv"]
+    assert "0 tracks of type AGENT" in listed[1]["reason"]
+    assert json.loads((tmp_path / "out" / "val" / "skipped.json").read_text()) == []
+
+
+def test_only_bad_scenes_are_an_error_even_when_they_are_skipped(tmp_path):
+    raw = write_raw(tmp_path / "raw", train=(7,), changes={7: NO_AGENT})
+    with pytest.raises(InputError, match="no usable scene"):
+        ingest(raw, tmp_path / "out", SKIP)
+    assert not (tmp_path / "out" / "train").exists()
+
+
+def test_an_unknown_city_is_an_error(tmp_path):
+    raw = write_raw(tmp_path / "raw", changes={2: scene_csv(scene_rows(2, city="XYZ"))})
+    with pytest.raises(InputError, match=r"2\.csv: found city 'XYZ'; expected a city with a map: ABC, TST"):
+        ingest(raw, tmp_path / "out")
+
+
+def test_a_scene_far_from_every_lane_is_kept_with_no_lane_distance(tmp_path):
+    away = scene_rows(2, agent=np.linspace([5000.0, 0.0], [5040.0, 0.0], STEPS))
+    raw = write_raw(tmp_path / "raw", changes={2: scene_csv(away)})
+    ingest(raw, tmp_path / "out")
+    (row,) = [row for row in SceneStore.load(tmp_path / "out" / "train").manifest.to_pylist() if row["n_lanes"] == 0]
+    assert row["scene_id"] == "2"
+    assert np.isnan(row["agent_lane_distance"])
+
+
+def test_the_same_id_twice_is_an_error(tmp_path):
+    raw = write_raw(tmp_path / "raw")
+    archive = raw / "forecasting_train_v1.1.tar.gz"
+    with tarfile.open(archive) as packed:
+        packed.extractall(raw, filter="data")
+    (raw / "train" / "again").mkdir()
+    (raw / "train" / "again" / "3.csv").write_bytes((raw / "train" / "data" / "3.csv").read_bytes())
+    archive.unlink()
+    with pytest.raises(InputError, match="two scenes '3'"):
+        ingest(raw, tmp_path / "out")
+
+
+def test_missing_raw_data_says_what_is_looked_for(tmp_path):
+    with pytest.raises(InputError, match=r"hd_maps\.tar\.gz, nor hd_maps, nor map_files.*data\.raw"):
+        find_source(tmp_path, "hd_maps", "map_files")
+
+
+def test_the_canonical_order_is_that_of_numbers_then_names():
+    names = ["10", "9", "b", "007", "7", "a10", "a9", "0"]
+    assert sorted(names, key=scene_order) == ["0", "007", "7", "9", "10", "a10", "a9", "b"]
+    assert len({scene_order(name) for name in names}) == len(names)
+
+
+def stage(raw, out, *options):
+    command = [sys.executable, "stages/ingest.py", "--raw", str(raw), "--workers", "1", *options]
+    command += ["--maps-out", str(out / "maps"), "--train-out", str(out / "train"), "--val-out", str(out / "val")]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+def test_the_stage_writes_all_three_and_an_error_is_one_line(tmp_path):
+    raw = write_raw(tmp_path / "raw")
+    done = stage(raw, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert len(SceneStore.load(tmp_path / "out" / "val")) == 1
+    assert f"TST {len(straight_map())} lanes" in done.stdout
+    archive = raw / "forecasting_val_v1.1.tar.gz"
+    archive.write_bytes(archive.read_bytes()[:-100])
+    failed = stage(raw, tmp_path / "failed")
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("error: ")
+    assert failed.stderr.count("\n") == 1
+    assert "forecasting_val_v1.1.tar.gz: found a damaged or truncated" in failed.stderr
+    assert not (tmp_path / "failed" / "val").exists()
+
+
+@pytest.mark.reference
+def test_real_crops_are_those_of_the_official_query(reference, tmp_path):
+    raw = reference / "argoverse1"
+    ingest_maps(raw, tmp_path / "maps", PARAMETERS)
+    outs = {"train": tmp_path / "train"}
+    ingest_scenes(raw, outs, tmp_path / "maps", PARAMETERS, 50.0)
+    store, golden = SceneStore.load(outs["train"]), np.load(reference / "golden" / "features.npz")
+    rows = {scene_id: row for row, scene_id in enumerate(store.scene_ids)}
+    for scene_id in map(str, golden["scene_ids"]):
+        scene = store[rows[scene_id]]
+        np.testing.assert_array_equal(store.lanes.lane_ids[scene.lane_rows], golden[f"{scene_id}/lane_ids"])
