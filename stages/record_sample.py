@@ -16,7 +16,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters, section record_sample")
     parser.add_argument("--out", type=Path, default=Path("data/raw/sample"), help="folder for the three archives")
-    parser.add_argument("--workers", type=int, help="processes (default: SYNTHDRIVE_WORKERS, else the processors)")
+    parser.add_argument(
+        "--workers", type=int, help="simulations at a time (default: $SYNTHDRIVE_WORKERS, or all processors)"
+    )
     arguments = parser.parse_args()
     parameters = load_section(RecordSampleParameters, "record_sample", arguments.params)
     written = record(arguments.out, parameters, arguments.workers)

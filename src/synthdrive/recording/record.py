@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,7 @@ from synthdrive.artifacts import atomic_directory
 from synthdrive.errors import InputError
 from synthdrive.maps.argoverse_map_writer import write_maps
 from synthdrive.maps.lane_map import LaneMap
-from synthdrive.parallel import local_executor, ordered_map
+from synthdrive.parallel import ordered_map, worker_count
 from synthdrive.parameters.record_sample import CityParameters, RecordSampleParameters
 from synthdrive.progress import track
 from synthdrive.recording.city_parts import CityParts
@@ -69,7 +69,7 @@ def record(output: Path, parameters: RecordSampleParameters, workers: int | None
 
     Args:
         output: folder for the three archives of the official layout and a notice of where the streets come from.
-        workers: processes; the bytes do not depend on it.
+        workers: simulations at a time; the bytes do not depend on it.
 
     Returns:
         how many scenes of each split were written.
@@ -83,8 +83,11 @@ def record(output: Path, parameters: RecordSampleParameters, workers: int | None
             runs += _runs(city, network, lane_map, parameters, len(runs))
         write_maps(folder / MAP_ARCHIVE, maps)
         (folder / "README.md").write_text(_credit(parameters), encoding="utf-8")
-        with local_executor(workers) as executor:
+        executor = ThreadPoolExecutor(worker_count(workers))  # threads do: SUMO, which takes the time, is a process
+        try:
             return _record_scenes(folder, runs, parameters, executor)
+        finally:
+            executor.shutdown(cancel_futures=True)
 
 
 def _prepare(
