@@ -76,8 +76,9 @@ def corridor_rows(lane_map: LaneMap, transform: Transform, positions: Floats, ha
 def overlapping(boxes: Floats, centres: Floats, half_width: float) -> npt.NDArray[np.bool_]:
     """(N, L) bool: which boxes (L, 4) overlap the squares of +-`half_width` metres around centres (N, 2)."""
     x, y = centres[:, :1], centres[:, 1:]
-    across = (boxes[:, 0] <= x + half_width) & (boxes[:, 2] >= x - half_width)
-    inside: npt.NDArray[np.bool_] = across & (boxes[:, 1] <= y + half_width) & (boxes[:, 3] >= y - half_width)
+    in_x = np.logical_and(boxes[:, 0] <= x + half_width, boxes[:, 2] >= x - half_width)
+    in_y = np.logical_and(boxes[:, 1] <= y + half_width, boxes[:, 3] >= y - half_width)
+    inside: npt.NDArray[np.bool_] = np.logical_and(in_x, in_y)
     return inside
 
 
@@ -95,7 +96,7 @@ def _bent(segments: LaneSegments, transform: Transform) -> npt.NDArray[np.bool_]
     low, high = np.nanmin(x, axis=1), np.nanmax(x, axis=1)
     share = np.linspace(0.0, 1.0, 41)
     grid = low[:, None] + (high - low)[:, None] * share - transform.anchor
-    bent: npt.NDArray[np.bool_] = (np.abs(transform.second_derivative(grid)) > BENT).any(axis=1)
+    bent: npt.NDArray[np.bool_] = np.any(np.abs(transform.second_derivative(grid)) > BENT, axis=1)
     return bent
 
 

@@ -18,6 +18,7 @@ Floats = npt.NDArray[np.float64]
 
 MILLIMETRE = 3  # decimals of generated positions
 UNDER_WAY = 0.5  # m/s2; a drive that starts with more than this is already gaining speed, or losing it
+EARLY = 0.8  # share of the strongest braking that the approach to the grip limit is planned with
 SLOWEST = 2.0  # m/s at which a path's length is worth of time steps; a drive that has not arrived by then is cut
 
 
@@ -99,6 +100,9 @@ def _integrate(
     tolerance = driver.tolerance * desired_speeds
     slowing, gaining = acceleration < -UNDER_WAY, acceleration > UNDER_WAY
     follow = dt / (driver.lag + dt)
+    # The plan may be missed by the tolerance; what grip allows, braking hard, may not.
+    grip = slow_before(grip_limits(paths, driver), EARLY * strongest)
+    reaction = driver.lag + dt
     history = [(along, speed)]
     waiting = 0.0 if stops is None else float(stops.waits.sum(axis=1).max())
     for _ in range(int((paths.lengths.max() / SLOWEST + waiting) / dt)):
@@ -109,6 +113,8 @@ def _integrate(
         slowing = gap < np.where(slowing, 0.0, -tolerance)
         gaining = gap > np.where(gaining, 0.0, tolerance)
         wish = np.where(slowing, np.minimum(firm, gap / driver.response), np.where(gaining, gap / driver.response, 0.0))
+        excess = speed - paths.at(grip, (along + speed * reaction)[:, None])[:, 0]
+        wish = np.where(excess > 0, np.minimum(wish, -excess / reaction), wish)
         wish = np.clip(wish, -strongest, driver.acceleration)
         if following is not None:
             wish = np.minimum(wish, following.wish(along, speed, planned, driver))

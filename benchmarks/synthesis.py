@@ -1,0 +1,74 @@
+"""Figures of augment and synthesize: windows per CPU second, and what they cost at the paper's size on two cores.
+
+Reads lane maps (--maps, default data/maps). Everything runs in one process, so that CPU seconds are all there is to
+count; two cores take half of them. The paper's own generation took about 20 hours (PAPER.md section 3.1).
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+from synthdrive.artifacts import file_hash
+from synthdrive.augmentation.augment_maps import augment_maps, describe
+from synthdrive.maps.lane_map import load_maps
+from synthdrive.parameters.augment import AugmentParameters
+from synthdrive.parameters.loading import DEFAULT_PATH, load_section
+from synthdrive.parameters.scene import SceneParameters
+from synthdrive.parameters.synthesize import SynthesizeParameters
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.synthesis.synthesize import synthesize
+
+PAPER_WINDOWS = 374_000
+CORES = 2
+
+
+class InProcess(Executor):
+    """Runs each task at once, in this process."""
+
+    def submit(self, function: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
+        """The finished future of one call."""
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments, **options))
+        return future
+
+
+def main() -> None:
+    """Run both stages and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="file of parameters")
+    parser.add_argument("--maps", type=Path, default=Path("data/maps"), help="folder of lane maps")
+    parser.add_argument("--routes", type=int, default=100, help="routes a city; the paper has under about 1,000")
+    parser.add_argument("--length", type=float, default=1250.0, help="metres of a route, as the paper's")
+    arguments = parser.parse_args()
+    augment = load_section(AugmentParameters, "augment", arguments.params)
+    parameters = load_section(SynthesizeParameters, "synthesize", arguments.params)
+    half_width = load_section(SceneParameters, "scene", arguments.params).map_half_width
+    augment.routes.per_city, augment.routes.length = arguments.routes, arguments.length
+    parameters.speeds_per_scene = 0
+    maps = load_maps(arguments.maps)
+
+    began = time.process_time()
+    scenes = augment_maps(maps, augment, half_width, InProcess())
+    augmenting = time.process_time() - began
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.process_time()
+        summary = synthesize(maps, scenes, parameters, half_width, InProcess(), Path(folder))
+        driving = time.process_time() - began
+        windows = len(SceneStore.load(Path(folder)))
+        digest = file_hash(Path(folder))[:16]
+    rate = windows / driving
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"augment: {describe(scenes)}; {augmenting:.1f} CPU s, {len(scenes) / augmenting:.0f} scenes per CPU second")
+    print(f"synthesize: {summary}; {driving:.1f} CPU s, {rate:.0f} windows per CPU second, sha256 {digest}")
+    print(f"the paper's {PAPER_WINDOWS} windows: {PAPER_WINDOWS / rate / CORES:.0f} s on {CORES} cores, "
+          f"{CORES * rate:.0f} windows per second; peak memory {peak:.0f} MB")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
