@@ -90,7 +90,7 @@ def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path):
 def test_an_unpacked_folder_gives_the_same_bytes(ingested, tmp_path):
     for path in (ingested / "raw").glob("*.tar.gz"):
         with tarfile.open(path) as archive:
-            archive.extractall(tmp_path / "raw", filter="data")
+            archive.extractall(tmp_path / "raw")
     assert {path.name for path in (tmp_path / "raw").iterdir()} == {"map_files", "train", "val"}
     (tmp_path / "raw" / "train" / "data" / "._1.csv").write_bytes(b"junk")
     ingest(tmp_path / "raw", tmp_path / "out")
@@ -145,7 +145,7 @@ def test_the_same_id_twice_is_an_error(tmp_path):
     raw = write_raw(tmp_path / "raw")
     archive = raw / "forecasting_train_v1.1.tar.gz"
     with tarfile.open(archive) as packed:
-        packed.extractall(raw, filter="data")
+        packed.extractall(raw)
     (raw / "train" / "again").mkdir()
     (raw / "train" / "again" / "3.csv").write_bytes((raw / "train" / "data" / "3.csv").read_bytes())
     archive.unlink()
