@@ -95,18 +95,16 @@ def moving():
     """Vehicles on the val side: AGENT, AV, one that leaves the AV's range, one far away, one across the line."""
     xy = np.zeros((STEPS, 5, 2))
     xy[:, 0] = [80.0, 0.0]
-    xy[:, 1] = [60.0, 0.0]
-    xy[:, 2] = np.stack([np.full(STEPS, 60.0), np.linspace(20.0, 80.0, STEPS)], axis=-1)
+    xy[:, 1] = [35.0, 0.0]
+    xy[:, 2] = np.stack([np.full(STEPS, 35.0), np.linspace(20.0, 80.0, STEPS)], axis=-1)
     xy[:, 3] = [300.0, 0.0]
     xy[:, 4] = [-10.0, 0.0]
     return Motion(xy, np.ones((STEPS, 5), dtype=bool))
 
 
-def see(motion, parked=((70.0, 5.0), (500.0, 0.0)), scenes=SCENES):
-    wide = replace(scenes, sensor_range=scenes.sensor_range)
-    return sense(
-        "val", PARTS, motion, np.array(parked), 0, 0, 1, "BER", 0.0, wide, np.random.default_rng(0)
-    )  # fmt: skip
+def see(motion, scenes=SCENES):
+    parked = np.array([[70.0, 5.0], [500.0, 0.0]])
+    return sense("val", PARTS, motion, parked, 0, 0, 1, "BER", 0.0, scenes, np.random.default_rng(0))
 
 
 def test_the_av_sees_what_is_near_on_its_side():
