@@ -12,6 +12,7 @@ from synthdrive.parameters.data import DataParameters
 from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 from synthdrive.parameters.report import ReportParameters
 from synthdrive.parameters.run_cells import load_cells
+from synthdrive.parameters.synthesize import SynthesizeParameters
 from synthdrive.reporting.report import ReportInputs, summary, write_report
 from synthdrive.reporting.run_outputs import RunPaths
 
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument(
         "--published", type=Path, default=Path("published.yaml"), help="published numbers (default: %(default)s)"
     )
+    parser.add_argument("--released", type=Path, help="folder of the authors' released windows, to compare with")
     for field in fields(RunPaths):
         parser.add_argument(f"--{field.name}", type=Path, default=field.default, help="default: %(default)s")
     given = parser.parse_args()
@@ -36,6 +38,8 @@ def main() -> None:
             published=given.published,
             claims=given.claims,
             parameters=load_section(ReportParameters, "report", given.params),
+            released=given.released,
+            driver=load_section(SynthesizeParameters, "synthesize", given.params).driver if given.released else None,
         )
         content = write_report(inputs, given.out)
         print(f"{summary(content)}\n{given.out / 'index.html'}", file=sys.stderr)

@@ -16,9 +16,11 @@ from synthdrive.reporting.map_drawing import View, map_drawing
 from synthdrive.reporting.motion_evidence import motion_evidence
 from synthdrive.reporting.palette import DARK, LIGHT, with_variables
 from synthdrive.reporting.picture import Panel
+from synthdrive.reporting.pictures.released_drives import released_drives
 from synthdrive.reporting.pictures.scene_layers import pick_scenes
 from synthdrive.reporting.pictures.transforms import transform_pictures
 from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.synthesis.released import DrivenAgain, ReleasedDrive
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,22 @@ def test_every_transform_moves_the_map_differently() -> None:
     picture = transform_pictures(town(), SHAPES["released"], 6.0)
     assert [panel.name for panel in picture.panels] == ["smooth", "double", "ripple", "combination"]
     assert len({panel.svg for panel in picture.panels}) == 4
+
+
+def test_released_windows_stand_beside_ours() -> None:
+    lane_map = town()
+    xy = np.stack([np.linspace(20.0, 60.0, 50), np.full(50, 70.0)], axis=1)
+    again = []
+    for error in (0.5, 0.1):
+        released = ReleasedDrive("dv10TOWN_0_id_1", lane_map.city, 10.0, xy, None)
+        speed = released.speed + error
+        again.append(DrivenAgain(released, xy, speed, xy, np.full(50, 0.2), np.full(50, 0.1), error))
+    picture = released_drives(again, {lane_map.city: lane_map}, 5)
+    assert picture is not None
+    assert [panel.name for panel in picture.panels] == ["path-1", "speed-1", "path-2", "speed-2", "errors"]
+    assert "speed error 0.10" in picture.panels[1].title
+    assert "0.30 m/s median" in picture.caption
+    assert released_drives([], {}, 5) is None
 
 
 def test_motion_of_the_same_scenes_has_no_distance(store: SceneStore) -> None:

@@ -26,6 +26,7 @@ from synthdrive.reporting.pictures.forecasts import forecasts
 from synthdrive.reporting.pictures.motion import motion
 from synthdrive.reporting.pictures.reconstructions import reconstructions
 from synthdrive.reporting.pictures.recorded_scenes import recorded_scenes
+from synthdrive.reporting.pictures.released_drives import released_drives
 from synthdrive.reporting.pictures.results import difference_picture, level_picture
 from synthdrive.reporting.pictures.synthetic_drives import synthetic_drives
 from synthdrive.reporting.pictures.training_curves import Curve, training_curves
@@ -33,6 +34,9 @@ from synthdrive.reporting.pictures.transforms import transform_pictures
 from synthdrive.reporting.results_table import Row, label_of
 from synthdrive.reporting.run_outputs import RunPaths
 from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.synthesis.released import DrivenAgain
+
+RELEASED_SHOWN = 5  # released windows whose path and speed are drawn
 
 Cards = Mapping[str, Mapping[str, Mapping[str, Any]]]  # cell -> stage -> card
 
@@ -45,6 +49,7 @@ class Artifacts:
         maps: city -> its lanes.
         augmented: the augmented scenes.
         synthetic, train, val: scene stores.
+        released: the authors' released windows and ours beside them; empty where none were given.
         cards: cell -> stage -> card.
         curves: stage -> arm -> the curve of each seed.
     """
@@ -54,6 +59,7 @@ class Artifacts:
     synthetic: SceneStore
     train: SceneStore
     val: SceneStore
+    released: Sequence[DrivenAgain]
     cards: Cards
     curves: Mapping[str, Mapping[str, Sequence[Curve]]]
 
@@ -76,6 +82,7 @@ def draw_pictures(
         transform_pictures(next(iter(given.maps.values())), SHAPES["released"], parameters.transform_amplitude),
         corridors(given.augmented, given.maps, parameters.augmented_scenes, seed),
         synthetic_drives(given.synthetic, given.maps, parameters.drives),
+        released_drives(given.released, given.maps, RELEASED_SHOWN),
         contact_sheet(given.synthetic, parameters.synthetic_windows, seed),
         motion(evidence, source),
     ]

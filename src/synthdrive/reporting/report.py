@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import numpy as np
 
 from synthdrive.artifacts import atomic_directory, write_json
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
-from synthdrive.maps.lane_map import load_maps
+from synthdrive.maps.lane_map import LaneMap, load_maps
 from synthdrive.parameters.loading import from_values
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.objective import ObjectiveParameters
 from synthdrive.parameters.report import ReportParameters
 from synthdrive.parameters.run_cells import RunCells
+from synthdrive.parameters.synthesize import DriverParameters
 from synthdrive.reporting.claim_outcome import Evidence
 from synthdrive.reporting.claims import Claim, judge, load_claims
 from synthdrive.reporting.content import Content
@@ -33,6 +35,7 @@ from synthdrive.reporting.run_outputs import RunPaths, arm_errors, cards_of, cur
 from synthdrive.reporting.scope import settings, source_in_words
 from synthdrive.reporting.strata_table import strata_table
 from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.synthesis.released import DrivenAgain, drive_all_again
 
 OTHER_METRICS = ("minADE1", "minFDE1", "MR1", "brier_minFDE6", "p_minFDE6", "p_minADE6", "p_MR6")
 
@@ -47,6 +50,8 @@ class ReportInputs:
         source: data source of the run.
         published, claims: data files.
         parameters: of the report.
+        released: folder of the authors' released windows, to drive them again; None leaves that picture out.
+        driver: our driver's parameters, for these.
     """
 
     paths: RunPaths
@@ -55,6 +60,8 @@ class ReportInputs:
     published: Path
     claims: Path
     parameters: ReportParameters
+    released: Path | None = None
+    driver: DriverParameters | None = None
 
 
 def write_report(inputs: ReportInputs, out: Path) -> Content:
@@ -81,8 +88,10 @@ def write_report(inputs: ReportInputs, out: Path) -> Content:
 def open_artifacts(inputs: ReportInputs) -> Artifacts:
     """Open everything that the run left."""
     paths, cells = inputs.paths, inputs.cells
+    maps = load_maps(paths.maps)
     return Artifacts(
-        maps=load_maps(paths.maps),
+        maps=maps,
+        released=_drive_released(inputs, maps),
         augmented=AugmentedScenes.load(paths.augmented),
         synthetic=SceneStore.load(paths.synthetic),
         train=SceneStore.load(paths.train),
@@ -168,6 +177,12 @@ def summary(content: Content) -> str:
             lines.append(f"{row.label:28} {numbers}")
     lines.append(", ".join(f"{count} {verdict}" for verdict, count in content.tally.items()))
     return "\n".join(lines)
+
+
+def _drive_released(inputs: ReportInputs, maps: Mapping[str, LaneMap]) -> list[DrivenAgain]:
+    if inputs.released is None or inputs.driver is None:
+        return []
+    return drive_all_again(inputs.released, maps, inputs.driver)
 
 
 def _informative_cell(artifacts: Artifacts) -> str:

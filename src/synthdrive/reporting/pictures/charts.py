@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from synthdrive.reporting.figures import drawing, quiet_grid, svg_of
 
+SMALLEST_SHARE = 0.02  # per cent, where a logarithmic axis begins
+
 Values = npt.NDArray[np.floating[Any]]
 
 
@@ -99,18 +101,26 @@ def interval_chart(rows: Sequence[Estimate], x_label: str, published_colour: str
 
 
 def distribution_chart(
-    distributions: Sequence[tuple[str, Values]], edges: Values, x_label: str, y_label: str = "share of samples (%)"
+    distributions: Sequence[tuple[str, Values]], edges: Values, x_label: str, y_label: str, log: bool = False
 ) -> str:
-    """Histograms of several samples over the same edges, as outlines; (colour, sample) each; SVG."""
+    """Histograms of several samples over the same edges, as outlines; (colour, sample) each; SVG.
+
+    Args:
+        log: shares on a logarithmic axis, for a long tail.
+    """
     with drawing(3.5, 2.2) as (figure, axes):
         for shade, sample in distributions:
             counts, _ = np.histogram(np.clip(sample, edges[0], edges[-1]), bins=edges)
-            share = 100.0 * counts / max(len(sample), 1)
-            axes.stairs(share, edges, color=shade, linewidth=1.5)
-            axes.stairs(share, edges, fill=True, color=shade, alpha=0.12, linewidth=0)
+            floor = SMALLEST_SHARE if log else 0.0
+            share = np.maximum(100.0 * counts / max(len(sample), 1), floor)
+            axes.stairs(share, edges, baseline=floor, color=shade, linewidth=1.5)
+            axes.stairs(share, edges, baseline=floor, fill=True, color=shade, alpha=0.12, linewidth=0)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.set_xlim(edges[0], edges[-1])
-        axes.set_ylim(bottom=0.0)
+        if log:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_ylim(bottom=SMALLEST_SHARE if log else 0.0)
         quiet_grid(axes)
         return svg_of(figure)

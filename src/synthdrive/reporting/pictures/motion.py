@@ -9,6 +9,7 @@ from synthdrive.reporting.palette import colour
 from synthdrive.reporting.picture import LegendEntry, Panel, Picture
 from synthdrive.reporting.pictures.charts import distribution_chart
 
+LONG_TAILED = ("lateral_acceleration", "curvature", "heading_change")
 QUANTITIES = {  # name: (axis label, unit, shown value per stored one, lower edge, upper edge, width of a bar)
     "speed": ("speed", "m/s", 1.0, 0.0, 22.0, 1.0),
     "acceleration": ("acceleration", "m/s\N{SUPERSCRIPT TWO}", 1.0, -4.0, 4.0, 0.25),
@@ -29,7 +30,8 @@ def motion(evidence: MotionEvidence, source: str) -> Picture:
         ]
         title = f"{label.capitalize()}: Wasserstein distance {evidence.distances[name] * scale:.3g} {unit}"
         share = "share of drives (%)" if name == "heading_change" else "share of steps (%)"
-        panels.append(Panel(name.replace("_", "-"), title, distribution_chart(pair, edges, f"{label} ({unit})", share)))
+        chart = distribution_chart(pair, edges, f"{label} ({unit})", share, log=name in LONG_TAILED)
+        panels.append(Panel(name.replace("_", "-"), title, chart))
     return Picture(
         name="motion",
         title="Synthetic and recorded motion",

@@ -20,7 +20,6 @@ SHOWN = {
     "pretrain": {"loss": "loss", "map": "map loss", "trajectory": "trajectory loss"},
     "finetune": {
         "loss": "loss",
-        "goal": "goal NLL",
         "completion": "completion error (m)",
         "top1_fde": "FDE of the likeliest goal (m)",
     },
