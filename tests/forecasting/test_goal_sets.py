@@ -215,12 +215,12 @@ def test_flat_far_and_tiny_distributions_are_served():
 
 
 def test_nms_takes_the_likeliest_goals_that_keep_their_distance():
-    goals = torch.tensor([[[0.0, 0], [1, 0], [3, 0], [6, 0], [6.5, 0], [9, 0], [0, 9], [9, 9], [20, 20]]])
+    goals = torch.tensor([[[0.0, 0], [0, -2], [3, 0], [6, 0], [6.5, 0], [9, 0], [0, 9], [9, 9], [20, 20]]])
     log_prob = torch.tensor([[0.3, 0.2, 0.15, 0.1, 0.09, 0.06, 0.05, 0.03, 0.02]]).log()
-    found = suppress_non_maxima(goals, log_prob, log_prob < 0, 2.0)
+    found = suppress_non_maxima(goals, log_prob, log_prob < 0, 2.5)
     chosen = {tuple(goal) for goal in found.goals[0].tolist()}
     assert chosen == {(0, 0), (3, 0), (6, 0), (9, 0), (0, 9), (9, 9)}
-    assert found.probabilities[0, 0] == pytest.approx(0.5)  # (0, 0) and its neighbour (1, 0)
+    assert found.probabilities[0, 0] == pytest.approx(0.5)  # (0, 0) and its neighbour (0, -2)
 
 
 def test_nms_fills_up_with_the_likeliest_that_are_left():
