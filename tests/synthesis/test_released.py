@@ -1,14 +1,21 @@
 """Fidelity to the authors' released drives, whichever of them are there."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 from conftest import PARAMS
 from synthdrive.archive_reader import Limits
+from synthdrive.augmentation.augment_maps import augment_maps
 from synthdrive.maps.argoverse_map_reader import read_maps
+from synthdrive.parameters.augment import AugmentParameters
 from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.synthesize import SynthesizeParameters
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.synthesis.motion import agent_tracks, compare, motion_distributions
 from synthdrive.synthesis.released import drive_all_again, round_as_released
+from synthdrive.synthesis.synthesize import synthesize
 
 pytestmark = pytest.mark.reference
 
@@ -49,3 +56,22 @@ def test_our_speed_is_theirs(driven):
 def test_rounding_to_six_digits_leaves_the_released_files_as_they_are(driven):
     for drive in driven:
         np.testing.assert_allclose(round_as_released(drive.released.xy), drive.released.xy, atol=1e-9)
+
+
+def test_a_few_thousand_windows_move_as_the_released_ones(driven, real_maps, parameters, tmp_path):
+    augment = load_section(AugmentParameters, "augment", PARAMS)
+    augment.routes.per_city, augment.routes.length = 12, 800.0
+    parameters.speeds_per_scene = 0
+    with ThreadPoolExecutor(1) as executor:
+        scenes = augment_maps(real_maps, augment, 50.0, executor)
+        synthesize(real_maps, scenes, parameters, 50.0, executor, tmp_path)
+    store = SceneStore.load(tmp_path)
+    assert len(store) > 3000
+    ours = motion_distributions(round_as_released(agent_tracks(store) + store.origins[:, None]))
+    theirs = motion_distributions(np.stack([drive.released.xy for drive in driven]))
+    distance = compare(ours, theirs)
+    # The samples are few, and chosen for their turns: two random halves of them are as far apart.
+    assert distance["speed"] < 0.6
+    assert distance["acceleration"] < 0.2
+    assert distance["curvature"] < 0.012
+    assert distance["heading_change"] < 0.3

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
+from scipy.signal import savgol_filter
 
 from synthdrive.scenes.scene_store import AGENT, STEP_SECONDS, STEPS, SceneStore
 
@@ -92,9 +93,36 @@ def agent_tracks(store: SceneStore, indices: npt.NDArray[np.int64] | None = None
     return np.asarray(store.xy[first[:, None] + np.arange(STEPS)], dtype=np.float64)
 
 
-def motion_distributions(tracks: Floats) -> MotionDistributions:
-    """Distributions over tracks (S, T, 2), for instance `agent_tracks` of a store."""
-    motion = motion_of(tracks)
+def even_tracks(tracks: Floats, times: Floats) -> Floats:
+    """Tracks (S, T, 2) given at times (S, T), in seconds, at even steps of 0.1 s: recorded steps are uneven."""
+    even = np.empty_like(tracks)
+    at = STEP_SECONDS * np.arange(tracks.shape[1])
+    for row, (track, seconds) in enumerate(zip(tracks, times, strict=True)):
+        # The last steps of a recording that runs fast go straight on.
+        beyond = np.maximum(at - seconds[-1], 0.0)[:, None]
+        velocity = (track[-1] - track[-2]) / max(float(seconds[-1] - seconds[-2]), 1e-3)
+        even[row] = np.stack([np.interp(at, seconds, track[:, axis]) for axis in (0, 1)], axis=-1) + beyond * velocity
+    return even
+
+
+def smooth_tracks(tracks: Floats, seconds: float) -> Floats:
+    """Tracks (S, T, 2) with a parabola fitted to `seconds` around each step: recorded ones are noisy.
+
+    Argoverse 1's positions jitter by decimetres, so that their plain second differences say nothing of the vehicle.
+    """
+    width = 2 * round(seconds / STEP_SECONDS / 2) + 1
+    smooth: Floats = savgol_filter(tracks, width, 2, axis=1) if width > 3 else tracks
+    return smooth
+
+
+def motion_distributions(tracks: Floats, smoothing: float = 0.0) -> MotionDistributions:
+    """Distributions over tracks (S, T, 2), for instance `agent_tracks` of a store.
+
+    Args:
+        tracks: metres, 10 Hz.
+        smoothing: seconds over which the tracks are smoothed before; give all sets that are compared the same.
+    """
+    motion = motion_of(smooth_tracks(tracks, smoothing))
     moving = motion.speed.mean(axis=1) > MOVING
     return MotionDistributions(
         speed=motion.speed.ravel(),
