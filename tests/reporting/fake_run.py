@@ -211,7 +211,7 @@ def _write_models(paths: RunPaths, arm: str, seed: int) -> None:
     card = {"arm": arm, "seed": seed, "description": f"the arm {arm}", "model": plain_values(model)}
     record = run_record({"model": model, "pretrain": settings}, {}, seed, "cpu")
     curve = [
-        {"epoch": e / 4, "step": float(e), "total": 9 / e, "map": 5 / e, "trajectory": 4 / e} for e in range(1, 20)
+        {"epoch": e / 4, "step": float(e), "loss": 9 / e, "map": 5 / e, "trajectory": 4 / e} for e in range(1, 20)
     ]
     if arm == "none":
         paths.pretrained.joinpath(cell).mkdir(parents=True)
@@ -221,7 +221,7 @@ def _write_models(paths: RunPaths, arm: str, seed: int) -> None:
         pretrained = {**card, "stage": "pretrain", "pretrained": True, "run": record}
         save_checkpoint(paths.pretrained / cell, network, pretrained, curve)
     record = run_record({"model": model, "finetune": FinetuneParameters()}, {}, seed, "cpu")
-    curve = [{"epoch": e / 4, "step": float(e), "total": 9 / e, "goal": 5 / e, "top1_fde": 4 / e} for e in range(1, 20)]
+    curve = [{"epoch": e / 4, "step": float(e), "loss": 9 / e, "goal": 5 / e, "top1_fde": 4 / e} for e in range(1, 20)]
     save_checkpoint(paths.finetuned / cell, DenseTNT(model), {**card, "stage": "finetune", "run": record}, curve)
 
 
