@@ -76,6 +76,12 @@ def test_subsets_of_a_seed_are_nested() -> None:
     assert len(subset(3, 0.01, 0)) == 1
 
 
+@pytest.mark.parametrize(("batch", "device_batch"), [(8, 8), (8, 3), (7, 2), (50, 4), (21, 21)])
+def test_number_of_forward_passes_is_known_beforehand(tmp_path: Path, batch: int, device_batch: int) -> None:
+    batches = tiny_batches(write_store(tmp_path / "store", 21), Sharing(batch, device_batch))
+    assert len(list(batches.parts(0))) == batches.parts_per_epoch
+
+
 def test_loading_processes_change_nothing(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", 21)
     alone, helped = (tiny_batches(store, Sharing(8, 3), workers) for workers in (0, 2))

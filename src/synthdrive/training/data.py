@@ -165,6 +165,12 @@ class SceneBatches:
         return steps_per_epoch(len(self.indices), self.sharing.batch)
 
     @property
+    def parts_per_epoch(self) -> int:
+        """Forward passes of an epoch on each device."""
+        whole, rest = divmod(len(self.indices), self.sharing.batch)
+        return whole * self.sharing.parts(self.sharing.batch) + self.sharing.parts(rest)
+
+    @property
     def store(self) -> SceneStore:
         """The store, as this process sees it."""
         return self._scenes.store
@@ -186,9 +192,9 @@ class SceneBatches:
 class _Scenes(Dataset[Any]):
     """Collates a part; travels to loading processes as a path alone."""
 
-    def __init__(self, directory: Path, collate: Collate) -> None:
+    def __init__(self, directory: Path, collate: Collate, check: bool = True) -> None:
         self._directory, self._collate = Path(directory), collate
-        self.store = SceneStore.load(self._directory)
+        self.store = SceneStore.load(self._directory, check)
         self.sizes = scene_sizes(self.store)
 
     def __getitem__(self, part: Part) -> Any:
@@ -198,7 +204,7 @@ class _Scenes(Dataset[Any]):
         return {"directory": self._directory, "collate": self._collate}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["directory"], state["collate"])  # type: ignore[misc]
+        self.__init__(state["directory"], state["collate"], check=False)  # type: ignore[misc]
 
 
 class _Plan(Sampler[Part]):

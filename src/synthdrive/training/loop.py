@@ -142,7 +142,8 @@ class _Trainer:
         parts: list[Part] = []
         losses: Tensor | None = None
         names: list[str] = []
-        for part, batch in track(_timed(self.batches.epoch(epoch), waited), label, unit="part"):
+        title, total = f"{label}: epoch {epoch + 1}", self.batches.parts_per_epoch
+        for part, batch in track(_timed(self.batches.epoch(epoch), waited), title, total, unit="batches"):
             names, value = self._backward(part, batch)
             losses = value if losses is None else losses + value
             parts.append(part)
