@@ -48,6 +48,18 @@ def test_defaults_of_the_code_are_the_papers() -> None:
     assert pretrain.clip_gradient == finetune.clip_gradient == 0
 
 
+@pytest.mark.parametrize(("schema", "section"), SECTIONS)
+def test_papers_profile_trains_as_the_paper_does(schema: Any, section: str) -> None:
+    overlay = yaml.safe_load((PARAMS.parent / "profiles" / "paper.yaml").read_text())[section]
+    merged = from_values(schema, {**yaml.safe_load(PARAMS.read_text())[section], **overlay}, section)
+    paper = schema()
+    free = {"device_batch", "precision", "compile", "final_factor"}  # how it is computed; and the cosine's, unused
+    unused = {"milestones"} if paper.schedule != "step" else set()
+    for field in fields(schema):
+        if field.name not in free | unused:
+            assert getattr(merged, field.name) == getattr(paper, field.name), field.name
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
