@@ -55,7 +55,7 @@ def test_lane_following_keeps_to_its_direction(tmp_path):
 
 def test_without_a_lane_in_its_direction_the_velocity_stays(tmp_path):
     agents = np.stack([driven(0.0, 10.0)])
-    crossing = [(100.0, 150.0), (100.0, 250.0)]
+    crossing = [(119.0, 150.0), (119.0, 250.0)]
     store = write_store(tmp_path / "store", agents, straight_lanes(crossing))
     np.testing.assert_array_equal(
         LaneFollowing().forecast(store, [0]).trajectories, ConstantVelocity().forecast(store, [0]).trajectories
