@@ -13,8 +13,9 @@ from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 from synthdrive.parameters.report import ReportParameters
 from synthdrive.parameters.run_cells import load_cells
 from synthdrive.parameters.synthesize import SynthesizeParameters
-from synthdrive.reporting.report import ReportInputs, summary, write_report
+from synthdrive.reporting.report import ReportInputs, write_report
 from synthdrive.reporting.run_outputs import RunPaths
+from synthdrive.reporting.summary import summary
 
 
 def main() -> None:

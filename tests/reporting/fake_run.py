@@ -210,9 +210,7 @@ def _write_models(paths: RunPaths, arm: str, seed: int) -> None:
     cell = f"{arm}-{seed}"
     card = {"arm": arm, "seed": seed, "description": f"the arm {arm}", "model": plain_values(model)}
     record = run_record({"model": model, "pretrain": settings}, {}, seed, "cpu")
-    curve = [
-        {"epoch": e / 4, "step": float(e), "loss": 9 / e, "map": 5 / e, "trajectory": 4 / e} for e in range(1, 20)
-    ]
+    curve = [{"epoch": e / 4, "step": float(e), "loss": 9 / e, "map": 5 / e, "trajectory": 4 / e} for e in range(1, 20)]
     if arm == "none":
         paths.pretrained.joinpath(cell).mkdir(parents=True)
         write_card(paths.pretrained / cell / CARD, {**card, "stage": "pretrain", "pretrained": False, "run": record})

@@ -16,6 +16,7 @@ from synthdrive.reporting.map_drawing import View, map_drawing
 from synthdrive.reporting.motion_evidence import motion_evidence
 from synthdrive.reporting.palette import DARK, LIGHT, with_variables
 from synthdrive.reporting.picture import Panel
+from synthdrive.reporting.pictures.city_maps import city_maps
 from synthdrive.reporting.pictures.released_drives import released_drives
 from synthdrive.reporting.pictures.scene_layers import pick_scenes
 from synthdrive.reporting.pictures.transforms import transform_pictures
@@ -88,6 +89,14 @@ def test_every_transform_moves_the_map_differently() -> None:
     picture = transform_pictures(town(), SHAPES["released"], 6.0)
     assert [panel.name for panel in picture.panels] == ["smooth", "double", "ripple", "combination"]
     assert len({panel.svg for panel in picture.panels}) == 4
+
+
+def test_closest_train_and_validation_scenes_are_measured(store: SceneStore, tmp_path: Path) -> None:
+    write_scenes(tmp_path / "val", town(), 9, 6)
+    val = SceneStore.load(tmp_path / "val")
+    gap = np.linalg.norm(store.origins[:, None] - val.origins[None], axis=-1).min()
+    lane_map = town()
+    assert f"closest two are {gap:,.0f} m apart" in city_maps({lane_map.city: lane_map}, store, val).caption
 
 
 def test_released_windows_stand_beside_ours() -> None:

@@ -150,6 +150,14 @@ def test_tables_for_dvc_have_a_row_a_cell(report: tuple[Path, Content]) -> None:
     assert not (report[0] / "curves/pretrain/none.csv").exists()
 
 
+def test_summary_is_a_table_for_a_terminal(report: tuple[Path, Content]) -> None:
+    text = (report[0] / "summary.txt").read_text()
+    assert max(map(len, text.splitlines()[:8])) <= 112
+    (row,) = [line for line in text.splitlines() if line.startswith("Combined")]
+    level = report[1].measured.level("combined", "minFDE6")
+    assert f"1.0349   {level.mean:.3f} ± {level.spread:.3f}" in row
+
+
 def test_stage_runs_and_refuses_in_one_line(
     run: ReportInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,7 +26,6 @@ from synthdrive.reporting.gallery import Artifacts, draw_pictures
 from synthdrive.reporting.gates import gates
 from synthdrive.reporting.layout import markdown, page
 from synthdrive.reporting.measurements import Measurements
-from synthdrive.reporting.metric_names import HEADLINE
 from synthdrive.reporting.motion_evidence import MotionEvidence, motion_evidence
 from synthdrive.reporting.published import Published
 from synthdrive.reporting.records import records
@@ -34,6 +33,7 @@ from synthdrive.reporting.results_table import results_table
 from synthdrive.reporting.run_outputs import RunPaths, arm_errors, cards_of, curves_of, gate_results, strata_of
 from synthdrive.reporting.scope import settings, source_in_words
 from synthdrive.reporting.strata_table import strata_table
+from synthdrive.reporting.summary import summary
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.released import DrivenAgain, drive_all_again
 
@@ -65,7 +65,7 @@ class ReportInputs:
 
 
 def write_report(inputs: ReportInputs, out: Path) -> Content:
-    """Write index.html, report.md, results.json, results.csv, curves/ and pictures/ into `out`, all or nothing.
+    """Write index.html, report.md, results.json, results.csv, summary.txt, curves/ and pictures/, all or nothing.
 
     Raises:
         InputError: an artifact is missing or damaged, artifacts disagree, or a claim cannot be read; names it.
@@ -80,6 +80,7 @@ def write_report(inputs: ReportInputs, out: Path) -> Content:
         (partial / "report.md").write_text(markdown(content), encoding="utf-8")
         write_json(partial / "results.json", content.as_json())
         write_results(partial / "results.csv", content.measured)
+        (partial / "summary.txt").write_text(summary(content) + "\n", encoding="utf-8")
         for stage, curves in artifacts.curves.items():
             write_curves(partial / "curves" / stage, curves)
     return content
@@ -163,20 +164,6 @@ def gather_evidence(
         max_lane_distance=distance,
         gradient=encoder_gradient(artifacts.synthetic, model, ObjectiveParameters()),
     )
-
-
-def summary(content: Content) -> str:
-    """The results in a few lines for a terminal."""
-    lines = list(content.warnings)
-    for row in content.rows:
-        levels = [cell.level for cell in row.cells.values()]
-        if all(level is not None for level in levels):
-            numbers = "  ".join(
-                f"{name} {level.mean:.3f}" for name, level in zip(HEADLINE, levels, strict=True) if level
-            )
-            lines.append(f"{row.label:28} {numbers}")
-    lines.append(", ".join(f"{count} {verdict}" for verdict, count in content.tally.items()))
-    return "\n".join(lines)
 
 
 def _drive_released(inputs: ReportInputs, maps: Mapping[str, LaneMap]) -> list[DrivenAgain]:

@@ -37,9 +37,8 @@ def motion(evidence: MotionEvidence, source: str) -> Picture:
         title="Synthetic and recorded motion",
         caption=f"Target agents of {source} (train split, {evidence.recorded_tracks:,} tracks) beside the synthetic "
         f"windows ({evidence.synthetic_tracks:,}), both smoothed alike against tracking noise, which still makes part "
-        "of the recorded acceleration; the outermost bars hold what lies beyond. The paper's driver is slower and "
-        "narrower than traffic, turns more, and never stops: the larger a distance, the more of the recorded motion "
-        "pre-training has never seen.",
+        "of the recorded acceleration; the outermost bars hold what lies beyond. The larger a distance, the more of "
+        "the recorded motion pre-training has not seen; the ledger above tests what the authors say of it.",
         panels=tuple(panels),
         legend=(LegendEntry("recorded", "recorded", "band"), LegendEntry("synthetic", "synthetic", "band")),
         panel_width=320,
