@@ -15,6 +15,8 @@ from synthdrive.synthesis.motion import motion_of
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
+DECIMALS = 6  # of a manifest's measures
+
 LIMITS = {  # what is limited: the column of a window, its sign, and the limit
     "acceleration": ("max_acceleration", 1.0, "acceleration"),
     "braking": ("min_acceleration", -1.0, "acceleration"),
@@ -79,7 +81,7 @@ def describe_windows(xy: Floats, lane_distance: Floats) -> dict[str, npt.NDArray
         (W,) float64 each, by name; SI units and radians.
     """
     motion = motion_of(xy)
-    return {
+    columns = {
         "min_speed": motion.speed.min(axis=1),
         "max_speed": motion.speed.max(axis=1),
         "mean_speed": motion.speed.mean(axis=1),
@@ -93,6 +95,8 @@ def describe_windows(xy: Floats, lane_distance: Floats) -> dict[str, npt.NDArray
         "max_lane_distance": lane_distance.max(axis=1),
         "heading_change": motion.heading_change,
     }
+    # Rounded, so that the last bit of a processor's arithmetic does not show in the file; + 0.0 turns -0.0 into 0.0.
+    return {name: np.round(values, DECIMALS) + 0.0 for name, values in columns.items()}
 
 
 def within_limits(
