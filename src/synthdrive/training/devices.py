@@ -10,6 +10,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 
 from synthdrive.errors import SynthDriveError
+from synthdrive.models.host_memory import keep_freed_memory
 from synthdrive.parallel import worker_count
 from synthdrive.parameters.optimisation import OptimisationParameters
 
@@ -29,6 +30,8 @@ def make_accelerator(parameters: OptimisationParameters) -> Accelerator:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = parameters.precision == "tf32"
     torch.backends.cudnn.allow_tf32 = parameters.precision == "tf32"
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     AcceleratorState._reset_state()  # a process may run several cells, of other precisions too
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),  # several processes find one another on a CPU only when told so
