@@ -34,6 +34,7 @@ from synthdrive.seeding import generator
 Floats = npt.NDArray[np.float64]
 
 CURVATURE_SPACING = 0.5  # m at which the drivability of a centreline is judged
+STRAIGHT = 1e6  # m; the largest radius that a manifest names
 CHUNK = 16  # routes a task
 
 
@@ -159,14 +160,10 @@ def _make_scene(
         "transform": kind,
         "amplitude": amplitude,
         "direction": direction,
-        "anchor": transform.anchor,
-        "power": transform.shape.power,
-        "border": transform.shape.border,
-        "shift": transform.shape.shift,
-        "wavelength": transform.shape.wavelength,
+        **_constants(transform),
         "length": round(float(steps.sum()), 3),
         "fresh_length": round(float(steps[fresh[:-1]].sum()), 3),
-        "min_radius": round(min(radius, 1e6), 3),
+        "min_radius": round(min(radius, STRAIGHT), 3),
         "n_lanes": 0,
         "status": KEPT,
     }
@@ -191,3 +188,15 @@ def _make_scene(
         lanes=warp_segments(lane_map.segments.take(corridor), transform, spacing) if number > 0 else None,
     )
     return row, scene
+
+
+def _constants(transform: Transform) -> dict[str, float]:
+    """Manifest columns that, with kind, amplitude and direction, make the transform again."""
+    shape = transform.shape
+    return {
+        "anchor": transform.anchor,
+        "power": shape.power,
+        "border": shape.border,
+        "shift": shape.shift,
+        "wavelength": shape.wavelength,
+    }
