@@ -8,8 +8,8 @@ Examples:
 
 Figures are CPU seconds on one thread (wall-clock seconds on a GPU), gathering included, after a few optimiser steps
 that bring the number of kept lanes near to a trained network's. Beside them stands the speed of a matrix product of the
-same width in the same minute: the machine's part in the figure. The reference's figures are those of the authors' code on
-one core of a 2-core x86-64 machine.
+same width in the same minute: the machine's part in the figure. The reference's figures are those of the authors' code
+on one core of a 2-core x86-64 machine.
 """
 
 from __future__ import annotations
@@ -114,9 +114,9 @@ def step(network: nn.Module, batch: Callable[[], Batch], given: argparse.Namespa
     return losses
 
 
-def product_speed(given: argparse.Namespace, clock: Callable[[], float], repetitions: int = 50) -> float:
+def product_speed(given: argparse.Namespace, clock: Callable[[], float]) -> float:
     """GFLOP/s of a matrix product as the network does them."""
-    size, rows = given.hidden_size, 4096
+    size, rows, repetitions = given.hidden_size, 4096, 50
     dtype = torch.bfloat16 if given.bf16 else torch.float32
     features = torch.randn(rows, size, device=given.device, dtype=dtype)
     weight = torch.randn(size, size, device=given.device, dtype=dtype)
@@ -127,7 +127,7 @@ def product_speed(given: argparse.Namespace, clock: Callable[[], float], repetit
         nn.functional.linear(features, weight)
     synchronise(given.device)
     seconds: float = clock() - start
-    return repetitions * 2.0 * rows * size * size / seconds / 1e9
+    return 2.0 * repetitions * rows * float(size) ** 2 / seconds / 1e9
 
 
 def synchronise(device: str) -> None:
