@@ -96,6 +96,20 @@ def test_what_was_not_run_is_not_testable(published: Published) -> None:
     assert "5 seeds (this run: 3)" in judged.outcome.why
 
 
+def test_arms_of_a_run_that_has_not_learned_are_not_compared(published: Published) -> None:
+    measured = measurements(0.9)
+    floor = ArmErrors(
+        "constant_velocity", (), *[{name: np.full(shape, 0.8) for name in HEADLINE} for shape in ((1, 400), 1)]
+    )
+    given = evidence(published, replace(measured, baselines={"constant_velocity": floor}))
+    for test in (
+        {"kind": "lowers", "arm": "combined", "metric": "minFDE6"},
+        {"kind": "best", "arm": "combined", "metric": "minFDE6", "among": ["none", "combined"]},
+    ):
+        assert verdict(published, test, given) == Verdict.NOT_TESTABLE
+        assert verdict(published, test, evidence(published, measured)) == Verdict.REPRODUCED
+
+
 def test_sizes_need_the_papers_data(published: Published) -> None:
     share = 1 + published.values["table_changes"]["combined"]["minFDE6"] / 100
     test = {"kind": "size", "arm": "combined"}

@@ -7,9 +7,14 @@ from synthdrive.reporting.measurements import Difference
 from synthdrive.reporting.metric_names import HEADLINE, counted
 from synthdrive.reporting.results_table import label_of
 
+FLOOR = "constant_velocity"  # a forecaster that does not beat it has not learned to forecast
+
 
 def lowers(evidence: Evidence, arm: str, metric: str) -> Outcome:
     """Reproduced where the 95 % interval of the paired difference to the reference arm lies below 0."""
+    untrained = _untrained(evidence, metric)
+    if untrained is not None:
+        return untrained
     measured, name = evidence.measured, label(metric)
     difference = measured.difference(arm, measured.reference, metric)
     text = _interval(difference)
@@ -23,6 +28,9 @@ def lowers(evidence: Evidence, arm: str, metric: str) -> Outcome:
 
 def best(evidence: Evidence, arm: str, metric: str, among: list[str]) -> Outcome:
     """Reproduced where the arm's interval of the paired difference lies below 0 against every other arm."""
+    untrained = _untrained(evidence, metric)
+    if untrained is not None:
+        return untrained
     measured = evidence.measured
     levels = {name: measured.level(name, metric).mean for name in among}
     lowest = min(levels, key=lambda name: levels[name])
@@ -78,6 +86,19 @@ def exceeds_seed_spread(evidence: Evidence, arm: str, metric: str) -> Outcome:
     verdict = Verdict.REPRODUCED if change > 2.0 * spread else Verdict.NOT_REPRODUCED
     relation = "more" if change > 2.0 * spread else "not more"
     return Outcome(text, verdict, f"The published {change:.2f} % are {relation} than twice that.")
+
+
+def _untrained(evidence: Evidence, metric: str) -> Outcome | None:
+    """Not testable where the baseline arm does not even beat constant velocity: then differences say nothing."""
+    measured = evidence.measured
+    if FLOOR not in measured.baselines:
+        return None
+    ours, floor = measured.level(measured.reference, metric).mean, measured.level(FLOOR, metric).mean
+    if ours < floor:
+        return None
+    values = f"{level_text(metric, ours)} against {level_text(metric, floor)}"
+    why = f"Trained too little to tell: the baseline arm does not beat {label_of(FLOOR).lower()} ({values})."
+    return Outcome("", Verdict.NOT_TESTABLE, why)
 
 
 def _all_inside(text: str, outside: list[str], what: str) -> Outcome:
