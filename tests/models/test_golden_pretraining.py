@@ -51,7 +51,7 @@ def test_predictions_losses_and_gradients(golden, variant):
     """`blockdiag` is another reading of the released mask; the encoder is hidden in both."""
     model = network(golden, variant)
     prediction = predict(model, golden)
-    lane_losses, modes = model.lane_losses(prediction), model.mode_losses(prediction)
+    lane_losses, modes = model.lane_losses(prediction).detach(), model.mode_losses(prediction).detach()
     dead = dead_mode_losses(modes, modes.argmin(1)) * model.objective.dead_mode_weight
     lanes = prediction.lanes.select(prediction.masking.lanes).items
     trajectory = 0
@@ -66,12 +66,12 @@ def test_predictions_losses_and_gradients(golden, variant):
             np.testing.assert_allclose(targets.numpy(), golden[f"in/{key}/targets"], rtol=1e-5, atol=1e-4)
             np.testing.assert_allclose(float(lane_losses[scene]), per_sample, **LOSS)
         else:
-            np.testing.assert_allclose(modes[trajectory].detach().numpy(), golden[f"{root}/mode_losses"], **LOSS)
+            np.testing.assert_allclose(modes[trajectory].numpy(), golden[f"{root}/mode_losses"], **LOSS)
             np.testing.assert_allclose(float(modes[trajectory].min() + dead[trajectory]), per_sample, **LOSS)
             trajectory += 1
     losses = model.losses(prediction)
-    np.testing.assert_allclose(float(losses.total), golden[f"clean/{variant}/loss"], **LOSS)
-    np.testing.assert_allclose(sum(map(float, losses.parts.values())), float(losses.total), rtol=1e-6)
+    np.testing.assert_allclose(losses.total.item(), golden[f"clean/{variant}/loss"], **LOSS)
+    np.testing.assert_allclose(sum(map(float, losses.parts.values())), losses.total.item(), rtol=1e-6)
     losses.total.backward()
     ours = gradient_norms(model)
     theirs = golden[f"clean/{variant}/grad_norms"]

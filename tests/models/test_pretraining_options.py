@@ -129,7 +129,6 @@ def test_targets_and_padding_in_the_loss():
         else:
             assert float(points.lane_losses(changed).max()) == 0
             assert everything.lane_losses(changed).tolist() == pytest.approx([1 / 11] * 4)
-    zeros = prediction.lanes.vectors * 0
     short = make_batch([SCENES[0]])
     counted = autoencoder(lane_padding_in_loss=True, **MAP)
     prediction = counted.predict(short)
