@@ -25,6 +25,10 @@ CLIPPED = """
 [...document.querySelectorAll('main p, main h1, main h2, main h3, main pre, main figure, header, header p, .panel')]
   .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))
 """
+SIDEWAYS = """
+[...document.querySelectorAll('#results-table, #claims-table')]
+  .filter(t => t.getBoundingClientRect().width > t.parentElement.clientWidth + 1).map(t => t.id)
+"""
 COLOURS = "getComputedStyle(document.body).backgroundColor + getComputedStyle(document.body).color"
 
 
@@ -55,6 +59,7 @@ def test_page_opens_from_disk_whole_and_quiet(
     assert browser.evaluate(VISIBLE_DRAWINGS) == panels
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     assert browser.evaluate(CLIPPED) == []
+    assert browser.evaluate(SIDEWAYS) == []
     assert browser.evaluate(SMALLEST_TEXT) >= 12
 
 
