@@ -27,7 +27,7 @@ CLIPPED = """
 """
 SIDEWAYS = """
 [...document.querySelectorAll('#results-table, #claims-table')]
-  .filter(t => t.getBoundingClientRect().width > t.parentElement.clientWidth + 1).map(t => t.id)
+  .filter(t => t.parentElement.scrollWidth > t.parentElement.clientWidth + 1).map(t => t.id)
 """
 COLOURS = "getComputedStyle(document.body).backgroundColor + getComputedStyle(document.body).color"
 

@@ -45,25 +45,13 @@ def forecasts(
     heat = {} if network is None else _goal_heat(network, store, indices)
     panels = []
     for number, index in enumerate(indices, start=1):
-        scene = store[index]
-        modes = trajectories[index]
-        ends = np.linalg.norm(modes[:, -1] - scene.agent[-1], axis=1)
+        ends = np.linalg.norm(trajectories[index, :, -1] - store[index].agent[-1], axis=1)
         best = int(ends.argmin())
-        shown = np.concatenate([scene.agent, modes.reshape(-1, 2)]).astype(np.float64)
-        with map_drawing(View.around(shown, margin=6.0, smallest=22.0)) as panel:
-            add_scene_lanes(panel, store, scene)
-            for role, points in heat.get(index, []):
-                panel.add_many_dots(points, role, size=2.2, zorder=0.5, square=True)
-            add_others(panel, scene)
-            add_agent(panel, scene)
-            start = scene.agent[LAST_OBSERVED : LAST_OBSERVED + 1]
-            for mode in modes:
-                panel.add_line(np.concatenate([start, mode]), "forecast", width=1.1, zorder=4)
-            panel.add_dots(modes[:, -1], "forecast", size=9.0, zorder=5)
-            panel.add_dots(modes[best, -1:], "best", size=30.0, hollow=True, zorder=8)
+        svg = _draw(store, index, trajectories[index], best, heat.get(index, []))
         hit = "missed" if ends[best] > MISS else "hit"
-        title = f"{scene.city}, {scene.scene_id}: {hit}, minFDE {ends[best]:.2f} m, p {probabilities[index, best]:.2f}"
-        panels.append(Panel(f"forecast-{number}", title, panel.svg))
+        name = f"{store.cities[index]}, {store.scene_ids[index]}"
+        title = f"{name}: {hit}, minFDE {ends[best]:.2f} m, p {probabilities[index, best]:.2f}"
+        panels.append(Panel(f"forecast-{number}", title, svg))
     return Picture(
         name="forecasts",
         title=f"Forecasts on validation scenes: {arm}",
@@ -81,6 +69,23 @@ def forecasts(
             LegendEntry("others", "other traffic"),
         ),
     )
+
+
+def _draw(store: SceneStore, index: int, modes: Floats, best: int, heat: list[tuple[str, Floats]]) -> str:
+    scene = store[index]
+    shown = np.concatenate([scene.agent, modes.reshape(-1, 2)]).astype(np.float64)
+    with map_drawing(View.around(shown, margin=6.0, smallest=22.0)) as panel:
+        add_scene_lanes(panel, store, scene)
+        for role, points in heat:
+            panel.add_many_dots(points, role, size=2.2, zorder=0.5, square=True)
+        add_others(panel, scene)
+        add_agent(panel, scene)
+        start = scene.agent[LAST_OBSERVED : LAST_OBSERVED + 1]
+        for mode in modes:
+            panel.add_line(np.concatenate([start, mode]), "forecast", width=1.1, zorder=4)
+        panel.add_dots(modes[:, -1], "forecast", size=9.0, zorder=5)
+        panel.add_dots(modes[best, -1:], "best", size=30.0, hollow=True, zorder=8)
+    return panel.svg
 
 
 @torch.no_grad()
