@@ -57,7 +57,8 @@ run_image() {
   case "$engine" in
     buildah)
       container=$(buildah from "$image")
-      buildah run --user "$user" "${volumes[@]}" "$container" -- synthdrive "$@" || status=$?
+      # A name that resolves, for processes that talk to each other: buildah writes none into /etc/hosts.
+      buildah run --hostname localhost --user "$user" "${volumes[@]}" "$container" -- synthdrive "$@" || status=$?
       buildah rm "$container" > /dev/null
       return "$status"
       ;;
