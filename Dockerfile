@@ -1,7 +1,8 @@
 # The environment of requirements.lock in a Debian image; the working tree is mounted, not copied.
 #   make container                               builds it with docker, podman or buildah, whichever is there
-#   docker build -t synthdrive .                 CPU
-#   docker build -t synthdrive:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
+#   docker build -t synthdrive --build-arg TORCH_INDEX=<index> .     the index of the CPU build, as PyTorch's
+#                                                installation page names it
+#   docker build -t synthdrive:cuda --build-arg TORCH_INDEX=<index> .
 #   docker build -t synthdrive --build-context wheels=<folder made by `make vendor`> .      no package index is asked
 #   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD":/work synthdrive repro|test|verify|shell
 
@@ -23,9 +24,10 @@ RUN sh /tmp/install-packages.sh python3 python3-venv git make ca-certificates li
  && rm /tmp/install-packages.sh
 
 FROM system AS environment
-# Index of the torch build: CPU here, .../whl/cu130 and the like for CUDA, empty for pip's default index.
+# Index of the torch build, as PyTorch's installation page names it; empty: pip's default index, whose build for Linux
+# is of several GB and for CUDA.
 ARG TORCH=torch==2.13.0
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX=
 COPY containers/install-environment.sh containers/strip-environment.sh /tmp/containers/
 COPY requirements.lock pyproject.toml LICENSE /work/
 COPY src/synthdrive/__init__.py src/synthdrive/errors.py /work/src/synthdrive/

@@ -41,10 +41,11 @@ endif
 
 repro: $(READY) ## run the pipeline, end with the results
 	@dvc repro
-	@python -m synthdrive.pipeline.results reports
+	@$(MAKE) --no-print-directory report
 
-report: $(READY) ## print the results of the last run
-	@python -m synthdrive.pipeline.results reports
+report: ## print the results of the last run
+	@cat reports/summary.txt
+	@echo "report: reports/index.html"
 
 test: $(READY) ## the test suite
 	@python -m pytest -m "not slow"

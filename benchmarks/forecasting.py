@@ -30,7 +30,7 @@ from synthdrive.parameters.evaluate import EvaluateParameters
 from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.training.finetuning import load_forecaster
+from synthdrive.training.forecaster import load_forecaster
 from synthdrive.vectors.batch import collate
 
 REFERENCE_GOAL_SECONDS = 0.8  # CPU seconds of the published optimiser for a scene, 8 runs of 0.1 s

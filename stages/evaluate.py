@@ -17,7 +17,7 @@ from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 from synthdrive.run_record import run_record, values_hash
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.devices import device_name
-from synthdrive.training.finetuning import load_forecaster
+from synthdrive.training.forecaster import load_forecaster
 
 
 def main() -> None:

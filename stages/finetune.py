@@ -10,7 +10,8 @@ import argparse
 from pathlib import Path
 
 from synthdrive.errors import exit_on_error
-from synthdrive.training.cells import RUNS, Cell, finetune
+from synthdrive.training.cell import RUNS, Cell
+from synthdrive.training.cells import finetune
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ import argparse
 from pathlib import Path
 
 from synthdrive.errors import exit_on_error
-from synthdrive.training.cells import RUNS, Cell, pretrain
+from synthdrive.training.cell import RUNS, Cell
+from synthdrive.training.cells import pretrain
 
 
 def main() -> None:

@@ -23,9 +23,10 @@ from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training import cell_run
 from synthdrive.training.cards import load_card
+from synthdrive.training.cell import Cell
 from synthdrive.training.cell_run import seed_model
-from synthdrive.training.cells import Cell, finetune, pretrain
-from synthdrive.training.finetuning import load_forecaster
+from synthdrive.training.cells import finetune, pretrain
+from synthdrive.training.forecaster import load_forecaster
 from synthdrive.training.pretraining import pretraining_model, usable_windows
 
 REPOSITORY = Path(__file__).resolve().parents[2]

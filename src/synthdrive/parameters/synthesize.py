@@ -50,9 +50,9 @@ class DriverParameters:
 
     def validate(self, where: str) -> None:
         """Refuse impossible values."""
-        above = ("start_speed", "cruise_share", "min_smoothing", "lateral_acceleration", "max_lateral_acceleration")
-        above += ("slowing", "acceleration", "braking", "max_braking", "response", "max_jerk")
-        _above_zero(where, self, above, "")
+        speeds_and_bends = ("start_speed", "cruise_share", "min_smoothing")
+        accelerations = ("lateral_acceleration", "max_lateral_acceleration", "slowing", "acceleration", "braking")
+        _above_zero(where, self, (*speeds_and_bends, *accelerations, "max_braking", "response", "max_jerk"), "")
         names = ("corner_cutting", "foresight", "max_deviation", "firm_braking", "tolerance", "preview", "lag")
         _at_least(where, self, names, 0.0, "")
         if self.braking < self.slowing:

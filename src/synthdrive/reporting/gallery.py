@@ -123,7 +123,7 @@ def _reconstructions(
 
 
 def _forecasts(paths: RunPaths, val: SceneStore, measured: Measurements, parameters: ReportParameters) -> Picture:
-    from synthdrive.training.finetuning import load_forecaster
+    from synthdrive.training.forecaster import load_forecaster
 
     best = min(measured.arms, key=lambda arm: measured.level(arm, "minFDE6").mean)
     cell = f"{best}-{measured.seeds[0]}"

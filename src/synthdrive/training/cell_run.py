@@ -17,7 +17,7 @@ from synthdrive.parameters.optimisation import OptimisationParameters
 from synthdrive.run_record import run_record
 from synthdrive.seeding import item_seed
 from synthdrive.training.cards import CURVE
-from synthdrive.training.cells import Cell
+from synthdrive.training.cell import Cell
 from synthdrive.training.checkpoints import save_checkpoint
 from synthdrive.training.data import Collate, Indices, SceneBatches, Sharing
 from synthdrive.training.devices import device_name, loading_workers

@@ -12,14 +12,13 @@ from synthdrive.artifacts import file_hash
 from synthdrive.errors import InputError
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.parameters.finetune import FinetuneParameters
-from synthdrive.parameters.loading import from_values
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.run_record import plain_values
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.cards import load_card
+from synthdrive.training.cell import Cell
 from synthdrive.training.cell_run import run_cell, scene_batches, seed_model
-from synthdrive.training.cells import Cell
-from synthdrive.training.checkpoints import load_exactly, load_model_state
+from synthdrive.training.checkpoints import load_model_state
 from synthdrive.training.data import Indices, subset
 from synthdrive.training.devices import make_accelerator
 from synthdrive.training.transfer import Transfer, transfer
@@ -94,17 +93,3 @@ def take_over(
         "windows": card["data"]["used"],
     }
     return origin, transfer(network, state, parameters.transfer, pretrained)
-
-
-def load_forecaster(directory: Path) -> tuple[DenseTNT, dict[str, Any]]:
-    """A fine-tuned network, ready to forecast on the CPU, and its card.
-
-    Raises:
-        InputError: card or tensors are missing, damaged, or do not fit together.
-    """
-    card = load_card(directory)
-    if card["stage"] != "finetune":
-        raise InputError(f"{directory}: stage", repr(card["stage"]), "'finetune'")
-    network = DenseTNT(from_values(ModelParameters, card["model"], f"{directory}: model"))
-    load_exactly(network, load_model_state(directory), directory)
-    return network.eval(), card

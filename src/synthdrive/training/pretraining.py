@@ -15,8 +15,8 @@ from synthdrive.parameters.objective import FORECAST
 from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.run_record import plain_values
 from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.training.cell import Cell
 from synthdrive.training.cell_run import run_cell, scene_batches, seed_model
-from synthdrive.training.cells import Cell
 from synthdrive.training.data import Indices, subset
 from synthdrive.training.devices import make_accelerator
 
