@@ -1,0 +1,47 @@
+"""What the README shows works as shown."""
+
+import re
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parent / "augmentation"))
+from grid_city import grid_city
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_library_example_drives_on_a_warped_map(tmp_path, monkeypatch, capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    (tmp_path / "data" / "maps").mkdir(parents=True)
+    grid_city("BER").save(tmp_path / "data" / "maps" / "BER.safetensors")
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(example, names)
+    drives = names["drives"]
+    assert drives.steps.min() > 50
+    assert abs(drives.xy[1, drives.steps[1] - 1, 1]) > 100  # the straight road bends by atan(0.6)
+    assert capsys.readouterr().out
+
+
+def test_commands_and_files_that_it_names_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), flags=re.M))
+    named = set(re.findall(r"(?:^|`)make ([a-z][a-z-]+)", README, flags=re.M))
+    assert named
+    assert named <= targets
+    for path in re.findall(r"\b((?:stages|profiles|data/README|accelerate|params)[\w/-]*\.(?:py|yaml|md))\b", README):
+        assert (REPOSITORY / path).is_file(), path
+
+
+def test_every_stage_says_how_it_is_used(monkeypatch, capsys):
+    for script in sorted((REPOSITORY / "stages").glob("*.py")):
+        monkeypatch.setattr(sys, "argv", [script.name, "--help"])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(script), run_name="__main__")
+        assert stop.value.code == 0, script
+        assert "-out" in capsys.readouterr().out, script
