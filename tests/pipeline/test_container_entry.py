@@ -20,6 +20,8 @@ def tree(tmp_path):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "requirements.lock").write_text("numpy==2\n")
     (tmp_path / "work" / "dvc.yaml").write_text("stages: {}\n")
+    (tmp_path / "work" / "reports").mkdir()
+    (tmp_path / "work" / "reports" / "summary.txt").write_text("the results\n")
     return tmp_path
 
 
@@ -32,8 +34,8 @@ def run(tree, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "calls"),
     [
-        ([], ["dvc repro", "python -m synthdrive.pipeline.results reports"]),
-        (["repro", "--force", "report"], ["dvc repro --force report", "python -m synthdrive.pipeline.results reports"]),
+        ([], ["dvc repro", "the results"]),
+        (["repro", "--force", "report"], ["dvc repro --force report", "the results"]),
         (["test", "tests/maps"], ["python -m pytest -m not slow tests/maps"]),
         (["verify"], ["python -m synthdrive.pipeline.verify lock"]),
         (["verify", "full"], ["python -m synthdrive.pipeline.verify full"]),
@@ -68,4 +70,4 @@ def test_a_failing_pipeline_fails_the_container(tree):
     (tree / "bin" / "dvc").write_text("#!/bin/sh\nexit 3\n")
     result = run(tree, "repro")
     assert result.returncode == 3
-    assert "results" not in result.stdout
+    assert "the results" not in result.stdout
