@@ -13,15 +13,17 @@ from synthdrive.parameters.objective import ObjectiveParameters
 from synthdrive.reporting.content import Content
 from synthdrive.reporting.encoder_gradient import encoder_gradient
 from synthdrive.reporting.map_drawing import View, map_drawing
-from synthdrive.reporting.motion_evidence import motion_evidence
+from synthdrive.reporting.motion_evidence import motion_evidence, released_motion
 from synthdrive.reporting.palette import DARK, LIGHT, with_variables
 from synthdrive.reporting.picture import Panel
 from synthdrive.reporting.pictures.city_maps import city_maps
+from synthdrive.reporting.pictures.motion import motion_beside_released
 from synthdrive.reporting.pictures.released_drives import released_drives
 from synthdrive.reporting.pictures.scene_layers import pick_scenes
 from synthdrive.reporting.pictures.transforms import transform_pictures
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.synthesis.released import DrivenAgain, ReleasedDrive
+from synthdrive.synthesis.motion import agent_tracks
+from synthdrive.synthesis.released import DrivenAgain, ReleasedDrive, read_released, round_as_released
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,50 @@ def test_motion_of_the_same_scenes_has_no_distance(store: SceneStore) -> None:
     assert set(motion_evidence(store, store, 1000, 0).distances.values()) == {0.0}
     sampled = motion_evidence(store, store, 12, 0)
     assert sampled.recorded_tracks == 12
+
+
+def as_released(store: SceneStore, faster: float = 1.0) -> list[ReleasedDrive]:
+    tracks = faster * agent_tracks(store) + store.origins[:, None]
+    return [ReleasedDrive("dv10TOWN_0_id_1", "TOWN", 10.0, round_as_released(xy), None) for xy in tracks]
+
+
+def test_windows_rounded_as_the_released_ones_have_no_distance(store: SceneStore) -> None:
+    evidence = released_motion(as_released(store), store, store, 1000, 0)
+    assert evidence is not None
+    assert set(evidence.tracks.values()) == {len(store)}
+    assert {value for distances in evidence.distances.values() for value in distances.values()} == {0.0}
+    assert released_motion([], store, store, 1000, 0) is None
+
+
+def test_every_pair_has_its_distance_to_the_released_motion(store: SceneStore) -> None:
+    picture = motion_beside_released(released_motion(as_released(store, 2.0), store, store, 1000, 0), "scenes")
+    assert picture is not None
+    assert [panel.name for panel in picture.panels] == ["speed", "acceleration", "curvature", "heading-change"]
+    mean = (np.linalg.norm(np.diff(agent_tracks(store), axis=1), axis=-1) / 0.1).mean()
+    apart = re.fullmatch(
+        r"Speed \(m/s\): recorded.released ([\d.]+), recorded.synthetic 0, released.synthetic ([\d.]+)",
+        picture.panels[0].title,
+    )
+    assert apart is not None
+    assert apart[1] == apart[2]
+    assert float(apart[1]) == pytest.approx(mean, rel=0.1)
+    assert f"{len(store)} windows of the authors' release" in picture.caption
+    assert "6 significant digits" in picture.caption
+    assert all(LIGHT[role] in picture.panels[0].svg for role in ("truth", "synthetic", "recorded"))
+    assert motion_beside_released(None, "scenes") is None
+
+
+@pytest.mark.reference
+def test_released_files_keep_their_own_motion(reference: Path, store: SceneStore) -> None:
+    drives = [read_released(path) for path in sorted((reference / "released_samples").glob("*.csv"))]
+    if not drives:
+        pytest.skip(f"no released samples in {reference}")
+    evidence = released_motion(drives, store, store, 1000, 0)
+    assert evidence is not None
+    assert evidence.tracks["released"] == len(drives)
+    speed = np.concatenate([drive.speed for drive in drives])
+    assert evidence.sets["released"].speed.mean() == pytest.approx(speed.mean(), abs=0.1)
+    assert np.isfinite(list(evidence.distances["released", "synthetic"].values())).all()
 
 
 def test_released_mask_keeps_the_gradient_from_the_encoder(store: SceneStore) -> None:

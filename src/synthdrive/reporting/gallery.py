@@ -17,13 +17,13 @@ from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.parameters.report import ReportParameters
 from synthdrive.reporting.content import Pictures
 from synthdrive.reporting.measurements import Measurements
-from synthdrive.reporting.motion_evidence import MotionEvidence
+from synthdrive.reporting.motion_evidence import MotionEvidence, released_motion
 from synthdrive.reporting.picture import Picture
 from synthdrive.reporting.pictures.city_maps import city_maps
 from synthdrive.reporting.pictures.contact_sheet import contact_sheet
 from synthdrive.reporting.pictures.corridors import corridors
 from synthdrive.reporting.pictures.forecasts import forecasts
-from synthdrive.reporting.pictures.motion import motion
+from synthdrive.reporting.pictures.motion import motion, motion_beside_released
 from synthdrive.reporting.pictures.reconstructions import reconstructions
 from synthdrive.reporting.pictures.recorded_scenes import recorded_scenes
 from synthdrive.reporting.pictures.released_drives import released_drives
@@ -76,6 +76,8 @@ def draw_pictures(
     """All pictures; those for which the run has nothing to show are left out."""
     arms, seed = list(measured.arms), parameters.seed
     given = artifacts
+    released = [one.released for one in given.released]
+    beside_released = released_motion(released, given.synthetic, given.train, parameters.motion_tracks, seed)
     curves = [training_curves(stage, given.curves[stage], arms) for stage in ("pretrain", "finetune")]
     results = [difference_picture(rows, measured.scene_count, len(measured.seeds)), level_picture(rows)]
     synthesis = [
@@ -85,6 +87,7 @@ def draw_pictures(
         released_drives(given.released, given.maps, RELEASED_SHOWN),
         contact_sheet(given.synthetic, parameters.synthetic_windows, seed),
         motion(evidence, source),
+        motion_beside_released(beside_released, source),
     ]
     return Pictures(
         results=_present(results),

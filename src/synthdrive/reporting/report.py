@@ -50,7 +50,7 @@ class ReportInputs:
         source: data source of the run.
         published, claims: data files.
         parameters: of the report.
-        released: folder of the authors' released windows, to drive them again; None leaves that picture out.
+        released: folder of the authors' released windows, to drive them again and compare; None leaves these out.
         driver: our driver's parameters, for these.
     """
 
