@@ -9,7 +9,7 @@ from synthdrive.artifacts import file_hash
 from synthdrive.augmentation.augment_maps import augment_maps, describe
 from synthdrive.augmentation.augmented_scenes import KEPT, AugmentedScenes
 from synthdrive.errors import InputError, ParameterError
-from synthdrive.parallel import local_executor
+from synthdrive.parallel import local_executor, open_executor
 
 HALF_WIDTH = 50.0
 
@@ -60,6 +60,21 @@ def test_bytes_do_not_depend_on_the_number_of_workers(city, augment, tmp_path):
         with local_executor(workers) as executor:
             augment_maps(cities, augment, HALF_WIDTH, executor).save(tmp_path / str(workers))
     assert file_hash(tmp_path / "1") == file_hash(tmp_path / "2")
+
+
+def test_a_dask_cluster_gives_the_same_bytes(city, augment, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    cities = {"TOY": city, "ZOO": city}
+    for name in ("local", "dask"):
+        (tmp_path / name).mkdir()
+    with local_executor(1) as executor:
+        augment_maps(cities, augment, HALF_WIDTH, executor).save(tmp_path / "local")
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        open_executor(cluster.scheduler_address) as executor,
+    ):
+        augment_maps(cities, augment, HALF_WIDTH, executor).save(tmp_path / "dask")
+    assert file_hash(tmp_path / "local") == file_hash(tmp_path / "dask")
 
 
 def test_a_route_too_tight_to_drive_is_dropped_and_counted(city, augment):
