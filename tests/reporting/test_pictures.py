@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_run import town, write_scenes
+from fake_run import REPOSITORY, town, write_scenes
 
 from synthdrive.augmentation.transforms import SHAPES
+from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.objective import ObjectiveParameters
+from synthdrive.parameters.synthesize import SynthesizeParameters
 from synthdrive.reporting.content import Content
 from synthdrive.reporting.encoder_gradient import encoder_gradient
 from synthdrive.reporting.map_drawing import View, map_drawing
@@ -21,6 +24,7 @@ from synthdrive.reporting.pictures.motion import motion_beside_released
 from synthdrive.reporting.pictures.released_drives import released_drives
 from synthdrive.reporting.pictures.scene_layers import pick_scenes
 from synthdrive.reporting.pictures.transforms import transform_pictures
+from synthdrive.reporting.report import ReportInputs, write_report
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.motion import agent_tracks
 from synthdrive.synthesis.released import DrivenAgain, ReleasedDrive, read_released, round_as_released
@@ -152,6 +156,18 @@ def test_every_pair_has_its_distance_to_the_released_motion(store: SceneStore) -
     assert "6 significant digits" in picture.caption
     assert all(LIGHT[role] in picture.panels[0].svg for role in ("truth", "synthetic", "recorded"))
     assert motion_beside_released(None, "scenes") is None
+
+
+def test_report_with_released_windows_has_both_of_their_pictures(run: ReportInputs, tmp_path: Path) -> None:
+    folder = tmp_path / "released"
+    folder.mkdir()
+    rows = "".join(f"{step / 10},{20 + 0.8 * step:.6g},70,TOWN\n" for step in range(50))
+    (folder / "dv8TOWN_0_id_1.csv").write_text(f"TIMESTAMP,X,Y,CITY_NAME\n{rows}")
+    driver = load_section(SynthesizeParameters, "synthesize", REPOSITORY / "params.yaml").driver
+    write_report(replace(run, released=folder, driver=driver), tmp_path / "reports")
+    page = (tmp_path / "reports" / "index.html").read_text()
+    assert "Our driver beside the released drives" in page
+    assert "Motion beside the released windows" in page
 
 
 @pytest.mark.reference

@@ -73,7 +73,8 @@ def motion_beside_released(evidence: ReleasedMotion | None, source: str) -> Pict
         f"windows and {tracks['recorded']:,} target agents of {source} (train split); each title gives the Wasserstein "
         "distance of every pair. The released files keep 6 significant digits of a coordinate, so the other "
         "two sets are rounded to as many in the city's frame, and all three are smoothed alike over 3.1 s, which "
-        "leaves tracking noise in the recorded acceleration. A few released windows make a coarse distribution: a distance to them holds their choice too.",
+        "leaves tracking noise in the recorded acceleration. A few released windows make a coarse distribution: a "
+        "distance to them holds their choice too.",
         panels=tuple(panels),
         legend=(
             LegendEntry("truth", "released", "band"),
