@@ -98,10 +98,10 @@ def test_lock_needs_no_data(copy):
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("stages/make_data.py", "* 3", "* 4", "make_data: code, parameters"),
-        ("params.yaml", "- 3", "- 4", "make_data: code, parameters"),
+        ("stages/make_data.py", "* 3", "* 4", "make_data: stages/make_data.py modified"),
+        ("params.yaml", "- 3", "- 4", "make_data: params.yaml seeds modified"),
         ("dvc.yaml", "raw.txt, stages/make_data.py", "raw.txt", "make_data: imports and declared"),
-        ("metrics/none-0.json", "0.9", "0.8", "count: code, parameters, command or a tracked file"),
+        ("metrics/none-0.json", "0.9", "0.8", "count: metrics/none-0.json modified"),
     ],
 )
 def test_level_lock_catches_a_changed_file(copy, capsys, file, old, new, message):

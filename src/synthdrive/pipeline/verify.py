@@ -28,6 +28,7 @@ from synthdrive.parameters.verify import VerifyParameters
 from synthdrive.pipeline.dependencies import declared_and_needed
 
 LEVELS = ("lock", "spot", "full")
+ABSENT = ("deleted", "not in cache")  # what DVC says of an artifact that is not in the workspace
 
 
 class Verdict:
@@ -77,15 +78,30 @@ def verify_lock(repository: Path, verdict: Verdict) -> None:
         f"{name}: imports and declared dependencies differ" for name, (has, needs) in pairs.items() if has != needs
     ]
     verdict.compare(f"dvc.yaml declares what {len(pairs)} stages import", wrong)
-    output = dvc(["repro", "--dry", "--allow-missing"], repository, quiet=True)
-    running = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
-    checked = [line.split("'")[1] for line in output.splitlines() if line.startswith("Stage '")] + running
-    stale = [f"{name}: code, parameters, command or a tracked file changed since dvc.lock" for name in running]
+    checked = dvc(["stage", "list", "--name-only"], repository, quiet=True).split()
+    stale = [f"{name}: {what}" for name, changes in changes_since_lock(repository).items() for what in changes]
     verdict.compare(f"dvc.lock matches code, parameters and dvc.yaml in {len(checked)} stages", stale)
     missing = [f"{name}: not in dvc.lock" for name in checked if name not in lock]
     leftover = [f"{name}: in dvc.lock, but no longer in dvc.yaml" for name in lock if name not in checked]
     verdict.compare(f"dvc.lock holds the {len(checked)} stages of dvc.yaml and no other", missing + leftover)
     verdict.compare("dvc.lock is consistent: what a stage read is what another wrote", inconsistencies(lock))
+
+
+def changes_since_lock(repository: Path) -> dict[str, list[str]]:
+    """What differs from dvc.lock, by stage and in words; artifacts and data that are not there do not count."""
+    status = yaml.safe_load(dvc(["status", "--json"], repository, quiet=True)) or {}
+    changes: dict[str, list[str]] = {}
+    for name, entries in status.items():
+        for entry in entries:
+            if isinstance(entry, str):  # "changed command"
+                changes.setdefault(name, []).append(entry)
+                continue
+            for path, state in {**entry.get("changed deps", {}), **entry.get("changed outs", {})}.items():
+                keys = state if isinstance(state, dict) else {"": state}  # parameters, by key
+                found = [f"{path} {key} {how}".replace("  ", " ") for key, how in keys.items() if how not in ABSENT]
+                if found:
+                    changes.setdefault(name, []).extend(found)
+    return changes
 
 
 def inconsistencies(lock: dict[str, Any]) -> list[str]:
@@ -103,18 +119,13 @@ def inconsistencies(lock: dict[str, Any]) -> list[str]:
 def verify_workspace(repository: Path, verdict: Verdict) -> None:
     """What lies in the workspace has the bytes that dvc.lock records; what is not there is not judged."""
     lock = read_yaml(repository / "dvc.lock")["stages"]
-    status = yaml.safe_load(dvc(["status", "--json"], repository, quiet=True)) or {}
+    written = {out["path"]: name for name, stage in lock.items() for out in stage.get("outs", [])}
+    changes = {change for found in changes_since_lock(repository).values() for change in found}
     changed = [
-        f"{path}: {state} since {name} wrote it"
-        for name, entries in status.items()
-        for entry in entries
-        if isinstance(entry, dict)
-        for path, state in entry.get("changed outs", {}).items()
-        if state != "deleted"
+        f"{path}: changed since {name} wrote it" for path, name in written.items() if f"{path} modified" in changes
     ]
-    outputs = [out["path"] for stage in lock.values() for out in stage.get("outs", [])]
-    present = sum((repository / path).exists() for path in outputs)
-    verdict.compare(f"{present} of {len(outputs)} artifacts are in the workspace, with the bytes of dvc.lock", changed)
+    present = sum((repository / path).exists() for path in written)
+    verdict.compare(f"{present} of {len(written)} artifacts are in the workspace, with the bytes of dvc.lock", changed)
 
 
 @contextmanager
