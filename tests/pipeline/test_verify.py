@@ -118,16 +118,30 @@ def test_level_lock_catches_a_hand_edited_lock(copy, capsys):
     assert "data: make_data wrote 0000" in capsys.readouterr().out
 
 
-def test_level_spot_catches_a_lock_forged_consistently(copy, capsys):
+def forge(copy: Path) -> str:
+    """Another hash for `data`, wherever the lock has it, and no `data` that would contradict it."""
     lock = yaml.safe_load((copy / "dvc.lock").read_text())
     forged = "0" * 32 + ".dir"
     lock["stages"]["make_data"]["outs"][0]["md5"] = forged
     next(dep for dep in lock["stages"]["count"]["deps"] if dep["path"] == "data")["md5"] = forged
     (copy / "dvc.lock").write_text(yaml.safe_dump(lock))
     shutil.rmtree(copy / "data")
+    return forged
+
+
+def test_level_spot_catches_a_lock_forged_consistently(copy, capsys):
+    forged = forge(copy)
     assert verify("lock", copy).failures == 0
     assert verify("spot", copy).failures > 0
     assert f"data: recorded {forged}" in capsys.readouterr().out
+
+
+def test_a_time_stamped_output_is_not_compared(copy, capsys):
+    forge(copy)
+    values = {**PARAMETERS, "verify": {**PARAMETERS["verify"], "time_stamped": ["data"]}}
+    (copy / "params.yaml").write_text(yaml.safe_dump(values))
+    assert verify("spot", copy).failures == 0
+    assert "make_data: 0 outputs made again" in capsys.readouterr().out
 
 
 def test_level_spot_catches_a_tampered_artifact(copy, capsys):

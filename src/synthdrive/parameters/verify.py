@@ -13,10 +13,12 @@ class VerifyParameters:
 
     Attributes:
         spot_stages: stages made again by level `spot`; their outputs must have the same bytes.
+        time_stamped: outputs, or folders of outputs, that carry the time of their making; their bytes are not compared.
         tolerances: for level `full`, the largest absolute difference allowed to each headline metric of a learned arm.
     """
 
     spot_stages: list[str] = field(default_factory=list)
+    time_stamped: list[str] = field(default_factory=list)
     tolerances: dict[str, float] = field(default_factory=dict)
 
     def validate(self, where: str) -> None:

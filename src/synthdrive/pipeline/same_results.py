@@ -26,7 +26,7 @@ def same_results(here: Path, there: Path, verdict: Verdict) -> None:
     recorded = {name.split("@")[0] for name in read_yaml(there / "dvc.lock")["stages"]}
     if absent := sorted(set(parameters.spot_stages) - recorded):
         raise InputError(there / "dvc.lock", f"no {', '.join(absent)}", "every data stage", "Run: make repro")
-    compare_outputs(here, there, parameters.spot_stages, verdict)
+    compare_outputs(here, there, parameters, verdict)
     compare_metrics(here, there, parameters.tolerances, verdict)
 
 

@@ -154,13 +154,15 @@ def fresh_copy(repository: Path) -> Iterator[Path]:
         yield copy
 
 
-def compare_outputs(copy: Path, repository: Path, stages: list[str], verdict: Verdict) -> None:
-    """Hashes of the outputs of these stages (matrix cells included), made again against recorded."""
+def compare_outputs(copy: Path, repository: Path, parameters: VerifyParameters, verdict: Verdict) -> None:
+    """Hashes of the outputs of `spot_stages` (matrix cells included), made again against recorded."""
     again, recorded = (read_yaml(root / "dvc.lock")["stages"] for root in (copy, repository))
     for name in recorded:
-        if name.split("@")[0] in stages:
+        if name.split("@")[0] in parameters.spot_stages:
             new = {out["path"]: out.get("md5") for out in again.get(name, {}).get("outs", [])}
             old = {out["path"]: out.get("md5") for out in recorded[name].get("outs", [])}
+            stamped = [path for path in old if any(path.startswith(folder) for folder in parameters.time_stamped)]
+            old = {path: md5 for path, md5 in old.items() if path not in stamped}
             problems = [
                 f"{path}: recorded {old[path]}, made {new.get(path)}" for path in old if old[path] != new.get(path)
             ]
@@ -191,7 +193,7 @@ def verify(level: str, repository: Path) -> Verdict:
         targets = parameters.spot_stages if level == "spot" else []
         print(f"making {', '.join(targets) or 'everything'} again in {copy}", flush=True)
         dvc(["repro", *targets], copy)
-        compare_outputs(copy, repository, parameters.spot_stages, verdict)
+        compare_outputs(copy, repository, parameters, verdict)
         if level == "full":
             compare_metrics(copy, repository, parameters.tolerances, verdict)
     return verdict
