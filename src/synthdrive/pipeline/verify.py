@@ -28,6 +28,7 @@ from synthdrive.parameters.verify import VerifyParameters
 from synthdrive.pipeline.dependencies import declared_and_needed
 
 LEVELS = ("lock", "spot", "full")
+Changes = dict[str, list[str]]  # what differs from dvc.lock, in words, by stage
 ABSENT = ("deleted", "not in cache")  # what DVC says of an artifact that is not in the workspace
 
 
@@ -69,7 +70,7 @@ def dvc(arguments: list[str], repository: Path, quiet: bool = False) -> str:
     return result.stdout
 
 
-def verify_lock(repository: Path, verdict: Verdict) -> None:
+def verify_lock(repository: Path, changes: Changes, verdict: Verdict) -> None:
     """Level lock; see the module."""
     lock = read_yaml(repository / "dvc.lock")["stages"]
     content = read_yaml(repository / "dvc.yaml")
@@ -79,7 +80,7 @@ def verify_lock(repository: Path, verdict: Verdict) -> None:
     ]
     verdict.compare(f"dvc.yaml declares what {len(pairs)} stages import", wrong)
     checked = dvc(["stage", "list", "--name-only"], repository, quiet=True).split()
-    stale = [f"{name}: {what}" for name, changes in changes_since_lock(repository).items() for what in changes]
+    stale = [f"{name}: {what}" for name, found in changes.items() for what in found]
     verdict.compare(f"dvc.lock matches code, parameters and dvc.yaml in {len(checked)} stages", stale)
     missing = [f"{name}: not in dvc.lock" for name in checked if name not in lock]
     leftover = [f"{name}: in dvc.lock, but no longer in dvc.yaml" for name in lock if name not in checked]
@@ -87,10 +88,10 @@ def verify_lock(repository: Path, verdict: Verdict) -> None:
     verdict.compare("dvc.lock is consistent: what a stage read is what another wrote", inconsistencies(lock))
 
 
-def changes_since_lock(repository: Path) -> dict[str, list[str]]:
+def changes_since_lock(repository: Path) -> Changes:
     """What differs from dvc.lock, by stage and in words; artifacts and data that are not there do not count."""
     status = yaml.safe_load(dvc(["status", "--json"], repository, quiet=True)) or {}
-    changes: dict[str, list[str]] = {}
+    changes: Changes = {}
     for name, entries in status.items():
         for entry in entries:
             if isinstance(entry, str):  # "changed command"
@@ -116,13 +117,14 @@ def inconsistencies(lock: dict[str, Any]) -> list[str]:
     return problems
 
 
-def verify_workspace(repository: Path, verdict: Verdict) -> None:
+def verify_workspace(repository: Path, changes: Changes, verdict: Verdict) -> None:
     """What lies in the workspace has the bytes that dvc.lock records; what is not there is not judged."""
     lock = read_yaml(repository / "dvc.lock")["stages"]
     written = {out["path"]: name for name, stage in lock.items() for out in stage.get("outs", [])}
-    changes = {change for found in changes_since_lock(repository).values() for change in found}
     changed = [
-        f"{path}: changed since {name} wrote it" for path, name in written.items() if f"{path} modified" in changes
+        f"{path}: changed since {name} wrote it"
+        for path, name in written.items()
+        if f"{path} modified" in changes.get(name, [])
     ]
     present = sum((repository / path).exists() for path in written)
     verdict.compare(f"{present} of {len(written)} artifacts are in the workspace, with the bytes of dvc.lock", changed)
@@ -160,9 +162,11 @@ def compare_outputs(copy: Path, repository: Path, parameters: VerifyParameters, 
     for name in recorded:
         if name.split("@")[0] in parameters.spot_stages:
             new = {out["path"]: out.get("md5") for out in again.get(name, {}).get("outs", [])}
-            old = {out["path"]: out.get("md5") for out in recorded[name].get("outs", [])}
-            stamped = [path for path in old if any(path.startswith(folder) for folder in parameters.time_stamped)]
-            old = {path: md5 for path, md5 in old.items() if path not in stamped}
+            old = {
+                out["path"]: out.get("md5")
+                for out in recorded[name].get("outs", [])
+                if not any(Path(out["path"]).is_relative_to(folder) for folder in parameters.time_stamped)
+            }
             problems = [
                 f"{path}: recorded {old[path]}, made {new.get(path)}" for path in old if old[path] != new.get(path)
             ]
@@ -185,10 +189,11 @@ def verify(level: str, repository: Path) -> Verdict:
     """Run a level (and what it builds on); prints what is compared."""
     parameters = load_section(VerifyParameters, "verify", repository / "params.yaml")
     verdict = Verdict()
-    verify_lock(repository, verdict)
+    changes = changes_since_lock(repository)
+    verify_lock(repository, changes, verdict)
     if level == "lock":
         return verdict
-    verify_workspace(repository, verdict)
+    verify_workspace(repository, changes, verdict)
     with fresh_copy(repository) as copy:
         targets = parameters.spot_stages if level == "spot" else []
         print(f"making {', '.join(targets) or 'everything'} again in {copy}", flush=True)
