@@ -24,7 +24,25 @@ def attend(query: Tensor, key: Tensor, value: Tensor, valid: Tensor, scale: floa
     Returns:
         (B, H, Q, E); rows of padded queries are finite and mean nothing.
     """
+    if query.dtype == torch.bfloat16 and query.device.type == "cpu":
+        return _attend_in_products(query, key, value, valid, query.shape[-1] ** -0.5 if scale is None else scale)
     return functional.scaled_dot_product_attention(query, key, value, attn_mask=valid[:, None, None, :], scale=scale)
+
+
+def _attend_in_products(query: Tensor, key: Tensor, value: Tensor, valid: Tensor, scale: float) -> Tensor:
+    """The same in bfloat16 on a CPU, where torch's fused kernel is 2 to 12 times slower than its matrix products."""
+    if valid.dtype == torch.bool:
+        valid = additive_mask(valid, query)
+    heads = query.shape[1]
+    mask = valid[:, None, None].expand(-1, heads, -1, -1).flatten(0, 1)  # [B H, 1, P]
+    query, key, value = (part.flatten(0, 1) for part in (query, key, value))
+    score = torch.baddbmm(mask.to(query.dtype), query, key.transpose(1, 2), alpha=scale)
+    return torch.bmm(score.softmax(dim=-1, dtype=query.dtype), value).unflatten(0, (-1, heads))
+
+
+def coordinates_exact(device: torch.device) -> torch.autocast:
+    """Run what takes in or gives out metres without autocast: bfloat16 would round 50 m to a quarter of a metre."""
+    return torch.autocast(device.type, enabled=False)
 
 
 def full_precision(values: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from synthdrive.models.attention import CrossAttention, full_precision
+from synthdrive.models.attention import CrossAttention, coordinates_exact, full_precision
 from synthdrive.models.layers import MLP, ResidualDecoder
 from synthdrive.scenes.scene_store import HORIZON
 
@@ -33,10 +33,11 @@ class TrajectoryCompletion(nn.Module):
             agent: (B, S).
             tokens: (B, P, S), `valid` (B, P): every polyline, before the global graph.
         """
-        query = self.endpoint_encoder(endpoints)
-        if self.detach_query:
-            query = query.detach()
-        seen = self.attention(query, tokens.detach(), valid)
-        agent = agent.detach()[:, None].expand_as(seen)
-        trajectory = full_precision(self.decoder(torch.cat([agent, query, seen], dim=-1)))
+        tokens, agent = full_precision(tokens.detach()), full_precision(agent.detach())
+        with coordinates_exact(endpoints.device):  # a few endpoints a scene: cheap
+            query = self.endpoint_encoder(endpoints)
+            if self.detach_query:
+                query = query.detach()
+            seen = self.attention(query, tokens, valid)
+            trajectory = self.decoder(torch.cat([agent[:, None].expand_as(seen), query, seen], dim=-1))
         return trajectory.view(*endpoints.shape[:2], HORIZON, 2)

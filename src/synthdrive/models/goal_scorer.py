@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from synthdrive.models.attention import CrossAttention, additive_mask, attend, full_precision
+from synthdrive.models.attention import CrossAttention, additive_mask, attend, coordinates_exact, full_precision
 from synthdrive.models.layers import MLP, ResidualDecoder
 from synthdrive.vectors.ragged import Blocks, Ragged
 
@@ -32,7 +32,8 @@ class GoalEncoder(nn.Module):
     def forward(self, goals: Tensor, agent: Tensor, scene: Tensor) -> Tensor:
         """(N, Q, 2) goals, (B, S) AGENT and (N,) each block's scene -> (N, Q, S)."""
         first, *others = self.layers
-        hidden: Tensor = first(goals)
+        with coordinates_exact(goals.device):
+            hidden: Tensor = first(goals)
         for layer in others:
             assert isinstance(layer, MLP)
             weight, agent_part = layer.linear.weight, agent[:, : self.joined]

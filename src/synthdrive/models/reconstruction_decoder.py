@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from synthdrive.models.attention import SelfAttention
+from synthdrive.models.attention import SelfAttention, coordinates_exact, full_precision
 from synthdrive.models.layers import MLP
 
 
@@ -45,13 +45,16 @@ class ReconstructionDecoder(nn.Module):
         visible = encoded_valid & self.sees_encoder
         valid = torch.cat([query_valid, visible], dim=1)
         valid[:, 0] |= ~valid.any(dim=1)
-        hidden = self.embedding(torch.cat([queries.to(encoded.dtype), encoded], dim=1))  # [B, Q + P, S]
+        with coordinates_exact(queries.device):
+            hidden = self.embedding(torch.cat([queries, full_precision(encoded)], dim=1))  # [B, Q + P, S]
         normed = self.attention_norm(hidden)
         count = queries.shape[1]
         hidden = hidden[:, :count] + self.attention(normed, valid, normed[:, :count])
         hidden = hidden + self.feed_forward(self.feed_forward_norm(hidden))
         hidden = self.norm(hidden)
-        return self.head(hidden + self.head_mlp(hidden))  # type: ignore[no-any-return]
+        hidden = full_precision(hidden + self.head_mlp(hidden))
+        with coordinates_exact(queries.device):
+            return self.head(hidden)  # type: ignore[no-any-return]
 
 
 def absolute_error(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from synthdrive.models.attention import SelfAttention, additive_mask
+from synthdrive.models.attention import SelfAttention, additive_mask, coordinates_exact
 from synthdrive.models.layers import MLP
 
 
@@ -33,7 +33,8 @@ class SubGraph(nn.Module):
             (N, size).
         """
         weight = self.input_mlp.linear.weight[:, list(columns)]
-        hidden = self.input_mlp.activate(functional.linear(vectors, weight, self.input_mlp.linear.bias))
+        with coordinates_exact(vectors.device):
+            hidden = self.input_mlp.activate(functional.linear(vectors, weight, self.input_mlp.linear.bias))
         hidden = self.hidden_mlp(hidden)
         mask = additive_mask(valid, hidden)
         for attention, norm in zip(self.attention, self.norms, strict=True):
