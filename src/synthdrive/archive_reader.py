@@ -19,6 +19,7 @@ from synthdrive.errors import InputError
 BLOCK = tarfile.BLOCKSIZE
 SKIP_CHUNK = 1 << 20
 MAX_NAME_HEADER = 1 << 20  # bytes of a long-name or pax header; a path has at most 4096
+MAX_MEMBERS = 1 << 20  # five times the scenes of Argoverse 1; a header of zeros is packed to a byte or two
 MAX_PADDING = 1 << 24  # bytes of zeros at the end; a record has 10,240 unless asked otherwise
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -64,7 +65,8 @@ def read_files(source: Path, wanted: Callable[[str], bool], limits: Limits) -> I
 
     Raises:
         InputError: there is no such source; it is damaged or cut short; a member has an absolute path or `..` in it,
-            is a link, device or sparse file; or a limit is passed. Nothing is ever written.
+            is a link, device or sparse file; a wanted file's path is no text; or a limit is passed. Nothing is ever
+            written.
     """
     source = Path(source)
     if source.is_dir():
@@ -91,6 +93,7 @@ def _read_folder(folder: Path, wanted: Callable[[str], bool], limits: Limits) ->
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):
                 raise InputError(path, "something that is not a file", "a file")
+            _check_text(folder, inner)
             _check_size(path, status.st_size, limits)
             yield inner, path.read_bytes()
 
@@ -102,6 +105,7 @@ def _read_tarball(archive: Path, wanted: Callable[[str], bool], limits: Limits) 
             if is_hidden(name) or not wanted(name):
                 stream.skip(padded)
                 continue
+            _check_text(archive, name)
             _check_size(f"{archive}: {name}", size, limits)
             yield name, stream.read(padded)[:size]
 
@@ -145,7 +149,7 @@ class _Stream:
 def _members(stream: _Stream) -> Iterator[tuple[str, int]]:
     """Name and size of each file; the consumer reads exactly its content, padded to blocks, before it goes on."""
     long_name = ""
-    while True:
+    for _ in range(MAX_MEMBERS):
         header = stream.read(BLOCK)
         if not header.strip(b"\0"):
             stream.finish()
@@ -161,6 +165,13 @@ def _members(stream: _Stream) -> Iterator[tuple[str, int]]:
         _check_member(stream.archive, name, member)
         if member.isreg():
             yield name, member.size
+    raise InputError(stream.archive, f"more than {MAX_MEMBERS} members", "fewer")
+
+
+def _check_text(source: Path, name: str) -> None:
+    """A scene is named after its file, and names are written as UTF-8."""
+    if not name.isprintable():
+        raise InputError(f"{source}: {name!r}"[:300], "a path that is no plain text", "printable characters in UTF-8")
 
 
 def _check_member(archive: Path, name: str, member: tarfile.TarInfo) -> None:

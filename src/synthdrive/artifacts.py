@@ -22,6 +22,9 @@ from synthdrive.errors import InputError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+MOST_TABLE_BYTES = 1 << 30  # unpacked; the manifest of a million scenes takes a quarter
+MOST_TABLE_PARTS = 1 << 14  # columns, row groups; read before anything else
+
 
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
@@ -69,7 +72,7 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(path, "no such file", "a JSON file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError, OSError) as error:  # ValueError: no JSON, no text, or a number of many digits
         raise InputError(path, f"unreadable JSON ({error})", "a whole JSON file") from None
 
 
@@ -80,10 +83,16 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def read_table(path: Path, columns: Mapping[str, pa.DataType] | None = None) -> pa.Table:
-    """Read a Parquet table and check that it has `columns` with these types; raises InputError otherwise."""
+    """Read a Parquet table of numbers, truth values and texts.
+
+    Args:
+        columns: columns that must be there, with their types.
+
+    Raises:
+        InputError: the file is missing or damaged, has other columns, or unpacks to more than MOST_TABLE_BYTES.
+    """
     try:
-        with pq.ParquetFile(path, memory_map=True) as file:  # pq.read_table imports pandas on the way (0.3 s)
-            table = file.read()
+        table = _read_flat_table(path)
     except FileNotFoundError:
         raise InputError(path, "no such file", "a Parquet table") from None
     except (pa.ArrowException, OSError) as error:
@@ -95,6 +104,38 @@ def read_table(path: Path, columns: Mapping[str, pa.DataType] | None = None) -> 
             found = table.schema.field(name).type
             raise InputError(f"{path}: column {name!r}", f"type {found}", f"type {dtype}")
     return table
+
+
+def _read_flat_table(path: Path) -> pa.Table:
+    """A whole table; its texts are counted before they are written out, since one may stand for a million."""
+    # pq.read_table imports pandas on the way (0.3 s).
+    with pq.ParquetFile(path, memory_map=True, thrift_container_size_limit=MOST_TABLE_PARTS) as file:
+        schema, metadata = file.schema_arrow, file.metadata
+    for field in schema:
+        if not (pa.types.is_primitive(field.type) or field.type == pa.string()):
+            raise InputError(f"{path}: column {field.name!r}", f"type {field.type}", "numbers, truth values or texts")
+    texts = [field.name for field in schema if field.type == pa.string()]
+    numbers = sum(field.type.bit_width for field in schema if field.name not in texts) * metadata.num_rows // 8
+    packed = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    _check_unpacked(path, max(numbers, packed))
+    with pq.ParquetFile(path, memory_map=True, metadata=metadata, read_dictionary=texts) as file:
+        table = file.read()
+    _check_unpacked(path, numbers + sum(_text_bytes(chunk) for name in texts for chunk in table[name].chunks))
+    return table.cast(schema)
+
+
+def _text_bytes(column: pa.DictionaryArray) -> int:
+    """Bytes that a column of texts takes when each row has its own."""
+    # Arrow's buffers themselves: its own to_numpy would import pandas.
+    ends = np.frombuffer(column.dictionary.buffers()[1] or b"", np.int32)[: len(column.dictionary) + 1]
+    texts = np.frombuffer(column.indices.buffers()[1] or b"", np.int32)[column.offset : column.offset + len(column)]
+    lengths = np.append(np.diff(ends), 0)  # the last stands for rows without a text
+    return int(lengths[np.clip(texts, -1, len(lengths) - 1)].sum(dtype=np.int64)) + ends.itemsize * len(column)
+
+
+def _check_unpacked(path: Path, size: int) -> None:
+    if size > MOST_TABLE_BYTES:
+        raise InputError(path, f"a table that unpacks to {size} bytes", f"at most {MOST_TABLE_BYTES}")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
@@ -122,7 +163,7 @@ def read_arrays(
             metadata = dict(file.metadata() or {})
     except FileNotFoundError:
         raise InputError(path, "no such file", "a safetensors file") from None
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, AttributeError) as error:  # AttributeError: a type that NumPy lacks
         raise InputError(path, f"unreadable safetensors ({error})", "a whole safetensors file") from None
     for name, (dtype, dimensions) in (names or {}).items():
         if name not in arrays:

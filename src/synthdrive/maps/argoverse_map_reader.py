@@ -24,6 +24,13 @@ NO_NEIGHBOUR = "None"
 LARGEST_COORDINATE = 1e7  # metres; a quarter of the Earth's girth, as in any metric grid
 LONGEST_ID = 18  # digits that fit into 64 bits
 
+# What expat is given at a time, and how much of it one tag may take. Official maps have tags of 70 bytes.
+PIECE = 1 << 16  # bytes
+LONGEST_TAG = 1 << 16  # bytes
+DEEPEST = 16  # elements inside one another; official maps have 3
+MOST_ELEMENTS = 1 << 22  # ten times those of the largest official map
+MOST_LANES = 1 << 17  # likewise
+
 
 @dataclass
 class _Way:
@@ -78,7 +85,7 @@ def read_map(content: bytes, city: str, where: str, on_dangling_link: str = "err
         The lanes in the order of the file, metres, city frame.
 
     Raises:
-        InputError: the XML is damaged or declares entities; a lane lacks an attribute, has an unknown value, fewer than
+        InputError: the XML is damaged, declares entities, or is of a size that no map has; a lane lacks an attribute, has an unknown value, fewer than
             2 distinct or more than 10 points, a node that is not there; an id stands twice; a link leads nowhere.
     """
     parser = _VectorMapParser(where)
@@ -108,6 +115,7 @@ class _VectorMapParser:
         self.ways: list[_Way] = []
         self._ids: set[str] = set()
         self._way: _Way | None = None
+        self._elements = self._depth = 0
         self._parser = expat.ParserCreate()
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
@@ -115,7 +123,11 @@ class _VectorMapParser:
 
     def parse(self, content: bytes) -> None:
         try:
-            self._parser.Parse(content, True)
+            for start in range(0, len(content), PIECE):
+                if start - self._parser.CurrentByteIndex > LONGEST_TAG:
+                    raise self._error(f"a tag of more than {LONGEST_TAG} bytes", "tags as in an Argoverse vector map")
+                self._parser.Parse(content[start : start + PIECE], False)
+            self._parser.Parse(b"", True)
         except (expat.ExpatError, ValueError, LookupError) as error:
             raise InputError(self.where, f"unreadable XML ({error})", "a whole Argoverse vector map") from None
 
@@ -126,6 +138,10 @@ class _VectorMapParser:
         return InputError(f"{self.where}, line {self._parser.CurrentLineNumber}", found, expected)
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        self._elements, self._depth = self._elements + 1, self._depth + 1
+        if self._elements > MOST_ELEMENTS or self._depth > DEEPEST:
+            found = f"{self._elements} elements, {self._depth} inside one another"
+            raise self._error(found, f"at most {MOST_ELEMENTS}, and {DEEPEST}")
         way = self._way
         if tag == "nd" and way is not None:
             way.nodes.append(attributes.get("ref", ""))
@@ -156,11 +172,14 @@ class _VectorMapParser:
             raise self._error(f"lane_id {lane_id[:40]!r}", "a whole number")
         if lane_id in self._ids:
             raise self._error(f"lane {lane_id} a second time", "ids that stand once")
+        if len(self._ids) == MOST_LANES:
+            raise self._error(f"more than {MOST_LANES} lanes", "the map of a city")
         self._ids.add(lane_id)
         self._way = _Way(lane_id, self._parser.CurrentLineNumber)
         self.ways.append(self._way)
 
     def _end(self, tag: str) -> None:
+        self._depth -= 1
         if tag == "way":
             self._way = None
 

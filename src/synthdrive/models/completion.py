@@ -39,5 +39,5 @@ class TrajectoryCompletion(nn.Module):
             if self.detach_query:
                 query = query.detach()
             seen = self.attention(query, tokens, valid)
-            trajectory = self.decoder(torch.cat([agent[:, None].expand_as(seen), query, seen], dim=-1))
+            trajectory: Tensor = self.decoder(torch.cat([agent[:, None].expand_as(seen), query, seen], dim=-1))
         return trajectory.view(*endpoints.shape[:2], HORIZON, 2)

@@ -15,6 +15,7 @@ from synthdrive.errors import ParameterError
 Section = TypeVar("Section")
 
 DEFAULT_PATH = Path("params.yaml")
+MOST_BYTES = 1 << 18  # of a parameter file; ten times what params.yaml has
 
 SECTIONS = (
     "seeds",
@@ -37,17 +38,31 @@ SECTIONS = (
 )
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: a few lines of them stand for more values than any memory holds."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """A node, unless it is another's alias."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "an alias (*), where values are written out", mark)
+        return super().compose_node(parent, index)
+
+
 def read_parameters(path: Path = DEFAULT_PATH) -> dict[str, Any]:
     """The whole file as plain values.
 
     Raises:
-        ParameterError: the file is missing, is not YAML, or has an unknown section.
+        ParameterError: the file is missing, too large, not YAML or not plain, or has an unknown section.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        size = Path(path).stat().st_size
+        if size > MOST_BYTES:
+            raise ParameterError(path, f"{size} bytes", f"a YAML file of at most {MOST_BYTES}")
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _PlainLoader)
     except FileNotFoundError:
         raise ParameterError(path, "no such file", "a YAML file of parameters") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:  # ValueError: a day or number that is none
         raise ParameterError(path, f"unreadable YAML ({error})", "a YAML file of parameters") from None
     if not isinstance(content, dict):
         raise ParameterError(path, type(content).__name__, "sections with their parameters")

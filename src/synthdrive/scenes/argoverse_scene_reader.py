@@ -24,6 +24,7 @@ COLUMN_TYPES = {
     "CITY_NAME": pa.dictionary(pa.int32(), pa.string()),
 }
 LONGEST_HEADER = 1024  # bytes; the official header has 45
+MOST_ROWS = STEPS * 10_000  # official scenes have up to 300 tracks
 FARTHEST = 8192.0  # metres from AGENT; beyond it float32 is no longer true to 1 mm
 
 _CONVERT = csv.ConvertOptions(column_types=COLUMN_TYPES, include_columns=list(COLUMN_TYPES))
@@ -139,6 +140,8 @@ def _read_rows(content: bytes, name: str) -> _Rows:
         raise InputError(name, f"unreadable CSV ({str(error)[:200]})", "a whole Argoverse 1 scene file") from None
     if table.num_rows == 0:
         raise InputError(name, "no row after the header", "rows of tracks")
+    if table.num_rows > MOST_ROWS:
+        raise InputError(name, f"{table.num_rows} rows", f"at most {MOST_ROWS}")
     numbers = {}
     for column in ("TIMESTAMP", "X", "Y"):
         values = numbers[column] = _floats(table, column)
