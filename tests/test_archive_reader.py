@@ -149,6 +149,23 @@ def test_a_bomb_is_refused_in_little_memory(tmp_path, bomb):
     assert peak < 10 << 20
 
 
+def test_more_members_than_any_data_set_has_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("synthdrive.archive_reader.MAX_MEMBERS", 3)
+    path = write_tar(tmp_path / "a.tar.gz", [(f"{k}.txt", b"") for k in range(3)])
+    with pytest.raises(InputError, match="more than 3 members"):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["\udcff.csv", "1\n.csv", "\x1b[2J.csv"])
+def test_a_path_that_is_no_plain_text_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match="no plain text"):
+        read(write_tar(tmp_path / "a.tar.gz", [(name, b"x")], encoding="utf-8", errors="surrogateescape"))
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / name).write_bytes(b"x")
+    with pytest.raises(InputError, match="no plain text"):
+        read(tmp_path / "raw")
+
+
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
 def test_a_truncated_archive_is_an_error(tmp_path, share):
     members = [(f"{k}.csv", os.urandom(3000)) for k in range(20)]

@@ -107,7 +107,7 @@ def read_table(path: Path, columns: Mapping[str, pa.DataType] | None = None) -> 
 
 
 def _read_flat_table(path: Path) -> pa.Table:
-    """A whole table; its texts are counted before they are written out, since one may stand for a million."""
+    """A whole table; first its texts are read as they are packed, where one may stand for a million."""
     # pq.read_table imports pandas on the way (0.3 s).
     with pq.ParquetFile(path, memory_map=True, thrift_container_size_limit=MOST_TABLE_PARTS) as file:
         schema, metadata = file.schema_arrow, file.metadata
@@ -119,9 +119,10 @@ def _read_flat_table(path: Path) -> pa.Table:
     packed = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
     _check_unpacked(path, max(numbers, packed))
     with pq.ParquetFile(path, memory_map=True, metadata=metadata, read_dictionary=texts) as file:
-        table = file.read()
-    _check_unpacked(path, numbers + sum(_text_bytes(chunk) for name in texts for chunk in table[name].chunks))
-    return table.cast(schema)
+        columns = file.read(texts)
+    _check_unpacked(path, numbers + sum(_text_bytes(chunk) for column in columns.columns for chunk in column.chunks))
+    with pq.ParquetFile(path, memory_map=True, metadata=metadata) as file:
+        return file.read()
 
 
 def _text_bytes(column: pa.DictionaryArray) -> int:

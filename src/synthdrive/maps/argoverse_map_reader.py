@@ -85,8 +85,9 @@ def read_map(content: bytes, city: str, where: str, on_dangling_link: str = "err
         The lanes in the order of the file, metres, city frame.
 
     Raises:
-        InputError: the XML is damaged, declares entities, or is of a size that no map has; a lane lacks an attribute, has an unknown value, fewer than
-            2 distinct or more than 10 points, a node that is not there; an id stands twice; a link leads nowhere.
+        InputError: the XML is damaged, declares entities, or has more of something than a map has; a lane lacks an
+            attribute, has an unknown value, fewer than 2 distinct or more than 10 points, a node that is not there; an
+            id stands twice; a link leads nowhere.
     """
     parser = _VectorMapParser(where)
     parser.parse(content)

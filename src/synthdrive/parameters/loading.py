@@ -44,8 +44,7 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """A node, unless it is another's alias."""
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(None, None, "an alias (*), where values are written out", mark)
+            raise yaml.YAMLError(f"an alias in line {self.line + 1}, where values are written out")
         return super().compose_node(parent, index)
 
 

@@ -1,0 +1,47 @@
+"""Whatever a file holds, reading it ends in an error that names it, in little memory and little time."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from attacks import ATTACKS
+
+MOST_MEGABYTES = 100  # ten times the largest file that is read
+MOST_SECONDS = 5  # of processor time
+
+
+@pytest.fixture(scope="module")
+def reader():
+    """A function that has a file read in a process apart; see reader.py."""
+    command = [sys.executable, str(Path(__file__).with_name("reader.py"))]
+    environment = {
+        **os.environ,
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
+    }  # Arrow's own takes a gigabyte before it is used
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+
+        def read(kind, path):
+            process.stdin.write(json.dumps({"reader": kind, "path": str(path)}) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield read
+        process.stdin.close()
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_it_is_refused_in_little_memory_and_time(reader, tmp_path, name):
+    attack, path = ATTACKS[name], tmp_path / "hostile"
+    attack.make(path)
+    answer = reader(attack.reader, path)
+    print(f"{answer['megabytes']:.1f} MB, {answer['seconds']:.2f} s: {answer['outcome'][:300]}")  # pytest -rP shows it
+    assert answer["outcome"].startswith("refused: "), answer
+    assert re.search(attack.words, answer["outcome"]), answer
+    assert answer["megabytes"] < MOST_MEGABYTES, answer
+    assert answer["seconds"] < MOST_SECONDS, answer
