@@ -6,18 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from synthdrive.artifacts import file_hash
 from synthdrive.errors import exit_on_error
+from synthdrive.forecasting.checkpoint_forecasts import checkpoint_forecasts
 from synthdrive.forecasting.evaluate import describe, write_evaluation
-from synthdrive.forecasting.forecast_scenes import forecast_scenes
-from synthdrive.forecasting.goal_forecaster import GoalForecaster, choose_device
-from synthdrive.parallel import worker_count
 from synthdrive.parameters.evaluate import EvaluateParameters
 from synthdrive.parameters.loading import DEFAULT_PATH, load_section
-from synthdrive.run_record import run_record, values_hash
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.training.devices import device_name
-from synthdrive.training.forecaster import load_forecaster
 
 
 def main() -> None:
@@ -39,16 +33,10 @@ def main() -> None:
     name = given.checkpoint.name
     with exit_on_error():
         parameters = load_section(EvaluateParameters, "evaluate", given.params)
-        network, trained = load_forecaster(given.checkpoint)
-        store = SceneStore.load(given.scenes)
-        device = choose_device(given.device)
-        inputs = {"checkpoint": file_hash(given.checkpoint), "scenes": file_hash(given.scenes)}
-        record = run_record({"evaluate": parameters}, inputs, trained["seed"], device_name(device))
-        threads = 1 if device.type == "cuda" else worker_count(given.workers)
-        forecaster = GoalForecaster(network, parameters, device)
-        run = given.runs / "evaluate" / values_hash(record)[:16]
-        forecasts = forecast_scenes(forecaster, store, parameters.batch_size, run, threads)
-        card = {"stage": "evaluate", "arm": trained["arm"], "seed": trained["seed"], "run": record}
+        SceneStore.load(given.scenes, check=False).require_future(given.scenes)
+        forecasts, store, card = checkpoint_forecasts(
+            given.checkpoint, given.scenes, parameters, given.device, given.workers, given.runs
+        )
         out = given.out or Path("forecasts") / name
         metrics = given.metrics or Path("metrics") / f"{name}.json"
         print(describe(name, write_evaluation(forecasts, store, parameters, card, out, metrics)), file=sys.stderr)

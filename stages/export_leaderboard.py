@@ -1,4 +1,7 @@
-"""Write the file that the Argoverse 1 motion forecasting leaderboard takes, from stored forecasts."""
+"""Write the file that the Argoverse 1 motion forecasting leaderboard takes, from a checkpoint or stored forecasts.
+
+The leaderboard's test scenes hold the observed steps alone: `stages/ingest.py --test-out` reads them.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,40 @@ import argparse
 from pathlib import Path
 
 from synthdrive.errors import exit_on_error
+from synthdrive.forecasting.checkpoint_forecasts import checkpoint_forecasts
 from synthdrive.forecasting.forecasts import Forecasts, check_scenes
 from synthdrive.forecasting.leaderboard import write_leaderboard_file
+from synthdrive.parameters.evaluate import EvaluateParameters
+from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 from synthdrive.scenes.scene_store import SceneStore
 
 
 def main() -> None:
-    """Read forecasts and scenes, write the .h5 file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--forecasts", type=Path, required=True, help="folder that evaluate wrote")
+    """Forecast the scenes or read their forecasts, write the .h5 file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--checkpoint", type=Path, help="folder of a fine-tuned model, to forecast the scenes with")
+    source.add_argument("--forecasts", type=Path, help="folder that evaluate wrote")
     parser.add_argument(
         "--scenes", type=Path, default=Path("data/scenes/val"), help="scene store (default: %(default)s)"
     )
     parser.add_argument("--out", type=Path, required=True, help="file to write, .h5")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU where there is one")
+    parser.add_argument(
+        "--workers", type=int, help="batches at a time on a CPU (default: SYNTHDRIVE_WORKERS, else all)"
+    )
+    parser.add_argument("--runs", type=Path, default=Path(".run"), help="where an interrupted run goes on from")
     given = parser.parse_args()
     with exit_on_error():
-        forecasts, store = Forecasts.load(given.forecasts), SceneStore.load(given.scenes)
-        check_scenes(forecasts, store)
+        if given.forecasts is None:
+            parameters = load_section(EvaluateParameters, "evaluate", given.params)
+            forecasts, store, _ = checkpoint_forecasts(
+                given.checkpoint, given.scenes, parameters, given.device, given.workers, given.runs
+            )
+        else:
+            forecasts, store = Forecasts.load(given.forecasts), SceneStore.load(given.scenes)
+            check_scenes(forecasts, store)
         write_leaderboard_file(given.out, forecasts, store.origins)
         print(f"{given.out}: {len(forecasts)} scenes")
 

@@ -1,4 +1,8 @@
-"""Stage ingest: raw maps and scenes in the official Argoverse 1 layout to packed arrays."""
+"""Stage ingest: raw maps and scenes in the official Argoverse 1 layout to packed arrays.
+
+With --test-out it reads forecasting_test_v1.1 alone, whose scenes end at the last observed step: the pipeline does not
+use them, stages/export_leaderboard.py does.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +14,19 @@ from synthdrive.parameters.data import DataParameters
 from synthdrive.parameters.ingest import IngestParameters
 from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 from synthdrive.parameters.scene import SceneParameters
-from synthdrive.scenes.ingest import ingest_maps, ingest_scenes
+from synthdrive.scenes.ingest import TEST, ingest_maps, ingest_scenes
 
 SHOWN = 20  # skipped scenes that are printed; all are in skipped.json
 
 
 def main() -> None:
     """Run the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--raw", type=Path, help="folder of the raw tarballs; default: data.raw of the parameters")
     parser.add_argument("--maps-out", type=Path, default=Path("data/maps"), help="lane maps and their manifest")
     parser.add_argument("--train-out", type=Path, default=Path("data/scenes/train"), help="store of the train scenes")
     parser.add_argument("--val-out", type=Path, default=Path("data/scenes/val"), help="store of the val scenes")
+    parser.add_argument("--test-out", type=Path, help="store of the test scenes; no other is then written")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="YAML file of parameters")
     parser.add_argument("--workers", type=int, help="processes; default: SYNTHDRIVE_WORKERS, else all processors")
     arguments = parser.parse_args()
@@ -32,6 +37,8 @@ def main() -> None:
     maps = ingest_maps(raw, arguments.maps_out, parameters)
     print(f"maps: {', '.join(f'{lane_map.city} {len(lane_map)} lanes' for lane_map in maps)}")
     outs = {"train": arguments.train_out, "val": arguments.val_out}
+    if arguments.test_out:
+        outs = {TEST: arguments.test_out}
     skipped = ingest_scenes(raw, outs, arguments.maps_out, parameters, half_width, arguments.workers)
     for split, items in skipped.items():
         print(f"{split}: written to {outs[split]}" + (f", {len(items)} bad scenes skipped" if items else ""))

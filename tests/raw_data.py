@@ -10,7 +10,7 @@ from synthdrive.maps.argoverse_map_writer import write_maps
 from synthdrive.maps.lane_map import NO_LANE, LaneMap, Links
 from synthdrive.maps.lane_segments import LaneSegments
 from synthdrive.scenes.argoverse_scene_writer import SceneRows, scene_csv, write_scenes
-from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, STEPS
+from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OTHERS, STEPS
 
 LANE_LENGTH = 20.0
 CHAIN = 12  # lanes one after the other, in each of the two rows
@@ -57,6 +57,13 @@ def scene_rows(number, city="TST", agent=None, others=2):
         xy=np.array([row[3] for row in rows]),
         city=city,
     )
+
+
+def observed_only(content):
+    """A scene file without the rows after the last observed step, as Argoverse 1 gives its test scenes."""
+    header, *rows = content.splitlines(keepends=True)
+    last = sorted({float(row.split(b",")[0]) for row in rows})[LAST_OBSERVED]
+    return header + b"".join(row for row in rows if float(row.split(b",")[0]) <= last)
 
 
 def write_raw(folder, train=(1, 2, 10, 3), val=(5,), changes=None):

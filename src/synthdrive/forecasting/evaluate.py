@@ -37,8 +37,9 @@ def scene_errors(forecasts: Forecasts, store: SceneStore, miss_threshold: float)
     trajectory over a shorter horizon.
 
     Raises:
-        InputError: the forecasts are not of exactly these scenes in this order.
+        InputError: the forecasts are not of exactly these scenes in this order, or the scenes have no future.
     """
+    store.require_future("scenes")
     check_scenes(forecasts, store)
     truth = np.stack([store[index].agent[LAST_OBSERVED + 1 :] for index in range(len(store))])
     errors: dict[str, Floats] = {}

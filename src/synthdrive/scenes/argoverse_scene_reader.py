@@ -13,7 +13,7 @@ from pyarrow import csv
 
 from synthdrive.archive_reader import Limits, read_files
 from synthdrive.errors import InputError
-from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, STEPS, TRACK_TYPES
+from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, STEP_SECONDS, STEPS, TRACK_TYPES
 
 COLUMN_TYPES = {
     "TIMESTAMP": pa.float64(),
@@ -24,7 +24,7 @@ COLUMN_TYPES = {
     "CITY_NAME": pa.dictionary(pa.int32(), pa.string()),
 }
 LONGEST_HEADER = 1024  # bytes; the official header has 45
-MOST_ROWS = STEPS * 10_000  # official scenes have up to 300 tracks
+MOST_ROWS = STEPS * 5_000  # official scenes have up to 300 tracks
 FARTHEST = 8192.0  # metres from AGENT; beyond it float32 is no longer true to 1 mm
 
 _CONVERT = csv.ConvertOptions(column_types=COLUMN_TYPES, include_columns=list(COLUMN_TYPES))
@@ -44,7 +44,7 @@ class RecordedScene:
         track_lengths: (K,) int64.
         track_types: (K,) uint8.
         start_time: the first time stamp, seconds.
-        times: (50,) float64, seconds since `start_time`.
+        times: (50,) float64, seconds since `start_time`; (20,) of a test scene.
     """
 
     scene_id: str
@@ -68,25 +68,26 @@ def scene_files(source: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
         raise InputError(source, "no scene", "files <split>/data/<id>.csv")
 
 
-def read_scene(content: bytes, name: str) -> RecordedScene:
+def read_scene(content: bytes, name: str, steps: int = STEPS) -> RecordedScene:
     """One scene from its CSV file.
 
     Args:
         content: the file; columns are found by name, others than the official six are passed over.
         name: the file's path, whose stem is the scene's id; also for messages.
+        steps: that the scene must have; OBSERVED_STEPS for one without a future.
 
     Raises:
-        InputError: a column is missing, a value is no number, the scene has not exactly 50 time stamps, its AGENT not
-            exactly 50 rows, there are two AGENTs or AVs, a track's time stamps do not rise, or two cities; names file,
-            row (the header is row 1), what was found and what was expected.
+        InputError: a column is missing, a value is no number, the scene has not exactly `steps` time stamps, its AGENT
+            not exactly as many rows, there are two AGENTs or AVs, a track's time stamps do not rise, or two cities;
+            names file, row (the header is row 1), what was found and what was expected.
     """
     rows = _read_rows(content, name)
     times, step = np.unique(rows.time, return_inverse=True)
-    if len(times) != STEPS:
-        raise InputError(name, f"{len(times)} time stamps", f"{STEPS} (5 s at 10 Hz)")
+    if len(times) != steps:
+        raise InputError(name, f"{len(times)} time stamps", f"{steps} ({steps * STEP_SECONDS:g} s at 10 Hz)")
     lengths = np.bincount(rows.track, minlength=len(rows.track_ids))
     types = _track_types(rows, name)
-    _check_agents(rows, types, lengths, name)
+    _check_agents(rows, types, lengths, name, steps)
     tracks = np.argsort(types, kind="stable")  # AGENT, AV, then OTHERS in the order of appearance
     rank = np.empty(len(tracks), dtype=np.int64)
     rank[tracks] = np.arange(len(tracks))
@@ -207,7 +208,9 @@ def _track_types(rows: _Rows, name: str) -> npt.NDArray[np.int64]:
     return types
 
 
-def _check_agents(rows: _Rows, types: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], name: str) -> None:
+def _check_agents(
+    rows: _Rows, types: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], name: str, steps: int
+) -> None:
     for kind, least in ((AGENT, 1), (AV, 0)):
         tracks = np.flatnonzero(types == kind)
         if not least <= len(tracks) <= 1:
@@ -215,8 +218,8 @@ def _check_agents(rows: _Rows, types: npt.NDArray[np.int64], lengths: npt.NDArra
                 name, f"{len(tracks)} tracks of type {TRACK_TYPES[kind]}", "one" if least else "at most one"
             )
     agent = int(np.flatnonzero(types == AGENT)[0])
-    if lengths[agent] != STEPS:
+    if lengths[agent] != steps:
         there = rows.time[rows.track == agent]
         missing = rows.time[~np.isin(rows.time, there)]
         found = f"{lengths[agent]} rows" + (f", none at {missing.min()} s" if missing.size else "")
-        raise InputError(f"{name}, AGENT {rows.track_ids[agent]}", found, f"exactly {STEPS}")
+        raise InputError(f"{name}, AGENT {rows.track_ids[agent]}", found, f"exactly {steps}")

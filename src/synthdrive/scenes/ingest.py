@@ -26,7 +26,9 @@ from synthdrive.parameters.ingest import IngestParameters
 from synthdrive.progress import track
 from synthdrive.scenes.argoverse_scene_reader import RecordedScene, read_scene, scene_files
 from synthdrive.scenes.scene_statistics import agent_statistics
-from synthdrive.scenes.scene_store import SceneStoreWriter
+from synthdrive.scenes.scene_store import OBSERVED_STEPS, STEPS, SceneStoreWriter
+
+TEST = "test"  # the split whose scenes end at the last observed step
 
 BATCH_SCENES = 32  # scenes that a worker packs at a time
 BATCH_BYTES = 4 << 20  # or fewer, when their files are large
@@ -47,6 +49,7 @@ class _Batch:
     half_width: float
     turn_angle: float
     skip: bool
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ def ingest_scenes(
 
     Args:
         raw: folder with `forecasting_<split>_v1.1.tar.gz`, or with `forecasting_<split>_v1.1/` or `<split>/` unpacked.
-        outs: for each split ("train", "val") the folder to write to.
+        outs: for each split ("train", "val", "test") the folder to write to. Test scenes have the 20 observed steps
+            alone, so that theirs is a store without a future; its manifest says nothing of AGENT's motion.
         maps: folder that `ingest_maps` wrote.
         map_half_width: m, half the side of the square of map around AGENT at the last observed step.
         workers: processes; see `parallel.worker_count`. The bytes do not depend on it.
@@ -105,19 +109,20 @@ def ingest_scenes(
     skipped: dict[str, list[Skipped]] = {}
     with local_executor(workers) as executor:
         for split, out in outs.items():
-            batches = _batches(sources[split], maps, parameters, map_half_width)
+            steps = OBSERVED_STEPS if split == TEST else STEPS
+            batches = _batches(sources[split], maps, parameters, map_half_width, steps)
             packed = ordered_map(executor, _pack, batches, in_flight=worker_count(workers) + 2)
             blocks = track(packed, f"ingest {split}", unit=f"batches of {BATCH_SCENES} scenes")
-            skipped[split] = _write_store(sources[split], blocks, maps, out)
+            skipped[split] = _write_store(sources[split], blocks, maps, out, steps)
     return skipped
 
 
-def _write_store(source: Path, blocks: Iterable[_Packed], maps: Path, out: Path) -> list[Skipped]:
+def _write_store(source: Path, blocks: Iterable[_Packed], maps: Path, out: Path, steps: int) -> list[Skipped]:
     lanes = LaneSegments.concatenate([lane_map.segments for lane_map in load_maps(maps).values()])
     manifest: list[pa.Table] = []
     skipped: list[Skipped] = []
     with atomic_directory(out) as partial:
-        writer = SceneStoreWriter(partial)
+        writer = SceneStoreWriter(partial, steps)
         for block in blocks:
             skipped += block.skipped
             if block.arrays:
@@ -157,10 +162,12 @@ def _limits(parameters: IngestParameters) -> Limits:
     return Limits(parameters.max_file_megabytes * 10**6, parameters.max_archive_gigabytes * 10**9)
 
 
-def _batches(source: Path, maps: Path, parameters: IngestParameters, half_width: float) -> Iterator[_Batch]:
+def _batches(
+    source: Path, maps: Path, parameters: IngestParameters, half_width: float, steps: int
+) -> Iterator[_Batch]:
     def batch(files: list[tuple[str, bytes]]) -> _Batch:
         turn = math.radians(parameters.turn_angle)
-        return _Batch(files, str(maps), half_width, turn, parameters.on_bad_scene == "skip")
+        return _Batch(files, str(maps), half_width, turn, parameters.on_bad_scene == "skip", steps)
 
     files: list[tuple[str, bytes]] = []
     size = 0
@@ -189,7 +196,7 @@ def _pack(batch: _Batch) -> _Packed:
     skipped: list[Skipped] = []
     for name, content in batch.files:
         try:
-            scene = read_scene(content, name)
+            scene = read_scene(content, name, batch.steps)
             city = cities.get(scene.city)
             if city is None:
                 raise InputError(name, f"city {scene.city[:40]!r}", f"a city with a map: {', '.join(cities)}")
@@ -214,20 +221,13 @@ def _pack(batch: _Batch) -> _Packed:
         ),
         "lanes_per_scene": np.array([len(crop) for crop in crops]),
     }
-    return _Packed(arrays, _manifest(scenes, crops, cities, batch.turn_angle), skipped)
+    manifest = _manifest(scenes, crops)
+    if batch.steps == STEPS:
+        manifest |= _agent_columns(scenes, crops, cities, batch.turn_angle)
+    return _Packed(arrays, manifest, skipped)
 
 
-def _manifest(
-    scenes: list[RecordedScene], crops: list[npt.NDArray[np.int64]], cities: dict[str, _City], turn_angle: float
-) -> dict[str, Any]:
-    agents = np.stack([scene.xy[: scene.track_lengths[0]] for scene in scenes])
-    lane_distance, at_intersection = np.full(len(scenes), np.nan), np.zeros(len(scenes), dtype=np.bool_)
-    for row, (scene, crop) in enumerate(zip(scenes, crops, strict=True)):
-        if len(crop):
-            city = cities[scene.city]
-            distance, nearest = city.centrelines.nearest(agents[row] + scene.origin, crop)
-            lane_distance[row] = distance.mean()
-            at_intersection[row] = city.lane_map.segments.is_intersection[nearest].any()
+def _manifest(scenes: list[RecordedScene], crops: list[npt.NDArray[np.int64]]) -> dict[str, Any]:
     return {
         "scene_id": [scene.scene_id for scene in scenes],
         "city": [scene.city for scene in scenes],
@@ -237,6 +237,22 @@ def _manifest(
         "n_tracks": np.array([len(scene.track_types) for scene in scenes]),
         "n_rows": np.array([len(scene.xy) for scene in scenes]),
         "n_lanes": np.array([len(crop) for crop in crops]),
+    }
+
+
+def _agent_columns(
+    scenes: list[RecordedScene], crops: list[npt.NDArray[np.int64]], cities: dict[str, _City], turn_angle: float
+) -> dict[str, npt.NDArray[Any]]:
+    """What AGENT does over the whole scene, its future included."""
+    agents = np.stack([scene.xy[: scene.track_lengths[0]] for scene in scenes])
+    lane_distance, at_intersection = np.full(len(scenes), np.nan), np.zeros(len(scenes), dtype=np.bool_)
+    for row, (scene, crop) in enumerate(zip(scenes, crops, strict=True)):
+        if len(crop):
+            city = cities[scene.city]
+            distance, nearest = city.centrelines.nearest(agents[row] + scene.origin, crop)
+            lane_distance[row] = distance.mean()
+            at_intersection[row] = city.lane_map.segments.is_intersection[nearest].any()
+    return {
         **agent_statistics(agents, np.stack([scene.times for scene in scenes]), turn_angle),
         "agent_lane_distance": lane_distance,
         "at_intersection": at_intersection,

@@ -30,13 +30,13 @@ MANIFEST_COLUMNS = {"scene_id": pa.string(), "city": pa.string(), "origin_x": pa
 REORDER_SCENES = 1024  # scenes held in memory at a time when a store is sorted
 
 
-_ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {  # dtype, and the shape of one element
+_ARRAYS: dict[str, tuple[str, tuple[int | None, ...]]] = {  # dtype, and the shape of one element, None for any size
     "xy": ("float32", (2,)),
     "step": ("uint8", ()),
     "track_offsets": ("int64", ()),
     "track_types": ("uint8", ()),
     "scene_tracks": ("int64", ()),
-    "times": ("float32", (STEPS,)),
+    "times": ("float32", (None,)),  # as many as a scene of this store has steps
     "lane_offsets": ("int64", ()),
     "lane_rows": ("int32", ()),
 }
@@ -54,7 +54,7 @@ class Scene:
         step: (R,) uint8, each row's index into `times`.
         track_offsets: (K + 1,) int64, rows of track k are `track_offsets[k]:track_offsets[k + 1]` of this scene.
         track_types: (K,) uint8: AGENT first, then AV where there is one, then OTHERS in the order of appearance.
-        times: (50,) float32, seconds since the scene's first row.
+        times: (50,) float32, seconds since the scene's first row; (20,) where the store holds no future.
         lane_rows: (M,) int32, rows of the store's `lanes` in the map crop.
     """
 
@@ -70,7 +70,7 @@ class Scene:
 
     @property
     def agent(self) -> npt.NDArray[np.float32]:
-        """(50, 2) float32, AGENT's track, metres, city axes, relative to `origin`."""
+        """(50, 2) float32, AGENT's track, metres, city axes, relative to `origin`; (20, 2) without a future."""
         return self.xy[: self.track_offsets[1]]
 
     def track(self, k: int) -> npt.NDArray[np.float32]:
@@ -83,7 +83,9 @@ class SceneStore:
     """S scenes with R track rows in K tracks; the arrays are memory-mapped, so workers share them.
 
     On disk: a directory with one `.npy` per array, `lanes.safetensors` and `manifest.parquet` (a row per scene:
-    MANIFEST_COLUMNS and whatever a gate, a stratum or a query wants).
+    MANIFEST_COLUMNS and whatever a gate, a stratum or a query wants). Every scene has 50 steps, or every scene has the
+    20 observed ones alone, as a benchmark gives its test scenes: then `times` is so wide, and nothing stands in for the
+    future.
 
     Attributes:
         manifest: S rows.
@@ -92,7 +94,7 @@ class SceneStore:
         track_offsets: (K + 1,) int64 into the rows.
         track_types: (K,) uint8.
         scene_tracks: (S + 1,) int64 into the tracks.
-        times: (S, 50) float32.
+        times: (S, 50) float32, or (S, 20).
         lane_offsets, lane_rows: (S + 1,) int64 and (N,) int32, rows of `lanes` in each scene's crop.
     """
 
@@ -128,6 +130,17 @@ class SceneStore:
         # Arrow's own to_numpy would import pandas (0.4 s of every training run).
         columns = [self.manifest[name].combine_chunks() for name in ("origin_x", "origin_y")]
         return np.stack([np.from_dlpack(column) for column in columns], axis=1)
+
+    @property
+    def steps(self) -> int:
+        """Steps of every scene: STEPS, or OBSERVED_STEPS where the future is not known."""
+        return int(self.times.shape[1])
+
+    def require_future(self, where: Path | str) -> None:
+        """Raise InputError, naming `where`, unless the scenes have a future to learn from or to score against."""
+        if self.steps != STEPS:
+            found = f"scenes of {self.steps} steps, which have no future"
+            raise InputError(where, found, f"scenes of {STEPS} steps", "Such scenes can be forecast, and no more.")
 
     def __getitem__(self, index: int) -> Scene:
         if not 0 <= index < len(self):
@@ -191,6 +204,8 @@ class SceneStore:
         for name in ("scene_tracks", "track_offsets", "lane_offsets"):
             if not rises_from_zero(getattr(self, name)):
                 raise InputError(f"{where}: {name}", "offsets that fall, or another start", "offsets that rise from 0")
+        if self.steps not in (STEPS, OBSERVED_STEPS):
+            raise InputError(f"{where}: times", f"{self.steps} steps", f"{STEPS}, or {OBSERVED_STEPS} without a future")
         size = len(self)
         expected = {
             "manifest": (self.manifest.num_rows, size),
@@ -213,6 +228,10 @@ class SceneStore:
 class SceneStoreWriter:
     """Writes a store scene by scene in constant memory; use inside `artifacts.atomic_directory`.
 
+    Args:
+        directory: an existing folder.
+        steps: of every scene; OBSERVED_STEPS for scenes without a future.
+
     Example:
         with atomic_directory(out) as partial:
             writer = SceneStoreWriter(partial)
@@ -220,8 +239,8 @@ class SceneStoreWriter:
             writer.close(manifest, lanes)
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = Path(directory)
+    def __init__(self, directory: Path, steps: int = STEPS) -> None:
+        self.directory, self.steps = Path(directory), steps
         self._files = {name: (self.directory / f"{name}.raw").open("wb") for name in _ARRAYS}
         self._length = dict.fromkeys(_ARRAYS, 0)
         for name in ("track_offsets", "scene_tracks", "lane_offsets"):
@@ -275,7 +294,7 @@ class SceneStoreWriter:
         for name, stream in self._files.items():
             stream.close()
             dtype, element = _ARRAYS[name]
-            shape = (self._length[name], *element)
+            shape = (self._length[name], *(size or self.steps for size in element))
             raw_to_npy(self.directory / f"{name}.raw", self.directory / f"{name}.npy", dtype, shape)
         write_table(self.directory / "manifest.parquet", manifest)
         lanes.save(self.directory / "lanes.safetensors")
@@ -286,7 +305,7 @@ class SceneStoreWriter:
     def _reorder(self, manifest: pa.Table, lanes: LaneSegments, order: npt.NDArray[np.int64]) -> None:
         """Write the store anew in another order, a block of scenes at a time."""
         with atomic_directory(self.directory / "reordered") as partial:
-            writer = type(self)(partial)
+            writer = type(self)(partial, self.steps)
             for start in range(0, len(order), REORDER_SCENES):
                 store = SceneStore.load(self.directory, check=False)  # anew, so that mapped pages do not pile up
                 writer.append_many(**store.gather(order[start : start + REORDER_SCENES]))

@@ -131,7 +131,7 @@ class SceneBatches:
         pin: page-locked memory, for a CUDA device.
 
     Raises:
-        InputError: the store is damaged, or there is nothing to train on.
+        InputError: the store is damaged or holds no future, or there is nothing to train on.
     """
 
     def __init__(
@@ -195,6 +195,7 @@ class _Scenes(Dataset[Any]):
     def __init__(self, directory: Path, collate: Collate, check: bool = True) -> None:
         self._directory, self._collate = Path(directory), collate
         self.store = SceneStore.load(self._directory, check)
+        self.store.require_future(self._directory)
         self.sizes = scene_sizes(self.store)
 
     def __getitem__(self, part: Part) -> Any:

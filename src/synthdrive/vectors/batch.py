@@ -13,14 +13,14 @@ from torch import Tensor
 
 from synthdrive.errors import InputError
 from synthdrive.maps.lane_segments import LaneSegments
-from synthdrive.scenes.scene_store import AGENT, STEPS, SceneStore
+from synthdrive.scenes.scene_store import AGENT, SceneStore
 from synthdrive.vectors.ragged import Ragged
 
 
 @dataclass(frozen=True)
 class Batch:
     """B scenes with K tracks and M lanes, packed scene by scene; positions in metres, city axes, relative to each
-    scene's origin.
+    scene's origin. Where the scenes have no future, 20 steps stand for the 50.
 
     Attributes:
         track_xy: (K, 50, 2) float32, each track's rows in order of time, zero beyond its length. The first track of a
@@ -134,20 +134,21 @@ def pack(
         track_lengths: (K,) rows of each track.
         track_types: (K,) AGENT first in every scene.
         track_counts, lane_counts: (B,) tracks and lanes of each scene.
-        times: (B, 50) seconds.
+        times: (B, 50) seconds; (B, 20) of scenes without a future.
         lanes: M lanes whose points are relative to their scene's origin.
         sample_seeds: (B,).
         dtype: of the positions and times.
 
     Raises:
-        InputError: a scene's first track is not AGENT's, or does not have 50 rows.
+        InputError: a scene's first track is not AGENT's, or does not have a row for each step.
     """
+    steps = times.shape[1]
     first = np.cumsum(track_counts) - track_counts
-    if np.any(track_counts == 0) or np.any(track_types[first] != AGENT) or np.any(track_lengths[first] != STEPS):
-        raise InputError("batch", "a scene without a whole AGENT track", f"AGENT first, with {STEPS} rows")
+    if np.any(track_counts == 0) or np.any(track_types[first] != AGENT) or np.any(track_lengths[first] != steps):
+        raise InputError("batch", "a scene without a whole AGENT track", f"AGENT first, with {steps} rows")
     size = len(track_lengths)
-    valid = np.arange(STEPS) < track_lengths[:, None]
-    track_xy, track_step = np.zeros((size, STEPS, 2)), np.zeros((size, STEPS), dtype=np.int64)
+    valid = np.arange(steps) < track_lengths[:, None]
+    track_xy, track_step = np.zeros((size, steps, 2)), np.zeros((size, steps), dtype=np.int64)
     track_xy[valid], track_step[valid] = xy, step
     points = np.where(lanes.valid[..., None], lanes.points, 0.0)
     return Batch(

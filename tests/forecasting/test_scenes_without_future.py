@@ -1,0 +1,154 @@
+"""Argoverse 1 test scenes, which end at the last observed step: forecast like whole ones, and judged by no metric."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from raw_data import observed_only, write_raw
+from synthdrive.archive_reader import Limits
+from synthdrive.errors import InputError
+from synthdrive.forecasting.baselines import BASELINES
+from synthdrive.forecasting.checkpoint_forecasts import checkpoint_forecasts
+from synthdrive.forecasting.evaluate import scene_errors
+from synthdrive.forecasting.leaderboard import read_leaderboard_file
+from synthdrive.models.densetnt import DenseTNT
+from synthdrive.parameters.evaluate import EvaluateParameters
+from synthdrive.parameters.ingest import IngestParameters
+from synthdrive.parameters.loading import load_section
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.run_record import plain_values
+from synthdrive.scenes.argoverse_scene_reader import scene_files
+from synthdrive.scenes.argoverse_scene_writer import write_scenes
+from synthdrive.scenes.ingest import ingest_maps, ingest_scenes
+from synthdrive.scenes.scene_store import LAST_OBSERVED, OBSERVED_STEPS, SceneStore
+from synthdrive.training.checkpoints import save_checkpoint
+from synthdrive.training.data import SceneBatches, Sharing
+from synthdrive.vectors.batch import collate
+
+ROOT = Path(__file__).resolve().parents[2]
+PARAMS = ROOT / "params.yaml"
+PARAMETERS = load_section(EvaluateParameters, "evaluate", PARAMS)
+INGEST = IngestParameters("error", "error", 30.0, 64, 64)
+LIMITS = Limits(1 << 26, 1 << 34)
+SCENES = 12
+
+
+def cut(raw, source):
+    """Val scenes of `source`, whole and cut to their observed steps, as the val and test tarballs of `raw`."""
+    files = [file for file, _ in zip(scene_files(source, LIMITS), range(SCENES), strict=False)]
+    scenes = [(int(Path(name).stem), content) for name, content in files]
+    write_scenes(raw / "forecasting_val_v1.1.tar.gz", "val", scenes)
+    tests = [(number, observed_only(content)) for number, content in scenes]
+    write_scenes(raw / "forecasting_test_v1.1.tar.gz", "test_obs", tests)
+
+
+def prepare(folder, raw):
+    """Both splits as stores, and a checkpoint with random weights."""
+    ingest_maps(raw, folder / "maps", INGEST)
+    outs = {"val": folder / "val", "test": folder / "test"}
+    ingest_scenes(raw, outs, folder / "maps", INGEST, 50.0, workers=1)
+    torch.manual_seed(0)
+    model = load_section(ModelParameters, "model", PARAMS)
+    card = {"stage": "finetune", "arm": "map", "seed": 1, "model": plain_values(model)}
+    save_checkpoint(folder / "map-1", DenseTNT(model), card, [])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    raw = write_raw(folder / "raw", val=range(1, SCENES + 1))
+    cut(raw, raw / "forecasting_val_v1.1.tar.gz")
+    return prepare(folder, raw)
+
+
+def check_the_same_forecasts(folder):
+    whole, test = SceneStore.load(folder / "val"), SceneStore.load(folder / "test")
+    assert test.scene_ids == whole.scene_ids
+    indices = range(len(test))
+    for baseline in BASELINES.values():
+        found, expected = (baseline().forecast(store, indices) for store in (test, whole))
+        np.testing.assert_array_equal(found.trajectories, expected.trajectories)
+    found, expected = (
+        checkpoint_forecasts(folder / "map-1", folder / split, PARAMETERS, "cpu", 1, folder / ".run")[0]
+        for split in ("test", "val")
+    )
+    np.testing.assert_allclose(found.trajectories, expected.trajectories, atol=2e-3)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-3)
+
+
+def test_a_store_without_future_holds_the_observed_steps_and_nothing_else(made):
+    whole, test = SceneStore.load(made / "val"), SceneStore.load(made / "test")
+    assert (whole.steps, test.steps) == (50, OBSERVED_STEPS)
+    assert int(np.max(test.step)) == LAST_OBSERVED
+    for index in range(len(test)):
+        np.testing.assert_array_equal(test[index].agent, whole[index].agent[:OBSERVED_STEPS])
+        np.testing.assert_array_equal(test[index].origin, whole[index].origin)
+        np.testing.assert_array_equal(test[index].lane_rows, whole[index].lane_rows)
+    assert not {"turn", "agent_displacement", "at_intersection"} & set(test.manifest.column_names)
+
+
+def test_forecasts_are_those_of_the_whole_scenes(made):
+    check_the_same_forecasts(made)
+
+
+@pytest.mark.reference
+def test_forecasts_of_real_scenes_are_those_of_the_whole_scenes(tmp_path, reference):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "hd_maps.tar.gz").symlink_to(reference / "argoverse1" / "hd_maps.tar.gz")
+    cut(raw, reference / "argoverse1" / "forecasting_val_v1.1.tar.gz")
+    check_the_same_forecasts(prepare(tmp_path, raw))
+
+
+def run(stage, folder, *arguments, status=0):
+    command = [sys.executable, str(ROOT / "stages" / f"{stage}.py"), *map(str, arguments), "--params", str(PARAMS)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_from_the_test_tarball_to_the_leaderboards_file(made, tmp_path):
+    run("ingest", tmp_path, "--raw", made / "raw", "--maps-out", "maps", "--test-out", "test", "--workers", "1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["maps", "test"]
+    arguments = ("--device", "cpu", "--workers", "1", "--checkpoint", made / "map-1")
+    for scenes in (tmp_path / "test", made / "val"):
+        run("export_leaderboard", tmp_path, "--scenes", scenes, "--out", f"{scenes.name}.h5", *arguments)
+    found, expected = (read_leaderboard_file(tmp_path / f"{name}.h5") for name in ("test", "val"))
+    assert sorted(found, key=int) == SceneStore.load(made / "test").scene_ids
+    for sequence, (trajectories, probabilities) in found.items():
+        np.testing.assert_allclose(trajectories, expected[sequence][0], atol=5e-3)
+        np.testing.assert_allclose(probabilities, expected[sequence][1], atol=1e-3)
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "evaluate_baselines"])
+def test_no_metric_is_computed_of_them(made, tmp_path, stage):
+    checkpoint = ("--checkpoint", made / "map-1") if stage == "evaluate" else ()
+    printed = run(stage, tmp_path, *checkpoint, "--scenes", made / "test", status=2)
+    assert "20 steps, which have no future" in printed
+    assert not any(tmp_path.rglob("*.json"))
+
+
+def test_they_cannot_be_scored_or_trained_on(made):
+    test = SceneStore.load(made / "test")
+    forecasts = BASELINES["constant_velocity"]().forecast(test, range(len(test)))
+    with pytest.raises(InputError, match="no future"):
+        scene_errors(forecasts, test, 2.0)
+    with pytest.raises(InputError, match="test.*no future"):
+        SceneBatches(made / "test", np.arange(2), 0, Sharing(2, 2), collate)
+
+
+def test_a_whole_scene_is_no_test_scene_and_the_other_way_round(made, tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for split, other, expected in (("test", "val", "expected 20"), ("val", "test", "expected 50")):
+        (raw / f"forecasting_{split}_v1.1.tar.gz").symlink_to(made / "raw" / f"forecasting_{other}_v1.1.tar.gz")
+        with pytest.raises(InputError, match=expected):
+            ingest_scenes(raw, {split: tmp_path / "out"}, made / "maps", INGEST, 50.0, workers=1)
+        assert not (tmp_path / "out").exists()
