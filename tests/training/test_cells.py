@@ -247,3 +247,25 @@ def test_stage_on_two_processes_gives_the_loss_of_one(store: Path, tmp_path: Pat
         assert card["training"]["processes"] == int(processes)
         losses[processes] = card["last_epoch"]
     assert losses["2"] == pytest.approx(losses["1"], rel=1e-3)
+
+
+def test_arms_that_part_in_fine_tuning_share_their_pre_training(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    longer = {"description": "combined, fine-tuned for longer", "pretrain": {}, "finetune": {"epochs": 2}}
+    other = {"description": "another mask", "pretrain": {"mask_ratio": 0.3}, "finetune": {}}
+    parameters = _parameters(tmp_path, **{"arms.longer": longer, "arms.other": other})
+    cells = {arm: _cell(tmp_path, arm, parameters) for arm in ("combined", "longer", "other")}
+    for cell in cells.values():
+        pretrain(cell, store)
+    assert "pretrain longer-0: the same pre-training as combined-0, taken over" in capsys.readouterr().out
+    cards = {arm: load_card(cell.out) for arm, cell in cells.items()}
+    assert cards["longer"]["same_as"] == "combined-0"
+    assert (cards["longer"]["arm"], cards["longer"]["description"]) == ("longer", "combined, fine-tuned for longer")
+    assert "same_as" not in cards["combined"] | cards["other"]
+    weights = {arm: (cell.out / "model.safetensors").read_bytes() for arm, cell in cells.items()}
+    assert weights["longer"] == weights["combined"] != weights["other"]
+    seconds = cards["combined"]["training"]["seconds"]
+    pretrain(cells["combined"], store)  # its own earlier result, and what was taken from it, are not taken for it
+    assert "same_as" not in load_card(cells["combined"].out)
+    assert load_card(cells["combined"].out)["training"]["seconds"] != seconds

@@ -58,6 +58,13 @@ def make_batches(
     return SceneBatches(store, indices, cell.seed, sharing, collate, workers, pin)
 
 
+def settled(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a run record settles the numbers of a run."""
+    return {
+        key: record.get(key) for key in ("code", "parameters_sha256", "inputs", "packages", "python", "device", "seed")
+    }
+
+
 def run_cell(
     stage: str,
     cell: Cell,
@@ -80,8 +87,7 @@ def run_cell(
     """
     hashes = {name: file_hash(path) for name, path in inputs.items()}
     record = run_record(parameters, hashes, cell.seed, device_name(accelerator.device))
-    settled = ("code", "parameters_sha256", "inputs", "packages", "device", "seed")
-    identity = {"arm": cell.arm, "processes": accelerator.num_processes, **{key: record[key] for key in settled}}
+    identity = {"arm": cell.arm, "processes": accelerator.num_processes, **settled(record)}
     run = RunDirectory(cell.runs, stage, identity)
     label = f"{stage} {cell.name}"
     with run.held(accelerator.is_main_process):

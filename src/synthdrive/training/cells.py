@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from synthdrive.artifacts import atomic_directory
@@ -12,7 +11,6 @@ from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.objective import NONE
 from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.run_record import run_record
 from synthdrive.training.cards import CARD, write_card
 from synthdrive.training.cell import Cell
 from synthdrive.training.launch import is_main_process, spread_over_devices
@@ -28,7 +26,7 @@ def pretrain(cell: Cell, synthetic: Path) -> None:
     model = load_section(ModelParameters, "model", cell.parameters)
     if parameters.objective == NONE:
         if is_main_process():
-            _write_untrained(cell, {"pretrain": parameters, "model": model})
+            _write_untrained(cell)
         return
     spread_over_devices()
     from synthdrive.training.pretraining import run_pretraining  # torch: 1.5 s that the baseline does without
@@ -50,8 +48,11 @@ def finetune(cell: Cell, scenes: Path, pretrained: Path) -> None:
     run_finetuning(cell, model, parameters, scenes, pretrained)
 
 
-def _write_untrained(cell: Cell, parameters: Mapping[str, object]) -> None:
-    card = cell.card("pretrain", pretrained=False, run=run_record(parameters, {}, cell.seed))
+def _write_untrained(cell: Cell) -> None:
+    """A card that says that nothing was trained, without a run record: the same whatever else changes.
+
+    Else every change to pre-training would train the baseline anew.
+    """
     with atomic_directory(cell.out) as partial:
-        write_card(partial / CARD, card)
+        write_card(partial / CARD, cell.card("pretrain", pretrained=False))
     print(f"pretrain {cell.name}: this arm pre-trains nothing", flush=True)

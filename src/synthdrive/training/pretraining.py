@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
 
+from synthdrive.artifacts import atomic_directory, file_hash
 from synthdrive.errors import InputError
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.models.masked_autoencoder import MaskedAutoencoder
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.objective import FORECAST
 from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.run_record import plain_values
+from synthdrive.run_record import plain_values, run_record
 from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.training.cards import CARD, CURVE, MODEL, load_card, write_card
 from synthdrive.training.cell import Cell
-from synthdrive.training.cell_run import run_cell, scene_batches, seed_model
+from synthdrive.training.cell_run import run_cell, scene_batches, seed_model, settled
 from synthdrive.training.data import Indices, subset
-from synthdrive.training.devices import make_accelerator
+from synthdrive.training.devices import device_name, make_accelerator
 
 
 def run_pretraining(cell: Cell, model: ModelParameters, parameters: PretrainParameters, synthetic: Path) -> None:
     """Pre-train and write the cell's checkpoint."""
     accelerator = make_accelerator(parameters)
+    used = {"model": model, "pretrain": parameters}
+    if accelerator.num_processes == 1:
+        record = run_record(used, {"synthetic": file_hash(synthetic)}, cell.seed, device_name(accelerator.device))
+        if other := take_equal(cell, record):
+            print(f"pretrain {cell.name}: the same pre-training as {other}, taken over", flush=True)
+            return
     store = SceneStore.load(synthetic)
     indices = usable_windows(store, parameters, cell.seed, synthetic)
     batches = scene_batches(cell, synthetic, indices, parameters, accelerator)
@@ -33,7 +44,7 @@ def run_pretraining(cell: Cell, model: ModelParameters, parameters: PretrainPara
         cell,
         pretraining_model(model, parameters),
         batches,
-        {"model": model, "pretrain": parameters},
+        used,
         {"synthetic": synthetic},
         accelerator,
         {
@@ -42,6 +53,31 @@ def run_pretraining(cell: Cell, model: ModelParameters, parameters: PretrainPara
             "data": {"windows": len(store), "used": len(indices)},
         },
     )
+
+
+def take_equal(cell: Cell, record: Mapping[str, Any]) -> str | None:
+    """Take over what another arm of this seed learned where nothing but the name differs, as with two arms that part
+    in fine-tuning alone; returns that arm's cell.
+
+    It must lie beside `cell.out`. A cell never takes over its own earlier result.
+    """
+    for card_path in sorted(cell.out.parent.glob(f"*-{cell.seed}/{CARD}")):
+        other = card_path.parent
+        try:
+            card = load_card(other)
+        except InputError:
+            continue
+        if card["arm"] == cell.arm or settled(card.get("run", {})) != settled(record) or "same_as" in card:
+            continue
+        with atomic_directory(cell.out) as partial:
+            for name in (MODEL, CURVE):
+                shutil.copyfile(other / name, partial / name)
+            write_card(partial / CARD, {**card, **cell.card("pretrain"), "run": record, "same_as": other.name})
+        if cell.curve is not None:
+            cell.curve.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(cell.out / CURVE, cell.curve)
+        return other.name
+    return None
 
 
 def pretraining_model(model: ModelParameters, parameters: PretrainParameters) -> nn.Module:
