@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: help setup repro report test test-all lint verify verify-spot verify-full profile dependencies lock vendor vendor-test audit container container-test clean
+.PHONY: help setup repro report test test-all fuzz lint verify verify-spot verify-full profile dependencies lock vendor vendor-test audit container container-test clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -52,6 +52,10 @@ test: $(READY) ## the test suite
 
 test-all: $(READY) ## the test suite with its slow tests
 	@python -m pytest
+
+# atheris is no part of the lock; where it is absent, this says how to have it.
+fuzz: $(READY) ## make fuzz SECONDS=120: give each reader damaged files for so long
+	@python tests/hostile/fuzz.py --seconds $(or $(SECONDS),60) $(TARGETS)
 
 lint: $(READY) ## style, types, import layers, declared dependencies
 	@ruff check . && ruff format --check .

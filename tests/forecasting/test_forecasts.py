@@ -139,6 +139,35 @@ def test_leaderboard_file_has_the_official_layout_and_reads_back(tmp_path, store
         assert probabilities.sum() == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype", "words"),
+    [
+        ((10**12, 4), "f8", "rows of shape"),  # claimed, none of them written: HDF5 would fill them in
+        ((180, 3), "f8", "rows of shape"),
+        ((181, 4), "f8", "rows of shape"),
+        ((), "f8", "rows of shape"),
+        ((180, 4), h5py.string_dtype(), "floating point"),
+    ],
+)
+def test_a_leaderboard_file_that_lies_is_refused(tmp_path, shape, dtype, words):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("argoverse_forecasting", shape=shape, dtype=dtype, chunks=(90, 3) if shape else None)
+    with pytest.raises(InputError, match=words):
+        read_leaderboard_file(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"hello" * 500])
+def test_what_is_no_leaderboard_file_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "a.h5").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.h5"):
+        read_leaderboard_file(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file.create_group("argoverse_forecasting")
+    with pytest.raises(InputError, match="a dataset"):
+        read_leaderboard_file(tmp_path / "b.h5")
+
+
 def test_leaderboard_file_has_the_same_bytes_every_time(tmp_path, store):
     forecasts = ConstantVelocity().forecast(store, range(7))
     for name in ("one.h5", "two.h5"):

@@ -36,6 +36,8 @@ def test_a_section_is_loaded_with_its_types(tmp_path):
         ("model:\n  hidden: wide\n", r"model\.hidden"),
         ("model:\n  hidden: 0\n", r"model\.hidden.*found 0.*whole number from 1"),
         ("model:\n  ratio:\n    - 1\n", r"model\.ratio"),
+        ("model:\n  names:\n    - {a: 1}\n", r"model\.names\.0.*'a': 1.*type str"),
+        ("model:\n  names:\n    - [a]\n", r"model\.names\.0.*type str"),
         ("modell: {}\n", r"modell.*unknown section"),
         ("arms: {}\n", r"model.*no 'model'"),
         ("model: [\n", "unreadable YAML"),

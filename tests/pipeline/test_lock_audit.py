@@ -115,3 +115,11 @@ def test_what_is_no_archive_of_advisories_is_refused(tmp_path):
     (tmp_path / "all.zip").write_bytes(b"<html>")
     with pytest.raises(InputError, match="an archive of OSV records"):
         known_vulnerabilities(locked(helper="1.5"), tmp_path / "all.zip")
+
+
+@pytest.mark.parametrize("content", [b"[" * 10**6, b" " * (64 << 20), b"1" * 10_000, b'{"affected": 1}'])
+def test_an_advisory_that_means_harm_is_refused(tmp_path, content):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("A-1.json", content)
+    with pytest.raises(InputError, match=r"all\.zip"):
+        known_vulnerabilities(locked(helper="1.5"), tmp_path / "all.zip")

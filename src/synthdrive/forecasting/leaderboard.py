@@ -15,6 +15,7 @@ from synthdrive.scenes.scene_store import HORIZON
 
 DATASET = "argoverse_forecasting"
 COLUMNS = ("sequence", "x", "y", "probability")
+MOST_ROWS = 10**5 * MODES * HORIZON  # of 100,000 scenes; Argoverse 1 has 78,143 to forecast
 
 
 def leaderboard_rows(forecasts: Forecasts, origins: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -64,15 +65,22 @@ def read_leaderboard_file(path: Path) -> dict[str, tuple[npt.NDArray[np.float64]
     """Sequence -> trajectories (6, 30, 2) metres, city frame, and probabilities (6,), as the leaderboard reads them.
 
     Raises:
-        InputError: the file has no such dataset, or its rows are not whole forecasts.
+        InputError: the file is damaged, has no such dataset, or its rows are not whole forecasts.
     """
     import h5py
 
-    with h5py.File(path) as file:
-        if DATASET not in file:
-            raise InputError(path, f"datasets {sorted(file)}", f"a dataset {DATASET!r}")
-        rows = np.asarray(file[DATASET], dtype=np.float64)
-    if rows.ndim != 2 or rows.shape[1] != len(COLUMNS) or len(rows) % (MODES * HORIZON):
-        raise InputError(path, f"rows of shape {rows.shape}", f"(a multiple of {MODES * HORIZON}, {len(COLUMNS)})")
+    try:
+        with h5py.File(path) as file:
+            if not isinstance(file.get(DATASET), h5py.Dataset):
+                raise InputError(path, f"datasets {sorted(file)}", f"a dataset {DATASET!r}")
+            shape, kind = file[DATASET].shape, file[DATASET].dtype.kind  # before they are read: rows may be claimed
+            if len(shape) != 2 or shape[1] != len(COLUMNS) or shape[0] % (MODES * HORIZON) or shape[0] > MOST_ROWS:
+                expected = f"(a multiple of {MODES * HORIZON} up to {MOST_ROWS}, {len(COLUMNS)})"
+                raise InputError(path, f"rows of shape {shape}", expected)
+            if kind != "f":
+                raise InputError(path, f"rows of {file[DATASET].dtype}", "floating point numbers")
+            rows = np.asarray(file[DATASET], dtype=np.float64)
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise InputError(path, f"unreadable HDF5 ({error})", "a leaderboard file") from None
     blocks = rows.reshape(-1, MODES, HORIZON, len(COLUMNS))
     return {f"{block[0, 0, 0]:.0f}": (block[..., 1:3], block[:, 0, 3]) for block in blocks}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import yaml
 from omegaconf import OmegaConf
@@ -104,10 +105,26 @@ def from_values(schema: type[Section], values: Any, where: str) -> Section:
         raise ParameterError(
             key, str(error).splitlines()[0], f"a value of type {error.ref_type_str or 'as documented'}"
         ) from None
+    _check_items(loaded, where)
     validate = getattr(loaded, "validate", None)
     if validate is not None:
         validate(where)
     return loaded
+
+
+def _check_items(loaded: Any, where: str) -> None:
+    """Refuse mappings and lists inside lists of plain values, which OmegaConf lets pass."""
+    hints = get_type_hints(type(loaded))
+    for field in fields(loaded):
+        value, name = getattr(loaded, field.name), f"{where}.{field.name}"
+        if is_dataclass(value):
+            _check_items(value, name)
+        kinds = get_args(hints[field.name])
+        for index, item in enumerate(value if isinstance(value, list) else ()):
+            if is_dataclass(item):
+                _check_items(item, f"{name}.{index}")
+            elif kinds and kinds[0] in (bool, int, float, str) and not isinstance(item, kinds[0]):
+                raise ParameterError(f"{name}.{index}", repr(item)[:100], f"a value of type {kinds[0].__name__}")
 
 
 def _refuse_interpolation(values: Any, where: str) -> None:

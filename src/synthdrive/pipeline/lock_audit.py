@@ -14,13 +14,14 @@ import argparse
 import json
 import tomllib
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from synthdrive.errors import InputError, exit_on_error
 from synthdrive.pipeline.verify import Verdict
@@ -28,6 +29,11 @@ from synthdrive.pipeline.wheels import LockedPackage, normalised, read_lock
 
 OUTSIDE_THE_LOCK = "torch"
 """Its build, and what that brings with it, depends on the machine; requirements.in pins its version."""
+
+MOST_RECORD_BYTES = 1 << 24  # of one advisory; the longest has a hundredth
+
+_DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, RecursionError, ValueError, KeyError, AttributeError, TypeError)
+"""What an archive that holds anything at all may raise."""
 
 _TOOLS = frozenset({"pip", "synthdrive", "wheel"})
 """What an environment holds besides: the installer and the project itself."""
@@ -158,18 +164,26 @@ def known_vulnerabilities(lock: list[LockedPackage], archive: Path) -> tuple[int
     try:
         with zipfile.ZipFile(archive) as members:
             for name in sorted(members.namelist()):
-                record = json.loads(members.read(name))
+                record = json.loads(_read_record(members, name))
                 records += 1
                 for affected in [] if "withdrawn" in record else record.get("affected", []):
                     package = normalised(affected.get("package", {}).get("name", ""))
                     if package in versions and is_affected(versions[package], affected):
                         summary = record.get("summary", "")
                         found.append(f"{package}=={versions[package]}: {record['id']} {summary}".strip())
-    except (OSError, zipfile.BadZipFile, json.JSONDecodeError, InvalidVersion, KeyError, AttributeError) as error:
+    except _DAMAGE as error:
         raise InputError(archive, f"{type(error).__name__} ({error})", "an archive of OSV records in JSON") from None
     if not records:
         raise InputError(archive, "no record", "an archive of OSV records in JSON")
     return records, sorted(set(found))
+
+
+def _read_record(members: zipfile.ZipFile, name: str) -> bytes:
+    with members.open(name) as stream:
+        content = stream.read(MOST_RECORD_BYTES + 1)
+    if len(content) > MOST_RECORD_BYTES:
+        raise ValueError(f"{name} has more than {MOST_RECORD_BYTES} bytes")
+    return content
 
 
 def main() -> None:

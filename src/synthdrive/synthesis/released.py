@@ -31,6 +31,7 @@ MOST_CONTINUATIONS = 32
 JOINT_ANGLE = 1.2  # rad; sharper joints are no continuation
 SPEED_STEPS, ACCELERATION_STEPS = 4, 6  # first steps that give the state at the window's start: one alone is rounding
 SIGNIFICANT_DIGITS = 6  # of a released coordinate
+MOST_BYTES = 1 << 20  # of a released file; they have some thousand
 
 _COLUMNS = ("TIMESTAMP", "X", "Y", "CITY_NAME")
 _WARP_COLUMNS = ("REF_xmin", "AUGMENT_TYPE", "AUGMENT_DIRECTION", "ATTACK_POWER_TYPE")
@@ -94,22 +95,39 @@ def read_released(path: Path) -> ReleasedDrive:
     match = _DESIRED_SPEED.search(name)
     if match is None:
         raise InputError(path, "a name without dv<desired speed>", "[augmap_]dv{V}{CITY}_{index}_id_{k}_....csv")
-    with Path(path).open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        columns = reader.fieldnames or []
-        missing = [column for column in _COLUMNS if column not in columns]
-        if missing:
-            raise InputError(path, f"columns {', '.join(columns)}", f"a column {missing[0]}")
-        rows = list(reader)
+    columns, rows = _read_rows(Path(path))
+    transform = None
+    try:
+        xy = np.array([[float(row["X"]), float(row["Y"])] for row in rows])
+        if all(column in columns for column in _WARP_COLUMNS):
+            anchor, kind, direction, amplitude = (float(rows[0][column]) for column in _WARP_COLUMNS)
+            signed = amplitude if direction == 0 else -amplitude
+            transform = make_transform({0: "smooth", 1: "double"}[int(kind)], signed, anchor, SHAPES["released"])
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise InputError(path, f"a value that is none ({error})", "numbers, and type 0 or 1 of the warp") from None
+    if not np.isfinite(xy).all():
+        raise InputError(path, "a position that is NaN or infinite", "finite values")
+    return ReleasedDrive(name, rows[0]["CITY_NAME"], float(match[1]), xy, transform)
+
+
+def _read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of a released file, which are as many as a window has steps."""
+    try:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise InputError(path, f"{size} bytes", f"at most {MOST_BYTES}")
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            columns = list(reader.fieldnames or [])
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(path, f"unreadable CSV ({error})", "a released window") from None
+    missing = [column for column in _COLUMNS if column not in columns]
+    if missing:
+        raise InputError(path, f"columns {', '.join(columns)[:200]}", f"a column {missing[0]}")
     if len(rows) != STEPS:
         raise InputError(path, f"{len(rows)} rows", f"{STEPS} rows")
-    transform = None
-    if all(column in columns for column in _WARP_COLUMNS):
-        anchor, kind, direction, amplitude = (float(rows[0][column]) for column in _WARP_COLUMNS)
-        signed = amplitude if direction == 0 else -amplitude
-        transform = make_transform(("smooth", "double")[int(kind)], signed, anchor, SHAPES["released"])
-    xy = np.array([[float(row["X"]), float(row["Y"])] for row in rows])
-    return ReleasedDrive(name, rows[0]["CITY_NAME"], float(match[1]), xy, transform)
+    return columns, rows
 
 
 def drive_all_again(folder: Path, maps: Mapping[str, LaneMap], driver: DriverParameters) -> list[DrivenAgain]:

@@ -1,0 +1,101 @@
+"""Give readers damaged files for a while, guided by what the code does with them: `make fuzz SECONDS=120`.
+
+Whatever a file holds, a reader returns something sound or raises InputError; anything else ends a target's run, and the
+file is kept. Needs atheris, which is no part of the locked environment: pip install --target .run/atheris atheris
+
+Prints for each target the number of files tried and of distinct ways through the code that they took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+ATHERIS = ROOT / ".run" / "atheris"
+FOUND = ROOT / ".run" / "fuzz"  # files that a reader could not stand, and those that showed something new
+LONGEST = 1 << 16  # bytes of a file
+LONGEST_MESSAGE = 10_000  # characters
+NAMES = ("map", "scene", "archive", "store", "lane-map", "released", "parameters")
+MOST_SECONDS = 10  # that reading a file may take
+MOST_MEGABYTES = 2048  # that the process may take
+
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src"), str(Path(__file__).parent)]
+
+
+def fuzz(name: str, seconds: int, seed: int) -> None:
+    """Fuzz one target in this process, which libFuzzer ends."""
+    atheris: Any = importlib.import_module("atheris")
+    corpus = FOUND / name / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as scratch:
+        with atheris.instrument_imports(include=["synthdrive", "fuzz_targets"], enable_loader_override=False):
+            from fuzz_targets import TARGETS
+        from synthdrive.errors import InputError
+
+        target = TARGETS[name](Path(scratch))
+        for number, content in enumerate(target.seeds):
+            (corpus / f"seed-{number}").write_bytes(content)
+
+        def one(content: bytes) -> None:
+            try:
+                target.read(content)
+            except InputError as error:
+                if len(str(error)) > LONGEST_MESSAGE:
+                    raise RuntimeError("a message of many pages") from error
+
+        options = [f"-max_total_time={seconds}", f"-seed={seed}", f"-timeout={MOST_SECONDS}", f"-max_len={LONGEST}"]
+        options += [f"-rss_limit_mb={MOST_MEGABYTES}", "-print_final_stats=1", f"-artifact_prefix={FOUND / name}/"]
+        atheris.Setup([sys.argv[0], *options, str(corpus)], one)
+        atheris.Fuzz()
+
+
+def main() -> int:
+    """Command line; exit status 1 where a file was found that a reader cannot stand, 2 without atheris."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"{', '.join(NAMES)}; default: all")
+    parser.add_argument("--seconds", type=int, default=60, help="for each target")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--here", action="store_true", help="in this process, one target")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.targets) - set(NAMES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; one of {', '.join(NAMES)}")
+    if ATHERIS.is_dir():
+        sys.path.append(str(ATHERIS))
+    try:
+        importlib.import_module("atheris")
+    except ImportError:
+        where = ATHERIS.relative_to(ROOT)
+        print("fuzz: needs atheris, which the locked environment does not hold", file=sys.stderr)
+        print(f"fuzz: run: pip install --target {where} atheris", file=sys.stderr)
+        return 2
+    if arguments.here:
+        fuzz(arguments.targets[0], arguments.seconds, arguments.seed)
+        return 0
+    failed = False
+    for name in arguments.targets or NAMES:
+        started = time.monotonic()
+        command = [sys.executable, __file__, name, "--here", "--seconds", str(arguments.seconds)]
+        run = subprocess.run([*command, "--seed", str(arguments.seed)], capture_output=True, text=True, check=False)
+        output = run.stdout + run.stderr
+        tried = re.search(r"stat::number_of_executed_units: *(\d+)", output)
+        ways = re.findall(r"cov: (\d+) ft: (\d+)", output)
+        took = time.monotonic() - started
+        print(f"{name:<12} {int(tried[1]) if tried else 0:>10,} files, {ways[-1][1] if ways else 0:>6} ways, "
+              f"{took:.0f} s: {'nothing found' if run.returncode == 0 else f'exit status {run.returncode}'}",
+              flush=True)  # fmt: skip
+        if run.returncode:
+            failed = True
+            print("\n".join(output.splitlines()[-30:]))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

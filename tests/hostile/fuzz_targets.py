@@ -1,0 +1,153 @@
+"""What fuzz.py gives damaged files to: each reader, sound files to start from, and what must hold of what it reads."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from raw_data import scene_rows, straight_map, write_raw
+from synthdrive.archive_reader import Limits, read_files
+from synthdrive.maps.argoverse_map_reader import read_map
+from synthdrive.maps.argoverse_map_writer import vector_map_xml
+from synthdrive.maps.lane_map import LaneMap
+from synthdrive.parameters.augment import AugmentParameters
+from synthdrive.parameters.ingest import IngestParameters
+from synthdrive.parameters.loading import load_section
+from synthdrive.scenes.argoverse_scene_reader import read_scene
+from synthdrive.scenes.argoverse_scene_writer import scene_csv
+from synthdrive.scenes.ingest import ingest_maps, ingest_scenes
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.synthesis.released import read_released
+
+PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
+WARPED = "TIMESTAMP,X,Y,CITY_NAME,REF_xmin,AUGMENT_TYPE,AUGMENT_DIRECTION,ATTACK_POWER_TYPE\n"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Sound files, and a reader of damaged ones that asserts what must hold of what it makes of them."""
+
+    seeds: list[bytes]
+    read: Callable[[bytes], object]
+
+
+def vector_map(folder: Path) -> Target:
+    """A vector map."""
+    return Target([vector_map_xml(straight_map())], lambda content: read_map(content, "TST", "x.xml"))
+
+
+def scene(folder: Path) -> Target:
+    """A scene's CSV."""
+
+    def read(content: bytes) -> None:
+        found = read_scene(content, "train/data/1.csv")
+        assert np.isfinite(found.xy).all()
+        assert found.track_lengths.sum() == len(found.xy)
+
+    return Target([scene_csv(scene_rows(number, others=number)) for number in (1, 2)], read)
+
+
+def archive(folder: Path) -> Target:
+    """A tarball, packed or not, with each way of writing a long name."""
+    path = folder / "a.tar.gz"
+    seeds = [file.read_bytes() for file in sorted(write_raw(folder / "raw", train=(1,)).glob("*.tar.gz"))]
+    for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w", format=form) as tarball:
+            for name in ("a.csv", "d" * 90 + "/" + "e" * (90 if form else 1) + ".csv"):
+                entry = tarfile.TarInfo(name)
+                entry.size = 3
+                tarball.addfile(entry, io.BytesIO(b"abc"))
+        seeds.append(stream.getvalue())
+
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        for name, text in read_files(path, lambda name: True, Limits(10**6, 10**7)):
+            assert not Path(name).is_absolute()
+            assert ".." not in Path(name).parts
+            assert len(text) <= 10**6
+
+    return Target(seeds, read)
+
+
+def store(folder: Path) -> Target:
+    """A scene store, of which one file is damaged: the first byte says which, the others are its content."""
+    raw = write_raw(folder / "raw", train=(1, 2), val=(5,))
+    parameters = load_section(IngestParameters, "ingest", PARAMS)
+    ingest_maps(raw, folder / "maps", parameters)
+    outs = {split: folder / "scenes" / split for split in ("train", "val")}
+    ingest_scenes(raw, outs, folder / "maps", parameters, 50.0, workers=1)
+    sound, place = outs["train"], folder / "store"
+    shutil.copytree(sound, place)
+    files = sorted(path.name for path in sound.iterdir())
+
+    def read(content: bytes) -> None:
+        name = files[(content[0] if content else 0) % len(files)]
+        (place / name).write_bytes(content[1:])
+        try:
+            loaded = SceneStore.load(place)
+            for index in range(len(loaded)):
+                found = loaded[index]
+                assert len(found.xy) == len(found.step) == found.track_offsets[-1]
+                loaded.lanes.take(found.lane_rows)
+        finally:
+            shutil.copyfile(sound / name, place / name)
+
+    return Target([bytes([index]) + (sound / name).read_bytes() for index, name in enumerate(files)], read)
+
+
+def lane_map(folder: Path) -> Target:
+    """A lane map's safetensors."""
+    path = folder / "map.safetensors"
+    straight_map().save(path)
+    seed = path.read_bytes()
+
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        LaneMap.load(path).lanes_near(0.0, 0.0, 50.0)
+
+    return Target([seed], read)
+
+
+def released(folder: Path) -> Target:
+    """A released window's CSV."""
+    path = folder / "augmap_dv8MIA_0.csv"
+    seed = WARPED + "".join(f"0,{step},1.5,MIA,90,1,1,6\n" for step in range(50))
+
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        assert np.isfinite(read_released(path).xy).all()
+
+    return Target([seed.encode()], read)
+
+
+def parameters(folder: Path) -> Target:
+    """A parameter file."""
+    path = folder / "params.yaml"
+    section = re.search(r"^augment:\n(?:[ #].*\n|\n)*", PARAMS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert section is not None
+    plain = re.sub(r" *#.*", "", section[0])
+
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        load_section(AugmentParameters, "augment", path)
+
+    return Target([plain.encode(), b"augment: {routes: {}}\n"], read)
+
+
+TARGETS: dict[str, Callable[[Path], Target]] = {
+    "map": vector_map,
+    "scene": scene,
+    "archive": archive,
+    "store": store,
+    "lane-map": lane_map,
+    "released": released,
+    "parameters": parameters,
+}
