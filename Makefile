@@ -8,13 +8,15 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH ?= torch==2.13.0
 # Folder of wheels made by `make vendor`: with it the environment is installed without any network.
 WHEELS ?=
+# Cells that `make cells` trains at a time.
+JOBS ?= 1
 # Inside the image the environment is there already, and SYNTHDRIVE_CONTAINER says where.
 VENV := $(or $(SYNTHDRIVE_CONTAINER),.venv)
 READY := $(VENV)/.ready
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: help setup repro report test test-all fuzz lint verify verify-spot verify-full profile dependencies lock vendor vendor-test audit container container-test clean
+.PHONY: help setup repro cells study report experiments test test-all fuzz lint verify verify-spot verify-full profile dependencies lock vendor vendor-test audit container container-test clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -43,9 +45,22 @@ repro: $(READY) ## run the pipeline, end with the results
 	@dvc repro
 	@$(MAKE) --no-print-directory report
 
+# DVC runs one stage after another, but several of it may run side by side: each cell is a chain of its own.
+cells: $(READY) ## make cells JOBS=2: train and judge arms and seeds side by side, seed by seed; `make repro` then finds them done
+	@dvc repro check_raw check_synthetic evaluate_baselines
+	@dvc stage list --name-only | sed -n 's/^evaluate@//p' | sort -s -t- -k2,2n | xargs -P $(JOBS) -I{} dvc repro evaluate@{}
+
+study: cells ## make study JOBS=2: cells, and what they show as docs/study (after make profile NAME=argoverse1-small)
+	@python stages/study.py
+
 report: ## print the results of the last run
 	@cat reports/summary.txt
 	@echo "report: reports/index.html"
+
+# A column a parameter that differs and a metric of an arm; DVC's own names of columns with a path (a cell's metrics,
+# the hashes of what stages read) are left out.
+experiments: $(READY) ## the experiments side by side: parameters that differ, metrics by arm
+	@dvc exp show --only-changed --hide-workspace --drop '/|^Created$$|\.(yaml|lock)$$|^(metrics|forecasts)$$' --precision 3
 
 test: $(READY) ## the test suite
 	@python -m pytest -m "not slow"

@@ -50,10 +50,23 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def read_parameters(path: Path = DEFAULT_PATH) -> dict[str, Any]:
-    """The whole file as plain values.
+    """The whole parameter file as plain values.
 
     Raises:
-        ParameterError: the file is missing, too large, not YAML or not plain, or has an unknown section.
+        ParameterError: it is no mapping of plain YAML, or has an unknown section.
+    """
+    content = read_mapping(path)
+    unknown = sorted(set(map(str, content)) - set(SECTIONS))
+    if unknown:
+        raise ParameterError(f"{path}: {unknown[0]}", "an unknown section", f"one of {', '.join(SECTIONS)}")
+    return content
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """A YAML file of names with plain values.
+
+    Raises:
+        ParameterError: the file is missing, too large, not YAML, not plain or no mapping.
     """
     try:
         size = Path(path).stat().st_size
@@ -66,9 +79,6 @@ def read_parameters(path: Path = DEFAULT_PATH) -> dict[str, Any]:
         raise ParameterError(path, f"unreadable YAML ({error})", "a YAML file of parameters") from None
     if not isinstance(content, dict):
         raise ParameterError(path, type(content).__name__, "sections with their parameters")
-    unknown = sorted(set(map(str, content)) - set(SECTIONS))
-    if unknown:
-        raise ParameterError(f"{path}: {unknown[0]}", "an unknown section", f"one of {', '.join(SECTIONS)}")
     return content
 
 

@@ -1,0 +1,164 @@
+"""A study: arms compared pair by pair, amounts of data as curves, what pre-training did to the encoder.
+
+`study.yaml` says what is put beside what; every number comes from the cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdrive.errors import ParameterError
+from synthdrive.forecasting.bootstrap import mean_intervals, paired_difference
+from synthdrive.parameters.loading import from_values, read_mapping
+from synthdrive.reporting.measurements import Difference, Level
+from synthdrive.reporting.metric_names import HEADLINE
+from synthdrive.reporting.study_cells import StudyCell, paired_errors
+
+Cells = Mapping[str, Mapping[int, StudyCell]]
+
+SAMPLES = 4000  # of every bootstrap
+
+
+@dataclass
+class Comparison:
+    """Arms against one reference.
+
+    Attributes:
+        title, text: as shown.
+        reference: the arm that the others are compared with.
+        arms: the others.
+    """
+
+    title: str
+    text: str
+    reference: str
+    arms: list[str]
+
+
+@dataclass
+class AmountCurve:
+    """Errors against an amount of something.
+
+    Attributes:
+        title, text, x_label: as shown.
+        x: (N,) amounts.
+        series: label -> (N,) arms.
+    """
+
+    title: str
+    text: str
+    x_label: str
+    x: list[float]
+    series: dict[str, list[str]]
+
+
+@dataclass
+class Deviation:
+    """One way in which the study is not the paper.
+
+    Attributes:
+        what, why: in words.
+        arms: an arm that goes the paper's way and the one that goes ours, where both were run.
+    """
+
+    what: str
+    why: str
+    arms: list[str] = field(default_factory=list)
+
+
+@dataclass
+class EncoderSection:
+    """What pre-training does to the encoder, with and without a path for the gradient.
+
+    Attributes:
+        title, text: as shown.
+        arms: in the table.
+    """
+
+    title: str
+    text: str
+    arms: list[str]
+
+
+@dataclass
+class StudyPlan:
+    """What the study shows.
+
+    Attributes:
+        title, introduction: as shown.
+        comparisons, curves: in the order of the page.
+        encoder: the section on the encoder.
+        deviations: from the paper.
+    """
+
+    title: str
+    introduction: str
+    comparisons: list[Comparison]
+    curves: list[AmountCurve]
+    encoder: EncoderSection
+    deviations: list[Deviation]
+
+
+def load_plan(path: Path) -> StudyPlan:
+    """Read `study.yaml`.
+
+    Raises:
+        ParameterError: a key is unknown or missing, or a value is of the wrong type.
+    """
+    plan = from_values(StudyPlan, read_mapping(path), str(path))
+    for curve in plan.curves:
+        for label, arms in curve.series.items():
+            if len(arms) != len(curve.x):
+                raise ParameterError(f"{path}: {curve.title}: {label}", f"{len(arms)} arms", f"{len(curve.x)}")
+    return plan
+
+
+@dataclass(frozen=True)
+class ComparedArm:
+    """An arm beside its reference, on the seeds that both have.
+
+    Attributes:
+        arm, description: which.
+        seeds: (R,).
+        levels, references: metric -> of the arm, of the reference.
+        differences: metric -> paired difference; None for the reference itself.
+    """
+
+    arm: str
+    description: str
+    seeds: list[int]
+    levels: Mapping[str, Level]
+    references: Mapping[str, Level]
+    differences: Mapping[str, Difference | None]
+
+
+def compare(cells: Cells, arm: str, reference: str) -> ComparedArm | None:
+    """One arm against its reference; None where they have no seed in common yet."""
+    levels, references, differences = {}, {}, {}
+    seeds: list[int] = []
+    for name in HEADLINE:
+        seeds, (ours, theirs) = paired_errors(cells, [arm, reference], name)
+        if not seeds:
+            return None
+        levels[name], references[name] = level_of(ours), level_of(theirs)
+        paired = paired_difference(ours, theirs, SAMPLES, 0, "study")
+        interval = paired.with_seeds
+        differences[name] = (
+            Difference(interval.mean, interval.low, interval.high, float(theirs.mean()), paired.by_seed)
+            if arm != reference
+            else None
+        )
+    return ComparedArm(arm, cells[arm][seeds[0]].description, seeds, levels, references, differences)
+
+
+def level_of(errors: npt.NDArray[np.float64]) -> Level:
+    """(R, S) errors of one metric -> mean, spread over seeds, 95 % interval over scenes."""
+    by_seed = errors.mean(axis=1)
+    (interval,) = mean_intervals(errors.mean(axis=0)[:, None], SAMPLES, 0, "study level")
+    spread = float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None
+    return Level(float(by_seed.mean()), spread, interval.low, interval.high, tuple(by_seed.tolist()))

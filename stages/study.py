@@ -1,0 +1,45 @@
+"""Collect the cells of a run into a study, and write its page: tables, charts, JSON.
+
+Cells that were collected before stay, so a study grows over many sittings and machines:
+    python stages/study.py                                  # collect what the run has left, then write the page
+    python stages/study.py --no-collect                     # write the page again from the collected cells
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from synthdrive.errors import exit_on_error
+from synthdrive.parameters.loading import DEFAULT_PATH
+from synthdrive.parameters.run_cells import load_cells as run_cells
+from synthdrive.reporting.study import load_plan
+from synthdrive.reporting.study_cells import collect_cell, load_cells, save_cell
+from synthdrive.reporting.study_page import describe, write_study
+
+
+def main() -> None:
+    """Collect, then write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("docs/study"), help="the study's folder, with its study.yaml")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="default: %(default)s")
+    parser.add_argument("--forecasts", type=Path, default=Path("forecasts"), help="default: %(default)s")
+    parser.add_argument("--no-collect", action="store_true", help="only write the page")
+    given = parser.parse_args()
+    with exit_on_error():
+        plan = load_plan(given.out / "study.yaml")
+        if not given.no_collect:
+            cells = run_cells(given.params)
+            for name in (f"{arm}-{seed}" for arm in cells.arms for seed in cells.seeds):
+                if (given.forecasts / name / "errors.parquet").is_file():
+                    folders = given.models / "pretrained" / name, given.models / "finetuned" / name
+                    save_cell(collect_cell(*folders, given.forecasts / name), given.out / "cells")
+        collected = load_cells(given.out / "cells")
+        write_study(plan, collected, "make study", given.out)
+        print(f"study: {given.out}: {describe(collected)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

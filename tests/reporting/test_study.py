@@ -1,0 +1,126 @@
+"""The study's page: what is compared, on which seeds, and what it says while cells are missing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from synthdrive.errors import InputError, ParameterError
+from synthdrive.reporting.study import compare, load_plan
+from synthdrive.reporting.study_cells import StudyCell, load_cells, save_cell
+from synthdrive.reporting.study_page import write_study
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCENES = 200
+PLAN = {
+    "title": "A study",
+    "introduction": "What it is.",
+    "comparisons": [{"title": "Short", "text": "Few steps.", "reference": "none", "arms": ["map", "absent"]}],
+    "curves": [
+        {"title": "Less data", "text": "Shares.", "x_label": "share (%)", "x": [10.0, 100.0],
+         "series": {"scratch": ["none_10", "none"], "map": ["map_10", "map"]}},
+    ],
+    "encoder": {"title": "Encoder", "text": "Gradient.", "arms": ["map"]},
+    "deviations": [{"what": "clipping", "why": "stability", "arms": ["none", "map"]}],
+}  # fmt: skip
+
+
+def cell(arm: str, seed: int, shift: float, pretrained: bool = True) -> StudyCell:
+    """A cell whose errors are those of every arm of the seed, moved by `shift` metres."""
+    base = np.random.default_rng(seed).uniform(0.5, 4.0, SCENES)
+    missed = (base + shift > 2.0).astype(np.float64)
+    errors = {"MR6": 100.0 * missed, "minFDE6": base + shift, "minADE6": 0.5 * (base + shift)}
+    encoder = {"tensors": 29, "tensors_moved": 29, "relative_change": 0.25, "gradient_norm_per_epoch": [0.8, 0.4]}
+    training = {"epochs": 3, "steps": 9, "batch": 64, "last_epoch": {"loss": 1.0}, "encoder": encoder, "same_as": None}
+    run = {"commit": "0123456789abcdef", "device": "cpu"}
+    before = {"windows": 1000, **training} if pretrained else {}
+    after = {"scenes": 500, "loaded": 29, "fresh": 51, **training}
+    return StudyCell(arm, seed, f"what {arm} is", "hash", errors, before, after, run)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A study with three seeds of two arms, two of them of a third."""
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(PLAN))
+    for seed in range(3):
+        save_cell(cell("none", seed, 0.0, pretrained=False), tmp_path / "cells")
+        save_cell(cell("map", seed, -0.3), tmp_path / "cells")
+    for seed in range(2):
+        save_cell(cell("none_10", seed, 1.0, pretrained=False), tmp_path / "cells")
+    return tmp_path
+
+
+def test_cells_come_back_as_they_were(folder: Path) -> None:
+    cells = load_cells(folder / "cells")
+    seeds = {arm: sorted(found) for arm, found in cells.items()}
+    assert seeds == {"map": [0, 1, 2], "none": [0, 1, 2], "none_10": [0, 1]}
+    expected = cell("map", 1, -0.3)
+    found = cells["map"][1]
+    for name, values in expected.errors.items():
+        np.testing.assert_allclose(found.errors[name], values, atol=5.1e-5)
+    assert replace(found, errors={}) == replace(expected, errors={})
+
+
+def test_a_difference_is_paired_and_on_common_seeds(folder: Path) -> None:
+    cells = load_cells(folder / "cells")
+    row = compare(cells, "map", "none")
+    assert row is not None
+    difference = row.differences["minFDE6"]
+    assert difference is not None
+    assert row.seeds == [0, 1, 2]
+    # The scenes differ by metres, the pairs by nothing: the interval has no width.
+    assert difference.mean == pytest.approx(-0.3, abs=1e-4)
+    assert difference.high - difference.low < 1e-3
+    fewer = compare(cells, "none_10", "none")
+    assert fewer is not None
+    assert fewer.seeds == [0, 1]
+    assert compare(cells, "absent", "none") is None
+
+
+def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> None:
+    plan = load_plan(folder / "study.yaml")
+    (folder / "charts").mkdir()
+    (folder / "charts" / "stale.svg").write_text("<svg/>")
+    write_study(plan, load_cells(folder / "cells"), "make study", folder)
+    page = (folder / "README.md").read_text()
+    assert "8 cells of 3 arms" in page
+    assert "Not measured yet: `absent`." in page
+    assert "| `map`: what map is | 0, 1, 2 |" in page
+    level = load_cells(folder / "cells")["map"]
+    mean = np.mean([level[seed].errors["minFDE6"].mean() for seed in range(3)])
+    assert f"{mean:.3f} ± " in page
+    assert "`map-2` | 29 | 29 | 0.25 | 0.8 | 0.4 |" in page
+    assert "| 10 |" in page
+    assert "not yet" in page
+    assert "`map` against `none`: MR6 **" in page
+    names = {path.name for path in (folder / "charts").iterdir()}
+    metrics = ("MR6", "minFDE6", "minADE6")
+    assert names == {f"{stem}-{name}.svg" for stem in ("comparison-0", "curve-0") for name in metrics}
+    results = json.loads((folder / "results.json").read_text())
+    assert [row["arm"] for row in results["comparisons"][0]["rows"]] == ["none", "map"]
+    first = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    write_study(plan, load_cells(folder / "cells"), "make study", folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == first
+
+
+def test_cells_of_other_scenes_are_refused(folder: Path) -> None:
+    save_cell(replace(cell("map", 3, 0.0), scenes="other"), folder / "cells")
+    with pytest.raises(InputError, match="errors on other scenes"):
+        load_cells(folder / "cells")
+
+
+def test_a_curve_needs_an_arm_for_every_amount(folder: Path) -> None:
+    broken = {**PLAN, "curves": [{**PLAN["curves"][0], "x": [10.0]}]}  # type: ignore[index]
+    (folder / "study.yaml").write_text(yaml.safe_dump(broken))
+    with pytest.raises(ParameterError, match="Less data: (map|scratch): found 2 arms; expected 1"):
+        load_plan(folder / "study.yaml")
+
+
+def test_the_repository_s_plan_can_be_read() -> None:
+    plan = load_plan(REPOSITORY / "docs" / "study" / "study.yaml")
+    assert plan.comparisons[0].reference == "none"
