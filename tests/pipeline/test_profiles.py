@@ -4,7 +4,11 @@ import pytest
 import yaml
 
 from synthdrive.errors import ParameterError
+from synthdrive.parameters.arms import load_arm_section
+from synthdrive.parameters.finetune import FinetuneParameters
 from synthdrive.parameters.loading import SECTIONS, read_parameters
+from synthdrive.parameters.pretrain import PretrainParameters
+from synthdrive.parameters.run_cells import load_cells
 from synthdrive.pipeline.profiles import apply_profile
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -47,6 +51,19 @@ def test_every_profile_fits_params_yaml(tmp_path, profile):
     parameters.write_text((REPOSITORY / "params.yaml").read_text())
     apply_profile(profile, parameters)
     assert set(read_parameters(parameters)) == set(SECTIONS)
+    for arm in load_cells(parameters).arms:
+        load_arm_section(PretrainParameters, "pretrain", arm, parameters)
+        load_arm_section(FinetuneParameters, "finetune", arm, parameters)
+
+
+def test_a_profile_may_bring_arms_and_change_other_values_in_them(tmp_path):
+    parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
+    parameters.write_text("arms:\n  map:\n    description: map\n    pretrain: {}\n    finetune: {}\n")
+    profile.write_text("arms:\n  map:\n    pretrain:\n      epochs: 3\n  other:\n    description: new\n")
+    assert apply_profile(profile, parameters) == ["arms.map.pretrain.epochs", "arms.other"]
+    profile.write_text("arms:\n  map:\n    pretain:\n      epochs: 3\n")
+    with pytest.raises(ParameterError, match=r"arms\.map\.pretain"):
+        apply_profile(profile, parameters)
 
 
 def test_params_yaml_holds_literal_values_alone():

@@ -17,8 +17,8 @@ from synthdrive.errors import ParameterError, exit_on_error
 def merge(parameters: MutableMapping[str, Any], overlay: MutableMapping[str, Any], where: str) -> list[str]:
     """Put the overlay's values into the parameters, in place; returns the dotted names of what changed.
 
-    Mappings are merged key by key; lists and plain values are replaced. A new key is allowed only under `arms`, whose
-    keys are names that a user chooses.
+    Mappings are merged key by key; lists and plain values are replaced. A new key is allowed only for an arm, and in
+    what an arm changes: whose names a user chooses, and which need not change the same values everywhere.
 
     Raises:
         ParameterError: a key that the parameters do not have.
@@ -26,7 +26,8 @@ def merge(parameters: MutableMapping[str, Any], overlay: MutableMapping[str, Any
     changed = []
     for key, value in overlay.items():
         name = f"{where}.{key}" if where else str(key)
-        if key not in parameters and where != "arms":
+        path = where.split(".")
+        if key not in parameters and not (path[0] == "arms" and len(path) in (1, 3)):
             raise ParameterError(
                 name, "a key that params.yaml does not have", f"one of {', '.join(map(str, parameters))}"
             )
