@@ -79,12 +79,13 @@ class LimitParameters:
     acceleration: float
     lateral_acceleration: float
     jerk: float
+    curvature: float
     heading_step: float
     lane_distance: float
 
     def validate(self, where: str) -> None:
         """Refuse impossible values."""
-        names = ("acceleration", "lateral_acceleration", "jerk", "heading_step", "lane_distance")
+        names = ("acceleration", "lateral_acceleration", "jerk", "curvature", "heading_step", "lane_distance")
         _above_zero(where, self, names, "")
 
 

@@ -22,6 +22,7 @@ LIMITS = {  # what is limited: the column of a window, its sign, and the limit
     "braking": ("min_acceleration", -1.0, "acceleration"),
     "lateral_acceleration": ("max_lateral_acceleration", 1.0, "lateral_acceleration"),
     "jerk": ("max_jerk", 1.0, "jerk"),
+    "curvature": ("max_curvature", 1.0, "curvature"),
     "heading_step": ("max_heading_step", 1.0, "heading_step"),
     "lane_distance": ("max_lane_distance", 1.0, "lane_distance"),
 }
