@@ -213,7 +213,7 @@ def _write_models(paths: RunPaths, arm: str, seed: int) -> None:
     curve = [{"epoch": e / 4, "step": float(e), "loss": 9 / e, "map": 5 / e, "trajectory": 4 / e} for e in range(1, 20)]
     if arm == "none":
         paths.pretrained.joinpath(cell).mkdir(parents=True)
-        write_card(paths.pretrained / cell / CARD, {**card, "stage": "pretrain", "pretrained": False, "run": record})
+        write_card(paths.pretrained / cell / CARD, {**card, "stage": "pretrain", "pretrained": False})
     else:
         network = MaskedAutoencoder(model, settings)
         pretrained = {**card, "stage": "pretrain", "pretrained": True, "run": record}

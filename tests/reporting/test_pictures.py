@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from synthdrive.reporting.palette import DARK, LIGHT, with_variables
 from synthdrive.reporting.picture import Panel
 from synthdrive.reporting.pictures.city_maps import city_maps
 from synthdrive.reporting.pictures.motion import motion_beside_released
-from synthdrive.reporting.pictures.released_drives import released_drives
+from synthdrive.reporting.pictures.released_drives import released_drives, released_errors
 from synthdrive.reporting.pictures.scene_layers import pick_scenes
 from synthdrive.reporting.pictures.transforms import transform_pictures
 from synthdrive.reporting.report import ReportInputs, write_report
@@ -113,6 +114,16 @@ def test_released_windows_stand_beside_ours() -> None:
         released = ReleasedDrive("dv10TOWN_0_id_1", lane_map.city, 10.0, xy, None)
         speed = released.speed + error
         again.append(DrivenAgain(released, xy, speed, xy, np.full(50, 0.2), np.full(50, 0.1), error))
+    assert released_errors([]) is None
+    assert released_errors(again) == pytest.approx(
+        {
+            "windows": 2,
+            "speed_error_median": 0.3,
+            "speed_error_mean": 0.3,
+            "lateral_error_mean": 0.1,
+            "lane_distance_median": 0.2,
+        }
+    )
     picture = released_drives(again, {lane_map.city: lane_map}, 5)
     assert picture is not None
     assert [panel.name for panel in picture.panels] == ["path-1", "speed-1", "path-2", "speed-2", "errors"]
@@ -168,6 +179,10 @@ def test_report_with_released_windows_has_both_of_their_pictures(run: ReportInpu
     page = (tmp_path / "reports" / "index.html").read_text()
     assert "Our driver beside the released drives" in page
     assert "Motion beside the released windows" in page
+    figures = json.loads((tmp_path / "reports" / "results.json").read_text())["released"]
+    assert figures["tracks"]["released"] == figures["driven_again"]["windows"] == 1
+    assert f"{figures['driven_again']['speed_error_median']:.2f} m/s median" in page
+    assert f"{figures['motion_distances']['recorded-released']['speed']:.2g}" in page
 
 
 @pytest.mark.reference

@@ -142,12 +142,24 @@ def test_missing_artifact_is_named(missing: str, tmp_path: Path) -> None:
         write_report(report_inputs(paths, tmp_path, REPOSITORY), tmp_path / "reports")
 
 
-def test_tables_for_dvc_have_a_row_a_cell(report: tuple[Path, Content]) -> None:
+def test_tables_for_dvc_have_a_row_a_cell(run: ReportInputs, report: tuple[Path, Content]) -> None:
     lines = (report[0] / "results.csv").read_text().splitlines()
     assert len(lines) == 1 + len(BASELINES) + 2 * len(SEEDS)
     curve = (report[0] / "curves/finetune/none.csv").read_text().splitlines()
     assert curve[0].startswith("epoch,step,")
     assert not (report[0] / "curves/pretrain/none.csv").exists()
+    metrics = read_json(report[0] / "metrics.json")
+    assert set(metrics) == {"MR6", "minFDE6", "minADE6"}
+    assert set(metrics["MR6"]) == {*BASELINES, "none", "combined"}
+    means = [read_json(run.paths.metrics / f"none-{seed}.json")["MR6"] for seed in SEEDS]
+    assert metrics["MR6"]["none"] == pytest.approx(np.mean(means), abs=1e-6)
+
+
+def test_an_arm_without_pre_training_has_no_record_of_it(report: tuple[Path, Content]) -> None:
+    made = {(record.cell, record.stage) for record in report[1].records}
+    assert ("none-0", "finetune") in made
+    assert ("none-0", "pretrain") not in made
+    assert ("combined-0", "pretrain") in made
 
 
 def test_summary_is_a_table_for_a_terminal(report: tuple[Path, Content]) -> None:

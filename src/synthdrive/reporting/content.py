@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from synthdrive.reporting.claims import Judged
 from synthdrive.reporting.gates import Gate
 from synthdrive.reporting.measurements import Measurements
 from synthdrive.reporting.metric_names import HEADLINE, counted, metric
-from synthdrive.reporting.motion_evidence import MotionEvidence
+from synthdrive.reporting.motion_evidence import MotionEvidence, ReleasedMotion
 from synthdrive.reporting.picture import Picture
 from synthdrive.reporting.published import Published
 from synthdrive.reporting.records import Record, common
@@ -53,6 +53,8 @@ class Content:
         gates: results of the data gates.
         records: what made every trained or evaluated artifact.
         motion: how synthetic and recorded motion differ.
+        beside_released: the same with the authors' released windows; None without them.
+        released_errors: how far our driver is from these windows; None without them.
         pictures: all pictures.
     """
 
@@ -68,6 +70,8 @@ class Content:
     gates: Sequence[Gate]
     records: Sequence[Record]
     motion: MotionEvidence
+    beside_released: ReleasedMotion | None
+    released_errors: Mapping[str, float] | None
     pictures: Pictures
 
     @property
@@ -158,6 +162,7 @@ class Content:
             ],
             "claims_tally": self.tally,
             "motion_distances": self.motion.distances,
+            "released": self._released_as_json(),
             "gates": {gate.name: {"success": gate.success, "expectations": gate.evaluated} for gate in self.gates},
             "records": [asdict(record) for record in self.records],
             "pictures": {
@@ -165,3 +170,10 @@ class Content:
                 for picture in self.pictures.all()
             },
         }
+
+    def _released_as_json(self) -> dict[str, Any] | None:
+        beside = self.beside_released
+        if beside is None:
+            return None
+        distances = {f"{first}-{second}": apart for (first, second), apart in beside.distances.items()}
+        return {"tracks": beside.tracks, "motion_distances": distances, "driven_again": self.released_errors}

@@ -1,4 +1,4 @@
-"""Small tables that `dvc plots` and `dvc exp diff` read: training curves by arm, and the headline metrics by cell."""
+"""Small files that `dvc plots`, `dvc exp show` and `dvc exp diff` read: training curves and headline metrics."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from synthdrive.artifacts import write_json
 from synthdrive.reporting.measurements import Measurements
-from synthdrive.reporting.metric_names import HEADLINE
+from synthdrive.reporting.metric_names import HEADLINE, metric
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,6 +37,19 @@ def write_results(path: Path, measured: Measurements) -> None:
             numbers = [number for level in levels.values() for number in (level.seeds[place], level.low, level.high)]
             rows.append([arm, str(seed), *(f"{number:.6g}" for number in numbers)])
     _write(path, ["arm", "seed", *names], rows)
+
+
+def write_metrics(path: Path, measured: Measurements) -> None:
+    """One number an arm (or baseline) and headline metric, the mean over seeds, in the units of the metrics files.
+
+    `dvc exp show` makes each a column, `minFDE6.none`; the files by cell have a column for every seed.
+    """
+    rows = [*measured.arms, *measured.baselines]
+    means: dict[str, dict[str, float]] = {}
+    for name in HEADLINE:
+        values = {row: measured.row(row).values[name].mean() / metric(name).scale for row in rows}
+        means[name] = {row: round(float(value), 6) for row, value in values.items()}
+    write_json(path, means)
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

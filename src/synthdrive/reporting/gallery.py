@@ -17,7 +17,7 @@ from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.parameters.report import ReportParameters
 from synthdrive.reporting.content import Pictures
 from synthdrive.reporting.measurements import Measurements
-from synthdrive.reporting.motion_evidence import MotionEvidence, released_motion
+from synthdrive.reporting.motion_evidence import MotionEvidence, ReleasedMotion
 from synthdrive.reporting.picture import Picture
 from synthdrive.reporting.pictures.city_maps import city_maps
 from synthdrive.reporting.pictures.contact_sheet import contact_sheet
@@ -70,14 +70,13 @@ def draw_pictures(
     measured: Measurements,
     rows: Sequence[Row],
     evidence: MotionEvidence,
+    beside_released: ReleasedMotion | None,
     parameters: ReportParameters,
     source: str,
 ) -> Pictures:
     """All pictures; those for which the run has nothing to show are left out."""
     arms, seed = list(measured.arms), parameters.seed
     given = artifacts
-    released = [one.released for one in given.released]
-    beside_released = released_motion(released, given.synthetic, given.train, parameters.motion_tracks, seed)
     curves = [training_curves(stage, given.curves[stage], arms) for stage in ("pretrain", "finetune")]
     results = [difference_picture(rows, measured.scene_count, len(measured.seeds)), level_picture(rows)]
     synthesis = [

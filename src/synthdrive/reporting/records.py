@@ -33,8 +33,9 @@ class Record:
 
 
 def records(cards: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Record]:
-    """Records from cards: cell -> stage -> card."""
-    return [_record(cell, stage, card) for cell, stages in cards.items() for stage, card in stages.items()]
+    """Records from cards: cell -> stage -> card; a stage that made nothing (an arm without pre-training) has none."""
+    pairs = [(cell, stage, card) for cell, stages in cards.items() for stage, card in stages.items()]
+    return [_record(cell, stage, card) for cell, stage, card in pairs if card.get("pretrained") is not False]
 
 
 def common(entries: Sequence[Record], field: str) -> str:

@@ -20,13 +20,14 @@ from synthdrive.parameters.synthesize import DriverParameters
 from synthdrive.reporting.claim_outcome import Evidence
 from synthdrive.reporting.claims import Claim, judge, load_claims
 from synthdrive.reporting.content import Content
-from synthdrive.reporting.dvc_plots import write_curves, write_results
+from synthdrive.reporting.dvc_plots import write_curves, write_metrics, write_results
 from synthdrive.reporting.encoder_gradient import encoder_gradient
 from synthdrive.reporting.gallery import Artifacts, draw_pictures
 from synthdrive.reporting.gates import gates
 from synthdrive.reporting.layout import markdown, page
 from synthdrive.reporting.measurements import Measurements
-from synthdrive.reporting.motion_evidence import MotionEvidence, motion_evidence
+from synthdrive.reporting.motion_evidence import MotionEvidence, motion_evidence, released_motion
+from synthdrive.reporting.pictures.released_drives import released_errors
 from synthdrive.reporting.published import Published
 from synthdrive.reporting.records import records
 from synthdrive.reporting.results_table import results_table
@@ -65,7 +66,8 @@ class ReportInputs:
 
 
 def write_report(inputs: ReportInputs, out: Path) -> Content:
-    """Write index.html, report.md, results.json, results.csv, summary.txt, curves/ and pictures/, all or nothing.
+    """Write all that the report is, or nothing: index.html, report.md, summary.txt, pictures/, results.json, and for
+    DVC results.csv, metrics.json and curves/.
 
     Raises:
         InputError: an artifact is missing or damaged, artifacts disagree, or a claim cannot be read; names it.
@@ -80,6 +82,7 @@ def write_report(inputs: ReportInputs, out: Path) -> Content:
         (partial / "report.md").write_text(markdown(content), encoding="utf-8")
         write_json(partial / "results.json", content.as_json())
         write_results(partial / "results.csv", content.measured)
+        write_metrics(partial / "metrics.json", content.measured)
         (partial / "summary.txt").write_text(summary(content) + "\n", encoding="utf-8")
         for stage, curves in artifacts.curves.items():
             write_curves(partial / "curves" / stage, curves)
@@ -109,7 +112,10 @@ def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Publishe
     """Everything the report says, with its pictures."""
     paths, cells, parameters = inputs.paths, inputs.cells, inputs.parameters
     measured = measure(inputs, artifacts)
-    evidence = motion_evidence(artifacts.synthetic, artifacts.train, parameters.motion_tracks, parameters.seed)
+    most, seed = parameters.motion_tracks, parameters.seed
+    evidence = motion_evidence(artifacts.synthetic, artifacts.train, most, seed)
+    windows = [one.released for one in artifacts.released]
+    beside_released = released_motion(windows, artifacts.synthetic, artifacts.train, most, seed)
     rows = results_table(measured, published)
     strata = {name: [strata_of(paths, name)] for name in parameters.baselines}
     strata |= {arm: [strata_of(paths, cell) for cell in paths.cells(arm, cells.seeds)] for arm in cells.arms}
@@ -127,7 +133,9 @@ def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Publishe
         gates=gates(gate_results(paths)),
         records=records(artifacts.cards),
         motion=evidence,
-        pictures=draw_pictures(paths, artifacts, measured, rows, evidence, parameters, source),
+        beside_released=beside_released,
+        released_errors=released_errors(artifacts.released),
+        pictures=draw_pictures(paths, artifacts, measured, rows, evidence, beside_released, parameters, source),
     )
 
 

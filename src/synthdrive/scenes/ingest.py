@@ -162,9 +162,7 @@ def _limits(parameters: IngestParameters) -> Limits:
     return Limits(parameters.max_file_megabytes * 10**6, parameters.max_archive_gigabytes * 10**9)
 
 
-def _batches(
-    source: Path, maps: Path, parameters: IngestParameters, half_width: float, steps: int
-) -> Iterator[_Batch]:
+def _batches(source: Path, maps: Path, parameters: IngestParameters, half_width: float, steps: int) -> Iterator[_Batch]:
     def batch(files: list[tuple[str, bytes]]) -> _Batch:
         turn = math.radians(parameters.turn_angle)
         return _Batch(files, str(maps), half_width, turn, parameters.on_bad_scene == "skip", steps)

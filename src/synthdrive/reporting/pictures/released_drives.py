@@ -15,9 +15,28 @@ from synthdrive.scenes.scene_store import STEP_SECONDS
 from synthdrive.synthesis.released import DrivenAgain
 
 
+def released_errors(driven: Sequence[DrivenAgain]) -> dict[str, float] | None:
+    """How far our drives are from the released ones, in metres and m/s over all windows; None without any.
+
+    Names: windows, speed_error_median and speed_error_mean (RMS of a window), lateral_error_mean, and
+    lane_distance_median, of the released positions from our warped centrelines.
+    """
+    if not driven:
+        return None
+    speed = np.array([one.speed_error for one in driven])
+    return {
+        "windows": len(driven),
+        "speed_error_median": float(np.median(speed)),
+        "speed_error_mean": float(speed.mean()),
+        "lateral_error_mean": float(np.mean([one.lateral_error.mean() for one in driven])),
+        "lane_distance_median": float(np.median([one.lane_distance.mean() for one in driven])),
+    }
+
+
 def released_drives(driven: Sequence[DrivenAgain], maps: Mapping[str, LaneMap], count: int) -> Picture | None:
     """All windows' errors, then path and speed of `count` windows from the best to the worst; None without any."""
-    if not driven:
+    errors = released_errors(driven)
+    if errors is None:
         return None
     panels = []
     order = sorted(driven, key=lambda one: one.speed_error)
@@ -29,16 +48,14 @@ def released_drives(driven: Sequence[DrivenAgain], maps: Mapping[str, LaneMap], 
         panels.append(Panel(f"path-{number}", f"{name}: {lateral}", _path(one, maps[one.released.city])))
         panels.append(Panel(f"speed-{number}", f"{name}: speed error {one.speed_error:.2f} m/s", _speed(one)))
     panels.append(Panel("errors", f"Errors of all {len(driven)} windows", _errors(driven)))
-    speed = np.array([one.speed_error for one in driven])
-    lateral_mean = np.mean([one.lateral_error.mean() for one in driven])
-    lane = np.median([one.lane_distance.mean() for one in driven])
     return Picture(
         name="released-drives",
         title="Our driver beside the released drives",
         caption=f"{len(driven)} windows of the authors' release, and our driver on the same route at the same desired "
-        f"speed from the same state. Speed error (RMS) {np.median(speed):.2f} m/s median, {speed.mean():.2f} mean; "
-        f"lateral path error {lateral_mean:.2f} m mean; the released positions lie {lane:.2f} m (median) from our "
-        "warped centrelines. The windows shown go from the best to the worst speed error.",
+        f"speed from the same state. Speed error (RMS) {errors['speed_error_median']:.2f} m/s median, "
+        f"{errors['speed_error_mean']:.2f} mean; lateral path error {errors['lateral_error_mean']:.2f} m mean; the "
+        f"released positions lie {errors['lane_distance_median']:.2f} m (median) from our warped centrelines. The "
+        "windows shown go from the best to the worst speed error.",
         panels=tuple(panels),
         legend=(
             LegendEntry("truth", "released"),
