@@ -122,7 +122,9 @@ def _read_flat_table(path: Path) -> pa.Table:
         columns = file.read(texts)
     _check_unpacked(path, numbers + sum(_text_bytes(chunk) for column in columns.columns for chunk in column.chunks))
     with pq.ParquetFile(path, memory_map=True, metadata=metadata) as file:
-        return file.read()
+        table = file.read()
+    table.validate(full=True)  # texts are UTF-8
+    return table
 
 
 def _text_bytes(column: pa.DictionaryArray) -> int:
@@ -141,7 +143,7 @@ def _check_unpacked(path: Path, size: int) -> None:
 
 def write_arrays(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
     """Write named arrays as one safetensors file, atomically."""
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with atomic_file(path) as partial:
         save_file(contiguous, partial, metadata=dict(metadata or {}))
         partial.chmod(0o644)

@@ -181,9 +181,15 @@ class AugmentedScenes:
             ("lane_offsets", len(self.lanes)),
         ):
             offsets = getattr(self, name)
-            if len(offsets) != len(self) + 1 or offsets[0] != 0 or offsets[-1] != size or np.any(np.diff(offsets) < 0):
+            if len(offsets) != len(self) + 1:
+                raise InputError(f"{directory}: {name}", f"{len(offsets)} offsets", f"{len(self) + 1}")
+            if offsets[0] != 0 or offsets[-1] != size or np.any(np.diff(offsets) < 0):
                 found = f"{len(offsets)} offsets up to {offsets[-1]}"
                 raise InputError(f"{directory}: {name}", found, f"{len(self) + 1} rising offsets up to {size}")
+        points = len(self.centreline)
+        for name, shape in (("centreline", (points, 2)), ("centreline_fresh", (points,)), ("neighbours", (points, 2))):
+            if getattr(self, name).shape != shape:
+                raise InputError(f"{directory}: {name}", f"shape {getattr(self, name).shape}", f"shape {shape}")
 
 
 def join_scenes(rows: list[dict[str, Any]], scenes: list[AugmentedScene | None]) -> AugmentedScenes:

@@ -1,0 +1,308 @@
+"""Every artifact comes back as it was written; cut short it is refused; with a bit turned over, refused or sound."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from raw_data import straight_map
+from synthdrive.archive_reader import Limits, read_files
+from synthdrive.artifacts import read_arrays, read_json, read_table, write_arrays, write_json, write_table
+from synthdrive.augmentation.augmented_scenes import MANIFEST_COLUMNS, AugmentedScenes, join_scenes
+from synthdrive.errors import InputError
+from synthdrive.forecasting.forecasts import Forecasts
+from synthdrive.maps.argoverse_map_reader import read_maps
+from synthdrive.maps.argoverse_map_writer import write_maps
+from synthdrive.maps.lane_map import LaneMap, Links
+from synthdrive.pipeline.wheels import read_lock
+from synthdrive.scenes.argoverse_scene_writer import SceneRows, scene_csv, write_scenes
+
+LIMITS = Limits(10**7, 10**8)
+BUSY = [HealthCheck.too_slow]  # a machine that is busy is not the tests' fault
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An artifact: how one is drawn, written, read, and used as those who read it do."""
+
+    drawn: st.SearchStrategy[Any]
+    write: Callable[[Any, Path], None]
+    read: Callable[[Path], Any]
+    use: Callable[[Any], object] = lambda read: read
+    checked: bool = False  # a check sum guards it: with a bit turned over it is refused or the same
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two values are the same to the last bit."""
+    if is_dataclass(one):
+        return all(alike(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    if isinstance(one, pa.Table):
+        return bool(one.schema == other.schema and one.equals(other))
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    return bool(one == other)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pa.Table:
+    """Tables of the types that manifests have, missing values and repeated texts included."""
+    size = draw(st.integers(0, 30))
+
+    def column(values: st.SearchStrategy[Any], kind: pa.DataType) -> pa.Array:
+        return pa.array(draw(st.lists(st.none() | values, min_size=size, max_size=size)), kind)
+
+    return pa.table(
+        {
+            "scene_id": column(TEXTS, pa.string()),
+            "city": column(st.sampled_from(["MIA", "PIT"]), pa.string()),
+            "x": column(st.floats(allow_nan=False), pa.float64()),
+            "n": column(st.integers(-(2**63), 2**63 - 1), pa.int64()),
+            "far": column(st.booleans(), pa.bool_()),
+        }
+    )
+
+
+@st.composite
+def arrays(draw: st.DrawFn) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays of the types that artifacts have, empty ones included."""
+    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+    found = {}
+    for name in draw(st.lists(st.text("abc", min_size=1, max_size=3), min_size=1, max_size=4, unique=True)):
+        shape = draw(st.lists(st.integers(0, 4), max_size=3))
+        dtype = draw(st.sampled_from(["float64", "float32", "int64", "int8", "bool"]))
+        found[name] = np.asarray(generator.integers(-100, 100, shape)).astype(dtype)
+    return found, draw(st.dictionaries(TEXTS.filter(bool), TEXTS, max_size=3))
+
+
+@st.composite
+def lane_maps(draw: st.DrawFn) -> LaneMap:
+    """A city with another name, other coordinates and other links."""
+    lane_map, generator = straight_map(), np.random.default_rng(draw(st.integers(0, 2**32)))
+    size = len(lane_map)
+    links = [generator.choice(size, generator.integers(0, 4), replace=False).tolist() for _ in range(size)]
+    points = np.where(lane_map.segments.valid[..., None], generator.uniform(-1e5, 1e5, (size, 10, 2)), 0.0)
+    return LaneMap(
+        draw(st.text("ABCxyz09_-", min_size=1, max_size=5)),
+        lane_map.segments.with_points(points),
+        generator.integers(-1, size, size),
+        generator.integers(-1, size, size),
+        Links.from_lists(links),
+        Links.from_lists(links[::-1]),
+    )
+
+
+@st.composite
+def augmented(draw: st.DrawFn) -> AugmentedScenes:
+    """Some scenes whose arrays have random lengths."""
+    size, generator = draw(st.integers(0, 5)), np.random.default_rng(draw(st.integers(0, 2**32)))
+    lanes = straight_map().segments
+    offsets = {name: np.sort(np.append(generator.integers(0, 9, size), 0)) for name in "abc"}
+    ends = np.sort(np.append(generator.integers(0, len(lanes), size), 0))
+    points = int(offsets["a"][-1])
+    columns: dict[str, Any] = {
+        name: {pa.string(): "none", pa.int64(): 0, pa.float64(): 1.0}[kind] for name, kind in MANIFEST_COLUMNS.items()
+    }
+    columns |= {"source": "original", "status": "kept", "scene_id": draw(TEXTS)}
+    return AugmentedScenes(
+        manifest=pa.table({name: pa.array([columns[name]] * size, kind) for name, kind in MANIFEST_COLUMNS.items()}),
+        lanes=lanes.take(np.arange(ends[-1])),
+        centreline=generator.normal(0, 100, (points, 2)),
+        centreline_fresh=generator.random(points) < 0.5,
+        neighbours=generator.normal(0, 1, (points, 2)).astype(np.float32),
+        centreline_offsets=offsets["a"],
+        route_lanes=generator.integers(0, 9, offsets["b"][-1]),
+        route_offsets=offsets["b"],
+        corridor=generator.integers(0, 9, offsets["c"][-1]),
+        corridor_offsets=offsets["c"],
+        lane_offsets=ends,
+    )
+
+
+@st.composite
+def forecasts(draw: st.DrawFn) -> Forecasts:
+    """Forecasts of a few scenes."""
+    names = draw(st.lists(TEXTS, min_size=1, max_size=4))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+    return Forecasts.ranked(
+        names, generator.normal(0, 50, (len(names), 6, 30, 2)), generator.uniform(0.01, 1, (len(names), 6))
+    )
+
+
+@st.composite
+def recorded(draw: st.DrawFn) -> list[tuple[str, bytes]]:
+    """Scene files by name."""
+    names = draw(st.lists(st.text("abc019", min_size=1, max_size=6), min_size=1, max_size=4, unique=True))
+    rows = SceneRows(np.array([draw(st.floats(0, 1e9))]), ["a"], np.zeros(1, np.uint8), np.zeros((1, 2)), "TST")
+    return [(name, scene_csv(rows)) for name in names]
+
+
+def read_recorded(path: Path) -> list[tuple[str, bytes]]:
+    return [(Path(name).stem, content) for name, content in read_files(path, lambda name: True, LIMITS)]
+
+
+def in_directory(save: Callable[[Any, Path], None]) -> Callable[[Any, Path], None]:
+    """A writer that needs its directory to be there."""
+
+    def write(value: Any, path: Path) -> None:
+        path.mkdir()
+        save(value, path)
+
+    return write
+
+
+NUMBERS = st.integers(-(10**99), 10**99) | st.floats(allow_nan=False, allow_infinity=False)
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=12,
+)  # fmt: skip
+KINDS = {
+    "table": Kind(tables(), lambda value, path: write_table(path, value), read_table, lambda table: table.to_pydict()),
+    "arrays": Kind(arrays(), lambda value, path: write_arrays(path, *value), read_arrays),
+    "JSON": Kind(st.dictionaries(TEXTS, JSON, max_size=3), lambda value, path: write_json(path, value), read_json),
+    "lane map": Kind(lane_maps(), LaneMap.save, LaneMap.load, lambda city: city.lanes_near(0.0, 0.0, 50.0)),
+    "augmented scenes": Kind(
+        augmented(),
+        in_directory(AugmentedScenes.save),
+        AugmentedScenes.load,
+        lambda scenes: [scenes[index] for index in range(len(scenes))],
+    ),
+    "forecasts": Kind(forecasts(), in_directory(Forecasts.save), Forecasts.load),
+    "tarball of scenes": Kind(
+        recorded(), lambda value, path: write_scenes(path, "train", value) and None, read_recorded, checked=True
+    ),
+    "tarball of maps": Kind(
+        st.lists(lane_maps(), min_size=1, max_size=1),
+        lambda value, path: write_maps(path, {city.city: city for city in value}),
+        lambda path: list(read_maps(path, LIMITS)),
+        checked=True,
+    ),
+}
+
+
+def files_of(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.*")) if path.is_dir() else [path]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """A function that gives a path where nothing is."""
+    folder, number = tmp_path_factory.mktemp("artifacts"), itertools.count()
+    return lambda: folder / f"written-{next(number)}"
+
+
+@pytest.mark.parametrize("name", KINDS)
+@settings(max_examples=25, deadline=None, suppress_health_check=BUSY)
+@given(data=st.data())
+def test_what_is_written_comes_back(place, name, data):
+    kind, path = KINDS[name], place()
+    value = data.draw(kind.drawn)
+    kind.write(value, path)
+    assert alike(kind.read(path), value)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@settings(max_examples=25, deadline=None, suppress_health_check=BUSY)
+@given(data=st.data(), share=st.floats(0, 1, exclude_max=True))
+def test_cut_short_anywhere_it_is_refused(place, name, data, share):
+    kind, path = KINDS[name], place()
+    kind.write(data.draw(kind.drawn), path)
+    cut = data.draw(st.sampled_from(files_of(path)))
+    content = cut.read_bytes()
+    left = content[: int(share * len(content))]
+    assume(left != content.rstrip())  # JSON without its last end of line
+    cut.write_bytes(left)
+    if cut.name == "card.json":
+        return  # what made the forecasts, read apart from them
+    with pytest.raises(InputError, match=cut.name):
+        kind.read(path)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@settings(max_examples=60, deadline=None, suppress_health_check=BUSY)
+@given(data=st.data(), place_of_bit=st.floats(0, 1, exclude_max=True))
+def test_with_a_bit_turned_over_it_is_refused_or_sound(place, name, data, place_of_bit):
+    kind, path = KINDS[name], place()
+    value = data.draw(kind.drawn)
+    kind.write(value, path)
+    damaged = data.draw(st.sampled_from(files_of(path)))
+    content = bytearray(damaged.read_bytes())
+    bit = int(place_of_bit * 8 * len(content))
+    content[bit // 8] ^= 1 << bit % 8
+    damaged.write_bytes(content)
+    try:
+        found = kind.read(path)
+    except InputError:
+        return
+    kind.use(found)
+    if kind.checked:
+        assert alike(found, value)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=BUSY)
+@given(text=st.text("abc=-.1: \\\n\"'sha256#", max_size=80))
+def test_a_lock_of_any_text_is_read_or_refused(place, text):
+    path = place()
+    path.write_text(text)
+    try:
+        assert all(package.hashes for package in read_lock(path))
+    except InputError as error:
+        assert str(path) in str(error)  # noqa: PT017 (a lock of nothing is one too)
+
+
+def test_the_gzip_check_sum_is_compared(tmp_path):
+    path = tmp_path / "a.tar.gz"
+    write_scenes(path, "train", [("1", b"one"), ("2", b"two")])
+    unpacked = bytearray(gzip.decompress(path.read_bytes()))
+    unpacked[unpacked.index(b"two")] ^= 1
+    other = gzip.compress(bytes(unpacked), mtime=0)
+    path.write_bytes(other[:-8] + gzip.compress(b"")[-8:])
+    with pytest.raises(InputError, match=r"damaged or truncated gzip file"):
+        read_recorded(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("centreline", lambda array: array[:, :1]),
+        ("centreline_fresh", lambda array: array[1:]),
+        ("neighbours", lambda array: np.repeat(array, 2, axis=1)),
+        ("route_offsets", lambda array: array[:0]),
+        ("lane_offsets", lambda array: array[::-1]),
+    ],
+)
+def test_augmented_scenes_whose_arrays_disagree_are_refused(tmp_path, name, change):
+    lanes, ends = straight_map().segments, np.array([0, 3])
+    scenes = join_scenes([], [])
+    row: dict[str, Any] = {kind: [None] for kind in MANIFEST_COLUMNS}
+    scenes = replace(
+        scenes,
+        manifest=pa.table({kind: pa.array(row[kind], dtype) for kind, dtype in MANIFEST_COLUMNS.items()}),
+        lanes=lanes.take(np.arange(3)),
+        centreline=np.zeros((3, 2)),
+        centreline_fresh=np.zeros(3, bool),
+        neighbours=np.zeros((3, 2), np.float32),
+        route_lanes=np.zeros(3, np.int64),
+        corridor=np.zeros(3, np.int64),
+        **{f"{kind}_offsets": ends for kind in ("centreline", "route", "corridor", "lane")},
+    )
+    scenes.save(tmp_path)
+    assert len(AugmentedScenes.load(tmp_path)) == 1
+    replace(scenes, **{name: change(getattr(scenes, name))}).save(tmp_path)
+    with pytest.raises(InputError, match=name):
+        AugmentedScenes.load(tmp_path)
