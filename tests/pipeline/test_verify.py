@@ -8,8 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from synthdrive.pipeline.verify import verify
+from synthdrive.artifacts import write_json
+from synthdrive.parameters.arms import load_arm_section
+from synthdrive.parameters.loading import load_section
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.parameters.pretrain import PretrainParameters
+from synthdrive.pipeline.verify import Verdict, verify, verify_cards
+from synthdrive.run_record import plain_values
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 PARAMETERS = {
     "verify": {"spot_stages": ["make_data", "count"], "tolerances": {"minFDE6": 0.1}},
     "seeds": [3],
@@ -148,6 +155,29 @@ def test_level_spot_catches_a_tampered_artifact(copy, capsys):
     edit(copy / "data" / "values.txt", "abc", "abd")
     assert verify("spot", copy).failures > 0
     assert "since make_data wrote it" in capsys.readouterr().out
+
+
+def test_an_artifact_made_with_other_parameters_is_caught(tmp_path, capsys):
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
+    parameters = tmp_path / "params.yaml"
+    used = {
+        "pretrain": load_arm_section(PretrainParameters, "pretrain", "map", parameters),
+        "model": load_section(ModelParameters, "model", parameters),
+    }
+    card = {"stage": "pretrain", "arm": "map", "seed": 0, "run": {"parameters": plain_values(used)}}
+    write_json(tmp_path / "models/map-0/card.json", card)
+    write_json(
+        tmp_path / "models/none-0/card.json", {"stage": "pretrain", "arm": "none", "seed": 0, "pretrained": False}
+    )
+    outs = [{"path": f"models/{name}"} for name in ("map-0", "none-0", "absent-0")]
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": {"pretrain": {"outs": outs}}}))
+    verify_cards(tmp_path, verdict := Verdict())
+    assert verdict.failures == 0
+    assert "1 checkpoints and forecasts" in capsys.readouterr().out
+    edit(parameters, "  mask_ratio: 0.5", "  mask_ratio: 0.4")
+    verify_cards(tmp_path, verdict)
+    assert verdict.failures == 1
+    assert "models/map-0: made with pretrain.mask_ratio 0.5, params.yaml has 0.4" in capsys.readouterr().out
 
 
 def test_level_full_compares_metrics_within_tolerance(copy, capsys):

@@ -2,7 +2,7 @@
 
 lock: code, parameters, dvc.yaml and dvc.lock belong together, and the lock is consistent in itself. Needs no data.
 spot: the cheap stages, run again from nothing in a copy, give the bytes that dvc.lock records; what lies in the
-    workspace has those bytes too.
+    workspace has those bytes too, and the cards of checkpoints and forecasts name the parameters of params.yaml.
 full: the whole pipeline, run again in a copy, gives the recorded data bytes and the recorded metrics within
     `verify.tolerances`.
 """
@@ -23,12 +23,19 @@ import yaml
 
 from synthdrive.artifacts import read_json
 from synthdrive.errors import InputError, SynthDriveError, exit_on_error
+from synthdrive.parameters.arms import load_arm_section
+from synthdrive.parameters.evaluate import EvaluateParameters
+from synthdrive.parameters.finetune import FinetuneParameters
 from synthdrive.parameters.loading import load_section
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.parameters.verify import VerifyParameters
 from synthdrive.pipeline.dependencies import declared_and_needed
+from synthdrive.run_record import plain_values
 
 LEVELS = ("lock", "spot", "full")
 Changes = dict[str, list[str]]  # what differs from dvc.lock, in words, by stage
+CARD = "card.json"
 ABSENT = ("deleted", "not in cache")  # what DVC says of an artifact that is not in the workspace
 
 
@@ -130,6 +137,41 @@ def verify_workspace(repository: Path, changes: Changes, verdict: Verdict) -> No
     verdict.compare(f"{present} of {len(written)} artifacts are in the workspace, with the bytes of dvc.lock", changed)
 
 
+def verify_cards(repository: Path, verdict: Verdict) -> None:
+    """What is trained or evaluated was made with the parameters that the lock is said to match.
+
+    DVC takes a stage's parameters down when the stage ends: were params.yaml edited while it ran, the lock would
+    record values that made nothing.
+    """
+    lock = read_yaml(repository / "dvc.lock")["stages"]
+    folders = [repository / out["path"] for stage in lock.values() for out in stage.get("outs", [])]
+    cards = {folder: read_json(folder / CARD) for folder in folders if (folder / CARD).is_file()}
+    recorded = {folder: card for folder, card in cards.items() if card.get("run", {}).get("parameters")}
+    problems = []
+    for folder, card in recorded.items():
+        for section, values in _parameters_of(card, repository / "params.yaml").items():
+            for key, now in values.items():
+                then = card["run"]["parameters"].get(section, {}).get(key)
+                if then != now:
+                    where = folder.relative_to(repository)
+                    problems.append(f"{where}: made with {section}.{key} {then}, params.yaml has {now}")
+    verdict.compare(f"{len(recorded)} checkpoints and forecasts were made with the parameters of params.yaml", problems)
+
+
+def _parameters_of(card: dict[str, Any], parameters: Path) -> dict[str, Any]:
+    """Parameters by section, as the stage of a card would read them now."""
+    if card["stage"] == "evaluate":
+        used: dict[str, object] = {"evaluate": load_section(EvaluateParameters, "evaluate", parameters)}
+    elif card["stage"] == "pretrain":
+        used = {"pretrain": load_arm_section(PretrainParameters, "pretrain", card["arm"], parameters)}
+    else:
+        used = {"finetune": load_arm_section(FinetuneParameters, "finetune", card["arm"], parameters)}
+    if card["stage"] != "evaluate":
+        used["model"] = load_section(ModelParameters, "model", parameters)
+    plain: dict[str, Any] = plain_values(used)
+    return plain
+
+
 @contextmanager
 def fresh_copy(repository: Path) -> Iterator[Path]:
     """The tracked files, as they are in the workspace, in a new folder without any artifact or cache."""
@@ -194,6 +236,7 @@ def verify(level: str, repository: Path) -> Verdict:
     if level == "lock":
         return verdict
     verify_workspace(repository, changes, verdict)
+    verify_cards(repository, verdict)
     with fresh_copy(repository) as copy:
         targets = parameters.spot_stages if level == "spot" else []
         print(f"making {', '.join(targets) or 'everything'} again in {copy}", flush=True)
