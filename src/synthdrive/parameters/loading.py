@@ -72,7 +72,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         size = Path(path).stat().st_size
         if size > MOST_BYTES:
             raise ParameterError(path, f"{size} bytes", f"a YAML file of at most {MOST_BYTES}")
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), _PlainLoader)
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError:
         raise ParameterError(path, "no such file", "a YAML file of parameters") from None
     except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:  # ValueError: a day or number that is none
