@@ -3,12 +3,15 @@
 Cells that were collected before stay, so a study grows over many sittings and machines:
     python stages/study.py                                  # collect what the run has left, then write the page
     python stages/study.py --no-collect                     # write the page again from the collected cells
+    python stages/study.py --suffix _traffic --note "six other vehicles"    # a run with other parameters: its arms
+                                                                            # stand beside those of the first run
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from synthdrive.errors import exit_on_error
@@ -26,6 +29,8 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
     parser.add_argument("--models", type=Path, default=Path("models"), help="default: %(default)s")
     parser.add_argument("--forecasts", type=Path, default=Path("forecasts"), help="default: %(default)s")
+    parser.add_argument("--suffix", default="", help="appended to the names of the arms that are collected")
+    parser.add_argument("--note", default="", help="appended to their descriptions: what is different in this run")
     parser.add_argument("--no-collect", action="store_true", help="only write the page")
     given = parser.parse_args()
     with exit_on_error():
@@ -35,7 +40,10 @@ def main() -> None:
             for name in (f"{arm}-{seed}" for arm in cells.arms for seed in cells.seeds):
                 if (given.forecasts / name / "errors.parquet").is_file():
                     folders = given.models / "pretrained" / name, given.models / "finetuned" / name
-                    save_cell(collect_cell(*folders, given.forecasts / name), given.out / "cells")
+                    cell = collect_cell(*folders, given.forecasts / name)
+                    described = "; ".join(filter(None, (cell.description, given.note)))
+                    cell = replace(cell, arm=cell.arm + given.suffix, description=described)
+                    save_cell(cell, given.out / "cells")
         collected = load_cells(given.out / "cells")
         write_study(plan, collected, "make study", given.out)
         print(f"study: {given.out}: {describe(collected)}", file=sys.stderr)
