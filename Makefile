@@ -60,7 +60,7 @@ report: ## print the results of the last run
 # A column a parameter that differs and a metric of an arm; DVC's own names of columns with a path (a cell's metrics,
 # the hashes of what stages read) are left out.
 experiments: $(READY) ## the experiments side by side: parameters that differ, metrics by arm
-	@dvc exp show --only-changed --hide-workspace --drop '/|^Created$$|\.(yaml|lock)$$|^(metrics|forecasts)$$' --precision 3
+	@dvc exp show --only-changed --hide-workspace --drop '.*/|Created$$|.*\.(yaml|lock)$$|(metrics|forecasts)$$'
 
 test: $(READY) ## the test suite
 	@python -m pytest -m "not slow"
