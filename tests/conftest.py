@@ -17,3 +17,13 @@ def reference() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip(f"no reference data in {folder} (set SYNTHDRIVE_REFERENCE)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small repository in which the whole pipeline has run (tiny_pipeline.py); to copy or clone, not to change."""
+    if not (REPOSITORY / ".git").exists():
+        pytest.skip("needs a git checkout")
+    from tiny_pipeline import make_tiny_pipeline  # packages that a machine for training alone does not have
+
+    return make_tiny_pipeline(tmp_path_factory.mktemp("tiny") / "pipeline")
