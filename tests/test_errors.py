@@ -1,4 +1,9 @@
+import os
 import pickle
+import re
+import signal
+import time
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -24,3 +29,36 @@ def test_a_users_error_is_one_line_and_status_2(capsys, monkeypatch):
 def test_a_defect_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), exit_on_error():
         1 / 0  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (OSError(28, "No space left on device"), r"No space left on device.*Free some space.*same command"),
+        (ValueError("I/O error: No space left on device (os error 28)"), "Free some space"),
+        (InputError("a.npy", "unreadable ([Errno 12] Cannot allocate memory)", "an array"), "SYNTHDRIVE_WORKERS=1"),
+        (MemoryError(), r"out of memory \(MemoryError\).*SYNTHDRIVE_WORKERS=1"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "a smaller batch"),
+        (BrokenProcessPool("A process was terminated abruptly"), "a worker process was killed.*out of memory"),
+    ],
+)
+def test_what_the_machine_lacks_is_said_with_what_to_do(error, advice, capsys):
+    with pytest.raises(SystemExit) as stop, exit_on_error():
+        raise error
+    assert stop.value.code == 2
+    assert re.match(f"error: .*{advice}", capsys.readouterr().err)
+
+
+def test_sigterm_ends_the_block_as_an_exception_and_nothing_else(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    tidied = []
+    with pytest.raises(SystemExit) as stop, exit_on_error():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            tidied.append(True)
+    assert tidied
+    assert stop.value.code == 143
+    assert "stopped" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before

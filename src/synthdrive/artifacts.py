@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -18,45 +21,101 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from synthdrive.errors import InputError
+from synthdrive.errors import InputError, SynthDriveError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems without locks: nothing is refused there
 MOST_TABLE_BYTES = 1 << 30  # unpacked; the manifest of a million scenes takes a quarter
 MOST_TABLE_PARTS = 1 << 14  # columns, row groups; read before anything else
 
 
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty directory that replaces `path` when the block ends well and vanishes when it does not."""
+    """Yield an empty directory that replaces `path` when the block ends well and vanishes when it does not.
+
+    Whatever ends the process: a whole directory or none stands at `path`, and what a killed process leaves beside it is
+    removed by the next one that writes there.
+
+    Raises:
+        SynthDriveError: another process is writing `path` at this moment.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
-    partial.chmod(0o755)
-    try:
-        yield partial
+    with _work_folder(path, "partial") as folder:
+        new, old = folder / "new", folder / "old"
+        new.mkdir()
+        yield new
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            path.rename(old)  # not removed in place: a kill would leave half of it
         elif path.exists() or path.is_symlink():
             path.unlink()
-        partial.rename(path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        try:
+            new.rename(path)
+        except BaseException:
+            if old.is_dir():
+                old.rename(path)
+            raise
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; it is moved to `path` when the block ends well, else removed."""
+    """Yield a path to write to; it is moved to `path` when the block ends well, else removed. Raises as above."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
+    with _work_folder(path, "partial") as folder:
+        partial = folder / path.name
         yield partial
         partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+
+
+@contextlib.contextmanager
+def scratch_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty directory beside `path` that is gone after the block, or, after a kill, with the next one."""
+    with _work_folder(Path(path), "scratch") as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def _work_folder(path: Path, kind: str) -> Iterator[Path]:
+    """A folder beside `path`, locked as long as this process lives: one that is not locked is a killed process's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{path.name}.{kind}-"
+    with contextlib.ExitStack() as locks:
+        with _locked(path.parent):  # nobody looks between the making of a folder and its locking
+            for other in path.parent.glob(f"{glob.escape(prefix)}*"):
+                _remove_abandoned(other, path)
+            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
+            locks.enter_context(_locked(folder))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path, path: Path) -> None:
+    try:
+        with _locked(folder, wait=False):
+            shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError:
+        raise SynthDriveError(
+            f"{path}: another process is writing it. Wait until it has ended, or stop it, then run this again."
+        ) from None
+    except OSError:  # somebody else's, or gone already
+        return
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Hold a folder's lock, which ends with the process; raises BlockingIOError where it is not to be waited for."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            if not wait or error.errno not in NO_LOCKS:
+                raise
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
+from types import FrameType
 
 
 class SynthDriveError(Exception):
@@ -36,16 +40,63 @@ class ParameterError(InputError):
     """A parameter that is unknown, of the wrong type, or impossible."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as an exception: whatever tidies up after Ctrl-C does so too when a scheduler ends the process."""
+
+
+NO_SPACE = ("no space left on device", "disk quota exceeded")
+NO_MEMORY = ("cannot allocate memory", "can't allocate memory", "out of memory", "bad_alloc", "can't start new thread")
+
+
+def lack(error: BaseException) -> str | None:
+    """What the machine lacks where that is why an error was raised, and what to do about it; None otherwise."""
+    text = str(error).lower()
+    if any(words in text for words in NO_SPACE):
+        return f"{error}. Free some space, then run the same command again: nothing half-written was left behind."
+    if isinstance(error, BrokenExecutor):
+        what = f"a worker process was killed, most likely because the machine is out of memory ({error})"
+    elif isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY):
+        what = f"out of memory ({str(error) or type(error).__name__})"
+    else:
+        return None
+    return f"{what}. Run the same command again with less at a time: SYNTHDRIVE_WORKERS=1, or a smaller batch."
+
+
 @contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Turn a SynthDriveError into one line on stderr and exit status 2; other exceptions keep their traceback.
+    """Turn what a user can act on into one line on stderr; other exceptions keep their traceback.
 
-    `SYNTHDRIVE_TRACEBACK=1` keeps the traceback of these errors too.
+    Exit status 2 for a SynthDriveError and where memory or disk space has run out, 130 after Ctrl-C, 143 after SIGTERM.
+    `SYNTHDRIVE_TRACEBACK=1` keeps the traceback of these too.
     """
     try:
-        yield
-    except SynthDriveError as error:
-        if os.environ.get("SYNTHDRIVE_TRACEBACK") == "1":
+        with terminated_by_exception():
+            yield
+    except (Exception, KeyboardInterrupt) as error:
+        stopped = isinstance(error, KeyboardInterrupt)
+        message = "stopped; the same command starts again" if stopped else lack(error)
+        if isinstance(error, SynthDriveError):
+            message = message or str(error)
+        if message is None or os.environ.get("SYNTHDRIVE_TRACEBACK") == "1":
             raise
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        print(message if stopped else f"error: {message}", file=sys.stderr)
+        raise SystemExit(143 if isinstance(error, Terminated) else 130 if stopped else 2) from None
+
+
+@contextmanager
+def terminated_by_exception() -> Iterator[None]:
+    """Raise Terminated in the block on SIGTERM, so that the block can tidy up; a second one ends the process."""
+    in_charge = threading.current_thread() is threading.main_thread()
+    if not in_charge or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise Terminated

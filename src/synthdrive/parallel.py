@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
+from threading import Thread
 from typing import TypeVar
 
 from synthdrive.errors import ParameterError
@@ -53,14 +55,33 @@ def open_executor(executor: str | None = None, workers: int | None = None) -> It
 
 @contextmanager
 def local_executor(workers: int | None = None) -> Iterator[Executor]:
-    """Processes on this machine, as a `concurrent.futures` executor; waiting work is dropped when the block fails."""
-    executor = ProcessPoolExecutor(worker_count(workers), mp_context=get_context("forkserver"))
+    """Processes on this machine, as a `concurrent.futures` executor.
+
+    Waiting work is dropped when the block fails, running work too when it is interrupted.
+    """
+    executor = ProcessPoolExecutor(worker_count(workers), get_context("forkserver"), _serve_parent)
     try:
         yield executor
-    except BaseException:
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            for worker in active_children():
+                worker.terminate()
         executor.shutdown(wait=True, cancel_futures=True)
         raise
     executor.shutdown()
+
+
+def _serve_parent() -> None:
+    """Leave it to the parent what Ctrl-C means, and end when the parent does, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=_end_after, args=(parent.join,), daemon=True).start()
+
+
+def _end_after(wait: Callable[[], None]) -> None:
+    wait()
+    os._exit(1)
 
 
 @contextmanager

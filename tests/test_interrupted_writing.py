@@ -1,0 +1,130 @@
+"""What stands on the disk, and what runs on, when a process is ended while it writes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from synthdrive.artifacts import atomic_directory, atomic_file, scratch_directory
+from synthdrive.errors import SynthDriveError
+
+WRITER = """
+import os, sys
+from pathlib import Path
+from synthdrive.artifacts import {what}
+from synthdrive.errors import exit_on_error
+with exit_on_error(), {what}(Path(sys.argv[1])) as partial:
+    (partial / "half" if partial.is_dir() else partial).write_text("half")
+    print("half", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_arrives():
+    """Also where the tests themselves are a shell's background job, which ignores it, as do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def writer(path: Path, what: str = "atomic_directory") -> subprocess.Popen:
+    """A process that has written half of what it writes."""
+    command = [sys.executable, "-c", WRITER.format(what=what), str(path)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "half\n"
+    return process
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("what", ["atomic_directory", "atomic_file", "scratch_directory"])
+def test_what_a_killed_process_leaves_is_no_artifact_and_goes_with_the_next(tmp_path, what):
+    target = tmp_path / "out"
+    process = writer(target, what)
+    process.kill()
+    process.wait()
+    assert not target.exists()
+    assert len(names(tmp_path)) == 1
+    open_again = {"atomic_directory": atomic_directory, "atomic_file": atomic_file}.get(what, scratch_directory)
+    with open_again(target) as partial:
+        (partial / "whole" if partial.is_dir() else partial).write_text("whole")
+    assert names(tmp_path) == ([] if what == "scratch_directory" else ["out"])
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_process_that_is_told_to_stop_tidies_up_and_says_so(tmp_path, number, status):
+    process = writer(tmp_path / "out")
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert said == "stopped; the same command starts again\n"
+    assert names(tmp_path) == []
+
+
+def test_a_second_process_is_refused_as_long_as_the_first_writes(tmp_path):
+    target = tmp_path / "out"
+    first = writer(target)
+    with pytest.raises(SynthDriveError, match=r"out: another process is writing it.*stop it"), atomic_directory(target):
+        pass
+    first.communicate("")
+    assert names(target) == ["half"]
+    with atomic_directory(target):
+        pass
+    assert names(target) == []
+
+
+def test_the_old_artifact_is_never_seen_half_removed(tmp_path, monkeypatch):
+    target = tmp_path / "out"
+    with atomic_directory(target) as partial:
+        for name in "abc":
+            (partial / name).write_text(name)
+    real = Path.rename
+
+    def rename(self, other):
+        if self.name == "new":
+            assert not target.exists()
+            raise KeyboardInterrupt
+        return real(self, other)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(KeyboardInterrupt), atomic_directory(target):
+        pass
+    assert names(target) == ["a", "b", "c"]
+    assert names(tmp_path) == ["out"]
+
+
+WORKERS = """
+import os, signal, sys, time
+from synthdrive.parallel import local_executor
+def work(_):
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+if __name__ == "__main__":
+    with local_executor(1) as executor:
+        done = executor.submit(work, 0)
+        done.result()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_worker_outlives_its_parent(tmp_path, number):
+    (tmp_path / "workers.py").write_text(WORKERS)
+    process = subprocess.Popen([sys.executable, "workers.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    worker = int(process.stdout.readline())
+    process.send_signal(number)
+    assert process.wait(timeout=60) == -number
+    for _ in range(200):
+        if not Path(f"/proc/{worker}").exists() or " Z " in Path(f"/proc/{worker}/stat").read_text():
+            return
+        time.sleep(0.05)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the worker still runs")
