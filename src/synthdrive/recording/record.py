@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synthdrive.artifacts import atomic_directory
+from synthdrive.artifacts import atomic_directory, scratch_directory
 from synthdrive.errors import InputError
 from synthdrive.maps.argoverse_map_writer import write_maps
 from synthdrive.maps.lane_map import LaneMap
@@ -23,6 +23,7 @@ from synthdrive.recording.city_parts import CityParts
 from synthdrive.recording.demand import Streets, write_demand
 from synthdrive.recording.motion import centre_motion
 from synthdrive.recording.parking import park
+from synthdrive.recording.programs import Programs
 from synthdrive.recording.scene_selection import choose, find_candidates
 from synthdrive.recording.sensing import sense
 from synthdrive.recording.simulation import drive
@@ -54,7 +55,7 @@ No file here comes from Argo AI; only the format is theirs.
 
 @dataclass(frozen=True)
 class Run:
-    """One simulation: where it drives, how many scenes of each split are wanted of it, its number and its seed."""
+    """One simulation: where it drives, how many scenes of each split are wanted of it, its number; who runs SUMO."""
 
     city: CityParameters
     network: Path
@@ -62,6 +63,7 @@ class Run:
     parameters: RecordSampleParameters
     wanted: dict[str, int]
     number: int
+    programs: Programs
 
 
 def record(output: Path, parameters: RecordSampleParameters, workers: int | None = None) -> dict[str, int]:
@@ -74,18 +76,22 @@ def record(output: Path, parameters: RecordSampleParameters, workers: int | None
     Returns:
         how many scenes of each split were written.
     """
-    with atomic_directory(output) as folder, tempfile.TemporaryDirectory(prefix="synthdrive-recording-") as scratch:
+    with atomic_directory(output) as folder, scratch_directory(output) as scratch:
         maps, runs = {}, list[Run]()
+        programs = Programs()
         for place, city in enumerate(parameters.cities):
             _say(f"{city.code}: redrawing {city.network}")
-            network, lane_map = _prepare(city, Path(scratch), parameters, (place + 1) * _IDS_PER_CITY)
+            network, lane_map = _prepare(city, scratch, parameters, (place + 1) * _IDS_PER_CITY)
             maps[city.code] = lane_map
-            runs += _runs(city, network, lane_map, parameters, len(runs))
+            runs += _runs(city, network, lane_map, parameters, len(runs), programs)
         write_maps(folder / MAP_ARCHIVE, maps)
         (folder / "README.md").write_text(_credit(parameters), encoding="utf-8")
         executor = ThreadPoolExecutor(worker_count(workers))  # threads do: SUMO, which takes the time, is a process
         try:
             return _record_scenes(folder, runs, parameters, executor)
+        except BaseException:
+            programs.stop()
+            raise
         finally:
             executor.shutdown(cancel_futures=True)
 
@@ -100,7 +106,12 @@ def _prepare(
 
 
 def _runs(
-    city: CityParameters, network: Path, lane_map: LaneMap, parameters: RecordSampleParameters, number: int
+    city: CityParameters,
+    network: Path,
+    lane_map: LaneMap,
+    parameters: RecordSampleParameters,
+    number: int,
+    programs: Programs,
 ) -> Iterator[Run]:
     parts = CityParts.of(lane_map, city, parameters.scenes.band)
     shares = sum(other.scenes_share for other in parameters.cities)
@@ -112,7 +123,7 @@ def _runs(
         totals[split] = total - elsewhere if first else round(total * city.scenes_share / shares)
     for run in range(city.runs):
         wanted = {split: total * (run + 1) // city.runs - total * run // city.runs for split, total in totals.items()}
-        yield Run(city, network, parts, parameters, wanted, number + run)
+        yield Run(city, network, parts, parameters, wanted, number + run, programs)
 
 
 def _record_scenes(
@@ -141,11 +152,11 @@ def record_run(run: Run) -> dict[str, list[bytes]]:
     parameters, seed = run.parameters, run.parameters.seed
     traffic, name = parameters.traffic, (run.city.code, run.number)
     lanes = read_street_lanes(run.network)
-    with tempfile.TemporaryDirectory(prefix="synthdrive-run-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="run-", dir=run.network.parent) as scratch:
         demand = Path(scratch) / "demand.rou.xml"
         seconds = traffic.warm_up + traffic.seconds
         write_demand(demand, Streets.of(lanes), traffic, seconds, generator(seed, "demand", *name))
-        driven = drive(run.network, demand, Path(scratch), traffic, item_seed(seed, "sumo", *name))
+        driven = drive(run.network, demand, Path(scratch), traffic, item_seed(seed, "sumo", *name), run.programs)
     motion = centre_motion(driven, parameters.scenes.smoothing)
     parked = park(lanes, traffic.parked_per_km, generator(seed, "parking", *name))
     junction = np.array([lanes[lane].in_junction for lane in driven.lane_names])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 
 from synthdrive.errors import InputError
 from synthdrive.parameters.record_sample import TrafficParameters
+from synthdrive.recording.programs import Programs
 from synthdrive.recording.street_network import SUMO_HOME
 from synthdrive.scenes.scene_store import STEP_SECONDS
 
@@ -43,13 +43,16 @@ class Drive:
     lane_names: list[str]
 
 
-def drive(network: Path, demand: Path, folder: Path, traffic: TrafficParameters, seed: int) -> Drive:
+def drive(
+    network: Path, demand: Path, folder: Path, traffic: TrafficParameters, seed: int, programs: Programs
+) -> Drive:
     """Let SUMO run and read what it recorded.
 
     Args:
         network, demand: see street_network.redraw and demand.write_demand.
         folder: for SUMO's output.
         seed: of SUMO's own draws (driver errors, speed factors, places of departure).
+        programs: runs SUMO.
 
     Raises:
         InputError: SUMO stops with an error, or nothing moved.
@@ -75,9 +78,7 @@ def drive(network: Path, demand: Path, folder: Path, traffic: TrafficParameters,
     }
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     environment = {**os.environ, "SUMO_HOME": str(SUMO_HOME)}
-    run = subprocess.run(
-        [SUMO_HOME / "bin" / "sumo", *arguments], capture_output=True, text=True, check=False, env=environment
-    )
+    run = programs.run([SUMO_HOME / "bin" / "sumo", *arguments], environment)
     if run.returncode:
         raise InputError(demand, f"SUMO stopped: {run.stderr.strip()[-500:]}", "a simulation that runs to its end")
     recorded = pq.read_table(output)

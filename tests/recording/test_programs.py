@@ -1,0 +1,48 @@
+"""Programs that a recording starts end when it does."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from synthdrive.errors import SynthDriveError
+from synthdrive.recording.programs import Programs
+
+
+def test_what_a_program_says_comes_back():
+    done = Programs().run([sys.executable, "-c", "import sys; print('out'); sys.exit('err')"])
+    assert (done.returncode, done.stdout, done.stderr) == (1, "out\n", "err\n")
+
+
+def test_stopping_ends_what_runs_and_lets_nothing_begin():
+    programs, statuses = Programs(), []
+    thread = Thread(target=lambda: statuses.append(programs.run(["sleep", "600"]).returncode))
+    thread.start()
+    while not programs._running:
+        time.sleep(0.01)
+    programs.stop()
+    thread.join(60)
+    assert statuses == [-9]
+    with pytest.raises(SynthDriveError, match="has been stopped"):
+        programs.run(["sleep", "600"])
+
+
+def test_a_killed_recording_leaves_no_program(tmp_path):
+    code = (
+        "from synthdrive.recording.programs import Programs\nPrograms().run(['sh', '-c', 'echo $$ > pid; sleep 600'])"
+    )
+    recording = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    pid = tmp_path / "pid"
+    while not (pid.exists() and pid.read_text()):
+        time.sleep(0.05)
+    recording.kill()
+    recording.wait()
+    status = Path(f"/proc/{pid.read_text().strip()}/stat")
+    for _ in range(200):
+        if not status.exists() or " Z " in status.read_text():
+            return
+        time.sleep(0.05)
+    pytest.fail("the program still runs")
