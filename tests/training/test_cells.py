@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -69,7 +70,8 @@ def test_both_stages_of_an_arm(store: Path, tmp_path: Path, capsys: pytest.Captu
     assert sorted(path.name for path in second.out.iterdir()) == ["card.json", "curve.csv", "model.safetensors"]
     assert second.curve is not None
     assert second.curve.read_bytes() == (second.out / "curve.csv").read_bytes()
-    assert not list((tmp_path / "runs").glob("*/*"))  # resume states are gone
+    left = sorted(path.parent.parent.name for path in (tmp_path / "runs").glob("*/*/epoch-*"))
+    assert left == ["finetune"]  # its last state waits for evaluation; pre-training's result is used
     card = load_card(second.out)
     tensors = load_file(second.out / "model.safetensors")
     encoder = {name for name in tensors if name.startswith("encoder.")}
@@ -197,6 +199,23 @@ def test_windows_by_source_lanes_and_share(store: Path) -> None:
         used(min_lanes=1000)
 
 
+def test_a_checkpoint_that_is_lost_before_it_is_used_is_not_trained_again(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As DVC loses it where it is killed, or finds the disk full, before it has recorded the stage."""
+    parameters = _parameters(tmp_path)
+    cell = _cell(tmp_path, "map", parameters)
+    pretrain(cell, store)
+    weights = (cell.out / "model.safetensors").read_bytes()
+    shutil.rmtree(cell.out)
+    capsys.readouterr()
+    pretrain(cell, store)
+    said = capsys.readouterr().out
+    assert "taken up after epoch 1" in said
+    assert "epoch 1 of 1" not in said
+    assert (cell.out / "model.safetensors").read_bytes() == weights
+
+
 def test_interrupted_run_keeps_its_state(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parameters = _parameters(tmp_path, **{"pretrain.epochs": 2})
     undisturbed = _cell(tmp_path / "undisturbed", "map", parameters)
@@ -266,6 +285,7 @@ def test_arms_that_part_in_fine_tuning_share_their_pre_training(
     weights = {arm: (cell.out / "model.safetensors").read_bytes() for arm, cell in cells.items()}
     assert weights["longer"] == weights["combined"] != weights["other"]
     seconds = cards["combined"]["training"]["seconds"]
+    shutil.rmtree(tmp_path / "runs")
     pretrain(cells["combined"], store)  # its own earlier result, and what was taken from it, are not taken for it
     assert "same_as" not in load_card(cells["combined"].out)
     assert load_card(cells["combined"].out)["training"]["seconds"] != seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from synthdrive.errors import SynthDriveError
-from synthdrive.training.resume import EpochState, RunDirectory
+from synthdrive.errors import InputError, SynthDriveError
+from synthdrive.training import resume
+from synthdrive.training.resume import EpochState, RunDirectory, discard_states, training_identity
 
 
 def _state(epochs: int) -> EpochState:
@@ -69,3 +71,49 @@ def test_second_run_is_kept_out_until_the_first_ends(tmp_path: Path) -> None:
     with run.held():
         run.clear()
     assert not run.path.exists()
+
+
+def test_of_superseded_runs_of_a_cell_the_last_two_stay(tmp_path: Path) -> None:
+    runs = [RunDirectory(tmp_path, "pretrain", {"learning_rate": rate}, "map-0") for rate in range(5)]
+    other = RunDirectory(tmp_path, "pretrain", {}, "map-01")
+    for age, run in enumerate([other, *runs]):
+        run.save(_state(1))
+        os.utime(run.path, (age, age))
+    with runs[0].held():
+        os.utime(runs[0].path, (1, 1))
+        with RunDirectory(tmp_path, "pretrain", {"learning_rate": 9}, "map-0").held():
+            pass
+    left = [run.path.exists() for run in (runs[4], runs[3], runs[0], other)]  # newest two, one in use, another cell's
+    assert left == [True] * 4
+    assert not runs[1].path.exists()
+    assert not runs[2].path.exists()
+
+
+def test_states_go_when_the_checkpoint_they_led_to_is_used(tmp_path: Path) -> None:
+    record = dict.fromkeys(("code", "parameters_sha256", "inputs", "packages", "device", "seed"), "0")
+    run = RunDirectory(tmp_path, "pretrain", training_identity("map", 2, record), "map-0")
+    run.save(_state(1))
+    card = {"stage": "pretrain", "arm": "map", "seed": 0, "run": record, "training": {"processes": 1}}
+    discard_states(tmp_path, card)
+    assert run.load() is not None
+    card["training"] = {"processes": 2}
+    with run.held():
+        discard_states(tmp_path, card)
+        assert run.load() is not None
+    discard_states(tmp_path, card)
+    assert not run.path.exists()
+    discard_states(tmp_path, {"stage": "pretrain", "arm": "none", "seed": 0})
+
+
+def test_a_state_that_cannot_be_read_for_lack_of_memory_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory(tmp_path, "pretrain", {})
+    run.save(_state(1))
+
+    def no_memory(path: Path) -> None:
+        raise InputError(path, "unreadable ([Errno 12] Cannot allocate memory)", "a file")
+
+    monkeypatch.setattr(resume, "load_tensors", no_memory)
+    with pytest.raises(InputError):
+        run.load()

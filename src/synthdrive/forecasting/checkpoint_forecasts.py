@@ -11,10 +11,12 @@ from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.forecasting.goal_forecaster import GoalForecaster, choose_device
 from synthdrive.parallel import worker_count
 from synthdrive.parameters.evaluate import EvaluateParameters
-from synthdrive.run_record import run_record, values_hash
+from synthdrive.run_folder import RunFolder
+from synthdrive.run_record import run_record
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.devices import device_name
 from synthdrive.training.forecaster import load_forecaster
+from synthdrive.training.resume import discard_states
 
 
 def checkpoint_forecasts(
@@ -46,6 +48,9 @@ def checkpoint_forecasts(
     inputs = {"checkpoint": file_hash(checkpoint), "scenes": file_hash(scenes)}
     record = run_record({"evaluate": parameters}, inputs, trained["seed"], device_name(chosen))
     threads = 1 if chosen.type == "cuda" else worker_count(workers)
-    run = runs / "evaluate" / values_hash(record)[:16]
-    forecasts = forecast_scenes(GoalForecaster(network, parameters, chosen), store, parameters.batch_size, run, threads)
+    discard_states(runs, trained)
+    run = RunFolder(runs, "evaluate", record, Path(checkpoint).name)
+    with run.held():
+        forecaster = GoalForecaster(network, parameters, chosen)
+        forecasts = forecast_scenes(forecaster, store, parameters.batch_size, run.path, threads)
     return forecasts, store, {"stage": "evaluate", "arm": trained["arm"], "seed": trained["seed"], "run": record}

@@ -1,4 +1,4 @@
-"""The course of one training cell: take up or start, fit, write the checkpoint with its card, clear the state."""
+"""The course of one training cell: take up or start, fit, write the checkpoint with its card."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from synthdrive.training.checkpoints import save_checkpoint
 from synthdrive.training.data import Collate, Indices, SceneBatches, Sharing
 from synthdrive.training.devices import device_name, loading_workers
 from synthdrive.training.loop import Fit, fit
-from synthdrive.training.resume import RunDirectory
+from synthdrive.training.resume import RunDirectory, training_identity
 
 
 def seed_model(stage: str, seed: int) -> None:
@@ -58,13 +58,6 @@ def make_batches(
     return SceneBatches(store, indices, cell.seed, sharing, collate, workers, pin)
 
 
-def settled(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a run record settles the numbers of a run."""
-    return {
-        key: record.get(key) for key in ("code", "parameters_sha256", "inputs", "packages", "python", "device", "seed")
-    }
-
-
 def run_cell(
     stage: str,
     cell: Cell,
@@ -77,6 +70,9 @@ def run_cell(
 ) -> Fit:
     """Fit the model and write the cell's checkpoint.
 
+    The last epoch's state stays: until DVC has recorded the checkpoint, it may yet be lost. The next stage, which can
+    only begin after that, discards it.
+
     Args:
         parameters: the parameters used, by section; that of `stage` holds the optimisation's.
         inputs: what the stage read, by the names that the card gives them.
@@ -87,8 +83,8 @@ def run_cell(
     """
     hashes = {name: file_hash(path) for name, path in inputs.items()}
     record = run_record(parameters, hashes, cell.seed, device_name(accelerator.device))
-    identity = {"arm": cell.arm, "processes": accelerator.num_processes, **settled(record)}
-    run = RunDirectory(cell.runs, stage, identity)
+    identity = training_identity(cell.arm, accelerator.num_processes, record)
+    run = RunDirectory(cell.runs, stage, identity, cell.name)
     label = f"{stage} {cell.name}"
     with run.held(accelerator.is_main_process):
         try:
@@ -102,6 +98,5 @@ def run_cell(
             if cell.curve is not None:
                 cell.curve.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(cell.out / CURVE, cell.curve)
-            run.clear()
     accelerator.end_training()
     return fitted

@@ -21,6 +21,7 @@ from synthdrive.training.cell_run import run_cell, scene_batches, seed_model
 from synthdrive.training.checkpoints import load_model_state
 from synthdrive.training.data import Indices, subset
 from synthdrive.training.devices import make_accelerator
+from synthdrive.training.resume import discard_states
 from synthdrive.training.transfer import Transfer, transfer
 
 
@@ -36,6 +37,7 @@ def run_finetuning(
     network = DenseTNT(model)
     origin, transferred = take_over(network, model, parameters, cell, pretrained)
     if accelerator.is_main_process:
+        discard_states(cell.runs, load_card(pretrained))
         print(f"finetune {cell.name}: {transferred}", flush=True)
     run_cell(
         "finetune",

@@ -21,9 +21,10 @@ from synthdrive.run_record import plain_values, run_record
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.cards import CARD, CURVE, MODEL, load_card, write_card
 from synthdrive.training.cell import Cell
-from synthdrive.training.cell_run import run_cell, scene_batches, seed_model, settled
+from synthdrive.training.cell_run import run_cell, scene_batches, seed_model
 from synthdrive.training.data import Indices, subset
 from synthdrive.training.devices import device_name, make_accelerator
+from synthdrive.training.resume import settled
 
 
 def run_pretraining(cell: Cell, model: ModelParameters, parameters: PretrainParameters, synthetic: Path) -> None:

@@ -1,12 +1,10 @@
-"""State that a killed run continues from: one directory per run, written at epoch boundaries, gone on success."""
+"""State that a killed run continues from, written at epoch boundaries and kept until the run's result is used."""
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from synthdrive.artifacts import atomic_directory, read_json, write_json
-from synthdrive.errors import InputError, SynthDriveError
-from synthdrive.run_record import values_hash
+from synthdrive.errors import InputError, lack
+from synthdrive.run_folder import RunFolder
 from synthdrive.training.checkpoints import load_tensors, save_tensors
 
 KEPT = 2  # states; the older one is there for the case that the newer is damaged
@@ -37,40 +35,8 @@ class EpochState:
     history: dict[str, Any]
 
 
-class RunDirectory:
-    """`<root>/<stage>/<fingerprint>/`: the fingerprint stands for everything that settles the run's numbers.
-
-    Args:
-        root: `.run` of the working directory: ignored by git and unknown to DVC, which deletes partial outputs.
-        stage: pretrain or finetune.
-        identity: plain values: parameters, hashes of data and code, arm, seed, versions, device.
-    """
-
-    def __init__(self, root: Path, stage: str, identity: Mapping[str, Any]) -> None:
-        self.path = Path(root) / stage / values_hash(identity)[:16]
-
-    @contextmanager
-    def held(self, main: bool = True) -> Iterator[None]:
-        """Keep other runs out while the block runs.
-
-        Args:
-            main: whether this process holds the lock for all of its run.
-
-        Raises:
-            SynthDriveError: another run is training the same thing.
-        """
-        if not main:
-            yield
-            return
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise SynthDriveError(
-                    f"{self.path}: another process is training this; wait for it or stop it"
-                ) from None
-            yield
+class RunDirectory(RunFolder):
+    """The folder of a training run, with the state after each epoch."""
 
     def save(self, state: EpochState) -> None:
         """Write the state after an epoch, then drop the oldest ones."""
@@ -93,12 +59,29 @@ class RunDirectory:
                     history=dict(content["history"]),
                 )
             except (InputError, KeyError, TypeError, ValueError) as error:
+                if lack(error):  # the state may be whole: do not train again what it holds
+                    raise
                 print(f"warning: damaged resume state passed over: {error}", file=sys.stderr)
         return None
 
-    def clear(self) -> None:
-        """Remove the directory, after success."""
-        shutil.rmtree(self.path, ignore_errors=True)
-
     def _states(self) -> list[Path]:
         return sorted(self.path.glob("epoch-*"), reverse=True)
+
+
+def training_identity(arm: str, processes: int, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What settles the numbers of a training run: all that a state must agree in to be taken up."""
+    return {"arm": arm, "processes": processes, **settled(record)}
+
+
+def settled(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a run record settles the numbers of a run."""
+    return {
+        key: record.get(key) for key in ("code", "parameters_sha256", "inputs", "packages", "python", "device", "seed")
+    }
+
+
+def discard_states(root: Path, card: Mapping[str, Any]) -> None:
+    """Remove the states of the run that made a checkpoint, by the checkpoint's card: its result is safe."""
+    if "run" in card and "training" in card:
+        identity = training_identity(card["arm"], card["training"]["processes"], card["run"])
+        RunDirectory(root, card["stage"], identity, f"{card['arm']}-{card['seed']}").discard()
