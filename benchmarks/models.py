@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.models.host_memory import keep_freed_memory
+from synthdrive.models.host_memory import keep_few_products, keep_freed_memory
 from synthdrive.models.losses import Losses
 from synthdrive.models.masked_autoencoder import MaskedAutoencoder
 from synthdrive.parameters.model import ModelParameters
@@ -51,6 +51,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
+    keep_few_products()
     model = ModelParameters(hidden_size=given.hidden_size)
     for path, make, name, reference in (
         (given.scenes, lambda: DenseTNT(model), "fine-tuning", REFERENCE_FINE_TUNING),

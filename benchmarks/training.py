@@ -5,6 +5,7 @@ Examples:
     python benchmarks/training.py --model params.yaml --threads 1
     python benchmarks/training.py --precision bfloat16 --compile --batches 40        # on a GPU
     python benchmarks/training.py --loading                                          # loading alone, by workers
+    python benchmarks/training.py --stage finetune --memory --times 4                # memory as training goes on
 
 Without a store the benchmark makes up scenes of the reference's mean size (23.5 actors, 48 lanes). It needs neither DVC
 nor the data, and runs on the GPU where there is one.
@@ -60,6 +61,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="loading processes (default: the stages')")
     parser.add_argument("--threads", type=int, help="threads of torch (default: all processors)")
     parser.add_argument("--loading", action="store_true", help="measure loading alone, with 0, 1, 2, ... processes")
+    parser.add_argument("--memory", action="store_true", help="print the host's memory as training goes on")
+    parser.add_argument("--times", type=int, default=1, help="train on a store with every scene this many times")
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
@@ -69,6 +72,8 @@ def main() -> None:
             if store is None:
                 others = ACTORS - 1 if stage == "finetune" else 0.0
                 store = write_made_up_store(Path(scratch) / stage, scenes=2000, others=others)
+            if given.times > 1:
+                store = write_repeated_store(store, Path(scratch) / f"{stage}-repeated", given.times)
             measure_loading(stage, store) if given.loading else measure(stage, store, given)
 
 
@@ -92,6 +97,8 @@ def measure(stage: str, directory: Path, given: argparse.Namespace) -> None:
     batches = SceneBatches(directory, indices, 0, Sharing(batch, parameters.device_batch), collate, workers, pin=cuda)
     torch.manual_seed(0)
     network: nn.Module = MaskedAutoencoder(model, parameters) if stage == "pretrain" else DenseTNT(model)
+    if given.memory:
+        network.register_forward_pre_hook(MemoryLog(2 * batches.parts_per_epoch))
     fit(network, batches, parameters, accelerator, label=f"{stage}, warming up")
     if cuda:
         torch.cuda.reset_peak_memory_stats()
@@ -110,11 +117,39 @@ def report(
     if device.type == "cuda":
         memory = f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB on the device"
     else:
-        memory = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
+        memory = f"{peak_memory():.2f} GiB"
     print(f"{stage} on {device_name(device)}, {torch.get_num_threads()} threads, {workers} loading processes:")
     print(f"  {scenes / wall:.1f} scenes per second, {scenes / cpu:.1f} per CPU second of this process")
     print(f"  {100 * waiting:.1f} % of the time waiting for data; peak memory {memory}")
     print(f"  the paper's {epochs} x {PAPER_SCENES[stage]:,} scenes: {paper / (scenes / wall) / 60:.0f} minutes")
+
+
+class MemoryLog:
+    """Prints this process's memory at ten of its network's forward passes.
+
+    Args:
+        passes: how many there will be.
+    """
+
+    def __init__(self, passes: int) -> None:
+        self.passes, self.done = passes, 0
+
+    def __call__(self, *_: object) -> None:
+        """Called before each pass."""
+        if self.done * 10 // self.passes != (self.done - 1) * 10 // self.passes:
+            print(f"  before forward pass {self.done + 1}: {resident_memory():.2f} GiB, peak {peak_memory():.2f} GiB")
+        self.done += 1
+
+
+def peak_memory() -> float:
+    """GiB, the most that this process has held in the host so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def resident_memory() -> float:
+    """GiB that this process holds in the host now; Linux alone."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**30
 
 
 def measure_loading(stage: str, directory: Path) -> None:
@@ -155,6 +190,19 @@ def write_made_up_store(directory: Path, scenes: int, others: float, seed: int =
         place = 1000.0 * (np.arange(scenes) % SITES)
         manifest = {"scene_id": [str(number) for number in range(scenes)], "city": ["MADE-UP"] * scenes}
         writer.close(pa.table({**manifest, "origin_x": place, "origin_y": place}), lanes)
+    return directory
+
+
+def write_repeated_store(source: Path, directory: Path, times: int) -> Path:
+    """A store with every scene of another one `times` times over."""
+    store = SceneStore.load(source)
+    with atomic_directory(directory) as partial:
+        writer = SceneStoreWriter(partial)
+        for index in list(range(len(store))) * times:
+            scene = store[index]
+            lengths = np.diff(scene.track_offsets)
+            writer.append(scene.xy, scene.step, lengths, scene.track_types, scene.times, scene.lane_rows)
+        writer.close(pa.concat_tables([store.manifest] * times), store.lanes)
     return directory
 
 

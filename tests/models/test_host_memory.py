@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import subprocess
 import sys
 
 import pytest
@@ -22,3 +24,33 @@ def test_a_c_library_without_the_setting_is_no_error(monkeypatch):
         pytest.skip("other platforms are left alone")
     monkeypatch.setattr(host_memory.ctypes, "CDLL", lambda name: object())
     assert not host_memory.keep_freed_memory()
+
+
+_PRODUCTS = """
+import ctypes, torch
+from synthdrive.models import host_memory
+
+host_memory.keep_few_products()
+field = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks used free top".split()]
+heap = ctypes.CDLL(None).mallinfo2
+heap.restype = type("Heap", (ctypes.Structure,), {"_fields_": field})
+weight = torch.ones(64, 64, dtype=torch.bfloat16)
+for rows in range(300):
+    if rows == 100:
+        before = heap().used
+    torch.ones(500 + rows, 64, dtype=torch.bfloat16) @ weight
+print((heap().used - before) / 2**20)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc what is in use")
+def test_products_of_ever_new_shapes_do_not_pile_up():
+    environment = {key: value for key, value in os.environ.items() if "CACHE_CAPACITY" not in key}
+    done = subprocess.run([sys.executable, "-c", _PRODUCTS], capture_output=True, text=True, env=environment)
+    assert float(done.stdout) < 10, done.stderr  # MB; 100 where all are kept
+
+
+def test_a_users_own_setting_stays(monkeypatch):
+    monkeypatch.setattr(os, "environ", {"LRU_CACHE_CAPACITY": "7"})
+    host_memory.keep_few_products()
+    assert os.environ == {"LRU_CACHE_CAPACITY": "7", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}

@@ -10,7 +10,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 
 from synthdrive.errors import SynthDriveError
-from synthdrive.models.host_memory import keep_freed_memory
+from synthdrive.models.host_memory import keep_few_products, keep_freed_memory
 from synthdrive.parallel import worker_count
 from synthdrive.parameters.optimisation import OptimisationParameters
 
@@ -32,6 +32,7 @@ def make_accelerator(parameters: OptimisationParameters) -> Accelerator:
     torch.backends.cudnn.allow_tf32 = parameters.precision == "tf32"
     if not torch.cuda.is_available():
         keep_freed_memory()
+        keep_few_products()
     AcceleratorState._reset_state()  # a process may run several cells, of other precisions too
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),  # several processes find one another on a CPU only when told so
