@@ -29,7 +29,7 @@ def test_level_full_makes_everything_again_and_finds_the_one_forged_metric(tiny_
     passed = [line for line in printed.splitlines() if line.lstrip().startswith("ok  ")]
     for expected in (
         "artifacts are in the workspace, with the bytes of dvc.lock",
-        "4 checkpoints and forecasts were made with the parameters of params.yaml",
+        "7 checkpoints and forecasts were made with the parameters of params.yaml",
         *(f"{stage}: 1 outputs made again" for stage in ("record_sample", "check_raw", "augment", "synthesize")),
         "ingest: 3 outputs made again",
         "metrics/none-0.json: minFDE6, minADE6, MR6 within tolerance",

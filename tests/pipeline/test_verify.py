@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from synthdrive.artifacts import write_json
+from synthdrive.errors import SynthDriveError
 from synthdrive.parameters.arms import load_arm_section
 from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.model import ModelParameters
@@ -178,6 +179,13 @@ def test_an_artifact_made_with_other_parameters_is_caught(tmp_path, capsys):
     verify_cards(tmp_path, verdict)
     assert verdict.failures == 1
     assert "models/map-0: made with pretrain.mask_ratio 0.5, params.yaml has 0.4" in capsys.readouterr().out
+
+
+def test_a_stage_that_fails_when_made_again_is_an_error_and_no_difference(copy):
+    shutil.rmtree(copy / "data")
+    (copy / "raw.txt").unlink()
+    with pytest.raises(SynthDriveError, match="dvc repro make_data count: exit status"):
+        verify("spot", copy)
 
 
 def test_level_full_compares_metrics_within_tolerance(copy, capsys):

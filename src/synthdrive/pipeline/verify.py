@@ -66,10 +66,12 @@ def read_yaml(path: Path) -> Any:
 
 
 def dvc(arguments: list[str], repository: Path, quiet: bool = False) -> str:
-    """Run DVC in a repository and return its output; raises SynthDriveError with that output when it fails."""
+    """Run DVC in a repository and return its output if it is to be quiet; raises SynthDriveError when it fails."""
     command = [sys.executable, "-m", "dvc", *arguments]
     if not quiet:
-        subprocess.run(command, cwd=repository, check=False).check_returncode()
+        status = subprocess.run(command, cwd=repository, check=False).returncode
+        if status:
+            raise SynthDriveError(f"dvc {' '.join(arguments)}: exit status {status}; what went wrong is printed above")
         return ""
     result = subprocess.run(command, cwd=repository, check=False, capture_output=True, text=True)
     if result.returncode:
