@@ -16,7 +16,7 @@ READY := $(VENV)/.ready
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: help setup repro cells study report experiments test test-all fuzz lint verify verify-spot verify-full profile dependencies lock vendor vendor-test audit container container-test clean
+.PHONY: help setup repro cells study report experiments test test-all faults fuzz lint verify verify-spot verify-full repair profile dependencies lock vendor vendor-test audit container container-test clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -68,6 +68,9 @@ test: $(READY) ## the test suite
 test-all: $(READY) ## the test suite with its slow tests
 	@python -m pytest
 
+faults: $(READY) ## kill, starve and damage every stage of a small pipeline: does it survive? (10 minutes)
+	@python tests/faults
+
 # atheris is no part of the lock; where it is absent, this says how to have it.
 fuzz: $(READY) ## make fuzz SECONDS=120: give each reader damaged files for so long
 	@python tests/hostile/fuzz.py --seconds $(or $(SECONDS),60) $(TARGETS)
@@ -86,6 +89,9 @@ verify-spot: $(READY) ## make the data again and compare its bytes
 
 verify-full: $(READY) ## train again and compare the metrics
 	@python -m synthdrive.pipeline.verify full
+
+repair: $(READY) ## read every artifact and cached copy again, make good what a disk has damaged
+	@python -m synthdrive.pipeline.repair
 
 profile: $(READY) ## make profile NAME=paper: merge profiles/NAME.yaml into params.yaml
 	@python -m synthdrive.pipeline.profiles $(NAME)

@@ -1,0 +1,263 @@
+"""One kind of fault, thrown at every stage in turn while the pipeline runs from nothing to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import smallest_pipeline as smallest
+
+STAGES = (
+    "record_sample", "ingest", "check_raw", "augment", "synthesize", "check_synthetic", "pretrain", "finetune",
+    "evaluate", "evaluate_baselines", "report",
+)  # fmt: skip
+DISK = "size=256m"  # of the small file system; the pipeline takes 40 MB
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of fault.
+
+    Attributes:
+        name: for the table.
+        action: of `inject/sitecustomize.py`.
+        window: where among a stage's actions, or within its time, it happens, as shares.
+        delayed: whether it may fall between two actions.
+        ends: whether it ends the stage; None where it depends on what the stage still needs.
+        says: what the stage's or DVC's output must say then; none where nobody is left to say it.
+        clean: whether unfinished files and processes must be gone at once, not only after the next run.
+    """
+
+    name: str
+    action: str
+    window: tuple[float, float] = (0.0, 1.0)
+    delayed: bool = True
+    ends: bool | None = True
+    says: str = ""
+    clean: bool = True
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("kill -9, early", "kill", (0.0, 0.4), clean=False),
+        Kind("kill -9, late", "kill", (0.4, 1.0), clean=False),
+        Kind("Ctrl-C", "interrupt", says=r"stopped.*same command"),
+        Kind("SIGTERM", "terminate", says=r"stopped.*same command"),
+        Kind("disk full", "disk", (0.0, 0.9), delayed=False, says=r"No space left on device.*Free some space"),
+        Kind("memory limit", "memory", (0.0, 0.7), delayed=False, ends=None, says=r"out of memory"),
+        Kind("killed by the kernel", "kill_stage", says=r"exited with -9", clean=False),
+        Kind("stage started twice", "same_stage", delayed=False, ends=False),
+        Kind("dvc repro twice", "same_pipeline", (0.0, 0.5), delayed=False, ends=False),
+        Kind("clock jump", "clock", delayed=False, ends=False),
+    )
+}
+JUMPS = ("-3d", "+400d", "-400d", "+1h", "-1h")
+REFUSED = r"another process|is busy|Unable to acquire lock|exit status 0"
+
+
+def reason_to_skip(kind: Kind) -> str:
+    """Why this kind of fault cannot be made on this machine; empty where it can."""
+    if kind.action == "disk":
+        if os.geteuid() or not shutil.which("mount"):
+            return "mounting a small file system needs root"
+        with tempfile.TemporaryDirectory() as folder:
+            if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, check=False).returncode:
+                return "a file system cannot be mounted here"
+            subprocess.run(["umount", folder], check=True)
+    if kind.action == "clock" and not faketime():
+        return "libfaketime is not installed (Debian: apt-get install faketime)"
+    return ""
+
+
+@dataclass
+class Outcome:
+    """What came of one fault in one stage; `problems` is empty when all is as it should be."""
+
+    kind: str
+    stage: str
+    at: str = ""
+    lost_seconds: float = 0.0
+    lost_epochs: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The undisturbed run: its folder, the fingerprints of its results, and each stage's actions."""
+
+    folder: Path
+    results: dict[str, dict[str, str]]
+    actions: dict[str, list[tuple[float, str]]]
+    seconds: float
+
+
+def undisturbed(base: Path) -> Reference:
+    """Run the smallest pipeline from nothing to its end; writes down what each stage does to the disk."""
+    folder = base / "undisturbed"
+    plan = folder.with_name(f"{folder.name}-log") / "plan.json"
+    started = time.monotonic()
+    if not (folder / "reports").exists():
+        plan = make_plan(smallest.make_pipeline(folder), "none", {})
+        ended = smallest.run(smallest.dvc("repro"), folder, SYNTHDRIVE_FAULT=str(plan))
+        if ended.status:
+            raise RuntimeError(f"the undisturbed run failed:\n{ended.output}")
+    results = {path: smallest.fingerprints(folder, path) for path in smallest.outputs(folder)}
+    actions = {path.stem: json.loads(path.read_text()) for path in sorted(plan.parent.glob("*.actions"))}
+    return Reference(folder, results, actions, time.monotonic() - started)
+
+
+def run_campaign(kind: Kind, reference: Reference, base: Path, seed: int, chosen: Sequence[str]) -> list[Outcome]:
+    """Throw the fault at each of the chosen stages; what came of each."""
+    folder = base / re.sub(r"\W+", "-", kind.name)
+    folder.mkdir()
+    with small_disk(folder) if kind.action == "disk" else nullcontext():
+        return _run_campaign(kind, reference, smallest.make_pipeline(folder, reference.folder), seed, chosen)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A file system of its own in a folder, small and in memory."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", DISK, "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def _run_campaign(kind: Kind, reference: Reference, folder: Path, seed: int, chosen: Sequence[str]) -> list[Outcome]:
+    moments = {cell: _moment(kind, cell, actions, seed) for cell, actions in reference.actions.items()}
+    moments = {cell: moment for cell, moment in moments.items() if cell.split("@")[0] in chosen}
+    plan = make_plan(folder, kind.action, moments)
+    environment = {"SYNTHDRIVE_FAULT": str(plan)} | (_false_clock(plan.parent) if kind.action == "clock" else {})
+    outcomes = {cell: Outcome(kind.name, cell) for cell in moments}
+    targets = [] if set(chosen) == set(STAGES) else list(chosen)
+    said, ran = "", Counter[str]()
+    for _ in range(len(moments) + 2):
+        before = _fired(plan.parent)
+        ended = smallest.run(smallest.dvc("repro", *targets), folder, **environment)
+        said += ended.output
+        ran.update(re.findall(r"Running stage '([^']+)'", ended.output))
+        struck = [cell for cell in _fired(plan.parent) if cell not in before]
+        for cell in struck:
+            _judge(outcomes[cell], kind, plan.parent, ended, folder, reference)
+        (folder / "filler").unlink(missing_ok=True)
+        if not ended.status:
+            break
+        if not struck:
+            next(iter(outcomes.values())).problems.append(f"dvc repro does not go on: {ended.output[-700:]}")
+            break
+    _judge_end(outcomes, kind, folder, reference, said, ran, part=bool(targets))
+    return list(outcomes.values())
+
+
+def make_plan(folder: Path, action: str, moments: dict[str, dict[str, object]]) -> Path:
+    """The file that tells `inject/sitecustomize.py` what to do when; its folder takes what comes back."""
+    log = folder.with_name(f"{folder.name}-log")
+    log.mkdir()
+    plan = log / "plan.json"
+    plan.write_text(json.dumps({"kind": action, "root": str(folder), "log": str(log), "moments": moments}))
+    return plan
+
+
+def _moment(kind: Kind, cell: str, actions: list[str], seed: int) -> dict[str, object]:
+    """When the fault strikes: drawn anew for every kind, stage and seed, the same whenever these are."""
+    draw = random.Random(f"{seed} {kind.name} {cell}")
+    share, jump = draw.uniform(*kind.window), draw.choice(JUMPS)
+    if not kind.delayed or draw.random() < 0.5:
+        return {"action": max(1, round(share * len(actions))), "delay": 0.0, "jump": jump}
+    times = [time for time, _ in actions]
+    moment = times[0] + share * (times[-1] - times[0])
+    action = sum(time <= moment for time in times[:-1])
+    return {"action": action, "delay": 0.9 * (moment - times[action - 1]), "jump": jump}
+
+
+def _false_clock(folder: Path) -> dict[str, str]:
+    """The environment in which libfaketime reads the time's shift from a file, again and again."""
+    (folder / "clock").write_text("+0")
+    return {
+        "LD_PRELOAD": faketime(),
+        "FAKETIME_TIMESTAMP_FILE": str(folder / "clock"),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",
+    }
+
+
+def faketime() -> str:
+    """Path of libfaketime for programs with threads; empty where it is not installed."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    return str(found[0]) if found else ""
+
+
+def _fired(log: Path) -> list[str]:
+    return sorted(path.stem for path in log.glob("*.fired"))
+
+
+def _judge(outcome: Outcome, kind: Kind, log: Path, ended: smallest.Ended, folder: Path, reference: Reference) -> None:
+    """Right after the fault: what stands where artifacts belong, what is left, what the user is told."""
+    record = json.loads((log / f"{outcome.stage}.fired").read_text())
+    outcome.at = record["at"]
+    outcome.lost_seconds = record["lost"] if kind.ends else 0.0
+    for path, expected in reference.results.items():
+        if (folder / path).exists() and smallest.fingerprints(folder, path) != expected:
+            outcome.problems.append(f"{path} is not what an undisturbed run writes")
+    if kind.ends and not ended.status:
+        outcome.problems.append("the stage did not end")
+    if kind.clean and (left := smallest.partials(folder)):
+        outcome.problems.append(f"left behind: {', '.join(left)}")
+    if ended.orphans:
+        outcome.problems.append(f"still running: {', '.join(ended.orphans)}")
+    said = " ".join(ended.output.split())
+    if kind.says and ended.status and not re.search(kind.says, said):
+        outcome.problems.append(f"does not say {kind.says!r}: {ended.output[-400:]}")
+    if "Traceback" in said:
+        outcome.problems.append(f"a traceback: {ended.output[-1500:]}")
+    other = log / f"{outcome.stage}.other"
+    if other.exists() and not re.search(REFUSED, other.read_text()):
+        outcome.problems.append(f"the other run: {other.read_text()[-500:]}")
+
+
+def _judge_end(
+    outcomes: dict[str, Outcome],
+    kind: Kind,
+    folder: Path,
+    reference: Reference,
+    said: str,
+    ran: Counter[str],
+    part: bool,
+) -> None:
+    """After the last run: are the results those of the undisturbed run, and was nothing done twice?"""
+    for outcome in outcomes.values():
+        if not outcome.at:
+            outcome.problems.append("the fault did not happen")
+        times = ran[outcome.stage]
+        if times > 1 + (kind.ends is not False):
+            outcome.problems.append(f"was run {times} times")
+        lines = re.findall(rf"^{outcome.stage.replace('@', ' ')}: epoch (\d+) of \d+", said, flags=re.M)
+        outcome.lost_epochs = len(lines) - len(set(lines))
+    written = smallest.outputs(folder) if (folder / "dvc.lock").exists() else {}
+    for path, expected in reference.results.items():
+        if part and path not in written:
+            continue
+        found = smallest.fingerprints(folder, path)
+        wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        if wrong:
+            maker = next((cell for cell in outcomes if cell == written.get(path)), next(iter(outcomes)))
+            outcomes[maker].problems.append(f"differs in the end: {', '.join(wrong)}")
+    if left := smallest.partials(folder):
+        next(iter(outcomes.values())).problems.append(f"left in the end: {', '.join(left)}")
+    again = smallest.run(smallest.dvc("status"), folder)
+    if not part and "up to date" not in again.output:
+        next(iter(outcomes.values())).problems.append(f"not up to date in the end: {again.output[-500:]}")

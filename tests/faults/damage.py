@@ -1,0 +1,119 @@
+"""Bits that turn: in the artifacts of the workspace, in DVC's cache, in both."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import smallest_pipeline as smallest
+import yaml
+from campaign import Outcome, Reference
+
+REPAIR = [sys.executable, "-m", "synthdrive.pipeline.repair"]
+
+
+def run_damage(name: str, reference: Reference, base: Path, seed: int, chosen: Sequence[str]) -> list[Outcome]:
+    """Damage one file of every output, let DVC (and the repair) go over it, compare the results."""
+    folder = base / name.replace(" ", "-")
+    shutil.copytree(reference.folder, folder, symlinks=True)
+    smallest.run(smallest.dvc("status"), folder)  # DVC takes the copies' times and sizes down
+    draw = random.Random(f"{seed} {name}")
+    outs = [out for out in _outs(folder) if out["stage"].split("@")[0] in chosen]
+    outcomes = [Outcome(name, out["stage"], at=" and ".join(DAMAGES[name](folder, out, draw))) for out in outs]
+    said = ""
+    if name != "artifact overwritten":
+        found = smallest.run([*REPAIR, "--check"], folder)
+        for outcome in outcomes:
+            if any(place not in found.output for place in outcome.at.split(" and ")):
+                outcome.problems.append(f"{outcome.at}: the damage is not found: {found.output[-300:]}")
+        said = smallest.run(REPAIR, folder).output
+    said += smallest.run(smallest.dvc("repro"), folder).output
+    after = smallest.run([*REPAIR, "--check"], folder)
+    for out, outcome in zip(outs, outcomes, strict=True):
+        expected, found_files = reference.results[out["path"]], smallest.fingerprints(folder, out["path"])
+        if found_files != expected:
+            outcome.problems.append(f"{out['path']} differs in the end: {said[-700:]}")
+        if after.status:
+            outcome.problems.append(f"damage is left: {after.output[-300:]}")
+    return outcomes
+
+
+def _outs(folder: Path) -> Iterator[dict[str, str]]:
+    """Every output with its stage and hash, but for those without a file that can be compared."""
+    for name, stage in yaml.safe_load((folder / "dvc.lock").read_text())["stages"].items():
+        for out in stage.get("outs", []):
+            if smallest.fingerprints(folder, out["path"]):
+                yield {"stage": name, "path": out["path"], "md5": out["md5"]}
+
+
+def overwritten(folder: Path, out: dict[str, str], draw: random.Random) -> list[str]:
+    """A program or a user has changed an artifact: its time tells."""
+    file = _some_file(folder, out, draw)
+    turn_bit(file, draw, keep_time=False)
+    return [file.relative_to(folder).as_posix()]
+
+
+def rotten(folder: Path, out: dict[str, str], draw: random.Random) -> list[str]:
+    """The disk has changed an artifact: neither time nor size tells."""
+    file = _some_file(folder, out, draw)
+    turn_bit(file, draw)
+    return [file.relative_to(folder).as_posix()]
+
+
+def rotten_cache(folder: Path, out: dict[str, str], draw: random.Random) -> list[str]:
+    """The disk has changed the cached copy; the list of a folder's files, or one of them."""
+    file = draw.choice(_cached(folder, out) or [_some_file(folder, out, draw)])
+    turn_bit(file, draw)
+    return [file.relative_to(folder).as_posix()]
+
+
+def rotten_both(folder: Path, out: dict[str, str], draw: random.Random) -> list[str]:
+    """No whole copy is left: the workspace's is gone, the cache's is changed."""
+    cached = _cached(folder, out)
+    if not cached:
+        return rotten(folder, out, draw)
+    place = folder / out["path"]
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    turn_bit(cached[-1], draw)
+    return [cached[-1].relative_to(folder).as_posix()]
+
+
+DAMAGES: dict[str, Callable[[Path, dict[str, str], random.Random], list[str]]] = {
+    "artifact overwritten": overwritten,
+    "artifact rotten": rotten,
+    "cached copy rotten": rotten_cache,
+    "cached copy rotten, artifact gone": rotten_both,
+}
+
+
+def _some_file(folder: Path, out: dict[str, str], draw: random.Random) -> Path:
+    return folder / draw.choice(sorted(name for name in smallest.fingerprints(folder, out["path"])))
+
+
+def _cached(folder: Path, out: dict[str, str]) -> list[Path]:
+    """The cached files of an output: its list first, where it is a folder; none where it is not cached."""
+    cache = folder / ".dvc" / "cache" / "files" / "md5"
+    first = cache / out["md5"][:2] / out["md5"][2:]
+    if not first.is_file():
+        return []
+    names = [entry["md5"] for entry in json.loads(first.read_text())] if out["md5"].endswith(".dir") else []
+    return [first, *(cache / name[:2] / name[2:] for name in sorted(set(names)))]
+
+
+def turn_bit(file: Path, draw: random.Random, keep_time: bool = True) -> None:
+    """Turn one bit of a file; its size, mode and, where wanted, its time stay."""
+    before = file.stat()
+    content = bytearray(file.read_bytes())
+    content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    file.chmod(0o644)
+    with file.open("r+b") as stream:
+        stream.write(content)
+    file.chmod(stat.S_IMODE(before.st_mode))
+    if keep_time:
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))

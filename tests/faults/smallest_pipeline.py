@@ -1,0 +1,161 @@
+"""The real pipeline at its smallest, in a folder of its own, and what of its results can be compared."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from synthdrive.pipeline.profiles import apply_profile
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+SIZES = HERE / "smallest.yaml"
+TIDYING_SECONDS = 15  # that the rest of a command may take after it has ended
+STEP_SECONDS = 900  # longest that any one command may take
+
+# What differs between two undisturbed runs: times, and hashes of files that hold them.
+VOLATILE_KEYS = {"seconds", "scenes_per_second", "waiting_for_data", "resumed_after", "pretrained", "checkpoint"}
+VOLATILE_FILES = ("data/checks/docs/", "reports/index.html", "reports/report.md", "reports/results.json")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended: its exit status, what it printed, and whether processes of it were left."""
+
+    status: int
+    output: str
+    orphans: list[str]
+    seconds: float
+
+
+def make_pipeline(folder: Path, like: Path = REPOSITORY) -> Path:
+    """The tracked files as they are in a working tree, with the smallest sizes; no artifact, no cache."""
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    for name in filter(None, listing.stdout.split("\0")):
+        source = like / name
+        if source.is_file() and not name.startswith(("metrics/", "data/checks/", "dvc.lock", "tests/", "docs/")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, folder / name)
+    apply_profile(SIZES, folder / "params.yaml")
+    (folder / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
+    return folder
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """For commands in the pipeline's folder: its own sources, this Python, and the faults' hook."""
+    source = folder if (folder / "src").exists() else REPOSITORY
+    paths = [str(HERE / "inject"), str(source / "src")]
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("SYNTHDRIVE_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    settings = {"PYTHONPATH": os.pathsep.join(paths), "PATH": path, "TMPDIR": scratch(folder)}
+    return {
+        **kept,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "SYNTHDRIVE_WORKERS": "2",
+        "OMP_NUM_THREADS": "1",
+        **settings,
+        **more,
+    }
+
+
+def scratch(folder: Path) -> str:
+    """Where commands keep temporary files, so that what they leave can be seen."""
+    path = folder.with_name(f"{folder.name}-scratch")
+    path.mkdir(exist_ok=True)
+    return str(path)
+
+
+def run(command: list[str], folder: Path, **more: str) -> Ended:
+    """Run a command in a session of its own, to its end."""
+    started = time.monotonic()
+    with (folder.with_name(f"{folder.name}.output")).open("w+") as output:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment(folder, **more), stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            status = process.wait(STEP_SECONDS)
+        except subprocess.TimeoutExpired:
+            status = 1000
+        seconds = time.monotonic() - started
+        orphans = _left_over(process.pid)
+        output.seek(0)
+        return Ended(status, output.read(), orphans, seconds)
+
+
+def _left_over(session: int) -> list[str]:
+    """Command lines of the session's processes that do not end of themselves; they are ended."""
+    for _ in range(10 * TIDYING_SECONDS):
+        members = _members(session)
+        if not members:
+            return []
+        time.sleep(0.1)
+    for process in members:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    return sorted(members.values())
+
+
+def _members(session: int) -> dict[int, str]:
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] != "Z":
+                found[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ").strip()[:120]
+    return found
+
+
+def dvc(*arguments: str) -> list[str]:
+    """A DVC command line."""
+    return [sys.executable, "-m", "dvc", *arguments]
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """Paths of all declared outputs, with the stage (cell) that makes each, in the pipeline's order."""
+    listed = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    return {out["path"]: name for name, stage in listed.items() for out in stage.get("outs", [])}
+
+
+def fingerprints(folder: Path, path: str) -> dict[str, str]:
+    """SHA-256 of every comparable file of an output (or of the file that it is); JSON without what may differ."""
+    found = {}
+    place = folder / path
+    for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
+        name = file.relative_to(folder).as_posix()
+        if file.is_file() and not name.startswith(VOLATILE_FILES):
+            found[name] = hashlib.sha256(_comparable(file)).hexdigest()
+    return found
+
+
+def _comparable(file: Path) -> bytes:
+    content = file.read_bytes()
+    if file.suffix != ".json":
+        return content
+    try:
+        return json.dumps(_settled(json.loads(content)), sort_keys=True).encode()
+    except ValueError:
+        return content
+
+
+def _settled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _settled(item) for key, item in value.items() if key not in VOLATILE_KEYS}
+    return [_settled(item) for item in value] if isinstance(value, list) else value
+
+
+def partials(folder: Path) -> list[str]:
+    """Unfinished artifacts and scratch folders that lie about."""
+    found = [path.relative_to(folder) for pattern in (".*.partial-*", ".*.scratch-*") for path in folder.rglob(pattern)]
+    return sorted(str(path) for path in found if ".dvc" not in path.parts)
