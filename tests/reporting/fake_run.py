@@ -30,8 +30,10 @@ from synthdrive.reporting.report import ReportInputs
 from synthdrive.reporting.run_outputs import RunPaths
 from synthdrive.run_record import plain_values, run_record
 from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OTHERS, STEPS, SceneStore, SceneStoreWriter
-from synthdrive.training.cards import CARD, write_card
+from synthdrive.training.cards import CARD, RECONSTRUCTIONS, write_card
 from synthdrive.training.checkpoints import save_checkpoint
+from synthdrive.training.fixed_windows import FixedWindows
+from synthdrive.training.watched import look_again
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -217,10 +219,26 @@ def _write_models(paths: RunPaths, arm: str, seed: int) -> None:
     else:
         network = MaskedAutoencoder(model, settings)
         pretrained = {**card, "stage": "pretrain", "pretrained": True, "run": record}
-        save_checkpoint(paths.pretrained / cell, network, pretrained, curve)
+        kept = {RECONSTRUCTIONS: _reconstructions(paths.synthetic, network, settings, seed)}
+        save_checkpoint(paths.pretrained / cell, network, pretrained, curve, kept)
     record = run_record({"model": model, "finetune": FinetuneParameters()}, {}, seed, "cpu")
     curve = [{"epoch": e / 4, "step": float(e), "loss": 9 / e, "goal": 5 / e, "top1_fde": 4 / e} for e in range(1, 20)]
     save_checkpoint(paths.finetuned / cell, DenseTNT(model), {**card, "stage": "finetune", "run": record}, curve)
+
+
+def _reconstructions(
+    synthetic: Path, network: MaskedAutoencoder, settings: PretrainParameters, seed: int
+) -> dict[str, torch.Tensor]:
+    """What pre-training would keep, of a network that only trembles."""
+    store = SceneStore.load(synthetic)
+    watched = FixedWindows(store, np.arange(len(store)), settings, seed)
+    seen = look_again(watched, network, {})
+    for _ in range(settings.epochs):
+        with torch.no_grad():
+            for weight in network.parameters():
+                weight.mul_(1.05)
+        seen = look_again(watched, network, seen)
+    return {**watched.fixed(network), **seen}
 
 
 def _write_forecasts(

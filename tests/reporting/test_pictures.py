@@ -22,6 +22,7 @@ from synthdrive.reporting.palette import DARK, LIGHT, with_variables
 from synthdrive.reporting.picture import Panel
 from synthdrive.reporting.pictures.city_maps import city_maps
 from synthdrive.reporting.pictures.motion import motion_beside_released
+from synthdrive.reporting.pictures.reconstructions import shown_epochs
 from synthdrive.reporting.pictures.released_drives import released_drives, released_errors
 from synthdrive.reporting.pictures.scene_layers import pick_scenes
 from synthdrive.reporting.pictures.transforms import transform_pictures
@@ -212,8 +213,17 @@ def test_all_kinds_of_picture_are_there(report: tuple[Path, Content]) -> None:
         "reconstruction-combined", "forecasts",
     }  # fmt: skip
     (masked,) = [picture for picture in report[1].pictures.training if "reconstruction" in picture.name]
-    stages = {panel.name.rsplit("-", 1)[1] for panel in masked.panels}
-    assert stages == {"input", "reconstruction", "truth"}
+    stages = ["input", "epoch-0", "epoch-2", "epoch-3", "epoch-5", "truth"]
+    assert [panel.name for panel in masked.panels] == [
+        f"{kind}-1-{stage}" for kind in ("map", "trajectory") for stage in stages
+    ]
+    assert len({panel.svg for panel in masked.panels}) == len(masked.panels)
+
+
+def test_few_epochs_are_all_shown() -> None:
+    assert [shown_epochs(last) for last in (0, 1, 3, 4, 20)] == [
+        [0], [0, 1], [0, 1, 2, 3], [0, 1, 3, 4], [0, 7, 13, 20],
+    ]  # fmt: skip
 
 
 def test_page_and_files_show_the_same_pictures(report: tuple[Path, Content]) -> None:

@@ -134,7 +134,8 @@ def test_metrics_that_disagree_with_the_forecasts_are_refused(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("missing", ["forecasts/combined-0/errors.parquet", "models/finetuned/none-1/card.json",
-                                     "data/checks/raw.json", "metrics/lane_following.json"])  # fmt: skip
+                                     "data/checks/raw.json", "metrics/lane_following.json",
+                                     "models/pretrained/combined-0/reconstructions.safetensors"])  # fmt: skip
 def test_missing_artifact_is_named(missing: str, tmp_path: Path) -> None:
     paths = write_run(tmp_path, scenes=6)
     (tmp_path / missing).unlink()

@@ -23,7 +23,7 @@ from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training import cell_run
-from synthdrive.training.cards import load_card
+from synthdrive.training.cards import RECONSTRUCTIONS, load_card
 from synthdrive.training.cell import Cell
 from synthdrive.training.cell_run import seed_model
 from synthdrive.training.cells import finetune, pretrain
@@ -67,7 +67,9 @@ def test_both_stages_of_an_arm(store: Path, tmp_path: Path, capsys: pytest.Captu
     pretrain(first, store)
     finetune(second, store, first.out)
     assert "tensors loaded (encoder)" in capsys.readouterr().out
-    assert sorted(path.name for path in second.out.iterdir()) == ["card.json", "curve.csv", "model.safetensors"]
+    files = ["card.json", "curve.csv", "model.safetensors"]
+    assert sorted(path.name for path in second.out.iterdir()) == files
+    assert sorted(path.name for path in first.out.iterdir()) == [*files, RECONSTRUCTIONS]
     assert second.curve is not None
     assert second.curve.read_bytes() == (second.out / "curve.csv").read_bytes()
     left = sorted(path.parent.parent.name for path in (tmp_path / "runs").glob("*/*/epoch-*"))
@@ -123,14 +125,16 @@ def test_released_mask_leaves_the_encoder_where_it_was(store: Path, tmp_path: Pa
     assert cards["combined"]["gradient_norm_per_epoch"][0] > 0
 
 
-def test_forecast_arm_hands_over_the_same_encoder(store: Path, tmp_path: Path) -> None:
+def test_forecast_arm_hands_over_the_whole_network(store: Path, tmp_path: Path) -> None:
     parameters = _parameters(tmp_path)
     first, second = _cell(tmp_path, "forecast", parameters), _cell(tmp_path, "forecast", parameters, "finetune")
     pretrain(first, store)
+    assert not (first.out / RECONSTRUCTIONS).exists()
     finetune(second, store, first.out)
     transferred = load_card(second.out)["transfer"]
-    assert {name.split(".")[0] for name in transferred["loaded"]} == {"encoder"}
-    assert transferred["unused"] == transferred["fresh"]  # the same network on both sides
+    modules = {name.split(".")[0] for name in transferred["loaded"]}
+    assert modules == {"encoder", "lane_scorer", "goal_scorer", "completion"}
+    assert transferred["unused"] == transferred["fresh"] == []  # the same network on both sides
 
 
 def test_fresh_tensors_depend_on_the_seed_alone() -> None:
@@ -243,7 +247,7 @@ def test_interrupted_run_keeps_its_state(store: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr(cell_run, "fit", real_fit)
     pretrain(cell, store)
     assert load_card(cell.out)["training"]["resumed_after"] == [1]
-    for name in ("model.safetensors", "curve.csv"):
+    for name in ("model.safetensors", "curve.csv", RECONSTRUCTIONS):
         assert (cell.out / name).read_bytes() == (undisturbed.out / name).read_bytes()
 
 
@@ -284,6 +288,8 @@ def test_arms_that_part_in_fine_tuning_share_their_pre_training(
     assert "same_as" not in cards["combined"] | cards["other"]
     weights = {arm: (cell.out / "model.safetensors").read_bytes() for arm, cell in cells.items()}
     assert weights["longer"] == weights["combined"] != weights["other"]
+    shown = {arm: (cell.out / RECONSTRUCTIONS).read_bytes() for arm, cell in cells.items()}
+    assert shown["longer"] == shown["combined"] != shown["other"]
     seconds = cards["combined"]["training"]["seconds"]
     shutil.rmtree(tmp_path / "runs")
     pretrain(cells["combined"], store)  # its own earlier result, and what was taken from it, are not taken for it

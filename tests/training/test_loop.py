@@ -12,7 +12,7 @@ import pytest
 import tiny_training
 import torch
 from safetensors.torch import load_file
-from tiny_training import TinyModel, train, write_store
+from tiny_training import TinyExample, TinyModel, train, write_store
 
 from synthdrive.errors import SynthDriveError
 from synthdrive.parameters.optimisation import OptimisationParameters
@@ -108,15 +108,31 @@ def test_a_loss_that_is_no_number_stops_the_run_and_leaves_its_batch(store: Path
 
 
 def test_resumed_run_is_the_undisturbed_one_to_the_last_bit(store: Path, tmp_path: Path) -> None:
-    whole, fitted = train(store, None, _parameters(epochs=4))
+    whole, fitted = train(store, None, _parameters(epochs=4), TinyExample())
     run = RunDirectory(tmp_path, "tiny", {"a": 1})
     with pytest.raises(NonFiniteLossError):
-        train(store, run, _parameters(epochs=4), poison=2 * 6 + 4)  # ends in the third epoch
-    resumed, again = train(store, run, _parameters(epochs=4))
+        train(store, run, _parameters(epochs=4), TinyExample(), poison=2 * 6 + 4)  # ends in the third epoch
+    resumed, again = train(store, run, _parameters(epochs=4), TinyExample())
     assert again.training["resumed_after"] == [2]
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
     assert again.curve == fitted.curve
     assert again.encoder == fitted.encoder
+    assert torch.equal(again.seen["guess"], fitted.seen["guess"])
+
+
+def test_watching_shows_the_start_and_every_epoch_and_changes_no_number(store: Path) -> None:
+    plain, alone = train(store, None, _parameters())
+    model, watched = train(store, None, _parameters(), TinyExample())
+    assert alone.seen == {}
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in plain.state_dict().items())
+    assert model.training
+    start = TinyModel()
+    start.load_state_dict(_start())
+    guesses = watched.seen["guess"]
+    assert guesses.shape == (1 + 3, 60)
+    assert torch.equal(guesses[0], TinyExample().look(start.eval())["guess"])
+    assert torch.equal(guesses[-1], TinyExample().look(model.eval())["guess"])
+    assert len(guesses.unique(dim=0)) == 4
 
 
 def _command(*arguments: object) -> list[str]:
@@ -131,8 +147,8 @@ def test_killed_run_continues_to_the_same_weights(store: Path, tmp_path: Path) -
     subprocess.run(_command(store, tmp_path / "a", runs), check=True, capture_output=True)
     subprocess.run(_command(store, tmp_path / "b", tmp_path / "others"), check=True, capture_output=True)
     assert json.loads((tmp_path / "a" / "fit.json").read_text())["resumed"] == [2]
-    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in "ab"]
-    assert files[0] == files[1]
+    for file in ("model.safetensors", "seen.safetensors"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
 def test_two_processes_give_the_loss_of_one(store: Path, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from synthdrive.training.resume import EpochState, RunDirectory, discard_states,
 
 
 def _state(epochs: int) -> EpochState:
-    return EpochState(epochs, {"w": torch.full((3,), float(epochs))}, {"mean/w": torch.ones(3)}, {"curve": []})
+    weights, seen = {"w": torch.full((3,), float(epochs))}, {"guess": torch.zeros(1 + epochs, 2)}
+    return EpochState(epochs, weights, {"mean/w": torch.ones(3)}, {"curve": []}, seen)
 
 
 def test_newest_state_is_taken_and_few_are_kept(tmp_path: Path) -> None:
@@ -28,10 +29,11 @@ def test_newest_state_is_taken_and_few_are_kept(tmp_path: Path) -> None:
     assert loaded is not None
     assert loaded.epochs == 11
     assert loaded.model["w"].tolist() == [11.0] * 3
+    assert loaded.seen["guess"].shape == (12, 2)
     assert len(list(run.path.glob("epoch-*"))) == 2
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimiser.safetensors", "state.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "optimiser.safetensors", "seen.safetensors", "state.json"])
 def test_damaged_state_is_passed_over(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     run = RunDirectory(tmp_path, "pretrain", {})
     for epochs in (1, 2):

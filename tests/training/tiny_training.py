@@ -28,6 +28,7 @@ from synthdrive.training.data import SceneBatches, Sharing
 from synthdrive.training.devices import make_accelerator
 from synthdrive.training.loop import fit
 from synthdrive.training.resume import RunDirectory
+from synthdrive.training.watched import Watched
 from synthdrive.vectors.draws import uniform
 
 LANES = 12
@@ -128,7 +129,27 @@ def tiny_batches(store: Path, sharing: Sharing, workers: int = 0, scenes: int | 
     return SceneBatches(store, np.arange(count), 7, sharing, collate_tiny, workers)
 
 
-def train(store: Path, run: RunDirectory | None, parameters: OptimisationParameters, **settings: Any) -> Any:
+class TinyExample:
+    """One track of ones, on which a TinyModel is watched."""
+
+    file = "example.safetensors"
+
+    def look(self, model: nn.Module) -> dict[str, Tensor]:
+        assert not model.training
+        guess: Tensor = model.head(torch.tanh(model.encoder(torch.ones(40))))  # type: ignore[operator]
+        return {"guess": guess}
+
+    def fixed(self, model: nn.Module) -> dict[str, Tensor]:
+        return {"track": torch.ones(40)}
+
+
+def train(
+    store: Path,
+    run: RunDirectory | None,
+    parameters: OptimisationParameters,
+    watched: Watched | None = None,
+    **settings: Any,
+) -> Any:
     """Fit a TinyModel; returns it and its Fit."""
     accelerator = make_accelerator(parameters)
     torch.manual_seed(3)
@@ -138,7 +159,8 @@ def train(store: Path, run: RunDirectory | None, parameters: OptimisationParamet
     rank = accelerator.process_index
     sharing = Sharing(parameters.batch, parameters.device_batch, accelerator.num_processes, rank)
     inspection = store.parent / "non-finite"
-    return model, fit(model, tiny_batches(store, sharing), parameters, accelerator, run, "tiny", inspection)
+    batches = tiny_batches(store, sharing)
+    return model, fit(model, batches, parameters, accelerator, run, "tiny", inspection, watched)
 
 
 def main() -> None:
@@ -151,10 +173,13 @@ def main() -> None:
     given = parser.parse_args()
     parameters = OptimisationParameters(epochs=given.epochs, batch=8, device_batch=given.device_batch)
     run = RunDirectory(given.runs, "tiny", {})
-    model, fitted = train(given.store, run, parameters, kill_at_step=given.kill_at_step)
-    if os.environ.get("RANK", "0") == "0":
+    model, fitted = train(given.store, run, parameters, TinyExample(), kill_at_step=given.kill_at_step)
+    main = os.environ.get("RANK", "0") == "0"
+    assert bool(fitted.seen) == main
+    if main:
         given.out.mkdir(parents=True)
         save_file(model.state_dict(), given.out / "model.safetensors")
+        save_file(fitted.seen, given.out / "seen.safetensors")
         write_json(given.out / "fit.json", {"curve": fitted.curve, "resumed": fitted.training["resumed_after"]})
 
 

@@ -169,9 +169,9 @@ class MaskedAutoencoder(nn.Module):
         return absolute_error(full_precision(prediction.hidden_agents), agents.vectors[:, None], weight)
 
     @torch.no_grad()
-    def reconstruct(self, batch: Batch) -> Reconstruction:
-        """Hide, reconstruct and show: what `forward` would be judged by, as points."""
-        prediction = self.predict(batch)
+    def reconstruct(self, batch: Batch, masking: Masking | None = None) -> Reconstruction:
+        """Hide, reconstruct and show: what `forward` would be judged by, as points; `masking` as in `predict`."""
+        prediction = self.predict(batch, masking=masking)
         is_map, hidden = prediction.masking.is_map, prediction.masking.lanes
         lane_points = prediction.lanes.vectors[..., LANE_XY]
         agent_points = prediction.agents.vectors[..., ACTOR_XY]

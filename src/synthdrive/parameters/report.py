@@ -16,7 +16,7 @@ class ReportParameters:
         bootstrap_samples: resamples behind every 95 % interval.
         baselines: forecasts without training that stand in the table.
         recorded_scenes, synthetic_windows, augmented_scenes, drives, forecast_scenes: panels of these pictures.
-        reconstructions: scenes of each kind of masking, for each arm that has one.
+        reconstructions: windows of each kind of masking, for each arm that has one; pre-training keeps three.
         motion_tracks: most tracks of each set behind the motion distributions.
         transform_amplitude: amplitude at which the map transforms are shown.
     """
@@ -37,7 +37,7 @@ class ReportParameters:
         """Raise ParameterError for the first impossible value."""
         counts = {
             "bootstrap_samples": (100, 100_000), "recorded_scenes": (1, 30), "synthetic_windows": (1, 60),
-            "augmented_scenes": (1, 30), "drives": (1, 12), "forecast_scenes": (1, 30), "reconstructions": (1, 6),
+            "augmented_scenes": (1, 30), "drives": (1, 12), "forecast_scenes": (1, 30), "reconstructions": (1, 3),
             "motion_tracks": (10, 1_000_000),
         }  # fmt: skip
         for key, (low, high) in counts.items():

@@ -11,7 +11,6 @@ from synthdrive.augmentation.transforms import SHAPES
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.maps.lane_map import LaneMap
 from synthdrive.parameters.loading import from_values
-from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.objective import MASKED
 from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.parameters.report import ReportParameters
@@ -35,6 +34,8 @@ from synthdrive.reporting.results_table import Row, label_of
 from synthdrive.reporting.run_outputs import RunPaths
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.released import DrivenAgain
+from synthdrive.training.cards import RECONSTRUCTIONS
+from synthdrive.training.reconstructions import Reconstructions
 
 RELEASED_SHOWN = 5  # released windows whose path and speed are drawn
 
@@ -102,10 +103,7 @@ def draw_pictures(
 
 def _reconstructions(
     paths: RunPaths, artifacts: Artifacts, measured: Measurements, parameters: ReportParameters
-) -> list[Picture | None]:
-    from synthdrive.models.masked_autoencoder import MaskedAutoencoder
-    from synthdrive.training.checkpoints import load_exactly, load_model_state
-
+) -> list[Picture]:
     found = []
     for arm in measured.arms:
         cell = f"{arm}-{measured.seeds[0]}"
@@ -116,11 +114,9 @@ def _reconstructions(
         settings = from_values(PretrainParameters, card["run"]["parameters"]["pretrain"], f"{directory}: pretrain")
         if settings.objective != MASKED:
             continue
-        network = MaskedAutoencoder(from_values(ModelParameters, card["model"], f"{directory}: model"), settings)
-        load_exactly(network, load_model_state(directory), directory)
-        count, seed = parameters.reconstructions, parameters.seed
+        kept = Reconstructions.load(directory / RECONSTRUCTIONS)
         label = label_of(arm).lower()
-        found.append(reconstructions(network.eval(), arm, label, artifacts.synthetic, count, seed, settings.epochs))
+        found.append(reconstructions(kept, arm, label, parameters.reconstructions, settings.mask_ratio))
     return found
 
 

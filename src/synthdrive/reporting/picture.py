@@ -69,6 +69,7 @@ class Picture:
         legend: what the marks mean.
         panel_width: CSS pixels below which a panel should not shrink where there is room.
         columns: panels that belong beside each other, kept in rows of that many; 0: as many as fit.
+        narrow_columns: how many of these stand beside each other on a phone, in several rows.
         chart: whether its panels have axes; those of a map have a scale bar.
     """
 
@@ -79,6 +80,7 @@ class Picture:
     legend: tuple[LegendEntry, ...] = ()
     panel_width: int = 280
     columns: int = 0
+    narrow_columns: int = 0
     chart: bool = False
 
     def write(self, folder: Path) -> list[Path]:

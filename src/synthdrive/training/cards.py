@@ -11,6 +11,7 @@ from synthdrive.artifacts import atomic_file, read_json, write_json
 from synthdrive.errors import InputError
 
 MODEL, CARD, CURVE = "model.safetensors", "card.json", "curve.csv"
+RECONSTRUCTIONS = "reconstructions.safetensors"  # of masked pre-training
 
 LEADING = ("epoch", "step", "learning_rate", "loss")
 

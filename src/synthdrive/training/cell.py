@@ -19,7 +19,8 @@ class Cell:
     Attributes:
         arm: its name under `arms` in the parameter file.
         seed: training seed: settles the model's start, the order of the scenes, and every random draw.
-        out: directory to write: model.safetensors, card.json, curve.csv.
+        out: directory to write: model.safetensors, card.json, curve.csv; reconstructions.safetensors where masked
+            pre-training has made them.
         parameters: the parameter file.
         curve: a second place for the curve, where one is wanted.
         workers: loading processes; None: none on a CPU, some on a GPU. Changes no number.

@@ -23,6 +23,7 @@ from synthdrive.training.data import Collate, Indices, SceneBatches, Sharing
 from synthdrive.training.devices import device_name, loading_workers
 from synthdrive.training.loop import Fit, fit
 from synthdrive.training.resume import RunDirectory, training_identity
+from synthdrive.training.watched import Watched
 
 
 def seed_model(stage: str, seed: int) -> None:
@@ -67,6 +68,7 @@ def run_cell(
     inputs: Mapping[str, Path],
     accelerator: Accelerator,
     content: Mapping[str, Any],
+    watched: Watched | None = None,
 ) -> Fit:
     """Fit the model and write the cell's checkpoint.
 
@@ -77,6 +79,7 @@ def run_cell(
         parameters: the parameters used, by section; that of `stage` holds the optimisation's.
         inputs: what the stage read, by the names that the card gives them.
         content: what else the card says.
+        watched: examples to look at before training and after each epoch, kept beside the checkpoint.
 
     Raises:
         SystemExit: interrupted (130); the state of the last whole epoch stays.
@@ -88,13 +91,15 @@ def run_cell(
     label = f"{stage} {cell.name}"
     with run.held(accelerator.is_main_process):
         try:
-            fitted = fit(model, batches, parameters[stage], accelerator, run, label, run.path / "non-finite")
+            place = run.path / "non-finite"
+            fitted = fit(model, batches, parameters[stage], accelerator, run, label, place, watched)
         except KeyboardInterrupt:
             print(f"{label}: stopped; the same command goes on after the last epoch, from {run.path}", file=sys.stderr)
             raise SystemExit(130) from None
         if accelerator.is_main_process:
             card = cell.card(stage, **content, training=fitted.training, encoder=fitted.encoder, run=record)
-            save_checkpoint(cell.out, model, {**card, "last_epoch": fitted.last_epoch}, fitted.curve)
+            kept = {watched.file: {**watched.fixed(model), **fitted.seen}} if watched is not None else {}
+            save_checkpoint(cell.out, model, {**card, "last_epoch": fitted.last_epoch}, fitted.curve, kept)
             if cell.curve is not None:
                 cell.curve.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(cell.out / CURVE, cell.curve)

@@ -17,11 +17,17 @@ from synthdrive.training.cards import CARD, CURVE, MODEL, write_card, write_curv
 
 
 def save_checkpoint(
-    directory: Path, model: nn.Module, card: Mapping[str, Any], curve: Sequence[Mapping[str, float]]
+    directory: Path,
+    model: nn.Module,
+    card: Mapping[str, Any],
+    curve: Sequence[Mapping[str, float]],
+    others: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> None:
-    """Write model.safetensors, card.json and curve.csv, all or nothing."""
+    """Write model.safetensors, card.json, curve.csv and the tensors of `others` by file, all or nothing."""
     with atomic_directory(directory) as partial:
         save_tensors(partial / MODEL, model.state_dict())
+        for name, tensors in (others or {}).items():
+            save_tensors(partial / name, tensors)
         write_card(partial / CARD, card)
         write_curve(partial / CURVE, curve)
 

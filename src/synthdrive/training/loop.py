@@ -24,6 +24,7 @@ from synthdrive.training.data import Part, SceneBatches
 from synthdrive.training.non_finite import report_non_finite
 from synthdrive.training.resume import EpochState, RunDirectory
 from synthdrive.training.schedule import learning_rate
+from synthdrive.training.watched import Watched, look_again
 
 Item = TypeVar("Item")
 
@@ -55,12 +56,14 @@ class Fit:
         last_epoch: means over the last epoch: loss, its parts, gradient norms.
         encoder: tensors, how many of them training moved, relative change of the whole, mean gradient norm per epoch.
         training: steps, batch, devices, speed.
+        seen: what the model made of the watched examples, (1 + epochs, ...) each; in the main process alone.
     """
 
     curve: list[dict[str, float]]
     last_epoch: dict[str, float]
     encoder: dict[str, Any]
     training: dict[str, Any]
+    seen: dict[str, Tensor]
 
 
 def fit(
@@ -71,6 +74,7 @@ def fit(
     run: RunDirectory | None = None,
     label: str = "training",
     inspection: Path = Path(".run/non-finite"),
+    watched: Watched | None = None,
 ) -> Fit:
     """Train a model whose `forward(batch)` gives `Losses` and whose encoder is `model.encoder`.
 
@@ -82,6 +86,7 @@ def fit(
         run: where the state after each epoch is kept, and from where a killed run goes on.
         label: of the line that is printed after each epoch.
         inspection: where a batch with a non-finite loss is saved.
+        watched: examples to look at before training and after each epoch.
 
     Raises:
         NonFiniteLossError: the loss or its gradient is not a finite number.
@@ -89,7 +94,10 @@ def fit(
     model.to(accelerator.device)
     adam = Adam(model.named_parameters())
     start = {name: tensor.clone() for name, tensor in encoder_tensors(model).items()}
-    history, epochs_done = _take_up(model, adam, run)
+    history, epochs_done, seen = _take_up(model, adam, run)
+    watched = watched if accelerator.is_main_process else None
+    if watched is not None and not epochs_done:
+        seen = look_again(watched, model, {})
     trainer = _Trainer(model, adam, batches, parameters, accelerator, inspection, Curve(history.curve))
     if epochs_done and accelerator.is_main_process and run is not None:
         print(f"{label}: taken up after epoch {epochs_done} from {run.path}", flush=True)
@@ -99,12 +107,14 @@ def fit(
         history.seconds += (seconds := time.perf_counter() - clock)
         history.waiting += waited
         history.curve = trainer.curve.rows
+        if watched is not None:
+            seen = look_again(watched, model, seen)
         if accelerator.is_main_process:
             print(_epoch_line(label, epoch, parameters.epochs, trainer.curve, batches, seconds, waited), flush=True)
             if run is not None:
-                run.save(EpochState(epoch + 1, model.state_dict(), adam.state(), vars(history)))
+                run.save(EpochState(epoch + 1, model.state_dict(), adam.state(), vars(history), seen))
     accelerator.wait_for_everyone()
-    return _summary(model, start, batches, parameters, history, epochs_done)
+    return _summary(model, start, batches, parameters, history, seen)
 
 
 def encoder_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -197,16 +207,16 @@ class _Trainer:
         self._unchecked.clear()
 
 
-def _take_up(model: nn.Module, adam: Adam, run: RunDirectory | None) -> tuple[History, int]:
-    """Load the newest state, where there is one; returns the history and the number of epochs done."""
+def _take_up(model: nn.Module, adam: Adam, run: RunDirectory | None) -> tuple[History, int, dict[str, Tensor]]:
+    """Load the newest state, where there is one; returns the history, the number of epochs done, and what was seen."""
     state = run.load() if run is not None else None
     if state is None:
-        return History(), 0
+        return History(), 0, {}
     load_exactly(model, state.model, "resume state")
     adam.load_state(state.optimiser)
     history = History(**state.history)
     history.resumed_after.append(state.epochs)
-    return history, state.epochs
+    return history, state.epochs, state.seen
 
 
 def _timed(items: Iterator[Item], waited: list[float]) -> Iterator[Item]:
@@ -235,7 +245,7 @@ def _summary(
     batches: SceneBatches,
     parameters: OptimisationParameters,
     history: History,
-    epochs_done: int,
+    seen: dict[str, Tensor],
 ) -> Fit:
     curve = Curve(history.curve)
     end = encoder_tensors(model)
@@ -265,4 +275,5 @@ def _summary(
             "waiting_for_data": round(history.waiting / max(history.seconds, 1e-9), 4),
             "resumed_after": history.resumed_after,
         },
+        seen=seen,
     )

@@ -15,15 +15,16 @@ from synthdrive.errors import InputError
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.models.masked_autoencoder import MaskedAutoencoder
 from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.objective import FORECAST
+from synthdrive.parameters.objective import FORECAST, MASKED
 from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.run_record import plain_values, run_record
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.training.cards import CARD, CURVE, MODEL, load_card, write_card
+from synthdrive.training.cards import CARD, CURVE, MODEL, RECONSTRUCTIONS, load_card, write_card
 from synthdrive.training.cell import Cell
 from synthdrive.training.cell_run import run_cell, scene_batches, seed_model
 from synthdrive.training.data import Indices, subset
 from synthdrive.training.devices import device_name, make_accelerator
+from synthdrive.training.fixed_windows import FixedWindows
 from synthdrive.training.resume import settled
 
 
@@ -39,6 +40,7 @@ def run_pretraining(cell: Cell, model: ModelParameters, parameters: PretrainPara
     store = SceneStore.load(synthetic)
     indices = usable_windows(store, parameters, cell.seed, synthetic)
     batches = scene_batches(cell, synthetic, indices, parameters, accelerator)
+    watched = FixedWindows(store, indices, parameters, cell.seed) if parameters.objective == MASKED else None
     seed_model("pretrain", cell.seed)
     run_cell(
         "pretrain",
@@ -53,6 +55,7 @@ def run_pretraining(cell: Cell, model: ModelParameters, parameters: PretrainPara
             "model": plain_values(model),
             "data": {"windows": len(store), "used": len(indices)},
         },
+        watched,
     )
 
 
@@ -71,7 +74,7 @@ def take_equal(cell: Cell, record: Mapping[str, Any]) -> str | None:
         if card["arm"] == cell.arm or settled(card.get("run", {})) != settled(record) or "same_as" in card:
             continue
         with atomic_directory(cell.out) as partial:
-            for name in (MODEL, CURVE):
+            for name in (MODEL, CURVE, *([RECONSTRUCTIONS] if (other / RECONSTRUCTIONS).exists() else [])):
                 shutil.copyfile(other / name, partial / name)
             write_card(partial / CARD, {**card, **cell.card("pretrain"), "run": record, "same_as": other.name})
         if cell.curve is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,14 @@ class EpochState:
         epochs: epochs done.
         model, optimiser: tensors by name.
         history: plain values that end up in curve and card.
+        seen: what the network made of the examples on which it is watched, a row for the start and one for each epoch.
     """
 
     epochs: int
     model: dict[str, Tensor]
     optimiser: dict[str, Tensor]
     history: dict[str, Any]
+    seen: dict[str, Tensor] = field(default_factory=dict)
 
 
 class RunDirectory(RunFolder):
@@ -43,6 +45,7 @@ class RunDirectory(RunFolder):
         with atomic_directory(self.path / f"epoch-{state.epochs:04d}") as partial:
             save_tensors(partial / "model.safetensors", state.model)
             save_tensors(partial / "optimiser.safetensors", state.optimiser)
+            save_tensors(partial / "seen.safetensors", state.seen)
             write_json(partial / "state.json", {"epochs": state.epochs, "history": state.history})
         for old in self._states()[KEPT:]:
             shutil.rmtree(old)
@@ -57,6 +60,7 @@ class RunDirectory(RunFolder):
                     model=load_tensors(path / "model.safetensors"),
                     optimiser=load_tensors(path / "optimiser.safetensors"),
                     history=dict(content["history"]),
+                    seen=load_tensors(path / "seen.safetensors"),
                 )
             except (InputError, KeyError, TypeError, ValueError) as error:
                 if lack(error):  # the state may be whole: do not train again what it holds

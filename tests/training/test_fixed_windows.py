@@ -1,0 +1,93 @@
+"""What masked pre-training shows of itself: the same windows, masks and rotation from the start to the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_training import write_store
+
+from synthdrive.artifacts import read_arrays, write_arrays
+from synthdrive.errors import InputError
+from synthdrive.models.masked_autoencoder import MaskedAutoencoder
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.parameters.objective import ObjectiveParameters
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.training.checkpoints import save_tensors
+from synthdrive.training.fixed_windows import SAMPLES, FixedWindows
+from synthdrive.training.reconstructions import Reconstructions
+from synthdrive.training.watched import look_again
+
+MODEL = ModelParameters(hidden_size=32, sub_graph_layers=1)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> SceneStore:
+    return SceneStore.load(write_store(tmp_path_factory.mktemp("windows") / "store", 20))
+
+
+def _keep(path: Path, store: SceneStore, seed: int = 0, windows: int = 20, **objective: float) -> Reconstructions:
+    """Look at one network, then at another."""
+    settings = ObjectiveParameters(**objective)  # type: ignore[arg-type]
+    torch.manual_seed(1)
+    first, second = MaskedAutoencoder(MODEL, settings), MaskedAutoencoder(MODEL, settings)
+    before = torch.get_rng_state()
+    watched = FixedWindows(store, np.arange(windows), settings, seed)
+    seen = look_again(watched, second, look_again(watched, first, {}))
+    save_tensors(path, {**watched.fixed(second), **seen})
+    assert torch.equal(torch.get_rng_state(), before)
+    return Reconstructions.load(path)
+
+
+def test_both_kinds_are_there_where_the_arm_trains_both(store: SceneStore, tmp_path: Path) -> None:
+    path = tmp_path / "kept.safetensors"
+    kinds = [True] * SAMPLES + [False] * SAMPLES
+    for share, wanted in ((0.01, kinds), (1.0, kinds[:SAMPLES]), (0.0, kinds[SAMPLES:])):
+        kept = _keep(path, store, map_probability=share)
+        assert kept.is_map.tolist() == wanted
+        assert kept.epochs == 1
+        assert len(kept.lane_predicted[0]) == kept.lane_hidden.sum()
+        assert len(kept.agent_predicted[0]) == wanted.count(False)
+        assert (kept.lane_hidden.sum() > 0) == any(wanted)
+        assert np.isfinite(kept.lane_predicted).all()
+        assert np.isfinite(kept.agent_predicted).all()
+    assert path.stat().st_size < 100_000
+
+
+def test_masks_are_fixed_and_the_network_is_not(store: SceneStore, tmp_path: Path) -> None:
+    kept, again, other = (_keep(tmp_path / str(run), store, seed) for run, seed in enumerate((0, 0, 1)))
+    assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
+    assert kept.agent_points.tolist() == again.agent_points.tolist() != other.agent_points.tolist()
+    assert (kept.lane_predicted[0] != kept.lane_predicted[1]).any()
+    alone = _keep(tmp_path / "map", store, map_probability=1.0)
+    both = kept.is_map[kept.lane_scene]
+    assert alone.lane_points.tolist() == kept.lane_points[both].tolist()  # arms of a seed show the same samples
+    assert alone.lane_hidden.tolist() == kept.lane_hidden[both].tolist()
+    share = _keep(tmp_path / "few", store, mask_ratio=0.3).lane_hidden.mean()
+    assert share < kept.lane_hidden.mean()
+
+
+def test_a_store_of_one_window_is_enough(store: SceneStore, tmp_path: Path) -> None:
+    assert len(_keep(tmp_path / "kept", store, windows=1).is_map) == 2 * SAMPLES
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("agent_best", lambda array: array + 9, "0 to 5"),
+        ("lane_predicted", lambda array: array[:, 1:], "shape"),
+        ("lane_scene", lambda array: array - 1, "lanes of no sample"),
+        ("agent_points", lambda array: array.astype(np.float64), "float32"),
+    ],
+)
+def test_arrays_that_do_not_belong_together_are_refused(
+    store: SceneStore, tmp_path: Path, name: str, change: object, message: str
+) -> None:
+    path = tmp_path / "kept.safetensors"
+    _keep(path, store)
+    arrays, _ = read_arrays(path)
+    write_arrays(path, {**arrays, name: change(arrays[name])})  # type: ignore[operator]
+    with pytest.raises(InputError, match=message):
+        Reconstructions.load(path)
