@@ -5,11 +5,12 @@ import sys
 import time
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
 from synthdrive.errors import SynthDriveError
-from synthdrive.recording.programs import Programs
+from synthdrive.recording.programs import Programs, check_space
 
 
 def test_what_a_program_says_comes_back():
@@ -46,3 +47,10 @@ def test_a_killed_recording_leaves_no_program(tmp_path):
             return
         time.sleep(0.05)
     pytest.fail("the program still runs")
+
+
+def test_a_full_disk_is_said_whatever_the_program_says(tmp_path, monkeypatch):
+    check_space(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=4096))
+    with pytest.raises(OSError, match="No space left on device"):
+        check_space(tmp_path)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from synthdrive.errors import InputError
 from synthdrive.parameters.record_sample import TrafficParameters
-from synthdrive.recording.programs import Programs
+from synthdrive.recording.programs import Programs, check_space
 from synthdrive.recording.street_network import SUMO_HOME
 from synthdrive.scenes.scene_store import STEP_SECONDS
 
@@ -79,6 +79,7 @@ def drive(
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     environment = {**os.environ, "SUMO_HOME": str(SUMO_HOME)}
     run = programs.run([SUMO_HOME / "bin" / "sumo", *arguments], environment)
+    check_space(folder)
     if run.returncode:
         raise InputError(demand, f"SUMO stopped: {run.stderr.strip()[-500:]}", "a simulation that runs to its end")
     recorded = pq.read_table(output)

@@ -18,6 +18,7 @@ import sumo
 
 from synthdrive.errors import InputError
 from synthdrive.parameters.record_sample import StreetParameters
+from synthdrive.recording.programs import check_space
 
 Points = npt.NDArray[np.float64]
 
@@ -53,13 +54,15 @@ def redraw(source: Path, folder: Path, streets: StreetParameters) -> Path:
     """
     plain = folder / "plain"
     _netconvert(
+        folder,
         ["--sumo-net-file", str(source), "--plain-output-prefix", str(plain), "-o", str(folder / "first.net.xml")]
-        + ["--keep-edges.by-vclass", VEHICLE_CLASS, "--keep-edges.components", "1", "--geometry.remove", "true"]
+        + ["--keep-edges.by-vclass", VEHICLE_CLASS, "--keep-edges.components", "1", "--geometry.remove", "true"],
     )
     turnarounds = _turnarounds(folder / "first.net.xml")
     last_parts = _edit_edges(Path(f"{plain}.edg.xml"), streets)
     _edit_connections(Path(f"{plain}.con.xml"), turnarounds, last_parts)
     _netconvert(
+        folder,
         [
             "-n",
             f"{plain}.nod.xml",
@@ -74,18 +77,19 @@ def redraw(source: Path, folder: Path, streets: StreetParameters) -> Path:
         + ["--junctions.internal-link-detail", str(streets.turn_points)]
         + ["--junctions.limit-turn-speed", str(streets.lateral_acceleration)]
         + ["--tls.default-type", "static", "--tls.cycle.time", str(streets.signal_cycle)]
-        + ["-o", str(folder / "network.net.xml")]
+        + ["-o", str(folder / "network.net.xml")],
     )
     return folder / "network.net.xml"
 
 
-def _netconvert(arguments: list[str]) -> None:
+def _netconvert(folder: Path, arguments: list[str]) -> None:
     run = subprocess.run(
         [SUMO_HOME / "bin" / "netconvert", *arguments, "--offset.disable-normalization", "true", "--precision", "4"],
         capture_output=True,
         text=True,
         check=False,
     )
+    check_space(folder)
     if run.returncode:
         lines = [line for line in run.stderr.splitlines() if line.startswith("Error")] or run.stderr.splitlines()[-1:]
         raise InputError(arguments[1], f"netconvert stopped: {' '.join(lines)}", "a network that netconvert can redraw")
