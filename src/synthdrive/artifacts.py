@@ -154,7 +154,7 @@ def read_table(path: Path, columns: Mapping[str, pa.DataType] | None = None) -> 
         table = _read_flat_table(path)
     except FileNotFoundError:
         raise InputError(path, "no such file", "a Parquet table") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a column's name is no UTF-8
         raise InputError(path, f"unreadable Parquet ({error})", "a whole Parquet table") from None
     for name, dtype in (columns or {}).items():
         if name not in table.column_names:

@@ -334,6 +334,12 @@ def _(path: Path) -> None:
     pq.write_table(pa.table({"scene_id": [1]}), path / "manifest.parquet")
 
 
+@attack("Parquet: a column whose name is no text", "table", "unreadable Parquet")
+def _(path: Path) -> None:
+    write_table(path, {"origin_x": 0.0}, 10, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"origin_x", b"\xff\xfe\xfdgin_x"))
+
+
 @attack("Parquet: no table", "table", "unreadable Parquet")
 def _(path: Path) -> None:
     path.write_bytes(b"PAR1" + b"\xff" * MEGABYTE + struct.pack("<I", MEGABYTE) + b"PAR1")
