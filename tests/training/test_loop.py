@@ -135,6 +135,13 @@ def test_watching_shows_the_start_and_every_epoch_and_changes_no_number(store: P
     assert len(guesses.unique(dim=0)) == 4
 
 
+def test_compiling_without_a_compiler_says_what_is_missing(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(SynthDriveError, match=r"no no-such-compiler: .*compile: false"):
+        train(store, None, _parameters(compile=True))
+
+
 def _command(*arguments: object) -> list[str]:
     return [sys.executable, str(SCRIPT), *map(str, arguments)]
 

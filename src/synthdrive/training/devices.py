@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 
 import torch
 from accelerate import Accelerator
@@ -21,8 +23,11 @@ def make_accelerator(parameters: OptimisationParameters) -> Accelerator:
     """The accelerator of this process, with torch set to give the same numbers on every run of one machine.
 
     Raises:
-        SynthDriveError: the launcher started several processes that do not know of one another.
+        SynthDriveError: the launcher started several processes that do not know of one another, or there is no
+            compiler where one is needed.
     """
+    if parameters.compile and not torch.cuda.is_available():
+        require_compiler()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its sums only with this
     # The same as use_deterministic_algorithms(True, warn_only=True), which imports the compiler as well (1.5 s).
     torch.set_deterministic_debug_mode("warn")
@@ -47,6 +52,16 @@ def make_accelerator(parameters: OptimisationParameters) -> Accelerator:
             "use torchrun, or accelerate launch with --config_file accelerate.yaml"
         )
     return accelerator
+
+
+def require_compiler() -> None:
+    """Raise SynthDriveError where torch.compile would find no C++ compiler, which it needs on a CPU."""
+    wanted = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # what torch looks for
+    if shutil.which(wanted) is None:
+        raise SynthDriveError(
+            f"compile: true needs a C++ compiler on a CPU, and there is no {wanted}: "
+            "install one (Debian: apt-get install g++), name another in CXX, or set compile: false"
+        )
 
 
 def device_name(device: torch.device) -> str:
