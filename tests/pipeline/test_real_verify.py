@@ -23,8 +23,8 @@ def test_level_full_makes_everything_again_and_finds_the_one_forged_metric(tiny_
     verify = (sys.executable, "-m", "synthdrive.pipeline.verify")
     assert "0 differences" in run(root, *verify, "lock")
     printed = run(root, *verify, "full", expect=1)
-    assert "verify full: " in printed
-    assert " 1 differences" in printed
+    assert "verify full: " in printed, printed
+    assert " 1 differences" in printed, printed
     assert f"minFDE6: recorded {forged}, made {true}, allowed difference" in printed
     passed = [line for line in printed.splitlines() if line.lstrip().startswith("ok  ")]
     for expected in (
