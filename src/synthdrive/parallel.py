@@ -7,7 +7,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
 from typing import TypeVar
@@ -66,7 +66,8 @@ def local_executor(workers: int | None = None) -> Iterator[Executor]:
         if not isinstance(error, Exception):
             for worker in active_children():
                 worker.terminate()
-        executor.shutdown(wait=True, cancel_futures=True)
+        with suppress(RuntimeError):  # of an executor that lacked the memory to start; the error itself says so
+            executor.shutdown(wait=True, cancel_futures=True)
         raise
     executor.shutdown()
 

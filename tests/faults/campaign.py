@@ -106,7 +106,7 @@ class Reference:
 def undisturbed(base: Path) -> Reference:
     """Run the smallest pipeline from nothing to its end; writes down what each stage does to the disk."""
     folder = base / "undisturbed"
-    plan = folder.with_name(f"{folder.name}-log") / "plan.json"
+    plan = smallest.beside(folder, "log") / "plan.json"
     started = time.monotonic()
     if not (folder / "reports").exists():
         plan = make_plan(smallest.make_pipeline(folder), "none", {})
@@ -121,6 +121,8 @@ def undisturbed(base: Path) -> Reference:
 def run_campaign(kind: Kind, reference: Reference, base: Path, seed: int, chosen: Sequence[str]) -> list[Outcome]:
     """Throw the fault at each of the chosen stages; what came of each."""
     folder = base / re.sub(r"\W+", "-", kind.name)
+    for left in (folder, smallest.beside(folder, "log"), smallest.beside(folder, "scratch")):
+        shutil.rmtree(left, ignore_errors=True)  # of an earlier run in the same place
     folder.mkdir()
     with small_disk(folder) if kind.action == "disk" else nullcontext():
         return _run_campaign(kind, reference, smallest.make_pipeline(folder, reference.folder), seed, chosen)
@@ -164,7 +166,7 @@ def _run_campaign(kind: Kind, reference: Reference, folder: Path, seed: int, cho
 
 def make_plan(folder: Path, action: str, moments: dict[str, dict[str, object]]) -> Path:
     """The file that tells `inject/sitecustomize.py` what to do when; its folder takes what comes back."""
-    log = folder.with_name(f"{folder.name}-log")
+    log = smallest.beside(folder, "log")
     log.mkdir()
     plan = log / "plan.json"
     plan.write_text(json.dumps({"kind": action, "root": str(folder), "log": str(log), "moments": moments}))
@@ -209,7 +211,6 @@ def _judge(outcome: Outcome, kind: Kind, log: Path, ended: smallest.Ended, folde
     """Right after the fault: what stands where artifacts belong, what is left, what the user is told."""
     record = json.loads((log / f"{outcome.stage}.fired").read_text())
     outcome.at = record["at"]
-    outcome.lost_seconds = record["lost"] if kind.ends else 0.0
     for path, expected in reference.results.items():
         if (folder / path).exists() and smallest.fingerprints(folder, path) != expected:
             outcome.problems.append(f"{path} is not what an undisturbed run writes")
@@ -219,14 +220,17 @@ def _judge(outcome: Outcome, kind: Kind, log: Path, ended: smallest.Ended, folde
         outcome.problems.append(f"left behind: {', '.join(left)}")
     if ended.orphans:
         outcome.problems.append(f"still running: {', '.join(ended.orphans)}")
-    said = " ".join(ended.output.split())
-    if kind.says and ended.status and not re.search(kind.says, said):
-        outcome.problems.append(f"does not say {kind.says!r}: {ended.output[-400:]}")
-    if "Traceback" in said:
-        outcome.problems.append(f"a traceback: {ended.output[-1500:]}")
     other = log / f"{outcome.stage}.other"
     if other.exists() and not re.search(REFUSED, other.read_text()):
         outcome.problems.append(f"the other run: {other.read_text()[-500:]}")
+    said = " ".join(ended.output.split())
+    if re.findall(r"Running stage '([^']+)'", said)[-1] != outcome.stage:
+        return  # it did not end, as with memory that was enough after all: what is said is about a later stage
+    outcome.lost_seconds = record["lost"] if ended.status else 0.0
+    if kind.says and ended.status and not re.search(kind.says, said):
+        outcome.problems.append(f"does not say {kind.says!r}: {ended.output[-400:]}")
+    if "Traceback" in said and kind.action != "memory":  # a worker that cannot start prints its own
+        outcome.problems.append(f"a traceback: {ended.output[-1500:]}")
 
 
 def _judge_end(

@@ -21,6 +21,7 @@ REPAIR = [sys.executable, "-m", "synthdrive.pipeline.repair"]
 def run_damage(name: str, reference: Reference, base: Path, seed: int, chosen: Sequence[str]) -> list[Outcome]:
     """Damage one file of every output, let DVC (and the repair) go over it, compare the results."""
     folder = base / name.replace(" ", "-")
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier run in the same place
     shutil.copytree(reference.folder, folder, symlinks=True)
     smallest.run(smallest.dvc("status"), folder)  # DVC takes the copies' times and sizes down
     draw = random.Random(f"{seed} {name}")

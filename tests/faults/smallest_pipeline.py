@@ -70,9 +70,14 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     }
 
 
+def beside(folder: Path, what: str) -> Path:
+    """A folder for what belongs to a pipeline's folder, but not into it."""
+    return folder.with_name(f"{folder.name}-{what}")
+
+
 def scratch(folder: Path) -> str:
     """Where commands keep temporary files, so that what they leave can be seen."""
-    path = folder.with_name(f"{folder.name}-scratch")
+    path = beside(folder, "scratch")
     path.mkdir(exist_ok=True)
     return str(path)
 
