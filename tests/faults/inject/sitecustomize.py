@@ -32,6 +32,7 @@ class Fault:
         self.started = self.safe = time.monotonic()
         self.pending_safe = False
         self.actions: list[tuple[float, str]] = []
+        self.lock = threading.Lock()
         self.over = (self.log / f"{self.stage}.fired").exists()
 
     def watch(self, event: str, arguments: tuple) -> None:
@@ -51,17 +52,19 @@ class Fault:
         self.pending_safe = event == "os.rename" and "/.run/" in path and ".partial-" not in path
         what = re.sub(r"(partial|scratch)-[^/]*", r"\1", os.path.relpath(path, self.root))
         self.actions.append((time.monotonic() - self.started, f"{event.split('.')[-1]} {what}"))
-        if self.moment and len(self.actions) == self.moment["action"]:
-            self.over = True
-            if self.moment["delay"]:
-                timer = threading.Timer(self.moment["delay"], self.strike)
-                timer.daemon = True
-                timer.start()
-            else:
-                self.strike()
+        if self.moment and len(self.actions) == self.moment["action"] and self.moment["delay"]:
+            timer = threading.Timer(self.moment["delay"], self.strike)
+            timer.daemon = True
+            timer.start()
+        elif self.moment and len(self.actions) >= self.moment["action"]:  # a faster machine than when delays were taken
+            self.strike()
 
     def strike(self) -> None:
         """Write down what is about to happen, then let it."""
+        with self.lock:
+            if self.over:
+                return
+            self.over = True
         now = time.monotonic()
         record = {
             "at": self.actions[-1][1],
