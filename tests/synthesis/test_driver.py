@@ -7,6 +7,7 @@ from synthdrive.augmentation.centrelines import joined_centreline
 from synthdrive.synthesis.driver import drive
 from synthdrive.synthesis.lane_distance import distance_to_polyline
 from synthdrive.synthesis.motion import motion_of
+from synthdrive.synthesis.pace import draw_pace
 from synthdrive.synthesis.path import SPACING, Paths, plan_paths, stack_paths
 from synthdrive.synthesis.speed import slow_before, speed_plan
 from synthdrive.synthesis.stops import draw_stops
@@ -120,3 +121,19 @@ def test_a_car_stops_at_the_line_waits_and_goes_on(driver, parameters):
         for line in stops.lines[row][np.isfinite(stops.lines[row])]:
             standing = (np.abs(drives.along[row] - line) < 1.5) & (drives.speed[row] == 0.0)
             assert 18 <= standing.sum() <= 32
+
+
+def test_pace_slows_some_stretches_and_hurries_none(driver, parameters):
+    parameters.pace.stretch, parameters.pace.slowest = 60.0, 0.5
+    paths = plan_paths(np.array([[0.0, 0.0], [600.0, 0.0]]), SPEEDS, driver)
+    pace = draw_pace(len(SPEEDS), parameters.pace, np.random.default_rng(2))
+    steady, paced = drive(paths, SPEEDS, driver), drive(paths, SPEEDS, driver, pace=pace)
+    for row, desired in enumerate(SPEEDS):
+        speeds = paced.speed[row, 50 : paced.steps[row]]
+        assert speeds.max() < steady.speed[row].max() + 0.1
+        assert 0.4 * desired < speeds.min() < 0.8 * desired
+        assert speeds.std() > 0.05 * desired
+    distances = np.arange(0.0, 600.0, 5.0)
+    shares = np.stack([pace.share(np.full(len(SPEEDS), distance)) for distance in distances], axis=1)
+    assert (np.abs(np.diff(shares, axis=1)) > 0).sum(axis=1).max() <= 10
+    assert ((shares >= 0.5) & (shares <= 1.0)).all()

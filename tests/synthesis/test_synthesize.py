@@ -11,6 +11,7 @@ from synthdrive.errors import InputError, ParameterError
 from synthdrive.parallel import cluster_executor, local_executor, open_executor
 from synthdrive.scenes.scene_store import LAST_OBSERVED, STEPS, SceneStore
 from synthdrive.synthesis.motion import agent_tracks
+from synthdrive.synthesis.noise import tracking_noise
 from synthdrive.synthesis.synthesize import recorded_desired_speeds, synthesize
 
 HALF_WIDTH = 50.0
@@ -109,6 +110,7 @@ def test_stops_lane_changes_traffic_and_noise_show_in_the_store(maps, scenes, pa
     parameters.lane_changes.spacing = 20.0
     parameters.limits.lane_distance = 2.1
     parameters.traffic.vehicles = 3
+    parameters.pace.stretch = 40.0
     parameters.noise.deviation = 0.1
     parameters.validate("synthesize")
     store, _ = run(maps, scenes, parameters, tmp_path / "options")
@@ -120,6 +122,18 @@ def test_stops_lane_changes_traffic_and_noise_show_in_the_store(maps, scenes, pa
     assert {len(store[0].track(k)) for k in range(len(store[0].track_types))} <= set(range(1, STEPS + 1))
     steps = np.diff(agent_tracks(store), n=3, axis=1)
     assert np.abs(steps).mean() > 5 * np.abs(np.diff(agent_tracks(plain), n=3, axis=1)).mean()
+
+
+def test_noise_has_its_deviation_and_memory_and_spreads_over_tracks(parameters):
+    parameters.noise.deviation, parameters.noise.memory = 0.2, 0.3
+    even = tracking_noise((4000, 50, 2), parameters.noise, np.random.default_rng(3))
+    assert even.std() == pytest.approx(0.2, rel=0.02)
+    assert np.mean(even[:, :-1] * even[:, 1:]) / np.mean(even**2) == pytest.approx(np.exp(-0.1 / 0.3), abs=0.01)
+    parameters.noise.spread = 0.6
+    spread = tracking_noise((4000, 50, 2), parameters.noise, np.random.default_rng(3))
+    logs = np.log(np.sqrt((spread**2).mean(axis=(1, 2))))
+    assert np.median(logs) == pytest.approx(np.log(0.2), abs=0.05)
+    assert logs.std() == pytest.approx(0.6, rel=0.1)
 
 
 def test_lane_changes_need_a_limit_that_lets_them_pass(parameters):

@@ -107,6 +107,20 @@ class StopParameters:
 
 
 @dataclass
+class PaceParameters:
+    """Changes of pace; see params.yaml."""
+
+    stretch: float
+    slowest: float
+
+    def validate(self, where: str) -> None:
+        """Refuse impossible values."""
+        _at_least(where, self, ("stretch",), 0.0, "m")
+        if not 0 < self.slowest <= 1:
+            raise ParameterError(f"{where}.slowest", f"{self.slowest}", "a share above 0, up to 1")
+
+
+@dataclass
 class LaneChangeParameters:
     """Lane changes; see params.yaml."""
 
@@ -148,11 +162,12 @@ class NoiseParameters:
     """Tracking noise; see params.yaml."""
 
     deviation: float
+    spread: float
     memory: float
 
     def validate(self, where: str) -> None:
         """Refuse impossible values."""
-        _at_least(where, self, ("deviation", "memory"), 0.0, "")
+        _at_least(where, self, ("deviation", "spread", "memory"), 0.0, "")
 
 
 @dataclass
@@ -168,6 +183,7 @@ class SynthesizeParameters:
     windows: WindowParameters
     limits: LimitParameters
     stops: StopParameters
+    pace: PaceParameters
     lane_changes: LaneChangeParameters
     traffic: TrafficParameters
     noise: NoiseParameters
@@ -176,7 +192,7 @@ class SynthesizeParameters:
         """Refuse impossible values."""
         if self.speeds_per_scene < 0:
             raise ParameterError(f"{where}.speeds_per_scene", f"{self.speeds_per_scene}", "a number from 0 (all)")
-        for name in ("driver", "windows", "limits", "stops", "lane_changes", "traffic", "noise"):
+        for name in ("driver", "windows", "limits", "stops", "pace", "lane_changes", "traffic", "noise"):
             getattr(self, name).validate(f"{where}.{name}")
         for name in ("desired_speeds", "desired_speeds_augmented"):
             speeds = getattr(self, name)

@@ -19,6 +19,7 @@ from synthdrive.synthesis.driver import MILLIMETRE, Drives, drive, start_state
 from synthdrive.synthesis.lane_changes import with_lane_changes
 from synthdrive.synthesis.lane_distance import LaneDistance
 from synthdrive.synthesis.noise import tracking_noise
+from synthdrive.synthesis.pace import Pace, draw_pace, join_pace
 from synthdrive.synthesis.path import Paths, plan_paths, stack_paths
 from synthdrive.synthesis.stops import Stops, draw_stops, join_stops
 from synthdrive.synthesis.traffic import NO_LEADER, Following, Platoon, make_platoon
@@ -93,7 +94,8 @@ def drive_scenes(task: SceneTask) -> list[SceneBlock]:
     paths = stack_paths([plan.vehicle_paths() for plan in plans])
     desired = np.concatenate([plan.platoon.desired_speeds for plan in plans])
     start = start_state(paths, np.concatenate([plan.platoon.place for plan in plans]), desired, parameters.driver)
-    drives = drive(paths, desired, parameters.driver, start, _following(plans, parameters), _stops(plans, task))
+    following, stops, pace = _following(plans, parameters), _stops(plans, task), _pace(plans, task)
+    drives = drive(paths, desired, parameters.driver, start, following, stops, pace)
     blocks, first = [], 0
     for scene, lanes, plan in zip(task.scenes, task.lanes, plans, strict=True):
         rows = slice(first, first + len(plan.platoon.drive))
@@ -139,6 +141,17 @@ def _stops(plans: list[_Plan], task: SceneTask) -> Stops | None:
         rows = plan.platoon.drive
         parts.append(Stops(drawn.lines[rows], drawn.waits[rows], drawn.braking))
     return join_stops(parts)
+
+
+def _pace(plans: list[_Plan], task: SceneTask) -> Pace | None:
+    parameters = task.parameters
+    if parameters.pace.stretch == 0:
+        return None
+    drawn = []
+    for scene, plan in zip(task.scenes, plans, strict=True):
+        random = generator(parameters.seed, "pace", scene.scene_id)
+        drawn.append(draw_pace(len(plan.platoon.drive), parameters.pace, random))
+    return join_pace(drawn)
 
 
 def _desired_speeds(scene: AugmentedScene, task: SceneTask) -> Floats:

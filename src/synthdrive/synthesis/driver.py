@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from synthdrive.parameters.synthesize import DriverParameters
 from synthdrive.scenes.scene_store import STEP_SECONDS
+from synthdrive.synthesis.pace import Pace
 from synthdrive.synthesis.path import Paths
 from synthdrive.synthesis.speed import grip_limits, slow_before, speed_plan
 from synthdrive.synthesis.stops import Stops
@@ -46,6 +47,7 @@ def drive(
     start: Floats | None = None,
     following: Following | None = None,
     stops: Stops | None = None,
+    pace: Pace | None = None,
 ) -> Drives:
     """Drive every path from its start to its end.
 
@@ -56,11 +58,12 @@ def drive(
             of the path at `start_speed`.
         following: who follows whom; by default every drive is alone.
         stops: where to stop; by default nowhere.
+        pace: where to drive slower than planned; by default nowhere.
     """
     plan = speed_plan(paths, desired_speeds, driver)
     if start is None:
         start = start_state(paths, np.zeros(len(desired_speeds)), desired_speeds, driver)
-    along, speed = _integrate(paths, plan, desired_speeds, start, driver, following, stops)
+    along, speed = _integrate(paths, plan, desired_speeds, start, driver, following, stops, pace)
     steps = (along <= paths.lengths[:, None]).sum(axis=1)
     xy = np.stack([paths.at(paths.points[..., axis], along) for axis in (0, 1)], axis=-1)
     return Drives(np.round(xy, MILLIMETRE), along, speed, steps)
@@ -87,6 +90,7 @@ def _integrate(
     driver: DriverParameters,
     following: Following | None,
     stops: Stops | None,
+    pace: Pace | None,
 ) -> tuple[Floats, Floats]:
     """(D, T) distance along the path and speed at every step.
 
@@ -109,6 +113,8 @@ def _integrate(
         if np.all(along > paths.lengths):
             break
         planned = paths.at(plan, (along + speed * driver.preview)[:, None])[:, 0]
+        if pace is not None:
+            planned = planned * pace.share(along)
         gap = planned - speed
         slowing = gap < np.where(slowing, 0.0, -tolerance)
         gaining = gap > np.where(gaining, 0.0, tolerance)
