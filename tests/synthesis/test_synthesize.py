@@ -9,7 +9,7 @@ import pytest
 from synthdrive.artifacts import file_hash
 from synthdrive.errors import InputError, ParameterError
 from synthdrive.parallel import cluster_executor, local_executor, open_executor
-from synthdrive.scenes.scene_store import LAST_OBSERVED, STEPS, SceneStore
+from synthdrive.scenes.scene_store import AV, LAST_OBSERVED, STEPS, SceneStore
 from synthdrive.synthesis.motion import agent_tracks
 from synthdrive.synthesis.noise import tracking_noise
 from synthdrive.synthesis.synthesize import recorded_desired_speeds, synthesize
@@ -110,6 +110,7 @@ def test_stops_lane_changes_traffic_and_noise_show_in_the_store(maps, scenes, pa
     parameters.lane_changes.spacing = 20.0
     parameters.limits.lane_distance = 2.1
     parameters.traffic.vehicles = 3
+    parameters.bystanders.count = 5
     parameters.pace.stretch = 40.0
     parameters.noise.deviation = 0.1
     parameters.validate("synthesize")
@@ -118,7 +119,8 @@ def test_stops_lane_changes_traffic_and_noise_show_in_the_store(maps, scenes, pa
     assert (plain.manifest["min_speed"].to_numpy() > 1.0).all()
     assert (manifest.min_speed < 0.1).any()
     assert manifest.max_lane_distance.between(1.6, 2.1).any()
-    assert np.diff(store.scene_tracks).max() == 4
+    assert 8 <= np.diff(store.scene_tracks).max() <= 14
+    assert any(AV in store[index].track_types for index in range(len(store)))
     assert {len(store[0].track(k)) for k in range(len(store[0].track_types))} <= set(range(1, STEPS + 1))
     steps = np.diff(agent_tracks(store), n=3, axis=1)
     assert np.abs(steps).mean() > 5 * np.abs(np.diff(agent_tracks(plain), n=3, axis=1)).mean()
@@ -126,14 +128,21 @@ def test_stops_lane_changes_traffic_and_noise_show_in_the_store(maps, scenes, pa
 
 def test_noise_has_its_deviation_and_memory_and_spreads_over_tracks(parameters):
     parameters.noise.deviation, parameters.noise.memory = 0.2, 0.3
-    even = tracking_noise((4000, 50, 2), parameters.noise, np.random.default_rng(3))
+    turn = np.linspace(0.0, 2.0, 50)
+    xy = np.broadcast_to(20.0 * np.stack([np.cos(turn), np.sin(turn)], axis=1), (4000, 50, 2))
+    even = tracking_noise(xy, parameters.noise, np.random.default_rng(3))
     assert even.std() == pytest.approx(0.2, rel=0.02)
     assert np.mean(even[:, :-1] * even[:, 1:]) / np.mean(even**2) == pytest.approx(np.exp(-0.1 / 0.3), abs=0.01)
     parameters.noise.spread = 0.6
-    spread = tracking_noise((4000, 50, 2), parameters.noise, np.random.default_rng(3))
+    spread = tracking_noise(xy, parameters.noise, np.random.default_rng(3))
     logs = np.log(np.sqrt((spread**2).mean(axis=(1, 2))))
     assert np.median(logs) == pytest.approx(np.log(0.2), abs=0.05)
     assert logs.std() == pytest.approx(0.6, rel=0.1)
+    parameters.noise.spread, parameters.noise.across = 0.0, 0.25
+    narrow = tracking_noise(xy, parameters.noise, np.random.default_rng(3))
+    ahead = np.stack([-np.sin(turn), np.cos(turn)], axis=1)
+    assert (narrow * ahead).sum(axis=-1).std() == pytest.approx(0.2, rel=0.03)
+    assert (narrow * ahead[:, ::-1] * [1.0, -1.0]).sum(axis=-1).std() == pytest.approx(0.05, rel=0.03)
 
 
 def test_lane_changes_need_a_limit_that_lets_them_pass(parameters):

@@ -158,16 +158,33 @@ class TrafficParameters:
 
 
 @dataclass
+class BystanderParameters:
+    """Other road users on other lanes; see params.yaml."""
+
+    count: int
+    standing: float
+    fastest: float
+
+    def validate(self, where: str) -> None:
+        """Refuse impossible values."""
+        _at_least(where, self, ("count",), 0, "")
+        _at_least(where, self, ("fastest",), 1.0, "m/s")
+        if not 0 <= self.standing <= 1:
+            raise ParameterError(f"{where}.standing", f"{self.standing}", "a share from 0 to 1")
+
+
+@dataclass
 class NoiseParameters:
     """Tracking noise; see params.yaml."""
 
     deviation: float
+    across: float
     spread: float
     memory: float
 
     def validate(self, where: str) -> None:
         """Refuse impossible values."""
-        _at_least(where, self, ("deviation", "spread", "memory"), 0.0, "")
+        _at_least(where, self, ("deviation", "across", "spread", "memory"), 0.0, "")
 
 
 @dataclass
@@ -186,13 +203,14 @@ class SynthesizeParameters:
     pace: PaceParameters
     lane_changes: LaneChangeParameters
     traffic: TrafficParameters
+    bystanders: BystanderParameters
     noise: NoiseParameters
 
     def validate(self, where: str) -> None:
         """Refuse impossible values."""
         if self.speeds_per_scene < 0:
             raise ParameterError(f"{where}.speeds_per_scene", f"{self.speeds_per_scene}", "a number from 0 (all)")
-        for name in ("driver", "windows", "limits", "stops", "pace", "lane_changes", "traffic", "noise"):
+        for name in ("driver", "windows", "limits", "stops", "pace", "lane_changes", "traffic", "bystanders", "noise"):
             getattr(self, name).validate(f"{where}.{name}")
         for name in ("desired_speeds", "desired_speeds_augmented"):
             speeds = getattr(self, name)

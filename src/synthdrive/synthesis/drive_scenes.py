@@ -13,8 +13,9 @@ from synthdrive.augmentation.centrelines import arc_length
 from synthdrive.augmentation.corridor import overlapping
 from synthdrive.maps.lane_segments import LaneSegments
 from synthdrive.parameters.synthesize import SynthesizeParameters
-from synthdrive.scenes.scene_store import AGENT, LAST_OBSERVED, OTHERS, STEP_SECONDS, STEPS
+from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OTHERS, STEP_SECONDS, STEPS
 from synthdrive.seeding import generator
+from synthdrive.synthesis.bystanders import draw_bystanders
 from synthdrive.synthesis.driver import MILLIMETRE, Drives, drive, start_state
 from synthdrive.synthesis.lane_changes import with_lane_changes
 from synthdrive.synthesis.lane_distance import LaneDistance
@@ -182,15 +183,22 @@ def _windows_of(scene: AugmentedScene, lanes: LaneSegments, plan: _Plan, drives:
     windows = windows.take(kept)
     columns = {name: values[kept] for name, values in columns.items()}
     xy, valid = _tracks(windows, platoon, drives)  # [W, M, 50, 2], [W, M, 50]
+    types = np.where(np.arange(xy.shape[1]) == 0, AGENT, OTHERS)
+    if parameters.bystanders.count > 0:
+        random = generator(parameters.seed, "bystanders", scene.scene_id)
+        near = overlapping(lanes.bounding_boxes(), xy[:, 0, LAST_OBSERVED], task.half_width)
+        others = draw_bystanders(lanes, near, xy[:, 0], parameters.bystanders, random)
+        xy, valid = np.concatenate([xy, others.xy], axis=1), np.concatenate([valid, others.valid], axis=1)
+        types = np.append(types, [AV, *[OTHERS] * (others.xy.shape[1] - 1)])
     if parameters.noise.deviation > 0:
         random = generator(parameters.seed, "noise", scene.scene_id)
-        noise = tracking_noise((xy.shape[0] * xy.shape[1], STEPS, 2), parameters.noise, random)
+        noise = tracking_noise(xy.reshape(-1, STEPS, 2), parameters.noise, random)
         xy = np.round(xy + noise.reshape(xy.shape), MILLIMETRE)
     origins = xy[:, 0, LAST_OBSERVED]
     inside = overlapping(lanes.bounding_boxes(), origins, task.half_width)
     columns |= _identity(scene, plan.desired, windows, origins, inside.sum(axis=1), task)
     lengths = valid.sum(axis=2)  # [W, M]
-    types = np.broadcast_to(np.where(np.arange(xy.shape[1]) == 0, AGENT, OTHERS), lengths.shape)
+    types = np.broadcast_to(types, lengths.shape)
     return SceneBlock(
         columns=columns,
         xy=(xy - origins[:, None, None])[valid].astype(np.float32),

@@ -1,0 +1,85 @@
+"""Other road users: on the map's lanes, away from AGENT, seen for one run of steps."""
+
+import numpy as np
+import pytest
+
+from synthdrive.augmentation.corridor import overlapping
+from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.synthesis.bystanders import CLEARANCE, SHORTEST, draw_bystanders
+
+
+@pytest.fixture
+def drawn(maps, parameters):
+    lanes = maps["TOY"].segments
+    parameters.bystanders.count, parameters.bystanders.standing = 8, 0.5
+    rng = np.random.default_rng(0)
+    start = lanes.points[rng.integers(0, len(lanes), 40), 0]
+    agent = start[:, None] + np.arange(50)[:, None] * np.array([0.5, 0.0])
+    inside = overlapping(lanes.bounding_boxes(), agent[:, 19], 50.0)
+    bystanders = draw_bystanders(lanes, inside, agent, parameters.bystanders, np.random.default_rng(1))
+    return lanes, agent, bystanders
+
+
+def to_lanes(lanes, points):
+    centreline = np.concatenate([lanes.points[row, : lanes.counts[row]] for row in range(len(lanes))])
+    dense = np.concatenate(
+        [
+            np.linspace(a, b, 20)
+            for a, b in zip(centreline[:-1], centreline[1:], strict=True)
+            if np.hypot(*(b - a)) < 60.0
+        ]
+    )
+    return np.hypot(*(points[:, None] - dense).transpose(2, 0, 1)).min(axis=1)
+
+
+def test_they_drive_on_lanes_or_stand_beside_them(drawn):
+    lanes, _, bystanders = drawn
+    assert 4 < bystanders.valid.any(axis=2).sum(axis=1).mean() < 12
+    moved = np.hypot(*(bystanders.xy[:, :, -1] - bystanders.xy[:, :, 0]).transpose(2, 0, 1))
+    there = bystanders.valid.any(axis=2)
+    for stands in (True, False):
+        tracks = there & ((moved < 0.1) == stands)
+        assert 0.3 < tracks.sum() / there.sum() < 0.7
+        distance = to_lanes(lanes, bystanders.xy[tracks][bystanders.valid[tracks]][:2000])
+        assert np.quantile(distance, 0.95) < (4.6 if stands else 1.5)
+    speed = np.hypot(*np.diff(bystanders.xy, axis=2).transpose(3, 0, 1, 2)) / 0.1
+    assert np.median(speed[bystanders.valid[:, :, 1:] & bystanders.valid[:, :, :-1]]) < 14.0
+
+
+def test_nobody_comes_near_agent_and_every_track_is_one_run_of_steps(drawn):
+    _, agent, bystanders = drawn
+    distance = np.hypot(*(bystanders.xy - agent[:, None]).transpose(3, 0, 1, 2))
+    assert distance[bystanders.valid].min() >= CLEARANCE
+    starts = np.diff(bystanders.valid.astype(int), axis=2, prepend=0) == 1
+    assert starts.sum(axis=2).max() == 1
+    assert bystanders.valid.sum(axis=2)[bystanders.valid.any(axis=2)].min() >= SHORTEST
+
+
+def test_a_window_without_lanes_has_nobody(maps, parameters):
+    parameters.bystanders.count = 3
+    lanes = maps["TOY"].segments
+    inside = np.zeros((2, len(lanes)), dtype=bool)
+    inside[0] = True
+    agent = np.full((2, 50, 2), 1e6)
+    bystanders = draw_bystanders(lanes, inside, agent, parameters.bystanders, np.random.default_rng(0))
+    assert bystanders.valid[0].any()
+    assert not bystanders.valid[1].any()
+    nowhere = draw_bystanders(lanes, np.zeros_like(inside), agent, parameters.bystanders, np.random.default_rng(0))
+    assert not nowhere.valid.any()
+
+
+def test_a_way_follows_the_lanes_that_begin_where_the_last_one_ends(parameters):
+    points = np.zeros((3, 10, 2))
+    points[:, 1] = [[30.0, 0.0], [30.0, 30.0], [0.0, 500.0]]
+    points[1:, 0] = [[30.0, 0.0], [0.0, 400.0]]
+    flat = np.zeros(3, dtype=bool)
+    lanes = LaneSegments(np.arange(3), points, np.full(3, 2), np.zeros(3, dtype=np.int8), flat, flat)
+    parameters.bystanders.count, parameters.bystanders.standing, parameters.bystanders.fastest = 20, 0.0, 14.0
+    inside = np.array([[True, False, False]])
+    bystanders = draw_bystanders(
+        lanes, inside, np.full((1, 50, 2), 1e6), parameters.bystanders, np.random.default_rng(4)
+    )
+    places = bystanders.xy[bystanders.valid]
+    assert (places[:, 1] > 10.0).any()
+    assert ((np.abs(places[:, 1]) < 2.0) | (np.abs(places[:, 0] - 30.0) < 2.0)).all()
+    assert places[:, 1].max() < 32.0
