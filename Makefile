@@ -10,6 +10,9 @@ TORCH ?= torch==2.13.0
 WHEELS ?=
 # Cells that `make cells` trains at a time.
 JOBS ?= 1
+# `make study` with other parameters: what its arms' names get appended, and what is said of them.
+SUFFIX ?=
+NOTE ?=
 # Inside the image the environment is there already, and SYNTHDRIVE_CONTAINER says where.
 VENV := $(or $(SYNTHDRIVE_CONTAINER),.venv)
 READY := $(VENV)/.ready
@@ -51,7 +54,7 @@ cells: $(READY) ## make cells JOBS=2: train and judge arms and seeds side by sid
 	@dvc stage list --name-only | sed -n 's/^evaluate@//p' | sort -s -t- -k2,2n | xargs -P $(JOBS) -I{} dvc repro evaluate@{}
 
 study: cells ## make study JOBS=2: cells, and what they show as docs/study (after make profile NAME=argoverse1-small)
-	@python stages/study.py
+	@python stages/study.py --suffix '$(SUFFIX)' --note '$(NOTE)'
 
 report: ## print the results of the last run
 	@cat reports/summary.txt

@@ -27,6 +27,18 @@ def test_a_profile_changes_only_what_it_holds_and_keeps_comments(tmp_path):
     assert apply_profile(profile, parameters) == []
 
 
+def test_a_profile_on_top_of_another_brings_both(tmp_path):
+    parameters = tmp_path / "params.yaml"
+    parameters.write_text("model:\n  hidden: 64\n  depth: 3\nseeds:\n  - 0\n")
+    (tmp_path / "small.yaml").write_text("model:\n  hidden: 128\n  depth: 4\n")
+    (tmp_path / "deep.yaml").write_text("on_top_of: small\nmodel:\n  depth: 9\n")
+    assert apply_profile(tmp_path / "deep.yaml", parameters) == ["model.hidden", "model.depth"]
+    assert yaml.safe_load(parameters.read_text()) == {"model": {"hidden": 128, "depth": 9}, "seeds": [0]}
+    (tmp_path / "deep.yaml").write_text("on_top_of: absent\n")
+    with pytest.raises(ParameterError, match="absent.yaml"):
+        apply_profile(tmp_path / "deep.yaml", parameters)
+
+
 def test_an_unknown_key_is_refused_by_name_and_nothing_is_written(tmp_path):
     parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
     parameters.write_text("model:\n  hidden: 64\n")

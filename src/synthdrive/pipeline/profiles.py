@@ -13,6 +13,8 @@ from ruamel.yaml.error import YAMLError
 from synthdrive.artifacts import atomic_file
 from synthdrive.errors import ParameterError, exit_on_error
 
+ON_TOP_OF = "on_top_of"  # key of a profile that names the one to merge before it
+
 
 def merge(parameters: MutableMapping[str, Any], overlay: MutableMapping[str, Any], where: str) -> list[str]:
     """Put the overlay's values into the parameters, in place; returns the dotted names of what changed.
@@ -42,28 +44,35 @@ def merge(parameters: MutableMapping[str, Any], overlay: MutableMapping[str, Any
 def apply_profile(profile: Path, parameters: Path) -> list[str]:
     """Merge a profile into a parameter file, keeping its comments; returns the dotted names of what changed.
 
+    A profile that says `on_top_of: <name of another beside it>` is merged after that one.
+
     Raises:
         ParameterError: a file is missing or no YAML mapping, or the profile has a key that the parameters lack.
     """
     yaml = YAML()
     yaml.width = 200
     yaml.indent(mapping=2, sequence=4, offset=2)
-    contents = []
-    for path in (parameters, profile):
-        try:
-            content = yaml.load(path)
-        except FileNotFoundError:
-            raise ParameterError(path, "no such file", "a YAML file of parameters") from None
-        except YAMLError as error:
-            raise ParameterError(path, f"unreadable YAML ({error})", "a YAML file of parameters") from None
-        if not isinstance(content, MutableMapping):
-            raise ParameterError(path, type(content).__name__, "sections with their parameters")
-        contents.append(content)
-    changed = merge(contents[0], contents[1], "")
+    merged = _load(yaml, parameters)
+    overlays = [_load(yaml, profile)]
+    if ON_TOP_OF in overlays[0]:
+        overlays.insert(0, _load(yaml, profile.with_name(f"{overlays[0].pop(ON_TOP_OF)}.yaml")))
+    changed = list(dict.fromkeys(name for overlay in overlays for name in merge(merged, overlay, "")))
     if changed:
         with atomic_file(parameters) as partial:
-            yaml.dump(contents[0], partial)
+            yaml.dump(merged, partial)
     return changed
+
+
+def _load(yaml: YAML, path: Path) -> MutableMapping[str, Any]:
+    try:
+        content = yaml.load(path)
+    except FileNotFoundError:
+        raise ParameterError(path, "no such file", "a YAML file of parameters") from None
+    except YAMLError as error:
+        raise ParameterError(path, f"unreadable YAML ({error})", "a YAML file of parameters") from None
+    if not isinstance(content, MutableMapping):
+        raise ParameterError(path, type(content).__name__, "sections with their parameters")
+    return content
 
 
 def main() -> None:
