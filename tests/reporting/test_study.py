@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from synthdrive.errors import InputError, ParameterError
-from synthdrive.reporting.study import compare, load_plan
+from synthdrive.reporting.study import compare, compare_by_stratum, load_plan
 from synthdrive.reporting.study_cells import StudyCell, load_cells, save_cell
 from synthdrive.reporting.study_page import write_study
 
@@ -25,6 +25,8 @@ PLAN = {
         {"title": "Less data", "text": "Shares.", "x_label": "share (%)", "x": [10.0, 100.0],
          "series": {"scratch": ["none_10", "none"], "map": ["map_10", "map"]}},
     ],
+    "strata": [{"title": "Kinds", "text": "Of scene.", "reference": "none", "arms": ["map", "absent"]}],
+    "learning": {"title": "Learning", "text": "Curves.", "charts": {"Short": ["none", "map", "absent"]}},
     "encoder": {"title": "Encoder", "text": "Gradient.", "arms": ["map"]},
     "deviations": [{"what": "clipping", "why": "stability", "arms": ["none", "map"]}],
 }  # fmt: skip
@@ -40,7 +42,9 @@ def cell(arm: str, seed: int, shift: float, pretrained: bool = True) -> StudyCel
     run = {"commit": "0123456789abcdef", "device": "cpu"}
     before = {"windows": 1000, **training} if pretrained else {}
     after = {"scenes": 500, "loaded": 29, "fresh": 51, **training}
-    return StudyCell(arm, seed, f"what {arm} is", "hash", errors, before, after, run)
+    strata = {"left": "10" * (SCENES // 2), "right": "0" * SCENES}
+    learning = {"loss": [3.0, 2.0, 1.0], "top1_fde": [9.0, 6.0, 5.0]}
+    return StudyCell(arm, seed, f"what {arm} is", "hash", errors, strata, learning, before, after, run)
 
 
 @pytest.fixture
@@ -100,12 +104,27 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     assert "`map` against `none`: MR6 **" in page
     names = {path.name for path in (folder / "charts").iterdir()}
     metrics = ("MR6", "minFDE6", "minADE6")
-    assert names == {f"{stem}-{name}.svg" for stem in ("comparison-0", "curve-0") for name in metrics}
+    charts = {f"{stem}-{name}.svg" for stem in ("comparison-0", "curve-0") for name in metrics}
+    assert names == charts | {"learning-0.svg"}
+    assert "| left turns | 100 |" in page
+    assert "right turns" not in page, "a stratum without scenes has no row"
     results = json.loads((folder / "results.json").read_text())
     assert [row["arm"] for row in results["comparisons"][0]["rows"]] == ["none", "map"]
     first = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     write_study(plan, load_cells(folder / "cells"), "make study", folder)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == first
+
+
+def test_a_stratum_s_difference_is_that_of_its_scenes(folder: Path) -> None:
+    for seed in range(3):
+        base = cell("none", seed, 0.0)
+        errors = {name: np.where(np.arange(SCENES) % 2 == 0, values - 0.5, values)
+                  for name, values in base.errors.items()}  # fmt: skip
+        save_cell(replace(base, arm="left_helped", errors=errors), folder / "cells")
+    (row,) = compare_by_stratum(load_cells(folder / "cells"), "left_helped", "none")
+    assert (row.stratum, row.scenes) == ("left", SCENES // 2)
+    assert row.difference["minFDE6"].mean == pytest.approx(-0.5, abs=1e-4)
+    assert compare_by_stratum(load_cells(folder / "cells"), "absent", "none") == []
 
 
 def test_cells_of_other_scenes_are_refused(folder: Path) -> None:

@@ -17,13 +17,14 @@ from synthdrive.artifacts import atomic_directory, read_table, write_json, write
 from synthdrive.forecasting.bootstrap import mean_intervals
 from synthdrive.forecasting.forecasts import Forecasts, check_scenes
 from synthdrive.forecasting.metrics import ERRORS, GUESSES, HORIZON, PROBABILISTIC_ERRORS, displacement_errors
-from synthdrive.forecasting.strata import ALL, strata
+from synthdrive.forecasting.strata import ALL, Booleans, strata
 from synthdrive.parameters.evaluate import EvaluateParameters
 from synthdrive.scenes.scene_store import LAST_OBSERVED, STEP_SECONDS, SceneStore
 
 Floats = npt.NDArray[np.float64]
 
 ERROR_TABLE, STRATA = "errors.parquet", "strata.json"
+IN = "in_"  # before the name of a stratum: the column that says which scenes belong to it
 
 HEADLINE = ("minADE6", "minFDE6", "MR6", "brier_minFDE6", "minADE1", "minFDE1", "MR1")
 _DIGITS = 6  # of metrics in files: beyond them, sums differ between processors
@@ -87,7 +88,7 @@ def score(
     columns = {"scene_id": pa.array(forecasts.scene_ids, pa.string())} | {
         name: pa.array(values) for name, values in errors.items()
     }
-    columns |= {f"in_{name}": pa.array(inside) for name, inside in groups.items() if name != ALL}
+    columns |= {f"{IN}{name}": pa.array(inside) for name, inside in groups.items() if name != ALL}
     write_table(details / ERROR_TABLE, pa.table(columns))
     write_json(details / STRATA, metrics_by_stratum(errors, store.manifest, parameters))
     return headline_metrics(errors)
@@ -114,6 +115,13 @@ def load_scene_errors(directory: Path) -> tuple[list[str], dict[str, Floats]]:
     table = read_table(Path(directory) / ERROR_TABLE, {"scene_id": pa.string()})
     names = [field.name for field in table.schema if field.type == pa.float64()]
     return table["scene_id"].to_pylist(), {name: table[name].to_numpy() for name in names}
+
+
+def load_scene_strata(directory: Path) -> dict[str, Booleans]:
+    """(S,) bool for every stratum but the one of all scenes, as `score` wrote them."""
+    table = read_table(Path(directory) / ERROR_TABLE, {"scene_id": pa.string()})
+    names = [field.name for field in table.schema if field.type == pa.bool_()]
+    return {name.removeprefix(IN): table[name].to_numpy() for name in names}
 
 
 def describe(name: str, metrics: Mapping[str, float | int]) -> str:

@@ -49,7 +49,7 @@ def strata_table(by_name: Mapping[str, Sequence[Mapping[str, Any]]], name: str =
     what = metric(name)
     first = next(iter(by_name.values()))[0]
     rows = []
-    for stratum in sorted(first, key=_order):
+    for stratum in sorted(first, key=stratum_order):
         content = first[stratum]
         if not content["scenes"]:
             continue
@@ -57,11 +57,11 @@ def strata_table(by_name: Mapping[str, Sequence[Mapping[str, Any]]], name: str =
         for runs in by_name.values():
             means = [run[stratum][name]["mean"] * what.scale for run in runs]
             values.append(what.text(sum(means) / len(means)))
-        rows.append(StratumRow(_words(stratum), content["scenes"], tuple(values)))
+        rows.append(StratumRow(stratum_words(stratum), content["scenes"], tuple(values)))
     return StrataTable(f"{what.label} ({what.unit})", tuple(map(label_of, by_name)), tuple(rows))
 
 
-def _order(stratum: str) -> tuple[int, float, str]:
+def stratum_order(stratum: str) -> tuple[int, float, str]:
     """Strata in the order of NAMES, then by displacement, then by name."""
     if stratum in NAMES:
         return list(NAMES).index(stratum), 0.0, stratum
@@ -69,7 +69,8 @@ def _order(stratum: str) -> tuple[int, float, str]:
     return len(NAMES), float(parts[0]) if parts[0].replace(".", "").isdigit() else np.inf, stratum
 
 
-def _words(stratum: str) -> str:
+def stratum_words(stratum: str) -> str:
+    """The stratum as a reader would say it."""
     if stratum.startswith("displacement_from_"):
         return f"gets {stratum.removeprefix('displacement_from_')} m or further"
     if stratum.startswith("displacement_"):

@@ -86,12 +86,28 @@ class EncoderSection:
 
 
 @dataclass
+class LearningSection:
+    """Curves of fine-tuning.
+
+    Attributes:
+        title, text: as shown.
+        charts: title of a chart -> the arms in it.
+    """
+
+    title: str
+    text: str
+    charts: dict[str, list[str]]
+
+
+@dataclass
 class StudyPlan:
     """What the study shows.
 
     Attributes:
         title, introduction: as shown.
         comparisons, curves: in the order of the page.
+        strata: comparisons by kind of scene.
+        learning: the section on the curves of fine-tuning.
         encoder: the section on the encoder.
         deviations: from the paper.
     """
@@ -100,6 +116,8 @@ class StudyPlan:
     introduction: str
     comparisons: list[Comparison]
     curves: list[AmountCurve]
+    strata: list[Comparison]
+    learning: LearningSection
     encoder: EncoderSection
     deviations: list[Deviation]
 
@@ -154,6 +172,43 @@ def compare(cells: Cells, arm: str, reference: str) -> ComparedArm | None:
             else None
         )
     return ComparedArm(arm, cells[arm][seeds[0]].description, seeds, levels, references, differences)
+
+
+@dataclass(frozen=True)
+class StratumDifference:
+    """Two arms in one kind of scene.
+
+    Attributes:
+        stratum: as evaluation names it; scenes: how many.
+        reference, difference: metric -> mean of the reference, paired difference to it.
+    """
+
+    stratum: str
+    scenes: int
+    reference: Mapping[str, float]
+    difference: Mapping[str, Difference]
+
+
+def compare_by_stratum(cells: Cells, arm: str, reference: str) -> list[StratumDifference]:
+    """One arm against another in every stratum that has scenes; empty where they have no seed in common yet."""
+    seeds = sorted(set(cells.get(arm, {})) & set(cells.get(reference, {})))
+    if not seeds:
+        return []
+    rows = []
+    for stratum, members in cells[arm][seeds[0]].strata.items():
+        inside = np.array(list(members)) == "1"
+        if not inside.any():
+            continue
+        means, differences = {}, {}
+        for name in HEADLINE:
+            _, (ours, theirs) = paired_errors(cells, [arm, reference], name)
+            ours, theirs = ours[:, inside], theirs[:, inside]
+            paired = paired_difference(ours, theirs, SAMPLES, 0, "study", stratum)
+            interval, mean = paired.with_seeds, float(theirs.mean())
+            means[name] = mean
+            differences[name] = Difference(interval.mean, interval.low, interval.high, mean, paired.by_seed)
+        rows.append(StratumDifference(stratum, int(inside.sum()), means, differences))
+    return rows
 
 
 def level_of(errors: npt.NDArray[np.float64]) -> Level:

@@ -16,15 +16,17 @@ import numpy.typing as npt
 
 from synthdrive.artifacts import read_json, write_json
 from synthdrive.errors import InputError
-from synthdrive.forecasting.evaluate import load_scene_errors
+from synthdrive.forecasting.evaluate import load_scene_errors, load_scene_strata
 from synthdrive.forecasting.forecasts import load_forecast_card
 from synthdrive.reporting.metric_names import HEADLINE, metric
+from synthdrive.reporting.run_outputs import curves_of
 from synthdrive.run_record import values_hash
 from synthdrive.training.cards import load_card
 
 Floats = npt.NDArray[np.float64]
 
 DIGITS = 4  # of a metre
+LEARNING = ("loss", "top1_fde")  # columns of the training curve that a cell keeps
 _RECORD = ("commit", "modified", "parameters_sha256", "inputs", "python", "packages", "device")
 
 
@@ -37,6 +39,8 @@ class StudyCell:
         description: of the arm.
         scenes: SHA-256 of the validation scenes' names, in order.
         errors: metric name -> (S,) in the shown unit.
+        strata: stratum -> S characters, 1 where the scene belongs to it, else 0.
+        learning: fine-tuning's curve, a value an epoch: loss, and top1_fde in metres.
         pretraining: epochs, windows and what became of the encoder; empty where nothing was pre-trained.
         finetuning: epochs, scenes, how many tensors were loaded, loss of the last epoch.
         run: the run record of the fine-tuning, in short.
@@ -47,6 +51,8 @@ class StudyCell:
     description: str
     scenes: str
     errors: Mapping[str, Floats]
+    strata: Mapping[str, str]
+    learning: Mapping[str, list[float]]
     pretraining: Mapping[str, Any]
     finetuning: Mapping[str, Any]
     run: Mapping[str, Any]
@@ -68,6 +74,7 @@ def collect_cell(pretrained: Path, finetuned: Path, forecasts: Path) -> StudyCel
     """
     before, after, judged = load_card(pretrained), load_card(finetuned), load_forecast_card(forecasts)
     scene_ids, errors = load_scene_errors(forecasts)
+    strata = load_scene_strata(forecasts)
     used = judged["run"]["parameters"]["evaluate"]
     return StudyCell(
         arm=after["arm"],
@@ -75,6 +82,8 @@ def collect_cell(pretrained: Path, finetuned: Path, forecasts: Path) -> StudyCel
         description=after["description"],
         scenes=values_hash(scene_ids),
         errors={name: errors[name] * metric(name).scale for name in HEADLINE},
+        strata={name: "".join("01"[int(value)] for value in inside) for name, inside in strata.items()},
+        learning=_learning(finetuned),
         pretraining=_training(before, "windows") if before.get("pretrained") else {},
         finetuning=_training(after, "scenes")
         | {"loaded": len(after["transfer"]["loaded"]), "fresh": len(after["transfer"]["fresh"])},
@@ -118,6 +127,15 @@ def paired_errors(
     """The seeds that all these arms have, and for each arm (R, S) errors of one metric in the shown unit."""
     seeds = sorted(set.intersection(*(set(cells.get(arm, {})) for arm in arms)))
     return seeds, [np.array([cells[arm][seed].errors[name] for seed in seeds]) for arm in arms]
+
+
+def _learning(finetuned: Path) -> dict[str, list[float]]:
+    (curve,) = curves_of(finetuned.parent, [finetuned.name])
+    epoch = np.ceil(curve["epoch"] - 1e-6)
+    return {
+        name: [round(float(curve[name][epoch == number].mean()), DIGITS) for number in np.unique(epoch)]
+        for name in LEARNING
+    }
 
 
 def _training(card: Mapping[str, Any], items: str) -> dict[str, Any]:

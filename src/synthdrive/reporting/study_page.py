@@ -15,7 +15,17 @@ from synthdrive.reporting.metric_names import HEADLINE, counted, metric
 from synthdrive.reporting.palette import arm_colour, colour
 from synthdrive.reporting.pictures.charts import Estimate, Series, interval_chart, line_chart
 from synthdrive.reporting.results_table import label_of
-from synthdrive.reporting.study import AmountCurve, Cells, ComparedArm, Comparison, Deviation, StudyPlan, compare
+from synthdrive.reporting.strata_table import stratum_order, stratum_words
+from synthdrive.reporting.study import (
+    AmountCurve,
+    Cells,
+    ComparedArm,
+    Comparison,
+    Deviation,
+    StudyPlan,
+    compare,
+    compare_by_stratum,
+)
 
 RESULTS, PAGE, CHARTS = "results.json", "README.md", "charts"
 
@@ -48,6 +58,15 @@ def write_study(plan: StudyPlan, cells: Cells, command: str, out: Path) -> None:
                 charts[f"curve-{number}-{name}"] = chart
                 lines += ["", f"![{curve.title}: {name}]({CHARTS}/curve-{number}-{name}.svg)"]
         results["curves"].append({"title": curve.title, "x": list(curve.x), "series": dict(curve.series)})
+    for comparison in plan.strata:
+        lines += ["", f"## {comparison.title}", "", comparison.text.strip()]
+        for arm in comparison.arms:
+            lines += ["", *_strata_table(arm, comparison.reference, cells)]
+    lines += ["", f"## {plan.learning.title}", "", plan.learning.text.strip()]
+    for number, (title, arms) in enumerate(plan.learning.charts.items()):
+        if chart := _learning_chart(arms, cells):
+            charts[f"learning-{number}"] = chart
+            lines += ["", f"![{title}]({CHARTS}/learning-{number}.svg)"]
     lines += ["", f"## {plan.encoder.title}", "", plan.encoder.text.strip(), ""]
     lines += _encoder_table(plan.encoder.arms, cells)
     lines += ["", "## Where this is not the paper", "", *_deviation_table(plan.deviations, cells)]
@@ -106,6 +125,29 @@ def _curve_table(curve: AmountCurve, cells: Cells) -> list[str]:
                 row.append(text if len(runs) < 2 else f"{text} ± {metric(name).text(float(runs.std(ddof=1)))}")
         rows.append(row)
     return _table(head, rows)
+
+
+def _strata_table(arm: str, reference: str, cells: Cells) -> list[str]:
+    head = ["scenes", "number"]
+    for name in HEADLINE:
+        head += [f"{metric(name).label} of `{reference}` ({metric(name).unit})", f"`{arm}`, change"]
+    rows = []
+    for row in sorted(compare_by_stratum(cells, arm, reference), key=lambda row: stratum_order(row.stratum)):
+        shown = [stratum_words(row.stratum), str(row.scenes)]
+        for name in HEADLINE:
+            shown += [metric(name).text(row.reference[name]), _change(row.difference[name])]
+        rows.append(shown)
+    return _table(head, rows) if rows else [f"Not measured yet: `{arm}`."]
+
+
+def _learning_chart(arms: Sequence[str], cells: Cells) -> str:
+    series = []
+    for place, arm in enumerate(arms):
+        runs = [cell.learning["top1_fde"] for cell in cells.get(arm, {}).values()]
+        if runs:
+            epochs = np.arange(1.0, len(runs[0]) + 1.0)
+            series.append(Series(label_of(arm), arm_colour(place), epochs, np.array(runs)))
+    return line_chart(series, "epoch", "endpoint error of the likeliest goal (m)", legend=True) if series else ""
 
 
 def _encoder_table(arms: Sequence[str], cells: Cells) -> list[str]:
@@ -171,7 +213,7 @@ def _curve_chart(curve: AmountCurve, cells: Cells, name: str) -> str:
         if runs:
             series.append(Series(label, arm_colour(place), np.array([x for x, _ in points]), np.array(runs)))
     label = f"{metric(name).label} ({metric(name).unit})"
-    return line_chart(series, curve.x_label, label) if series else ""
+    return line_chart(series, curve.x_label, label, legend=True) if series else ""
 
 
 def _runs(cells: Cells, arm: str, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:

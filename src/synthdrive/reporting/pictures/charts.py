@@ -33,15 +33,17 @@ class Series:
     runs: Values
 
 
-def line_chart(series: Sequence[Series], x_label: str, y_label: str, log: bool = False) -> str:
-    """Mean over the repetitions as a line, their range as a band; labels at the lines' ends; SVG."""
+def line_chart(series: Sequence[Series], x_label: str, y_label: str, log: bool = False, legend: bool = False) -> str:
+    """Mean over the repetitions as a line, their range as a band; SVG. Without a legend the page names the lines."""
     with drawing(3.5, 2.4) as (figure, axes):
         for entry in series:
             mean = entry.runs.mean(axis=0)
             if len(entry.runs) > 1:
                 axes.fill_between(entry.x, entry.runs.min(axis=0), entry.runs.max(axis=0), color=entry.colour,
                                   alpha=0.18, linewidth=0)  # fmt: skip
-            axes.plot(entry.x, mean, color=entry.colour, linewidth=1.5)
+            axes.plot(entry.x, mean, color=entry.colour, linewidth=1.5, label=entry.label)
+        if legend:
+            axes.legend(frameon=False, fontsize="small")
         if log:
             axes.set_yscale("log")
         axes.set_xlabel(x_label)
