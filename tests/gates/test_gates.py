@@ -220,6 +220,13 @@ def test_arrays_are_looked_at_too(tmp_path, array, change, words):
     failure_with(synthetic_verdict(tmp_path / "store", tmp_path), words)
 
 
+def test_tracking_noise_may_lengthen_a_step_by_what_the_parameters_allow(tmp_path):
+    store = windows(tmp_path / "store", [{"max_step": 0.7}])
+    for allowed, met in ((0.05, False), (0.15, True)):
+        limits = dataclasses.replace(SYNTHETIC, step_noise=allowed)
+        assert check_synthetic(store, limits, tmp_path / "out.json", None).success == met
+
+
 def test_a_manifest_without_a_column_is_an_error(tmp_path):
     store = windows(tmp_path / "store")
     table = read_table(store / "manifest.parquet")

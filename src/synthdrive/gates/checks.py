@@ -57,7 +57,8 @@ def check_synthetic(synthetic: Path, parameters: CheckSyntheticParameters, out: 
     """
     windows = scene_table(synthetic)
     require(windows, ["max_step"], synthetic / "manifest.parquet")
-    windows["step_as_stated"] = np.abs(windows["max_step"] - windows["track_max_step"]) <= STEP_ROUNDING
+    tolerance = STEP_ROUNDING + parameters.step_noise
+    windows["step_as_stated"] = np.abs(windows["max_step"] - windows["track_max_step"]) <= tolerance
     expectations = synthetic_suite.synthetic_expectations(parameters)
     return run_gate("synthetic", [Check("synthetic", windows, synthetic_suite.KEYS, expectations)], out, docs)
 

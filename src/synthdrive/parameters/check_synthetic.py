@@ -19,10 +19,13 @@ class CheckSyntheticParameters:
     max_heading_step: float
     max_step: float
     max_lane_distance: float
+    step_noise: float
 
     def validate(self, where: str) -> None:
         """Raise ParameterError for a limit that no motion could satisfy."""
+        if not self.step_noise >= 0:
+            raise ParameterError(f"{where}.step_noise", str(self.step_noise), "at least 0 m")
         for key in fields(self):
             value = getattr(self, key.name)
-            if not value > 0:
+            if key.name != "step_noise" and not value > 0:
                 raise ParameterError(f"{where}.{key.name}", str(value), "a number above 0")
