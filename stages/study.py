@@ -17,6 +17,8 @@ from pathlib import Path
 from synthdrive.errors import exit_on_error
 from synthdrive.parameters.loading import DEFAULT_PATH
 from synthdrive.parameters.run_cells import load_cells as run_cells
+from synthdrive.reporting.claims import load_claims
+from synthdrive.reporting.published import Published
 from synthdrive.reporting.study import load_plan
 from synthdrive.reporting.study_cells import collect_cell, load_cells, save_cell
 from synthdrive.reporting.study_page import describe, write_study
@@ -45,7 +47,8 @@ def main() -> None:
                     cell = replace(cell, arm=cell.arm + given.suffix, description=described)
                     save_cell(cell, given.out / "cells")
         collected = load_cells(given.out / "cells")
-        write_study(plan, collected, "make study", given.out)
+        claims, published = load_claims(Path("claims.yaml")), Published.load(Path("published.yaml"))
+        write_study(plan, collected, "make study", given.out, claims, published)
         print(f"study: {given.out}: {describe(collected)}", file=sys.stderr)
 
 

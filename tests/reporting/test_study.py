@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
 from synthdrive.errors import InputError, ParameterError
+from synthdrive.reporting.claims import load_claims
+from synthdrive.reporting.published import Published
 from synthdrive.reporting.study import compare, compare_by_stratum, load_plan
 from synthdrive.reporting.study_cells import StudyCell, load_cells, save_cell
 from synthdrive.reporting.study_page import write_study
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCENES = 200
+CLAIMS, PUBLISHED = load_claims(REPOSITORY / "claims.yaml"), Published.load(REPOSITORY / "published.yaml")
 PLAN = {
     "title": "A study",
     "introduction": "What it is.",
+    "headline": {"arm": "map", "reference": "none", "published": "map", "text": "In short."},
     "comparisons": [{"title": "Short", "text": "Few steps.", "reference": "none", "arms": ["map", "absent"]}],
     "curves": [
         {"title": "Less data", "text": "Shares.", "x_label": "share (%)", "x": [10.0, 100.0],
@@ -28,6 +33,7 @@ PLAN = {
     "strata": [{"title": "Kinds", "text": "Of scene.", "reference": "none", "arms": ["map", "absent"]}],
     "learning": {"title": "Learning", "text": "Curves.", "charts": {"Short": ["none", "map", "absent"]}},
     "encoder": {"title": "Encoder", "text": "Gradient.", "arms": ["map"]},
+    "claims": {"title": "Claims", "text": "Of the paper.", "source": "argoverse1"},
     "deviations": [{"what": "clipping", "why": "stability", "arms": ["none", "map"]}],
 }  # fmt: skip
 
@@ -45,6 +51,12 @@ def cell(arm: str, seed: int, shift: float, pretrained: bool = True) -> StudyCel
     strata = {"left": "10" * (SCENES // 2), "right": "0" * SCENES}
     learning = {"loss": [3.0, 2.0, 1.0], "top1_fde": [9.0, 6.0, 5.0]}
     return StudyCell(arm, seed, f"what {arm} is", "hash", errors, strata, learning, before, after, run)
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """What the study wrote for programs."""
+    written: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return written
 
 
 @pytest.fixture
@@ -90,7 +102,7 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     plan = load_plan(folder / "study.yaml")
     (folder / "charts").mkdir()
     (folder / "charts" / "stale.svg").write_text("<svg/>")
-    write_study(plan, load_cells(folder / "cells"), "make study", folder)
+    write_study(plan, load_cells(folder / "cells"), "make study", folder, CLAIMS, PUBLISHED)
     page = (folder / "README.md").read_text()
     assert "8 cells of 3 arms" in page
     assert "Not measured yet: `absent`." in page
@@ -102,16 +114,22 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     assert "| 10 |" in page
     assert "not yet" in page
     assert "`map` against `none`: MR6 **" in page
+    assert "`map` against `none`, seeds 0, 1, 2: MR6 **" in page
+    assert "(paper: \N{MINUS SIGN}3.09 %)" in page
+    verdicts = {entry["claim"]: entry["verdict"] for entry in results(folder)["claims"]}
+    assert verdicts["map-lowers-minFDE6"] == "reproduced"
+    assert verdicts["trajectory-lowers-minFDE6"] == "not testable here"
+    assert verdicts["map-size"] == "not testable here", "too few scenes to speak of the published sizes"
+    assert "table-arithmetic" not in verdicts
     names = {path.name for path in (folder / "charts").iterdir()}
     metrics = ("MR6", "minFDE6", "minADE6")
     charts = {f"{stem}-{name}.svg" for stem in ("comparison-0", "curve-0") for name in metrics}
     assert names == charts | {"learning-0.svg"}
     assert "| left turns | 100 |" in page
     assert "right turns" not in page, "a stratum without scenes has no row"
-    results = json.loads((folder / "results.json").read_text())
-    assert [row["arm"] for row in results["comparisons"][0]["rows"]] == ["none", "map"]
+    assert [row["arm"] for row in results(folder)["comparisons"][0]["rows"]] == ["none", "map"]
     first = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    write_study(plan, load_cells(folder / "cells"), "make study", folder)
+    write_study(plan, load_cells(folder / "cells"), "make study", folder, CLAIMS, PUBLISHED)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == first
 
 

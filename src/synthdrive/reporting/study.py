@@ -100,25 +100,59 @@ class LearningSection:
 
 
 @dataclass
+class Headline:
+    """The arm that the page begins with.
+
+    Attributes:
+        arm, reference: what is compared.
+        published: row of the published table of changes to put beside it.
+        text: what the reader should know of it.
+    """
+
+    arm: str
+    reference: str
+    published: str
+    text: str
+
+
+@dataclass
+class ClaimsSection:
+    """The claims of the ledger that are about results.
+
+    Attributes:
+        title, text: as shown.
+        source: of the scenes, as `data.source` names it.
+    """
+
+    title: str
+    text: str
+    source: str
+
+
+@dataclass
 class StudyPlan:
     """What the study shows.
 
     Attributes:
         title, introduction: as shown.
+        headline: the arm that the page begins with.
         comparisons, curves: in the order of the page.
         strata: comparisons by kind of scene.
         learning: the section on the curves of fine-tuning.
         encoder: the section on the encoder.
+        claims: the section on the claims ledger.
         deviations: from the paper.
     """
 
     title: str
     introduction: str
+    headline: Headline
     comparisons: list[Comparison]
     curves: list[AmountCurve]
     strata: list[Comparison]
     learning: LearningSection
     encoder: EncoderSection
+    claims: ClaimsSection
     deviations: list[Deviation]
 
 

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from synthdrive.artifacts import atomic_file, write_json
+from synthdrive.reporting.claims import Claim, Judged
 from synthdrive.reporting.measurements import Difference, Level
 from synthdrive.reporting.metric_names import HEADLINE, counted, metric
 from synthdrive.reporting.palette import arm_colour, colour
 from synthdrive.reporting.pictures.charts import Estimate, Series, interval_chart, line_chart
+from synthdrive.reporting.published import Published
 from synthdrive.reporting.results_table import label_of
 from synthdrive.reporting.strata_table import stratum_order, stratum_words
 from synthdrive.reporting.study import (
@@ -22,25 +24,31 @@ from synthdrive.reporting.study import (
     ComparedArm,
     Comparison,
     Deviation,
+    Headline,
     StudyPlan,
     compare,
     compare_by_stratum,
 )
+from synthdrive.reporting.study_claims import judge_on_cells
 
 RESULTS, PAGE, CHARTS = "results.json", "README.md", "charts"
 
 
-def write_study(plan: StudyPlan, cells: Cells, command: str, out: Path) -> None:
+def write_study(
+    plan: StudyPlan, cells: Cells, command: str, out: Path, claims: Sequence[Claim], published: Published
+) -> None:
     """Write README.md, results.json and charts/.
 
     Args:
         plan: what is put beside what.
         cells: arm -> seed -> cell; arms that the plan names and that are not there yet are said to be open.
         command: the command that trains and collects, for the page to name.
+        claims: the claims ledger; published: the numbers that it refers to.
     """
     charts: dict[str, str] = {}
     results: dict[str, Any] = {"scenes": _scenes(cells), "comparisons": [], "curves": []}
-    lines = [f"# {plan.title}", "", plan.introduction.strip(), "", *_standing(cells, command)]
+    lines = [f"# {plan.title}", "", plan.introduction.strip(), "", *_headline(plan.headline, cells, published),
+             *_standing(cells, command)]  # fmt: skip
     for number, comparison in enumerate(plan.comparisons):
         compared = [row for arm in (comparison.reference, *comparison.arms)
                     if (row := compare(cells, arm, comparison.reference))]  # fmt: skip
@@ -69,6 +77,12 @@ def write_study(plan: StudyPlan, cells: Cells, command: str, out: Path) -> None:
             lines += ["", f"![{title}]({CHARTS}/learning-{number}.svg)"]
     lines += ["", f"## {plan.encoder.title}", "", plan.encoder.text.strip(), ""]
     lines += _encoder_table(plan.encoder.arms, cells)
+    judged = judge_on_cells(claims, published, cells, plan.claims.source)
+    lines += ["", f"## {plan.claims.title}", "", plan.claims.text.strip(), "", *_claims_table(judged)]
+    results["claims"] = [
+        {"claim": entry.claim.identifier, "measured": entry.outcome.measured, "verdict": entry.outcome.verdict.value}
+        for entry in judged
+    ]
     lines += ["", "## Where this is not the paper", "", *_deviation_table(plan.deviations, cells)]
     lines += ["", "## Every cell", "", *_cell_table(cells)]
     for stem, svg in charts.items():
@@ -97,6 +111,27 @@ def _standing(cells: Cells, command: str) -> list[str]:
         "the same scenes and seeds; the brackets are its 95 % bootstrap interval, for which scenes and seeds are "
         "both drawn anew. **Bold**: the interval leaves out zero. With few seeds such intervals are rough.",
     ]
+
+
+def _headline(headline: Headline, cells: Cells, published: Published) -> list[str]:
+    """The main result in a paragraph, beside what is published."""
+    row = compare(cells, headline.arm, headline.reference)
+    if row is None:
+        return []
+    changes = []
+    for name in HEADLINE:
+        theirs = published.change(headline.published, name)
+        beside = "" if theirs is None else f" (paper: {theirs:+.2f} %)".replace("-", "\N{MINUS SIGN}")
+        changes.append(f"{metric(name).label} {_change(row.differences[name])}{beside}")
+    of = f"`{headline.arm}` against `{headline.reference}`, seed{'s' * (len(row.seeds) > 1)} {_seeds(row.seeds)}"
+    return [f"{of}: {'; '.join(changes)}. {headline.text.strip()}", ""]
+
+
+def _claims_table(judged: Sequence[Judged]) -> list[str]:
+    rows = [
+        [entry.says, entry.outcome.measured, f"{entry.outcome.verdict.value}: {entry.outcome.why}"] for entry in judged
+    ]
+    return _table(["the paper says", "measured here", "verdict"], rows) if rows else ["No claim is about results."]
 
 
 def _comparison_table(comparison: Comparison, compared: Sequence[ComparedArm]) -> list[str]:

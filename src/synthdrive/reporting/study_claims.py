@@ -1,0 +1,60 @@
+"""The claims ledger, judged on a study's cells: what the paper says of its arms, tested on real scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from synthdrive.reporting.claim_outcome import Evidence
+from synthdrive.reporting.claims import Claim, Judged, judge
+from synthdrive.reporting.measurements import ArmErrors, Measurements
+from synthdrive.reporting.metric_names import HEADLINE
+from synthdrive.reporting.published import Published
+from synthdrive.reporting.study import SAMPLES, Cells
+from synthdrive.synthesis.motion import MotionDistributions
+
+NOTHING = np.zeros(0)
+
+
+def judge_on_cells(claims: Sequence[Claim], published: Published, cells: Cells, source: str) -> list[Judged]:
+    """Every claim about the results of arms, with its verdict on the seeds that all arms it needs have.
+
+    Args:
+        claims: of the ledger; those that need no arm, and so no training, are left to the report.
+        source: of the scenes, as `data.source` names it.
+    """
+    judged: list[Judged] = []
+    for claim in claims:
+        arms = claim.needs.get("arms")
+        if arms:
+            judged += judge([claim], _evidence(_measured(arms, cells, source), published))
+    return judged
+
+
+def _measured(arms: Sequence[str], cells: Cells, source: str) -> Measurements:
+    """The cells of these arms, on the seeds that all of them have."""
+    there = [arm for arm in arms if arm in cells]
+    seeds = tuple(sorted(set.intersection(*(set(cells[arm]) for arm in there)))) if there else ()
+    rows = {}
+    for arm in there if seeds else ():
+        scenes = {name: np.stack([cells[arm][seed].errors[name] for seed in seeds]) for name in HEADLINE}
+        rows[arm] = ArmErrors(arm, seeds, scenes, {name: values.mean(axis=1) for name, values in scenes.items()})
+    some = next((cells[arm][seeds[0]] for arm in rows), None)
+    return Measurements(
+        source=source,
+        scene_count=0 if some is None else len(some.errors[HEADLINE[0]]),
+        train_scenes=0 if some is None else int(some.finetuning["scenes"]),
+        windows=0,
+        windows_augmented=0,
+        seeds=seeds,
+        arms=rows,
+        baselines={},
+        samples=SAMPLES,
+    )
+
+
+def _evidence(measured: Measurements, published: Published) -> Evidence:
+    """Evidence for the tests that look at results alone."""
+    no_motion = MotionDistributions(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING)
+    return Evidence(measured, published, no_motion, no_motion, NOTHING, {})
