@@ -182,7 +182,7 @@ def _learning_chart(arms: Sequence[str], cells: Cells) -> str:
         if runs:
             epochs = np.arange(1.0, len(runs[0]) + 1.0)
             series.append(Series(label_of(arm), arm_colour(place), epochs, np.array(runs)))
-    return line_chart(series, "epoch", "endpoint error of the likeliest goal (m)", legend=True) if series else ""
+    return line_chart(series, "epoch", "endpoint error (m)", legend=True) if series else ""
 
 
 def _encoder_table(arms: Sequence[str], cells: Cells) -> list[str]:
