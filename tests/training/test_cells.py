@@ -290,8 +290,7 @@ def test_arms_that_part_in_fine_tuning_share_their_pre_training(
     assert weights["longer"] == weights["combined"] != weights["other"]
     shown = {arm: (cell.out / RECONSTRUCTIONS).read_bytes() for arm, cell in cells.items()}
     assert shown["longer"] == shown["combined"] != shown["other"]
-    seconds = cards["combined"]["training"]["seconds"]
     shutil.rmtree(tmp_path / "runs")
     pretrain(cells["combined"], store)  # its own earlier result, and what was taken from it, are not taken for it
     assert "same_as" not in load_card(cells["combined"].out)
-    assert load_card(cells["combined"].out)["training"]["seconds"] != seconds
+    assert "pretrain combined-0: epoch 1 of 1" in capsys.readouterr().out
