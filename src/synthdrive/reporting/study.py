@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.errors import ParameterError
-from synthdrive.forecasting.bootstrap import mean_intervals, paired_difference
+from synthdrive.forecasting.bootstrap import mean_intervals
 from synthdrive.parameters.loading import from_values, read_mapping
 from synthdrive.reporting.measurements import Difference, Level
 from synthdrive.reporting.metric_names import HEADLINE
@@ -198,13 +198,7 @@ def compare(cells: Cells, arm: str, reference: str) -> ComparedArm | None:
         if not seeds:
             return None
         levels[name], references[name] = level_of(ours), level_of(theirs)
-        paired = paired_difference(ours, theirs, SAMPLES, 0, "study")
-        interval = paired.with_seeds
-        differences[name] = (
-            Difference(interval.mean, interval.low, interval.high, float(theirs.mean()), paired.by_seed)
-            if arm != reference
-            else None
-        )
+        differences[name] = Difference.of(ours, theirs, SAMPLES, 0, "study") if arm != reference else None
     return ComparedArm(arm, cells[arm][seeds[0]].description, seeds, levels, references, differences)
 
 
@@ -237,10 +231,8 @@ def compare_by_stratum(cells: Cells, arm: str, reference: str) -> list[StratumDi
         for name in HEADLINE:
             _, (ours, theirs) = paired_errors(cells, [arm, reference], name)
             ours, theirs = ours[:, inside], theirs[:, inside]
-            paired = paired_difference(ours, theirs, SAMPLES, 0, "study", stratum)
-            interval, mean = paired.with_seeds, float(theirs.mean())
-            means[name] = mean
-            differences[name] = Difference(interval.mean, interval.low, interval.high, mean, paired.by_seed)
+            means[name] = float(theirs.mean())
+            differences[name] = Difference.of(ours, theirs, SAMPLES, 0, "study", stratum)
         rows.append(StratumDifference(stratum, int(inside.sum()), means, differences))
     return rows
 

@@ -108,8 +108,8 @@ def _standing(cells: Cells, command: str) -> list[str]:
         "errors of every scene are in [cells](cells), the numbers of the tables in [results.json](results.json).",
         "",
         "Levels are means over seeds and scenes, with the standard deviation over seeds. A difference is paired on "
-        "the same scenes and seeds; the brackets are its 95 % bootstrap interval, for which scenes and seeds are "
-        "both drawn anew. **Bold**: the interval leaves out zero. With few seeds such intervals are rough.",
+        "the same scenes and seeds; the brackets are its 95 % interval for other scenes and other seeds (random "
+        "effects of both, Student's t; a bootstrap over scenes where there is one seed). **Bold**: it leaves out zero.",
     ]
 
 
@@ -257,7 +257,7 @@ def _runs(cells: Cells, arm: str, name: str) -> np.ndarray[Any, np.dtype[np.floa
 
 def _plain(row: ComparedArm) -> dict[str, Any]:
     def difference(value: Difference | None) -> dict[str, Any] | None:
-        return None if value is None else asdict(value) | {"relative": value.relative, "verdict": value.verdict}
+        return None if value is None else asdict(value) | {"verdict": value.verdict}
 
     return {
         "arm": row.arm,
