@@ -19,7 +19,7 @@ REFERENCE_SECONDS = 0.8  # CPU seconds of the published optimiser for a scene
 
 
 def plain_objective(goals, log_prob, sets, miss_rate_weight):
-    """E in floats, as PAPER.md 6 writes it."""
+    """E in floats, as docs/method.md 6 writes it."""
     probability = np.exp(log_prob.astype(float))
     thousands = np.floor(1000 * probability)
     total = 0.0

@@ -1,4 +1,4 @@
-"""Forecasts of a trained DenseTNT: goal distribution, six goals, a trajectory to each (PAPER.md 6)."""
+"""Forecasts of a trained DenseTNT: goal distribution, six goals, a trajectory to each (docs/method.md 6)."""
 
 from __future__ import annotations
 

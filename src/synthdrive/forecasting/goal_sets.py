@@ -1,4 +1,4 @@
-"""Goal sets: the six goals that minimise the expected error under a goal distribution (PAPER.md 6).
+"""Goal sets: the six goals that minimise the expected error under a goal distribution (docs/method.md 6).
 
 E(Y) = sum_i p_i mean_z [(1 - r) min_j |z - y_j| + r 10 (min_j |z - y_j| > 2 m)], z on a grid in the 1 m cell of goal i.
 
@@ -33,7 +33,7 @@ from synthdrive.forecasting.forecasts import MODES
 from synthdrive.vectors.draws import uniform
 
 MISS_DISTANCE = 2.0  # metres
-MISS_COST = 10.0  # metres of expected error that a miss counts as (PAPER.md 6)
+MISS_COST = 10.0  # metres of expected error that a miss counts as (docs/method.md 6)
 
 _STREAM = 6  # of the scene's random numbers
 _ROUNDS = (

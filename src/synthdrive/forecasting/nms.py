@@ -1,4 +1,4 @@
-"""Non-maximum suppression: the likeliest goals that keep a distance from each other (PAPER.md 6, the alternative)."""
+"""Non-maximum suppression: the likeliest goals that keep a distance from each other (docs/method.md 6)."""
 
 from __future__ import annotations
 

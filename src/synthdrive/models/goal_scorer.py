@@ -1,4 +1,4 @@
-"""Scores of goals: a goal is encoded with AGENT, looks at the scene and the likely lanes, and is scored (PAPER.md 5).
+"""Scores of goals: a goal is encoded with AGENT, looks at the scene and likely lanes, and is scored (docs/method.md 5).
 
 Most of the work of DenseTNT is here: some 1,800 goals a scene. Whatever is the same for all goals of a scene is
 computed once for the scene: a linear map of joined parts [h, g] is W_h h + W_g g; the query and value projections of

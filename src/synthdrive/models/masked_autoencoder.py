@@ -1,4 +1,4 @@
-"""Masked pre-training: hide lanes or AGENT's trajectory, and reconstruct them (PAPER.md 4)."""
+"""Masked pre-training: hide lanes or AGENT's trajectory, and reconstruct them (docs/method.md 4)."""
 
 from __future__ import annotations
 
@@ -248,7 +248,7 @@ class MaskedAutoencoder(nn.Module):
 
 
 def dead_mode_losses(modes: Tensor, winner: Tensor) -> Tensor:
-    """(T,) loss of the first mode that no sample so far has won, 0 once every mode has (PAPER.md 4.3).
+    """(T,) loss of the first mode that no sample so far has won, 0 once every mode has (docs/method.md 4.3).
 
     Args:
         modes: (T, modes) losses.

@@ -30,7 +30,7 @@ def seed_model(stage: str, seed: int) -> None:
     """Settle the random start of a stage's model: the same in every arm of a seed, so that arms are paired.
 
     The two stages start from different draws, as two runs would: an arm whose pre-training leaves the encoder as it
-    was (PAPER.md 4.6) then shows what another random start does.
+    was (docs/method.md 4.6) then shows what another random start does.
     """
     torch.manual_seed(item_seed(seed, "model", stage))
 

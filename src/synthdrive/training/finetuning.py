@@ -1,4 +1,4 @@
-"""Fine-tuning of DenseTNT for one arm and seed on recorded scenes (PAPER.md 5)."""
+"""Fine-tuning of DenseTNT for one arm and seed on recorded scenes (docs/method.md 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pre-training of one arm and seed on synthetic windows (PAPER.md 4)."""
+"""Pre-training of one arm and seed on synthetic windows (docs/method.md 4)."""
 
 from __future__ import annotations
 

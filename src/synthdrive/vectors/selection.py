@@ -9,5 +9,5 @@ from synthdrive.scenes.scene_store import SceneStore
 
 
 def scenes_with_lanes(store: SceneStore, minimum: int) -> npt.NDArray[np.int64]:
-    """Indices, rising, of the scenes with at least `minimum` lanes in their crop (PAPER.md 8.8)."""
+    """Indices, rising, of the scenes with at least `minimum` lanes in their crop (docs/method.md 8.8)."""
     return np.flatnonzero(np.diff(store.lane_offsets) >= minimum).astype(np.int64)
