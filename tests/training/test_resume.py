@@ -92,7 +92,7 @@ def test_of_superseded_runs_of_a_cell_the_last_two_stay(tmp_path: Path) -> None:
 
 
 def test_states_go_when_the_checkpoint_they_led_to_is_used(tmp_path: Path) -> None:
-    record = dict.fromkeys(("code", "parameters_sha256", "inputs", "packages", "device", "seed"), "0")
+    record = dict.fromkeys(("stage_code", "parameters_sha256", "inputs", "packages", "device", "seed"), "0")
     run = RunDirectory(tmp_path, "pretrain", training_identity("map", 2, record), "map-0")
     run.save(_state(1))
     card = {"stage": "pretrain", "arm": "map", "seed": 0, "run": record, "training": {"processes": 1}}

@@ -25,6 +25,8 @@ from synthdrive.training.loop import Fit, fit
 from synthdrive.training.resume import RunDirectory, training_identity
 from synthdrive.training.watched import Watched
 
+STAGE_MODULE = "synthdrive.training.cells"  # what it can import, and nothing else of the package, settles a training
+
 
 def seed_model(stage: str, seed: int) -> None:
     """Settle the random start of a stage's model: the same in every arm of a seed, so that arms are paired.
@@ -59,6 +61,14 @@ def make_batches(
     return SceneBatches(store, indices, cell.seed, sharing, collate, workers, pin)
 
 
+def cell_record(
+    cell: Cell, parameters: Mapping[str, Any], inputs: Mapping[str, Path], accelerator: Accelerator
+) -> dict[str, Any]:
+    """What makes the cell's checkpoint; `parameters` and `inputs` as `run_cell` takes them."""
+    hashes = {name: file_hash(path) for name, path in inputs.items()}
+    return run_record(parameters, hashes, cell.seed, device_name(accelerator.device), STAGE_MODULE)
+
+
 def run_cell(
     stage: str,
     cell: Cell,
@@ -84,8 +94,7 @@ def run_cell(
     Raises:
         SystemExit: interrupted (130); the state of the last whole epoch stays.
     """
-    hashes = {name: file_hash(path) for name, path in inputs.items()}
-    record = run_record(parameters, hashes, cell.seed, device_name(accelerator.device))
+    record = cell_record(cell, parameters, inputs, accelerator)
     identity = training_identity(cell.arm, accelerator.num_processes, record)
     run = RunDirectory(cell.runs, stage, identity, cell.name)
     label = f"{stage} {cell.name}"

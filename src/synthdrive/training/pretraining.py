@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from synthdrive.artifacts import atomic_directory, file_hash
+from synthdrive.artifacts import atomic_directory
 from synthdrive.errors import InputError
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.models.masked_autoencoder import MaskedAutoencoder
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.objective import FORECAST, MASKED
 from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.run_record import plain_values, run_record
+from synthdrive.run_record import plain_values
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.cards import CARD, CURVE, MODEL, RECONSTRUCTIONS, load_card, write_card
 from synthdrive.training.cell import Cell
-from synthdrive.training.cell_run import run_cell, scene_batches, seed_model
+from synthdrive.training.cell_run import cell_record, run_cell, scene_batches, seed_model
 from synthdrive.training.data import Indices, subset
-from synthdrive.training.devices import device_name, make_accelerator
+from synthdrive.training.devices import make_accelerator
 from synthdrive.training.fixed_windows import FixedWindows
 from synthdrive.training.resume import settled
 
@@ -33,7 +33,7 @@ def run_pretraining(cell: Cell, model: ModelParameters, parameters: PretrainPara
     accelerator = make_accelerator(parameters)
     used = {"model": model, "pretrain": parameters}
     if accelerator.num_processes == 1:
-        record = run_record(used, {"synthetic": file_hash(synthetic)}, cell.seed, device_name(accelerator.device))
+        record = cell_record(cell, used, {"synthetic": synthetic}, accelerator)
         if other := take_equal(cell, record):
             print(f"pretrain {cell.name}: the same pre-training as {other}, taken over", flush=True)
             return

@@ -80,7 +80,8 @@ def training_identity(arm: str, processes: int, record: Mapping[str, Any]) -> di
 def settled(record: Mapping[str, Any]) -> dict[str, Any]:
     """What of a run record settles the numbers of a run."""
     return {
-        key: record.get(key) for key in ("code", "parameters_sha256", "inputs", "packages", "python", "device", "seed")
+        key: record.get(key)
+        for key in ("stage_code", "parameters_sha256", "inputs", "packages", "python", "device", "seed")
     }
 
 
