@@ -86,7 +86,7 @@ def test_a_training_is_told_by_the_code_that_it_can_reach(tmp_path: Path, monkey
             stream.write("EDITED = True\n")
         module.code_hash.cache_clear()
         record = run_record({}, {}, entry=STAGE_MODULE)
-        return record["code"], settled(record)
+        return record["code"], settled(record, {})
 
     whole, identity = edited()
     for name in ("reporting/layout.py", "pipeline/verify.py", "forecasting/nms.py"):

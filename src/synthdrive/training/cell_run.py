@@ -20,7 +20,7 @@ from synthdrive.training.cards import CURVE
 from synthdrive.training.cell import Cell
 from synthdrive.training.checkpoints import save_checkpoint
 from synthdrive.training.data import Collate, Indices, SceneBatches, Sharing
-from synthdrive.training.devices import device_name, loading_workers
+from synthdrive.training.devices import device_name, division, loading_workers
 from synthdrive.training.loop import Fit, fit
 from synthdrive.training.resume import RunDirectory, training_identity
 from synthdrive.training.watched import Watched
@@ -95,7 +95,7 @@ def run_cell(
         SystemExit: interrupted (130); the state of the last whole epoch stays.
     """
     record = cell_record(cell, parameters, inputs, accelerator)
-    identity = training_identity(cell.arm, accelerator.num_processes, record)
+    identity = training_identity(cell.arm, record, division(accelerator))
     run = RunDirectory(cell.runs, stage, identity, cell.name)
     label = f"{stage} {cell.name}"
     with run.held(accelerator.is_main_process):
