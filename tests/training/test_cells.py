@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from tiny_training import write_store
 
 from synthdrive.errors import InputError, ParameterError
+from synthdrive.models.densetnt import DenseTNT
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.scenes.scene_store import SceneStore
@@ -164,6 +165,24 @@ def test_an_arm_of_the_users_own(store: Path, tmp_path: Path) -> None:
     assert load_card(second.out)["data"] == {"scenes": 12, "used": 6}
     with pytest.raises(ParameterError, match="no arm 'yours'"):
         pretrain(_cell(tmp_path, "yours", parameters), store)
+
+
+def test_an_arm_with_another_network_beside_the_baseline(store: Path, tmp_path: Path) -> None:
+    arm = {"description": "the paper's features", "model": {"polyline_index": True, "detach_endpoint_query": True}}
+    parameters = _parameters(tmp_path, **{"arms.indexed": arm})
+    for name in ("combined", "indexed"):
+        first, second = _cell(tmp_path, name, parameters), _cell(tmp_path, name, parameters, "finetune")
+        pretrain(first, store)
+        finetune(second, store, first.out)
+        network, card = load_forecaster(second.out)
+        assert "same_as" not in load_card(first.out)
+        assert card["model"] == load_card(first.out)["model"] == card["run"]["parameters"]["model"]
+        assert card["model"]["hidden_size"] == 32
+        assert network.model.polyline_index == (name == "indexed")
+        seed_model("finetune", 0)
+        start, trained = (part.completion.endpoint_encoder.state_dict() for part in (DenseTNT(network.model), network))
+        moved = any(not torch.equal(start[key], value) for key, value in trained.items())
+        assert moved == (name == "combined")  # the release's detached query leaves it where it was
 
 
 def test_checkpoint_that_does_not_fit_is_refused(store: Path, tmp_path: Path) -> None:
