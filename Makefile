@@ -96,7 +96,7 @@ verify-full: $(READY) ## train again and compare the metrics
 repair: $(READY) ## read every artifact and cached copy again, make good what a disk has damaged
 	@python -m synthdrive.pipeline.repair
 
-profile: $(READY) ## make profile NAME=paper: merge profiles/NAME.yaml into params.yaml
+profile: $(READY) ## make profile NAME=paper: params.yaml as committed, with profiles/NAME.yaml merged into it
 	@python -m synthdrive.pipeline.profiles $(NAME)
 
 dependencies: $(READY) ## write the stages' imports into dvc.yaml
