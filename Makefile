@@ -9,7 +9,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH ?=
 # Folder of wheels made by `make vendor`: with it the environment is installed without any network.
 WHEELS ?=
-# Cells that `make cells` trains at a time.
+# Cells that `make cells` trains at a time; each has its share of the processors, unless OMP_NUM_THREADS is set.
 JOBS ?= 1
 # `make study` with other parameters: what its arms' names get appended, and what is said of them.
 SUFFIX ?=
@@ -72,7 +72,8 @@ repro: $(READY) ## run the pipeline, end with the results
 # DVC runs one stage after another, but several of it may run side by side: each cell is a chain of its own.
 cells: $(READY) ## make cells JOBS=2: train and judge arms and seeds side by side, seed by seed; `make repro` then finds them done
 	@dvc repro check_raw check_synthetic evaluate_baselines
-	@dvc stage list --name-only | sed -n 's/^evaluate@//p' | sort -s -t- -k2,2n | xargs -P $(JOBS) -I{} dvc repro evaluate@{}
+	@[ $(JOBS) = 1 ] || export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(($$(nproc) > $(JOBS) ? $$(nproc) / $(JOBS) : 1))}; \
+	dvc stage list --name-only | sed -n 's/^evaluate@//p' | sort -s -t- -k2,2n | xargs -P $(JOBS) -I{} dvc repro evaluate@{}
 
 study: cells ## make study JOBS=2: cells, and what they show as docs/study (after make profile NAME=argoverse1-small)
 	@python stages/study.py --suffix '$(SUFFIX)' --note '$(NOTE)'
