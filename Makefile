@@ -4,11 +4,12 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-# The build of torch that fits the machine; on a GPU machine: make repro TORCH="torch==2.13.0 --index-url <CUDA index>"
-TORCH ?= torch==2.13.0
+# The build of torch that fits the machine, in pip's words: make setup TORCH="torch==2.13.0 --index-url <index>". Without
+# a choice the one that is installed stays, and a first set-up takes pip's own.
+TORCH ?=
 # Folder of wheels made by `make vendor`: with it the environment is installed without any network.
 WHEELS ?=
-# Cells that `make cells` trains at a time.
+# Cells that `make cells` trains at a time; each has its share of the processors, unless OMP_NUM_THREADS is set.
 JOBS ?= 1
 # `make study` with other parameters: what its arms' names get appended, and what is said of them.
 SUFFIX ?=
@@ -16,10 +17,15 @@ NOTE ?=
 # Inside the image the environment is there already, and SYNTHDRIVE_CONTAINER says where.
 VENV := $(or $(SYNTHDRIVE_CONTAINER),.venv)
 READY := $(VENV)/.ready
+# What the environment was set up with, and what it is to be; .torch holds what was chosen, nothing for the default.
+TORCH_DEFAULT := torch==2.13.0
+RECORDED := $(or $(strip $(shell cat $(VENV)/.torch 2> /dev/null)),$(TORCH_DEFAULT))
+CHOSEN := $(or $(if $(WHEELS),WHEELS=$(abspath $(WHEELS))),$(strip $(TORCH)),$(RECORDED))
+FOLDER := $(patsubst WHEELS=%,%,$(filter WHEELS=%,$(CHOSEN)))
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: help setup repro cells study report experiments test test-all faults fuzz lint verify verify-spot verify-full repair profile dependencies lock vendor vendor-test audit container container-test clean
+.PHONY: help setup repro cells study report experiments test test-all faults fuzz lint verify verify-spot verify-full repair profile another-choice dependencies lock vendor vendor-test audit container container-test clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -27,15 +33,30 @@ help: ## list these targets
 setup: $(READY) ## the locked environment in .venv
 
 ifndef SYNTHDRIVE_CONTAINER
+ifneq ($(CHOSEN),$(RECORDED))
+$(READY): another-choice
+another-choice:
+	@echo "setup: another choice than $(RECORDED)"
+endif
+
+# One build of torch does not replace another of the same version: another choice empties the environment first.
 $(READY): requirements.lock pyproject.toml
 	@echo "setup: $(VENV) with $$($(PYTHON) --version)"
+ifneq ($(FOLDER),)
+	@PYTHONPATH=src $(PYTHON) -m synthdrive.pipeline.wheels check $(FOLDER)
+endif
+	@rm -f $@
+ifeq ($(CHOSEN),$(RECORDED))
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-ifdef WHEELS
-	@PYTHONPATH=src $(VENV)/bin/python -m synthdrive.pipeline.wheels check $(WHEELS)
-	@$(PIP) install -q --no-index --find-links $(WHEELS) --require-hashes --no-deps -r $(WHEELS)/vendored.lock
+else
+	@$(PYTHON) -m venv --clear $(VENV)
+endif
+	@echo "$(if $(subst $(TORCH_DEFAULT),,$(CHOSEN)),$(CHOSEN))" > $(VENV)/.torch
+ifneq ($(FOLDER),)
+	@$(PIP) install -q --no-index --find-links $(FOLDER) --require-hashes --no-deps -r $(FOLDER)/vendored.lock
 else
 	@echo "setup: torch"
-	@$(PIP) install -q $(TORCH) 2> >(grep -v '^WARNING: Location' >&2)
+	@$(PIP) install -q $(CHOSEN) 2> >(grep -v '^WARNING: Location' >&2)
 	@echo "setup: locked packages"
 	@$(PIP) install -q --require-hashes --no-deps -r requirements.lock 2> >(grep -v '^WARNING: Location' >&2)
 endif
@@ -51,7 +72,8 @@ repro: $(READY) ## run the pipeline, end with the results
 # DVC runs one stage after another, but several of it may run side by side: each cell is a chain of its own.
 cells: $(READY) ## make cells JOBS=2: train and judge arms and seeds side by side, seed by seed; `make repro` then finds them done
 	@dvc repro check_raw check_synthetic evaluate_baselines
-	@dvc stage list --name-only | sed -n 's/^evaluate@//p' | sort -s -t- -k2,2n | xargs -P $(JOBS) -I{} dvc repro evaluate@{}
+	@[ $(JOBS) = 1 ] || export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(($$(nproc) > $(JOBS) ? $$(nproc) / $(JOBS) : 1))}; \
+	dvc stage list --name-only | sed -n 's/^evaluate@//p' | sort -s -t- -k2,2n | xargs -P $(JOBS) -I{} dvc repro evaluate@{}
 
 study: cells ## make study JOBS=2: cells, and what they show as docs/study (after make profile NAME=argoverse1-small)
 	@python stages/study.py --suffix '$(SUFFIX)' --note '$(NOTE)'
@@ -96,7 +118,7 @@ verify-full: $(READY) ## train again and compare the metrics
 repair: $(READY) ## read every artifact and cached copy again, make good what a disk has damaged
 	@python -m synthdrive.pipeline.repair
 
-profile: $(READY) ## make profile NAME=paper: merge profiles/NAME.yaml into params.yaml
+profile: $(READY) ## make profile NAME=paper: params.yaml as committed, with profiles/NAME.yaml merged into it
 	@python -m synthdrive.pipeline.profiles $(NAME)
 
 dependencies: $(READY) ## write the stages' imports into dvc.yaml

@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/bin/bash
 # What a container of SynthDrive does: repro, test, verify [lock|spot|full], shell, or any other command.
 set -eu
 action=${1:-repro}
@@ -14,6 +14,24 @@ refuse() {
   exit 2
 }
 
+# DVC in a process group of its own, which is told to end as Ctrl-C at a terminal would: process 1 passes no signal on by
+# itself, and DVC ends without its stage on SIGTERM, but waits for it on SIGINT.
+pipeline() {
+  local group='' status=0
+  trap '[ -z "$group" ] || kill -INT -- "-$group"' INT TERM
+  set -m
+  dvc repro "$@" &
+  group=$!
+  set +m
+  wait "$group" || status=$?
+  while kill -0 "$group" 2> /dev/null; do # a signal ended the wait, not DVC
+    status=0
+    wait "$group" || status=$?
+  done
+  trap - INT TERM
+  return "$status"
+}
+
 case "$action" in
   repro | test | verify)
     [ -f dvc.yaml ] || refuse "no working tree in $PWD; run with: -v \"\$PWD\":/work"
@@ -25,7 +43,7 @@ esac
 case "$action" in
   repro)
     [ -w . ] || refuse "$PWD cannot be written by uid $(id -u); run with: --user \"\$(id -u):\$(id -g)\""
-    dvc repro "$@"
+    pipeline "$@"
     exec cat reports/summary.txt
     ;;
   test) exec python -m pytest -m "not slow" "$@" ;;

@@ -1,7 +1,7 @@
 """Stage ingest: raw maps and scenes in the official Argoverse 1 layout to packed arrays.
 
-With --test-out it reads forecasting_test_v1.1 alone, whose scenes end at the last observed step: the pipeline does not
-use them, stages/export_leaderboard.py does.
+With --test-out it reads forecasting_test_v1.1 alone, whose scenes end at the last observed step, and the maps that the
+stage wrote before: the pipeline does not use them, stages/export_leaderboard.py does.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from synthdrive.errors import exit_on_error
+from synthdrive.maps.lane_map import load_maps
 from synthdrive.parameters.data import DataParameters
 from synthdrive.parameters.ingest import IngestParameters
 from synthdrive.parameters.loading import DEFAULT_PATH, load_section
@@ -23,7 +24,9 @@ def main() -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--raw", type=Path, help="folder of the raw tarballs; default: data.raw of the parameters")
-    parser.add_argument("--maps-out", type=Path, default=Path("data/maps"), help="lane maps and their manifest")
+    parser.add_argument(
+        "--maps-out", type=Path, default=Path("data/maps"), help="lane maps and their manifest; read with --test-out"
+    )
     parser.add_argument("--train-out", type=Path, default=Path("data/scenes/train"), help="store of the train scenes")
     parser.add_argument("--val-out", type=Path, default=Path("data/scenes/val"), help="store of the val scenes")
     parser.add_argument("--test-out", type=Path, help="store of the test scenes; no other is then written")
@@ -34,11 +37,12 @@ def main() -> None:
     parameters = load_section(IngestParameters, "ingest", arguments.params)
     half_width = load_section(SceneParameters, "scene", arguments.params).map_half_width
     raw = arguments.raw or Path(load_section(DataParameters, "data", arguments.params).raw)
-    maps = ingest_maps(raw, arguments.maps_out, parameters)
-    print(f"maps: {', '.join(f'{lane_map.city} {len(lane_map)} lanes' for lane_map in maps)}")
-    outs = {"train": arguments.train_out, "val": arguments.val_out}
     if arguments.test_out:
-        outs = {TEST: arguments.test_out}
+        maps, outs = list(load_maps(arguments.maps_out).values()), {TEST: arguments.test_out}
+    else:
+        maps = ingest_maps(raw, arguments.maps_out, parameters)
+        outs = {"train": arguments.train_out, "val": arguments.val_out}
+    print(f"maps: {', '.join(f'{lane_map.city} {len(lane_map)} lanes' for lane_map in maps)}")
     skipped = ingest_scenes(raw, outs, arguments.maps_out, parameters, half_width, arguments.workers)
     for split, items in skipped.items():
         print(f"{split}: written to {outs[split]}" + (f", {len(items)} bad scenes skipped" if items else ""))

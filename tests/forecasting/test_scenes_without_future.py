@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -115,8 +116,11 @@ def run(stage, folder, *arguments, status=0):
 
 
 def test_from_the_test_tarball_to_the_leaderboards_file(made, tmp_path):
+    shutil.copytree(made / "maps", tmp_path / "maps")
+    written = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "maps").iterdir()}
     run("ingest", tmp_path, "--raw", made / "raw", "--maps-out", "maps", "--test-out", "test", "--workers", "1")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["maps", "test"]
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "maps").iterdir()} == written
     arguments = ("--device", "cpu", "--workers", "1", "--checkpoint", made / "map-1")
     for scenes in (tmp_path / "test", made / "val"):
         run("export_leaderboard", tmp_path, "--scenes", scenes, "--out", f"{scenes.name}.h5", *arguments)
@@ -125,6 +129,12 @@ def test_from_the_test_tarball_to_the_leaderboards_file(made, tmp_path):
     for sequence, (trajectories, probabilities) in found.items():
         np.testing.assert_allclose(trajectories, expected[sequence][0], atol=5e-3)
         np.testing.assert_allclose(probabilities, expected[sequence][1], atol=1e-3)
+
+
+def test_test_scenes_stand_on_the_maps_that_ingest_wrote_before(made, tmp_path):
+    options = ("--raw", made / "raw", "--maps-out", "maps", "--test-out", "test", "--workers", "1")
+    assert "maps: found no lane map" in run("ingest", tmp_path, *options, status=2)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "evaluate_baselines"])

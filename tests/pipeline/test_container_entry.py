@@ -1,7 +1,10 @@
 """What the container's entry point does with its arguments, with programs that only say how they were called."""
 
 import os
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,10 +28,14 @@ def tree(tmp_path):
     return tmp_path
 
 
-def run(tree, *arguments):
+def call(tree, *arguments):
+    """How subprocess starts the entry point."""
     environment = {"PATH": f"{tree}/bin:{os.environ['PATH']}", "SYNTHDRIVE_CONTAINER": str(tree / "environment")}
-    command = ["/bin/sh", str(ENTRY_POINT), *arguments]
-    return subprocess.run(command, cwd=tree / "work", env=environment, capture_output=True, text=True, check=False)
+    return {"args": [str(ENTRY_POINT), *arguments], "cwd": tree / "work", "env": environment}
+
+
+def run(tree, *arguments):
+    return subprocess.run(**call(tree, *arguments), capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
@@ -71,3 +78,40 @@ def test_a_failing_pipeline_fails_the_container(tree):
     result = run(tree, "repro")
     assert result.returncode == 3
     assert "the results" not in result.stdout
+
+
+# DVC, which ignores Ctrl-C while its stage runs and ends when that has; the stage tidies up, which takes a while.
+DVC = """\
+#!{python}
+import signal, subprocess, sys
+stage = subprocess.Popen([sys.executable, "stage.py"])
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.exit(251 if stage.wait() else 0)
+"""
+STAGE = """\
+import pathlib, time
+try:
+    pathlib.Path("running").touch()
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.5)
+    pathlib.Path("tidy").touch()
+    raise SystemExit(130)
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_the_stage_and_the_container_waits_for_it(tree, stop):
+    (tree / "bin" / "dvc").write_text(DVC.format(python=sys.executable))
+    (tree / "work" / "stage.py").write_text(STAGE)
+    container = subprocess.Popen(**call(tree, "repro"), start_new_session=True)
+    try:
+        for _ in range(200):
+            if (tree / "work" / "running").exists():
+                break
+            time.sleep(0.1)
+        container.send_signal(stop)  # to the entry point alone
+        assert container.wait(20) == 251
+        assert (tree / "work" / "tidy").exists()
+    finally:
+        container.kill()

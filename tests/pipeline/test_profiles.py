@@ -1,3 +1,4 @@
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,97 @@ def test_a_profile_on_top_of_another_brings_both(tmp_path):
     (tmp_path / "deep.yaml").write_text("on_top_of: absent\n")
     with pytest.raises(ParameterError, match="absent.yaml"):
         apply_profile(tmp_path / "deep.yaml", parameters)
+
+
+LISTS = """\
+a:
+  - 1
+  - 2  # two
+# above b
+b:
+  - x: 1
+    y: 2
+
+# above c
+c: [1]  # flow
+# above d
+d:
+  - 1  # one
+e: 3
+"""
+
+
+def test_a_replaced_list_keeps_the_comment_above_the_key_that_follows(tmp_path):
+    parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
+    parameters.write_text(LISTS)
+    profile.write_text("a:\n  - 7  # seven\n# of the profile\nb:\n  - x: 3\n    y: 4\nc: [5]\nd:\n  - 2\n")
+    apply_profile(profile, parameters)
+    expected = LISTS.replace("  - 1\n  - 2  # two", "  - 7").replace("x: 1\n    y: 2", "x: 3\n    y: 4")
+    assert parameters.read_text() == expected.replace("[1]", "[5]").replace("  - 1  # one", "  - 2")
+
+
+def test_a_new_arm_goes_above_the_comment_of_the_next_section(tmp_path):
+    parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
+    arms = "arms:\n  map:\n    pretrain:\n      epochs: 1  # one\n"
+    parameters.write_text(f"{arms}\n# above the next\nnext: 1\n")
+    profile.write_text("arms:\n  a:\n    pretrain: {}\n  b:\n    pretrain:\n      list:\n        - 1\n")
+    apply_profile(profile, parameters)
+    added = "  a:\n    pretrain: {}\n  b:\n    pretrain:\n      list:\n        - 1\n"
+    assert parameters.read_text() == f"{arms}{added}\n# above the next\nnext: 1\n"
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
+def test_every_profile_keeps_every_comment_of_params_yaml(tmp_path, profile):
+    parameters = tmp_path / "params.yaml"
+    parameters.write_text((REPOSITORY / "params.yaml").read_text())
+    above = comments_above(parameters)
+    apply_profile(profile, parameters)
+    assert above.items() <= comments_above(parameters).items()
+
+
+def comments_above(parameters: Path) -> dict[str, str]:
+    """Each line that is a comment, with the key that it stands above."""
+    lines = [line.strip() for line in parameters.read_text().splitlines()]
+    return {
+        line: next(later.split(":")[0] for later in lines[number:] if later and not later.startswith("#"))
+        for number, line in enumerate(lines)
+        if line.startswith("#")
+    }
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """The real params.yaml and profiles, committed."""
+    (tmp_path / "profiles").mkdir()
+    for path in (REPOSITORY / "params.yaml", *PROFILES):
+        (tmp_path / path.relative_to(REPOSITORY)).write_text(path.read_text())
+    git = ("git", "-C", str(tmp_path), "-c", "user.name=test", "-c", "user.email=test@localhost")
+    for command in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "Parameters")):
+        subprocess.run([*git, *command], check=True)
+    return tmp_path
+
+
+def test_a_second_profile_leaves_nothing_of_the_first(checkout):
+    parameters, profiles = checkout / "params.yaml", checkout / "profiles"
+    changed = apply_profile(profiles / "argoverse1-small.yaml", parameters)
+    small = parameters.read_text()
+    assert small != (REPOSITORY / "params.yaml").read_text()
+    for name in ("realistic", "paper", "realistic"):
+        apply_profile(profiles / f"{name}.yaml", parameters)
+        assert parameters.read_text() != small
+    assert apply_profile(profiles / "argoverse1-small.yaml", parameters) == changed
+    assert parameters.read_text() == small
+
+
+def test_edits_that_are_not_committed_are_never_lost(checkout):
+    parameters, profile = checkout / "params.yaml", checkout / "profiles" / "paper.yaml"
+    apply_profile(profile, parameters)
+    edited = parameters.read_text().replace("mask_ratio: 0.5", "mask_ratio: 0.4")
+    assert edited != parameters.read_text()
+    parameters.write_text(edited)
+    with pytest.raises(ParameterError, match=r"params\.yaml: found edits.*git checkout .*params\.yaml"):
+        apply_profile(profile, parameters)
+    assert parameters.read_text() == edited
 
 
 def test_an_unknown_key_is_refused_by_name_and_nothing_is_written(tmp_path):
