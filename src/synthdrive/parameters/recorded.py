@@ -30,7 +30,7 @@ def changed_parameters(card: Mapping[str, Any], parameters: Path) -> Iterator[tu
     else:
         used = {"finetune": load_arm_section(FinetuneParameters, "finetune", card["arm"], parameters)}
     if card["stage"] != "evaluate":
-        used["model"] = load_section(ModelParameters, "model", parameters)
+        used["model"] = load_arm_section(ModelParameters, "model", card["arm"], parameters)
     for section, values in plain_values(used).items():
         for key, now in values.items():
             then = recorded.get(section, {}).get(key)
