@@ -1,7 +1,7 @@
 """Figures of augment and synthesize: windows per CPU second, and what they cost at the paper's size on two cores.
 
 Reads lane maps (--maps, default data/maps). Everything runs in one process, so that CPU seconds are all there is to
-count; two cores take half of them. The paper's own generation took about 20 hours (PAPER.md section 3.1).
+count; two cores take half of them. The paper's own generation took about 20 hours (docs/method.md 3.1).
 """
 
 from __future__ import annotations

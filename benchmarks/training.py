@@ -41,7 +41,7 @@ from synthdrive.training.devices import device_name, loading_workers, make_accel
 from synthdrive.training.loop import fit
 from synthdrive.vectors.batch import collate
 
-PAPER_SCENES = {"pretrain": 374_000, "finetune": 205_942}  # PAPER.md 1.1, 3.1
+PAPER_SCENES = {"pretrain": 374_000, "finetune": 205_942}  # docs/method.md 1.1, 3.1
 ACTORS, LANES, LANE_METRES = 23.5, 48, 25.0  # of the reference's scenes; 1 m goals on these lanes are about 1,200
 SITES = 40
 

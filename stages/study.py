@@ -15,12 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from synthdrive.errors import exit_on_error
+from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.parameters.loading import DEFAULT_PATH
 from synthdrive.parameters.run_cells import load_cells as run_cells
 from synthdrive.reporting.claims import load_claims
 from synthdrive.reporting.published import Published
 from synthdrive.reporting.study import load_plan
-from synthdrive.reporting.study_cells import collect_cell, load_cells, save_cell
+from synthdrive.reporting.study_cells import collect_baseline, collect_cell, load_cells, save_cell
 from synthdrive.reporting.study_page import describe, write_study
 
 
@@ -31,6 +32,9 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
     parser.add_argument("--models", type=Path, default=Path("models"), help="default: %(default)s")
     parser.add_argument("--forecasts", type=Path, default=Path("forecasts"), help="default: %(default)s")
+    parser.add_argument(
+        "--synthetic", type=Path, default=Path("data/synthetic"), help="the run's windows (default: %(default)s)"
+    )
     parser.add_argument("--suffix", default="", help="appended to the names of the arms that are collected")
     parser.add_argument("--note", default="", help="appended to their descriptions: what is different in this run")
     parser.add_argument("--no-collect", action="store_true", help="only write the page")
@@ -39,13 +43,17 @@ def main() -> None:
         plan = load_plan(given.out / "study.yaml")
         if not given.no_collect:
             cells = run_cells(given.params)
+            synthetic = given.synthetic if given.synthetic.is_dir() else None
             for name in (f"{arm}-{seed}" for arm in cells.arms for seed in cells.seeds):
                 if (given.forecasts / name / "errors.parquet").is_file():
                     folders = given.models / "pretrained" / name, given.models / "finetuned" / name
-                    cell = collect_cell(*folders, given.forecasts / name)
+                    cell = collect_cell(*folders, given.forecasts / name, given.params, synthetic)
                     described = "; ".join(filter(None, (cell.description, given.note)))
                     cell = replace(cell, arm=cell.arm + given.suffix, description=described)
                     save_cell(cell, given.out / "cells")
+            for name in BASELINES:
+                if (given.forecasts / name / "errors.parquet").is_file():
+                    save_cell(collect_baseline(given.forecasts / name), given.out / "cells")
         collected = load_cells(given.out / "cells")
         claims, published = load_claims(Path("claims.yaml")), Published.load(Path("published.yaml"))
         write_study(plan, collected, "make study", given.out, claims, published)

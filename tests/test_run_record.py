@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import pytest
 
 from synthdrive import run_record as module
 from synthdrive.run_record import run_record, values_hash
+from synthdrive.training.cell_run import STAGE_MODULE
+from synthdrive.training.resume import settled
 
 
 @dataclass
@@ -72,6 +75,27 @@ def test_code_hash_follows_the_sources(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "a.py").write_text("x = 2\n")
     module.code_hash.cache_clear()
     assert module.code_hash() != before
+
+
+def test_a_training_is_told_by_the_code_that_it_can_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = shutil.copytree(module._SOURCE, tmp_path / "synthdrive")
+    monkeypatch.setattr(module, "_SOURCE", sources)
+
+    def edited(name: str = "__init__.py") -> tuple[str, dict[str, object]]:
+        with (sources / name).open("a") as stream:
+            stream.write("EDITED = True\n")
+        module.code_hash.cache_clear()
+        record = run_record({}, {}, entry=STAGE_MODULE)
+        return record["code"], settled(record, {})
+
+    whole, identity = edited()
+    for name in ("reporting/layout.py", "pipeline/verify.py", "forecasting/nms.py"):
+        before, (whole, again) = whole, edited(name)
+        assert whole != before
+        assert again == identity
+    for name in ("training/cells.py", "models/encoder.py", "vectors/batch.py", "seeding.py"):  # from near to far
+        before_edit, identity = identity, edited(name)[1]
+        assert identity != before_edit
 
 
 def test_values_hash_ignores_key_order_alone() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from synthdrive.artifacts import NO_LOCKS
 from synthdrive.errors import SynthDriveError
-from synthdrive.run_record import values_hash
+from synthdrive.run_record import plain_values, values_hash
 
 KEPT_SUPERSEDED = 2  # runs of the same name with other parameters, data or code that can still be taken up
 
@@ -31,7 +31,7 @@ class RunFolder:
     """
 
     def __init__(self, root: Path, stage: str, identity: Mapping[str, Any], name: str = "run") -> None:
-        self.name = name
+        self.name, self.identity = name, plain_values(identity)
         self.path = Path(root) / stage / f"{name}-{values_hash(identity)[:16]}"
 
     @contextmanager
@@ -65,7 +65,8 @@ class RunFolder:
     def _superseded(self) -> list[Path]:
         """Other runs' folders of this name, the last used first."""
         pattern = re.compile(re.escape(self.name) + "-[0-9a-f]{16}")
-        others = [path for path in self.path.parent.iterdir() if pattern.fullmatch(path.name) and path != self.path]
+        beside = self.path.parent.iterdir() if self.path.parent.is_dir() else ()
+        others = [path for path in beside if pattern.fullmatch(path.name) and path != self.path]
         return sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)
 
 

@@ -16,6 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from synthdrive.imports import imported_files
+
 PACKAGES = ("synthdrive", "torch", "accelerate", "numpy", "safetensors", "pyarrow", "omegaconf")
 """Packages whose version may change what is trained or evaluated."""
 
@@ -28,6 +30,7 @@ def run_record(
     inputs: Mapping[str, str],
     seed: int | None = None,
     device: str | None = None,
+    entry: str | None = None,
 ) -> dict[str, Any]:
     """What made an artifact, as plain JSON values.
 
@@ -37,16 +40,19 @@ def run_record(
             record gives them.
         seed: the training seed, where there is one.
         device: in words ("cpu", "NVIDIA H200"), where there is one.
+        entry: the module that the stage enters the package by, where its own code is to be told from the rest.
 
     Returns:
-        commit (null without git) and whether tracked files differ from it; code, parameters_sha256 and inputs as
-        SHA-256; python, platform and package versions; seed; device.
+        commit (null without git) and whether tracked files differ from it; code (of the whole package), stage_code (of
+        what `entry` can import; null without one), parameters_sha256 and inputs as SHA-256; python, platform and
+        package versions; seed; device.
     """
     plain = plain_values(parameters)
     return {
         "commit": git_commit(),
         "modified": git_modified(),
         "code": code_hash(),
+        "stage_code": code_hash(entry) if entry else None,
         "parameters": plain,
         "parameters_sha256": values_hash(plain),
         "inputs": dict(sorted(inputs.items())),
@@ -75,12 +81,19 @@ def values_hash(values: object) -> str:
 
 
 @cache
-def code_hash() -> str:
-    """SHA-256 of the package's Python sources; it identifies the code where there is no git."""
+def code_hash(entry: str | None = None) -> str:
+    """SHA-256 of the package's Python sources, or of those alone that module `entry` can import, with itself.
+
+    It identifies the code where there is no git.
+    """
     digest = hashlib.sha256()
-    for path in sorted(_SOURCE.rglob("*.py")):
+    for path in sorted(_SOURCE.rglob("*.py") if entry is None else _imported_by(entry)):
         digest.update(path.relative_to(_SOURCE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _imported_by(module: str) -> set[Path]:
+    return imported_files(_SOURCE.parent.joinpath(*module.split(".")).with_suffix(".py"), _SOURCE.parent)
 
 
 @cache

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from synthdrive.errors import InputError
-from synthdrive.forecasting.bootstrap import mean_intervals, paired_difference
+from synthdrive.forecasting.bootstrap import half_width, mean_intervals, paired_difference
 
 
 def test_interval_is_that_of_the_normal_approximation():
@@ -60,6 +60,29 @@ def test_interval_with_seeds_is_wider_when_seeds_disagree():
     arm = baseline + np.array([-0.5, 0.5, -0.4, 0.6])[:, None]
     found = paired_difference(arm, baseline, 500, 0)
     assert found.with_seeds.high - found.with_seeds.low > 5 * (found.difference.high - found.difference.low)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize(("between_seeds", "between_scenes"), [(0.3, 1.0), (0.1, 1.0), (0.0, 1.0), (0.3, 0.1)])
+def test_interval_with_seeds_holds_the_truth_95_times_in_a_hundred(seeds, between_seeds, between_scenes):
+    random = np.random.default_rng(8)
+    held = []
+    for _ in range(2000):
+        effect = random.normal(0, between_seeds, (seeds, 1)) + random.normal(0, between_scenes, (1, 120))
+        values = effect + random.normal(0, 1.0, (seeds, 120))
+        held.append(abs(values.mean()) <= half_width(values))
+    assert np.mean(held) >= 0.935  # more where seeds do not differ: that so few do not is no proof
+
+
+def test_relative_interval_is_that_of_the_ratio():
+    random = np.random.default_rng(9)
+    inside, trials = 0, 300
+    for _ in range(trials):
+        baseline = 2.0 + random.normal(0, 0.05, (4, 1)) + random.exponential(1.0, (1, 100)) + random.random((4, 100))
+        arm = 0.8 * baseline + random.normal(0, 0.05, (4, 1)) + random.normal(0, 0.3, (4, 100))
+        relative = paired_difference(arm, baseline, 10, 0).relative
+        inside += relative.low <= -0.2 <= relative.high
+    assert 0.925 <= inside / trials <= 0.99
 
 
 def test_an_arm_is_no_different_from_itself():

@@ -204,6 +204,7 @@ def test_forecast_of_a_scene_does_not_depend_on_its_batch(store):
         ("miss_rate_weight", 1.5),
         ("min_probability", 0.0),
         ("nms_distance", -1.0),
+        ("temperature", 0.0),
         ("starts", 0),
         ("fast_above", 1.0),
         ("displacement_edges", [40.0, 20.0]),

@@ -10,16 +10,19 @@ import pytest
 import torch
 
 from synthdrive.forecasting.fixed_point import fix_goals
-from synthdrive.forecasting.goal_sets import expected_error, optimise_goal_sets
+from synthdrive.forecasting.goal_sets import expected_error, optimise_goal_sets, rank_goal_sets
 from synthdrive.forecasting.nms import suppress_non_maxima
+from synthdrive.parameters.evaluate import EvaluateParameters
+from synthdrive.parameters.loading import load_section
 
 torch.set_num_threads(1)
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 REFERENCE_SECONDS = 0.8  # CPU seconds of the published optimiser for a scene
 
 
 def plain_objective(goals, log_prob, sets, miss_rate_weight):
-    """E in floats, as PAPER.md 6 writes it."""
+    """E in floats, as docs/method.md 6 writes it."""
     probability = np.exp(log_prob.astype(float))
     thousands = np.floor(1000 * probability)
     total = 0.0
@@ -83,10 +86,11 @@ def test_reaches_the_references_best_of_eight_seconds_for_a_tenth_of_its_cost(re
     scenes = list(golden(reference))
     goals, log_prob, valid = padded(scenes)
     best = np.array([float(arrays[f"{scene}/minFDE_1s/E_best"]) for scene, *_, arrays in scenes])
+    starts = load_section(EvaluateParameters, "evaluate", REPOSITORY / "params.yaml").starts
     seconds = []
     for _ in range(2):  # the lesser counts: other processes on the core slow this one down
         started = time.process_time()
-        found = optimise_goal_sets(goals, log_prob, valid, torch.arange(len(scenes)))
+        found = optimise_goal_sets(goals, log_prob, valid, torch.arange(len(scenes)), starts=starts)
         seconds.append((time.process_time() - started) / len(scenes))
     ours = np.array([
         plain_objective(points, logs, sets, 0.0)
@@ -111,6 +115,17 @@ def test_miss_rate_objective_matches_the_references(reference):
     assert ours.mean() <= best.mean()
 
 
+@pytest.mark.reference
+def test_order_and_error_of_each_goal_alone_are_the_references(reference):
+    for scene, goals, log_prob, arrays in golden(reference):
+        fixed = fix_goals(torch.tensor(goals)[None], torch.tensor(log_prob)[None], torch.ones(1, len(goals)) > 0, 0.001)
+        sets = torch.tensor(arrays[f"{scene}/minFDE_1s/goals"], dtype=torch.float64)  # in the reference's order
+        ranked = rank_goal_sets(sets[[3, 0, 5, 1, 4, 2]][None], fixed, 0.0, 2.0)
+        torch.testing.assert_close(ranked.goals[0], sets)
+        alone = 1 - torch.tensor(arrays[f"{scene}/minFDE_1s/order_score"], dtype=torch.float64)
+        torch.testing.assert_close(ranked.single[0], alone, rtol=1e-4, atol=1e-3)
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
 def test_answer_does_not_depend_on_batch_padding_or_order_of_scenes(weight):
     goals, log_prob, valid = distributions(5)
@@ -124,7 +139,7 @@ def test_answer_does_not_depend_on_batch_padding_or_order_of_scenes(weight):
         alone = optimise_goal_sets(
             goals[part, :size], log_prob[part, :size], valid[part, :size], seeds[part], weight, starts=24
         )
-        for name in ("goals", "probabilities", "objective"):
+        for name in ("goals", "probabilities", "single", "objective"):
             one, whole, moved = (getattr(sets, name) for sets in (alone, together, shuffled))
             assert torch.equal(one[0], whole[row])
             assert torch.equal(moved[int((order == row).nonzero())], whole[row])
@@ -148,8 +163,9 @@ def test_gpu_gives_the_processors_answer():
     for weight in (0.0, 1.0):
         here = optimise_goal_sets(goals, log_prob, valid, torch.arange(40), weight)
         there = optimise_goal_sets(goals.cuda(), log_prob.cuda(), valid.cuda(), torch.arange(40).cuda(), weight)
-        for name in ("goals", "probabilities", "objective"):
+        for name in ("goals", "single", "objective"):
             assert torch.equal(getattr(here, name), getattr(there, name).cpu())
+        torch.testing.assert_close(here.probabilities, there.probabilities.cpu())
 
 
 def test_other_seeds_give_other_starts_and_nearly_the_same_objective():
@@ -183,8 +199,27 @@ def test_six_separate_peaks_are_all_found():
     weight = torch.tensor([0.30, 0.25, 0.18, 0.12, 0.10, 0.05])
     log_prob = (weight / 5).log().repeat_interleave(5)[None]
     found = optimise_goal_sets(goals, log_prob, log_prob < 0, torch.tensor([5]))
-    torch.testing.assert_close(found.goals[0].float(), peaks, atol=0.01, rtol=0)
-    torch.testing.assert_close(found.probabilities[0].float(), weight, atol=1e-5, rtol=0)
+    order = [plain_objective(goals[0].numpy(), log_prob[0].numpy(), peak[None], 0.0) for peak in peaks.numpy()]
+    torch.testing.assert_close(found.goals[0].float(), peaks[np.argsort(order)], atol=0.01, rtol=0)
+    np.testing.assert_allclose(found.single[0], np.sort(order), rtol=1e-4)
+
+
+def test_likeliest_is_the_goal_in_the_middle_not_the_one_with_the_longest_tail():
+    """Half of the mass lies around the origin; the rest is spread far out, and nearest to one of the six or another."""
+    near = torch.cartesian_prod(torch.arange(-5.0, 6), torch.arange(-5.0, 6))
+    far = torch.cartesian_prod(torch.arange(30.0, 90, 3), torch.arange(-50.0, 50, 3))
+    goals = torch.cat([near, far])[None]
+    weight = torch.cat([torch.full((len(near),), 0.5 / len(near)), torch.full((len(far),), 0.5 / len(far))])[None]
+    sets = torch.tensor([[[40.0, -30], [75.0, 30], [0, 0], [3.0, 3], [-3.0, 3], [60.0, 0]]], dtype=torch.float64)
+    fixed = fix_goals(goals, weight.log(), weight > 0, 1e-6)
+    found = rank_goal_sets(sets, fixed, 0.0, 2.0)
+    assert found.goals[0, 0].tolist() == [3.0, 3]  # of the near ones, the one on the side of the others
+    assert found.goals[0, -1].tolist() == [75.0, 30]
+    wide, narrow = (rank_goal_sets(sets, fixed, 0.0, temperature).probabilities for temperature in (1000.0, 0.1))
+    torch.testing.assert_close(wide, torch.full_like(wide, 1 / 6), atol=0.01, rtol=0)
+    assert narrow[0, 0] > 0.9
+    differences = (found.single[0] - found.single[0, 0]) / 2.0
+    torch.testing.assert_close(found.probabilities[0] / found.probabilities[0, 0], (-differences).exp())
 
 
 @pytest.mark.parametrize("method", ["optimise", "nms"])
@@ -220,7 +255,9 @@ def test_nms_takes_the_likeliest_goals_that_keep_their_distance():
     found = suppress_non_maxima(goals, log_prob, log_prob < 0, 2.5)
     chosen = {tuple(goal) for goal in found.goals[0].tolist()}
     assert chosen == {(0, 0), (3, 0), (6, 0), (9, 0), (0, 9), (9, 9)}
-    assert found.probabilities[0, 0] == pytest.approx(0.5)  # (0, 0) and its neighbour (0, -2)
+    alone = [plain_objective(goals[0].numpy(), log_prob[0].numpy(), goal[None], 0.0) for goal in found.goals[0].numpy()]
+    np.testing.assert_allclose(found.single[0], alone, rtol=1e-4)
+    assert (np.diff(alone) >= 0).all()
 
 
 def test_nms_fills_up_with_the_likeliest_that_are_left():

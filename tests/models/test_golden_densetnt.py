@@ -30,7 +30,7 @@ def golden(request, reference: Path):
 
 @pytest.fixture(scope="module")
 def network(golden) -> DenseTNT:
-    # The reference leaves the endpoint encoder without gradient (PAPER.md 8.5).
+    # The reference leaves the endpoint encoder without gradient (docs/method.md 8.5).
     network = DenseTNT(ModelParameters(polyline_index=True, detach_endpoint_query=True))
     load_reference(network, golden)
     return network

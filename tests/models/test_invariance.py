@@ -11,6 +11,7 @@ from made_scenes import MadeScene, make_batch, make_scene
 
 from synthdrive.models.densetnt import DenseTNT, GoalDistribution
 from synthdrive.models.masked_autoencoder import MaskedAutoencoder
+from synthdrive.models.masking import Masking
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.objective import ObjectiveParameters
 
@@ -104,6 +105,29 @@ def test_reconstruction_does_not_depend_on_the_batch():
         torch.testing.assert_close(together.agent_predicted[scene], single.agent_predicted[0], equal_nan=True)
         totals.append(network(batch).total)
     torch.testing.assert_close(network(make_batch(SCENES, SEEDS)).total, torch.stack(totals).mean())
+
+
+@torch.no_grad()
+def test_reconstruction_does_not_depend_on_order():
+    def hidden_lanes(network: MaskedAutoencoder, scenes: list[MadeScene]) -> list[torch.Tensor]:
+        """For each scene its hidden lanes, true and predicted end points, in an order of their own."""
+        batch = make_batch(scenes, SEEDS)
+        everything = network.reconstruct(
+            batch, Masking(torch.ones(len(scenes)) > 0, torch.ones(int(batch.lane_counts.sum())) > 0)
+        )
+        shown = torch.floor(everything.lane_points[:, 0, 0] * 1e3) % 2 == 0  # whatever the order
+        found = network.reconstruct(batch, Masking(everything.is_map, ~shown))
+        both = torch.cat([found.lane_points, found.lane_predicted], dim=-1)[~shown]
+        scene = found.lane_scene[~shown]
+        return [rows[rows[:, 0, 0].argsort()] for rows in (both[scene == number] for number in range(len(scenes)))]
+
+    random = np.random.default_rng(1)
+    reordered = [scene.reordered(random) for scene in SCENES]
+    indexed = autoencoder(ModelParameters(hidden_size=32, polyline_index=True))
+    for network, same in ((autoencoder(), True), (indexed, False)):
+        ours, theirs = (torch.cat(hidden_lanes(network, scenes)) for scenes in (SCENES, reordered))
+        assert len(ours) > 20
+        assert torch.allclose(ours, theirs, atol=1e-6, equal_nan=True) == same  # the paper numbers the lanes
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Training in bfloat16 on a CPU: attention by products equals the fused kernel, and coordinates stay exact."""
+"""Training in bfloat16 on a CPU: attention equals the fused kernel, coordinates and goal scores stay exact."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from torch import Tensor
 
 from synthdrive.models import attention
 from synthdrive.models.completion import TrajectoryCompletion
-from synthdrive.models.goal_scorer import GoalEncoder
+from synthdrive.models.goal_scorer import GoalContext, GoalScorer
 from synthdrive.models.sub_graph import SubGraph
+from synthdrive.vectors.ragged import Ragged
 
 
 def masked_scene() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -45,8 +46,10 @@ def sub_graph(points: Tensor) -> Tensor:
     return SubGraph(32, 1, 2).forward(points, torch.ones(1, 2, dtype=torch.bool), (0, 1))
 
 
-def goal_encoder(points: Tensor) -> Tensor:
-    return GoalEncoder(32).forward(points, torch.zeros(1, 32), torch.zeros(1, dtype=torch.long))
+def goal_scorer(points: Tensor) -> Tensor:
+    seen = torch.ones(1, 3, dtype=torch.bool)
+    context = GoalContext(torch.zeros(1, 32), torch.zeros(1, 3, 32), seen, torch.zeros(1, 3, 32), seen)
+    return GoalScorer(32).forward(points[0], Ragged.from_counts(torch.tensor([len(points[0])])), context)
 
 
 def completion(points: Tensor) -> Tensor:
@@ -54,7 +57,7 @@ def completion(points: Tensor) -> Tensor:
     return TrajectoryCompletion(32, False).forward(points, torch.zeros(1, 32), torch.zeros(1, 3, 32), valid)
 
 
-@pytest.mark.parametrize("module", [sub_graph, goal_encoder, completion])
+@pytest.mark.parametrize("module", [sub_graph, goal_scorer, completion])
 def test_ten_centimetres_at_fifty_metres_are_seen_in_bfloat16(module: Callable[[Tensor], Tensor]) -> None:
     points = torch.tensor([[[50.0, 20.0], [50.0, -20.0]]])
     further = points + torch.tensor([0.1, 0.0])
@@ -65,3 +68,24 @@ def test_ten_centimetres_at_fifty_metres_are_seen_in_bfloat16(module: Callable[[
         with torch.autocast("cpu", dtype=torch.bfloat16):
             seen.append(module(shown))
     assert not torch.equal(*seen)
+
+
+def test_gradients_of_goal_scores_survive_bfloat16() -> None:
+    """Over a scene's goals they add up to zero: rounded one by one, what they leave is noise."""
+    torch.manual_seed(0)
+    goals = torch.cartesian_prod(torch.arange(-30.0, 30.0, 1.5), torch.arange(-30.0, 30.0, 1.5))
+    features = [torch.randn(shape).bfloat16().float() for shape in ((1, 32), (1, 40, 32), (1, 5, 32))]
+    seen = (torch.ones(1, 40) > 0, torch.ones(1, 5) > 0)
+    context = GoalContext(features[0], features[1], seen[0], features[2], seen[1])
+    scorer = GoalScorer(32)
+    with torch.no_grad():
+        scorer.decoder.output.weight.mul_(20)  # as sure of itself as a trained one
+    gradients = []
+    for rounded in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=rounded):
+            scores = scorer(goals, Ragged.from_counts(torch.tensor([len(goals)])), context)
+        loss = scores.logsumexp(0) - scores[700]
+        names, weights = zip(*scorer.named_parameters(), strict=True)
+        gradients.append(dict(zip(names, torch.autograd.grad(loss, weights), strict=True)))
+    for name, exact in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], exact, rtol=0.02, atol=0.02 * float(exact.abs().max()), msg=name)

@@ -28,7 +28,7 @@ def autoencoder(**objective) -> MaskedAutoencoder:
 @pytest.mark.parametrize("kind", [MAP, TRAJECTORY, {"map_probability": 0.5}])
 @pytest.mark.parametrize("sees", [False, True])
 def test_released_mask_leaves_the_encoder_without_gradient(kind, sees):
-    """With the decoder mask of the paper's release, no gradient reaches any encoder tensor (PAPER.md 4.6)."""
+    """With the decoder mask of the paper's release, no gradient reaches any encoder tensor (docs/method.md 4.6)."""
     network = autoencoder(decoder_sees_encoder=sees, **kind)
     network(make_batch(SCENES, [1, 2, 3, 4])).total.backward()
     norms = {name: float(parameter.grad.norm()) for name, parameter in network.encoder.named_parameters()}

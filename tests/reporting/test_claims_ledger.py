@@ -33,7 +33,7 @@ def measurements(factor: float, seeds: int = 3, **changes: Any) -> Measurements:
     names = tuple(range(seeds))
 
     def arm(name: str, share: float) -> ArmErrors:
-        scenes = dict.fromkeys(HEADLINE, base * share)
+        scenes = dict.fromkeys(HEADLINE, base * share + random.normal(0, 0.01, base.shape))
         return ArmErrors(name, names, scenes, {metric: values.mean(axis=1) for metric, values in scenes.items()})
 
     arms = {"none": arm("none", 1.0), "combined": arm("combined", factor)}
@@ -176,9 +176,23 @@ def test_each_test_decides(published: Published, test: dict[str, Any], expected:
     assert verdict(published, test, evidence(published)) == expected
 
 
+def test_shares_too_close_to_tell_are_not_judged(published: Published) -> None:
+    test = {
+        "kind": "share_compared",
+        "quantity": "heading_change",
+        "above": 40.0,
+        "unit": "degrees",
+        "expected": "more",
+    }
+    given = evidence(published)
+    near = replace(given, synthetic=motion(10.0, np.radians(43)), recorded=motion(20.0, np.radians(42)))
+    assert verdict(published, test, near) == Verdict.NOT_TESTABLE
+    assert verdict(published, test, given) == Verdict.REPRODUCED
+
+
 def test_seed_spread_beyond_the_published_change_is_told(published: Published) -> None:
     measured = measurements(0.9)
-    noisy = replace(measured.arms["none"], values={name: np.array([0.9, 1.0, 1.1]) for name in HEADLINE})
+    noisy = replace(measured.arms["none"], values={name: np.array([0.99, 1.0, 1.01]) for name in HEADLINE})
     given = evidence(published, replace(measured, arms=dict(measured.arms) | {"none": noisy}))
     test = {"kind": "exceeds_seed_spread", "arm": "trajectory", "metric": "minFDE6"}
     assert verdict(published, test, given) == Verdict.NOT_REPRODUCED

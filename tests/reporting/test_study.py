@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,33 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from fake_run import town, write_scenes
 
+from synthdrive.artifacts import file_hash
 from synthdrive.errors import InputError, ParameterError
+from synthdrive.forecasting.baselines import ConstantVelocity
+from synthdrive.forecasting.evaluate import write_evaluation
+from synthdrive.parameters.arms import load_arm_section
+from synthdrive.parameters.evaluate import EvaluateParameters
+from synthdrive.parameters.finetune import FinetuneParameters
+from synthdrive.parameters.loading import load_section
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.reporting.claims import load_claims
 from synthdrive.reporting.published import Published
 from synthdrive.reporting.study import compare, compare_by_stratum, load_plan
-from synthdrive.reporting.study_cells import StudyCell, load_cells, save_cell
+from synthdrive.reporting.study_cells import METRICS, StudyCell, collect_baseline, collect_cell, load_cells, save_cell
 from synthdrive.reporting.study_page import write_study
+from synthdrive.run_record import run_record
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.training.cards import CARD, CURVE, write_card, write_curve
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCENES = 200
 CLAIMS, PUBLISHED = load_claims(REPOSITORY / "claims.yaml"), Published.load(REPOSITORY / "published.yaml")
 PLAN = {
     "title": "A study",
-    "introduction": "What it is.",
+    "introduction": "Of {train_scenes} scenes, {val_scenes} to judge by.",
     "headline": {"arm": "map", "reference": "none", "published": "map", "text": "In short."},
     "comparisons": [{"title": "Short", "text": "Few steps.", "reference": "none", "arms": ["map", "absent"]}],
     "curves": [
@@ -43,14 +57,23 @@ def cell(arm: str, seed: int, shift: float, pretrained: bool = True) -> StudyCel
     base = np.random.default_rng(seed).uniform(0.5, 4.0, SCENES)
     missed = (base + shift > 2.0).astype(np.float64)
     errors = {"MR6": 100.0 * missed, "minFDE6": base + shift, "minADE6": 0.5 * (base + shift)}
+    errors |= {"brier_minFDE6": base + shift + 0.7, "minFDE1": 2 * (base + shift), "minADE1": base, "MR1": 100 * missed}
     encoder = {"tensors": 29, "tensors_moved": 29, "relative_change": 0.25, "gradient_norm_per_epoch": [0.8, 0.4]}
     training = {"epochs": 3, "steps": 9, "batch": 64, "last_epoch": {"loss": 1.0}, "encoder": encoder, "same_as": None}
-    run = {"commit": "0123456789abcdef", "device": "cpu"}
+    run = {"commit": "0123456789abcdef", "modified": True, "parameters_sha256": "same", "device": "cpu"}
     before = {"windows": 1000, **training} if pretrained else {}
     after = {"scenes": 500, "loaded": 29, "fresh": 51, **training}
     strata = {"left": "10" * (SCENES // 2), "right": "0" * SCENES}
     learning = {"loss": [3.0, 2.0, 1.0], "top1_fde": [9.0, 6.0, 5.0]}
-    return StudyCell(arm, seed, f"what {arm} is", "hash", errors, strata, learning, before, after, run)
+    return StudyCell(arm, seed, f"what {arm} is", "hash", errors, strata, learning, before, after,
+                     {"finetune": run, "evaluate": run})  # fmt: skip
+
+
+def baseline(error: float) -> StudyCell:
+    """A cell that needs no training, with the same error in every scene; misses are 60 %."""
+    cells = cell("constant_velocity", 0, 0.0)
+    errors = {name: np.full(SCENES, 60.0 if name.startswith("MR") else error) for name in METRICS}
+    return replace(cells, seed=None, errors=errors, learning={}, pretraining={}, finetuning={})
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -62,10 +85,11 @@ def results(folder: Path) -> dict[str, Any]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A study with three seeds of two arms, two of them of a third."""
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(PLAN))
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(PLAN, sort_keys=False))
     for seed in range(3):
         save_cell(cell("none", seed, 0.0, pretrained=False), tmp_path / "cells")
         save_cell(cell("map", seed, -0.3), tmp_path / "cells")
+    save_cell(baseline(4.2), tmp_path / "cells")
     for seed in range(2):
         save_cell(cell("none_10", seed, 1.0, pretrained=False), tmp_path / "cells")
     return tmp_path
@@ -73,13 +97,75 @@ def folder(tmp_path: Path) -> Path:
 
 def test_cells_come_back_as_they_were(folder: Path) -> None:
     cells = load_cells(folder / "cells")
-    seeds = {arm: sorted(found) for arm, found in cells.items()}
+    seeds = {arm: sorted(found) for arm, found in cells.arms.items()}
+    assert list(cells.baselines) == ["constant_velocity"]
+    assert cells.baselines["constant_velocity"].seed is None
     assert seeds == {"map": [0, 1, 2], "none": [0, 1, 2], "none_10": [0, 1]}
     expected = cell("map", 1, -0.3)
-    found = cells["map"][1]
+    found = cells.arms["map"][1]
     for name, values in expected.errors.items():
         np.testing.assert_allclose(found.errors[name], values, atol=5.1e-5)
     assert replace(found, errors={}) == replace(expected, errors={})
+
+
+def left_by_a_run(root: Path, parameters: Path) -> list[Path]:
+    """Folders of `combined-0` as the stages leave them, of a run with `parameters` on the windows in root/synthetic."""
+    (root / "synthetic").mkdir(parents=True)
+    (root / "synthetic" / "windows").write_text("of this run")
+    model = load_section(ModelParameters, "model", parameters)
+    encoder = {"tensors": 29, "tensors_moved": 29, "relative_change": 0.25, "gradient_norm_per_epoch": [0.8, 0.4]}
+    training = {"epochs": 2, "steps": 4, "batch": 64}
+    card = {"arm": "combined", "seed": 0, "description": "both", "data": {"used": 10}, "encoder": encoder,
+            "training": training, "last_epoch": {"loss": 1.0}, "transfer": {"loaded": ["a"], "fresh": []}}  # fmt: skip
+    inputs = {"synthetic": file_hash(root / "synthetic")}
+    for stage, used in (
+        ("pretrain", load_arm_section(PretrainParameters, "pretrain", "combined", parameters)),
+        ("finetune", load_arm_section(FinetuneParameters, "finetune", "combined", parameters)),
+    ):
+        run = run_record({stage: used, "model": model}, inputs if stage == "pretrain" else {})
+        (root / stage / "combined-0").mkdir(parents=True)
+        write_card(root / stage / "combined-0" / CARD, {**card, "stage": stage, "pretrained": True, "run": run})
+    curve = [{"epoch": epoch, "step": 2 * epoch, "loss": 9.0 / epoch, "top1_fde": 4.0 / epoch} for epoch in (1, 2)]
+    write_curve(root / "finetune" / "combined-0" / CURVE, curve)
+    write_scenes(root / "val", town(), 6, 2)
+    store = SceneStore.load(root / "val")
+    evaluate = load_section(EvaluateParameters, "evaluate", parameters)
+    for name, seed in (("combined-0", 0), ("constant_velocity", None)):
+        run = {
+            "stage": "evaluate",
+            "arm": name.split("-")[0],
+            "seed": seed,
+            "run": run_record({"evaluate": evaluate}, {}),
+        }
+        forecasts = ConstantVelocity().forecast(store, range(6))
+        write_evaluation(forecasts, store, evaluate, run, root / "forecasts" / name, root / f"{name}.json")
+    return [root / "pretrain" / "combined-0", root / "finetune" / "combined-0", root / "forecasts" / "combined-0"]
+
+
+def test_a_cell_is_collected_from_its_own_run_alone(tmp_path: Path) -> None:
+    parameters, other = REPOSITORY / "params.yaml", tmp_path / "params.yaml"
+    folders = left_by_a_run(tmp_path / "run", parameters)
+    found = collect_cell(*folders, parameters, tmp_path / "run" / "synthetic")
+    assert (found.name, found.learning["top1_fde"], found.finetuning["loaded"]) == ("combined-0", [4.0, 2.0], 1)
+    assert set(found.runs) == {"pretrain", "finetune", "evaluate"}
+    plain = collect_baseline(tmp_path / "run" / "forecasts" / "constant_velocity")
+    for cells in (found, plain):
+        save_cell(cells, tmp_path / "cells")
+    again = load_cells(tmp_path / "cells")
+    np.testing.assert_allclose(
+        again.arms["combined"][0].errors["minFDE6"], again.baselines[plain.arm].errors["minFDE6"]
+    )
+    for line, change, where in (
+        ("  mask_ratio: 0.5", "  mask_ratio: 0.25", "pretrain.mask_ratio 0.5"),
+        ("  starts: 32", "  starts: 33", "evaluate.starts 32"),
+    ):
+        assert line in parameters.read_text()
+        other.write_text(parameters.read_text().replace(line, change, 1))
+        with pytest.raises(InputError, match=where):
+            collect_cell(*folders, other, tmp_path / "run" / "synthetic")
+    (tmp_path / "run" / "synthetic" / "windows").write_text("of another profile")
+    with pytest.raises(InputError, match="made from windows"):
+        collect_cell(*folders, parameters, tmp_path / "run" / "synthetic")
 
 
 def test_a_difference_is_paired_and_on_common_seeds(folder: Path) -> None:
@@ -105,13 +191,20 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     write_study(plan, load_cells(folder / "cells"), "make study", folder, CLAIMS, PUBLISHED)
     page = (folder / "README.md").read_text()
     assert "8 cells of 3 arms" in page
+    assert "Of 500 scenes, 200 to judge by." in page
+    assert "| Constant velocity |  | 60.00 | 4.200 | 4.200 |" in page
+    assert "`none` does not beat constant velocity in minFDE1 (" in page
+    assert "`map` does not beat" not in page
+    assert "`map-0` | " in page
+    assert "01234567+" in page
     assert "Not measured yet: `absent`." in page
     assert "| `map`: what map is | 0, 1, 2 |" in page
-    level = load_cells(folder / "cells")["map"]
+    level = load_cells(folder / "cells").arms["map"]
     mean = np.mean([level[seed].errors["minFDE6"].mean() for seed in range(3)])
     assert f"{mean:.3f} ± " in page
     assert "`map-2` | 29 | 29 | 0.25 | 0.8 | 0.4 |" in page
-    assert "| 10 |" in page
+    assert "| 10 | scratch | 0, 1 |" in page
+    assert "| 100 | map | 0, 1, 2 |" in page
     assert "not yet" in page
     assert "`map` against `none`: MR6 **" in page
     assert "`map` against `none`, seeds 0, 1, 2: MR6 **" in page
@@ -128,6 +221,11 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     assert "| left turns | 100 |" in page
     assert "right turns" not in page, "a stratum without scenes has no row"
     assert [row["arm"] for row in results(folder)["comparisons"][0]["rows"]] == ["none", "map"]
+    points = results(folder)["curves"][0]["points"]
+    assert [(point["x"], point["series"], point["arm"]) for point in points] == [
+        (10.0, "scratch", "none_10"), (100.0, "scratch", "none"), (100.0, "map", "map")]  # fmt: skip
+    assert points[-1]["differences"]["minFDE6"]["mean"] == pytest.approx(-0.3, abs=1e-4)
+    assert results(folder)["cells"]["constant_velocity"]["minFDE6"] == 4.2
     first = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     write_study(plan, load_cells(folder / "cells"), "make study", folder, CLAIMS, PUBLISHED)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == first
@@ -146,9 +244,32 @@ def test_a_stratum_s_difference_is_that_of_its_scenes(folder: Path) -> None:
 
 
 def test_cells_of_other_scenes_are_refused(folder: Path) -> None:
-    save_cell(replace(cell("map", 3, 0.0), scenes="other"), folder / "cells")
+    other = replace(cell("map", 2, 0.0), scenes="other")
+    before = (folder / "cells" / "map-2.json").read_bytes()
+    with pytest.raises(InputError, match="map-2: found errors on other scenes"):
+        save_cell(other, folder / "cells")
+    assert (folder / "cells" / "map-2.json").read_bytes() == before
+    shutil.copytree(folder / "cells", folder / "moved")
+    save_cell(other, folder / "apart")
+    shutil.copy(folder / "apart" / "map-2.json", folder / "moved")
     with pytest.raises(InputError, match="errors on other scenes"):
+        load_cells(folder / "moved")
+
+
+def test_cells_whose_goals_were_chosen_otherwise_are_refused(folder: Path) -> None:
+    made = cell("map", 2, 0.0)
+    runs = {**made.runs, "evaluate": {**made.runs["evaluate"], "parameters_sha256": "other"}}
+    save_cell(replace(made, runs=runs), folder / "cells")
+    with pytest.raises(InputError, match="other parameters of evaluate"):
         load_cells(folder / "cells")
+
+
+def test_a_baseline_that_beats_the_arms_leaves_nothing_to_compare(folder: Path) -> None:
+    plan = load_plan(folder / "study.yaml")
+    save_cell(baseline(0.1), folder / "cells")
+    write_study(plan, load_cells(folder / "cells"), "make study", folder, CLAIMS, PUBLISHED)
+    verdicts = {entry["claim"]: entry["verdict"] for entry in results(folder)["claims"]}
+    assert verdicts["map-lowers-minFDE6"] == "not testable here"
 
 
 def test_a_curve_needs_an_arm_for_every_amount(folder: Path) -> None:

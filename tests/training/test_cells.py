@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from tiny_training import write_store
 
 from synthdrive.errors import InputError, ParameterError
+from synthdrive.models.densetnt import DenseTNT
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.scenes.scene_store import SceneStore
@@ -166,6 +167,24 @@ def test_an_arm_of_the_users_own(store: Path, tmp_path: Path) -> None:
         pretrain(_cell(tmp_path, "yours", parameters), store)
 
 
+def test_an_arm_with_another_network_beside_the_baseline(store: Path, tmp_path: Path) -> None:
+    arm = {"description": "the paper's features", "model": {"polyline_index": True, "detach_endpoint_query": True}}
+    parameters = _parameters(tmp_path, **{"arms.indexed": arm})
+    for name in ("combined", "indexed"):
+        first, second = _cell(tmp_path, name, parameters), _cell(tmp_path, name, parameters, "finetune")
+        pretrain(first, store)
+        finetune(second, store, first.out)
+        network, card = load_forecaster(second.out)
+        assert "same_as" not in load_card(first.out)
+        assert card["model"] == load_card(first.out)["model"] == card["run"]["parameters"]["model"]
+        assert card["model"]["hidden_size"] == 32
+        assert network.model.polyline_index == (name == "indexed")
+        seed_model("finetune", 0)
+        start, trained = (part.completion.endpoint_encoder.state_dict() for part in (DenseTNT(network.model), network))
+        moved = any(not torch.equal(start[key], value) for key, value in trained.items())
+        assert moved == (name == "combined")  # the release's detached query leaves it where it was
+
+
 def test_checkpoint_that_does_not_fit_is_refused(store: Path, tmp_path: Path) -> None:
     first = _cell(tmp_path, "map", _parameters(tmp_path))
     pretrain(first, store)
@@ -220,11 +239,8 @@ def test_a_checkpoint_that_is_lost_before_it_is_used_is_not_trained_again(
     assert (cell.out / "model.safetensors").read_bytes() == weights
 
 
-def test_interrupted_run_keeps_its_state(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parameters = _parameters(tmp_path, **{"pretrain.epochs": 2})
-    undisturbed = _cell(tmp_path / "undisturbed", "map", parameters)
-    pretrain(undisturbed, store)
-    cell = _cell(tmp_path, "map", parameters)
+def _interrupt_pretraining(cell: Cell, store: Path) -> None:
+    """Stop a pre-training in its second epoch, as Ctrl-C does."""
     real_fit = cell_run.fit
 
     def interrupted(model: torch.nn.Module, *arguments: Any) -> Any:
@@ -238,17 +254,42 @@ def test_interrupted_run_keeps_its_state(store: Path, tmp_path: Path, monkeypatc
         model.register_forward_pre_hook(count)
         return real_fit(model, *arguments)
 
-    monkeypatch.setattr(cell_run, "fit", interrupted)
-    with pytest.raises(SystemExit) as caught:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
+        patch.setattr(cell_run, "fit", interrupted)
         pretrain(cell, store)
     assert caught.value.code == 130
     assert not cell.out.exists()
-    assert [path.name for path in (tmp_path / "runs" / "pretrain").glob("*/epoch-*")] == ["epoch-0001"]
-    monkeypatch.setattr(cell_run, "fit", real_fit)
+    assert [path.name for path in (cell.runs / "pretrain").glob("*/epoch-*")] == ["epoch-0001"]
+
+
+def test_interrupted_run_keeps_its_state(store: Path, tmp_path: Path) -> None:
+    parameters = _parameters(tmp_path, **{"pretrain.epochs": 2})
+    undisturbed = _cell(tmp_path / "undisturbed", "map", parameters)
+    pretrain(undisturbed, store)
+    cell = _cell(tmp_path, "map", parameters)
+    _interrupt_pretraining(cell, store)
     pretrain(cell, store)
     assert load_card(cell.out)["training"]["resumed_after"] == [1]
     for name in ("model.safetensors", "curve.csv", RECONSTRUCTIONS):
         assert (cell.out / name).read_bytes() == (undisturbed.out / name).read_bytes()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="threads touch no sum of a GPU")
+def test_a_state_made_under_another_number_of_threads_is_not_taken_up(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = _cell(tmp_path, "map", _parameters(tmp_path, **{"pretrain.epochs": 2}))
+    threads = torch.get_num_threads()
+    _interrupt_pretraining(cell, store)
+    try:
+        torch.set_num_threads(threads + 1)
+        pretrain(cell, store)
+    finally:
+        torch.set_num_threads(threads)
+    assert f"was made with threads {threads} (now {threads + 1})" in capsys.readouterr().out
+    training = load_card(cell.out)["training"]
+    assert training["threads"] == threads + 1
+    assert training["resumed_after"] == []
 
 
 @pytest.mark.slow

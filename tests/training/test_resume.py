@@ -55,6 +55,24 @@ def test_other_parameters_data_or_code_start_afresh(tmp_path: Path) -> None:
     assert RunDirectory(tmp_path, "finetune", {"code": "a", "seed": 0}).load() is None
 
 
+def test_a_run_that_starts_afresh_says_what_keeps_the_last_state_from_being_taken_up(tmp_path: Path) -> None:
+    record, one = {"stage_code": "a", "inputs": {"scenes": "b"}, "device": "cpu"}, {"processes": 1, "threads": 1}
+    run = RunDirectory(tmp_path, "pretrain", training_identity("map", record, one), "map-0")
+    assert run.unlike_superseded() is None
+    run.save(_state(1))
+    assert run.unlike_superseded() is None
+
+    def unlike(arm: str = "map", threads: int = 1, **changes: object) -> str | None:
+        identity = training_identity(arm, {**record, **changes}, {**one, "threads": threads})
+        return RunDirectory(tmp_path, "pretrain", identity, f"{arm}-0").unlike_superseded()
+
+    assert unlike(threads=4) == f"the state in {run.path} was made with threads 1 (now 4)"
+    assert str(unlike(stage_code="c", device="H200")).endswith("made with other code, device cpu (now H200)")
+    assert unlike(arm="none") is None
+    (run.path / "epoch-0001" / "state.json").write_text("{")
+    assert unlike(threads=4) is None
+
+
 def test_second_run_is_kept_out_until_the_first_ends(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom synthdrive.training.resume import RunDirectory\n"
@@ -92,8 +110,8 @@ def test_of_superseded_runs_of_a_cell_the_last_two_stay(tmp_path: Path) -> None:
 
 
 def test_states_go_when_the_checkpoint_they_led_to_is_used(tmp_path: Path) -> None:
-    record = dict.fromkeys(("code", "parameters_sha256", "inputs", "packages", "device", "seed"), "0")
-    run = RunDirectory(tmp_path, "pretrain", training_identity("map", 2, record), "map-0")
+    record = dict.fromkeys(("stage_code", "parameters_sha256", "inputs", "packages", "device", "seed"), "0")
+    run = RunDirectory(tmp_path, "pretrain", training_identity("map", record, {"processes": 2}), "map-0")
     run.save(_state(1))
     card = {"stage": "pretrain", "arm": "map", "seed": 0, "run": record, "training": {"processes": 1}}
     discard_states(tmp_path, card)

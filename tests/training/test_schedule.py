@@ -11,7 +11,7 @@ from synthdrive.training.schedule import learning_rate
 
 
 def test_papers_fine_tuning_rates_epoch_by_epoch() -> None:
-    steps = 3218  # PAPER.md 1.1: 205,942 scenes in batches of 64
+    steps = 3218  # docs/method.md 1.1: 205,942 scenes in batches of 64
     rates = [learning_rate(epoch * steps, steps, FinetuneParameters()) for epoch in range(16)]
     assert rates == pytest.approx([1e-3] * 5 + [3e-4] * 5 + [9e-5] * 5 + [2.7e-5])
     assert learning_rate(5 * steps - 1, steps, FinetuneParameters()) == pytest.approx(1e-3)

@@ -13,6 +13,7 @@ from synthdrive.errors import ParameterError
 from synthdrive.parameters.arms import arm_names, load_arm_section
 from synthdrive.parameters.finetune import FinetuneParameters
 from synthdrive.parameters.loading import from_values
+from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.pretrain import PretrainParameters
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
@@ -31,6 +32,7 @@ def test_every_arm_of_the_study_is_there_and_loads() -> None:
     assert loaded["forecast"].objective == "forecast"
     for name in names:
         load_arm_section(FinetuneParameters, "finetune", name, PARAMS)
+        load_arm_section(ModelParameters, "model", name, PARAMS)
 
 
 @pytest.mark.parametrize(("schema", "section"), SECTIONS)
@@ -90,9 +92,15 @@ def test_impossible_value_of_an_arm_is_named_where_it_stands(tmp_path: Path) -> 
     values = yaml.safe_load(PARAMS.read_text())
     values["arms"]["map"]["pretrain"] = {"mask_ratio": 2.0}
     values["arms"]["combined"]["pretrain"] = {"mask": 2.0}
+    values["arms"]["map"]["model"] = {"hidden_size": 33}
+    values["arms"]["combined"]["model"] = {"width": 64}
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(values))
     with pytest.raises(ParameterError, match="arms.map.pretrain.mask_ratio"):
         load_arm_section(PretrainParameters, "pretrain", "map", path)
     with pytest.raises(ParameterError, match="arms.combined.pretrain.mask"):
         load_arm_section(PretrainParameters, "pretrain", "combined", path)
+    with pytest.raises(ParameterError, match="arms.map.model.hidden_size"):
+        load_arm_section(ModelParameters, "model", "map", path)
+    with pytest.raises(ParameterError, match="arms.combined.model.width"):
+        load_arm_section(ModelParameters, "model", "combined", path)

@@ -18,7 +18,6 @@ from synthdrive.vectors.batch import collate
 from synthdrive.vectors.draws import splitmix64, uniform
 from synthdrive.vectors.goals import dense_goals, sparse_goals
 from synthdrive.vectors.ragged import Blocks, Ragged
-from synthdrive.vectors.selection import scenes_with_lanes
 
 SCENES = [make_scene(seed, others, lanes) for seed, (others, lanes) in enumerate([(3, 6), (0, 1), (5, 0), (1, 9)])]
 ORIGINS = np.array([[1000.0, -500.0], [0.0, 0.0], [250.0, 7.0], [-3000.0, 4000.0]])
@@ -70,11 +69,6 @@ def test_a_batch_needs_a_whole_agent(store):
     short.tracks[0] = (kind, steps[1:], points[1:])
     with pytest.raises(InputError, match="AGENT"):
         make_batch([short])
-
-
-def test_scenes_with_lanes(store):
-    assert scenes_with_lanes(store, 1).tolist() == [0, 1, 3]
-    assert scenes_with_lanes(store, 2).tolist() == [0, 3]
 
 
 def test_agent_frame_heads_up_and_back():

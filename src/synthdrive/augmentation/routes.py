@@ -1,4 +1,4 @@
-"""Routes over the lane graph: random walks that prefer lanes not driven yet (PAPER.md 3.1 and 3.4)."""
+"""Routes over the lane graph: random walks that prefer lanes not driven yet (docs/method.md 3.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Map transforms: displacements of city Y as a function of city X that bend roads (PAPER.md section 2)."""
+"""Map transforms: displacements of city Y as a function of city X that bend roads (docs/method.md 2)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from synthdrive.errors import ParameterError
 
 Floats = npt.NDArray[np.float64]
 
-TURN_LENGTH = 10.0  # m over which a turn bends; fixed in the reference's formula (PAPER.md section 2)
+TURN_LENGTH = 10.0  # m over which a turn bends; fixed in the reference's formula (docs/method.md 2)
 GRAVITY = 9.8  # m/s2, as s-attack's feasibility check has it
 
 KINDS = ("smooth", "double", "ripple", "combination")

@@ -1,7 +1,9 @@
 """How sure a mean over scenes is: percentile bootstrap intervals, and paired differences between arms.
 
 Scenes are drawn with replacement (Efron 1979). Two arms are compared on the same scenes and the same seeds, so that
-what makes a scene hard for both cancels out.
+what makes a scene hard for both cancels out. A bootstrap over two or three seeds would be far too sure of itself: what
+another training might give is added by a model of random effects of scenes and seeds, with Student's t weighted by
+their shares of the variance (Cochran 1964): it is large where few seeds decide.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 from synthdrive.errors import InputError
 from synthdrive.seeding import generator
@@ -41,10 +44,10 @@ class PairedDifference:
     """Arm minus baseline on the same scenes and seeds; below 0 the arm is better.
 
     Attributes:
-        difference: mean over scenes and seeds; its interval says what other scenes might give with these trainings.
-        with_seeds: interval for other scenes and other seeds: both are drawn anew. With few seeds it is rough; with
-            one seed it is that of `difference`.
-        relative: the mean difference as a share of the baseline's mean, with the interval likewise.
+        difference: mean over scenes and seeds; its bootstrap interval says what other scenes might give with these
+            trainings.
+        with_seeds: the interval for other scenes and other seeds; with one seed it is that of `difference`.
+        relative: the mean difference as a share of the baseline's mean, with the interval for other scenes and seeds.
         by_seed: (R,) mean difference of each seed.
     """
 
@@ -86,27 +89,50 @@ def paired_difference(arm: Floats, baseline: Floats, samples: int, seed: int, *i
     """
     if arm.ndim != 2 or arm.shape[1] != baseline.shape[1] or baseline.shape[0] not in (1, arm.shape[0]):
         raise InputError("paired_difference", f"shapes {arm.shape} and {baseline.shape}", "the same seeds and scenes")
-    difference, base = arm - baseline, baseline.mean(axis=0)  # [R, S], [S]
-    columns = np.column_stack([difference.mean(axis=0), base, *difference])  # [S, 2 + R]
+    difference, base = arm - baseline, np.broadcast_to(baseline, arm.shape)  # [R, S]
+    columns = np.column_stack([difference.mean(axis=0), base.mean(axis=0)])  # [S, 2]
     scenes = _count(columns)
     means = np.concatenate([_resampled(columns, drawn) for drawn in _draws(scenes, samples, seed, *item)])
-    seeds = len(difference)
-    chosen = generator(seed, *item, "seeds").integers(0, seeds, (samples, seeds))
-    over_seeds = np.take_along_axis(means[:, 2:], chosen, axis=1).mean(axis=1)
-    share = means[:, 0] / np.where(means[:, 1] > 0, means[:, 1], np.nan)
-    total = float(difference.mean())
-    relative = total / base.mean() if base.mean() > 0 else float("nan")
+    total, level = float(difference.mean()), float(base.mean())
+    relative = total / level if level > 0 else float("nan")
 
-    def interval(mean: float, resampled: Floats) -> Interval:
-        low, high = _limits(resampled[:, None])
-        return Interval(float(mean), float(low[0]), float(high[0]), scenes)
+    def interval(mean: float, limits: Floats) -> Interval:
+        return Interval(float(mean), float(limits[0]), float(limits[1]), scenes)
 
+    over_scenes = interval(total, _limits(means[:, :1])[:, 0])
+    if len(difference) == 1:
+        share = means[:, 0] / np.where(means[:, 1] > 0, means[:, 1], np.nan)
+        return PairedDifference(over_scenes, over_scenes, interval(relative, _limits(share[:, None])[:, 0]), (total,))
+    half = half_width(difference)
+    # A ratio moves with what stands here, whose mean is 0 (delta method).
+    half_relative = half_width((difference - relative * base) / level) if level > 0 else float("nan")
     return PairedDifference(
-        difference=interval(total, means[:, 0]),
-        with_seeds=interval(total, over_seeds),
-        relative=interval(relative, share),
+        difference=over_scenes,
+        with_seeds=interval(total, np.array([total - half, total + half])),
+        relative=interval(relative, np.array([relative - half_relative, relative + half_relative])),
         by_seed=tuple(difference.mean(axis=1).tolist()),
     )
+
+
+def half_width(values: Floats) -> float:
+    """Half of the 95 % interval of the mean of (R, S) values, R of at least 2, for other seeds and other scenes.
+
+    The variance of the mean is that of the seeds' means and what the scenes' means add to it.
+    """
+    seeds, scenes = values.shape
+    by_seed, by_scene = values.mean(axis=1), values.mean(axis=0)
+    of_seeds = float(by_seed.var(ddof=1)) / seeds
+    of_scenes = 0.0
+    if scenes > 1:
+        rest = values - by_seed[:, None] - by_scene + values.mean()
+        in_both = float(np.square(rest).sum()) / ((seeds - 1) * (scenes - 1)) / (seeds * scenes)
+        of_scenes = max(float(by_scene.var(ddof=1)) / scenes - in_both, 0.0)
+    variance = of_seeds + of_scenes
+    if variance == 0:
+        return 0.0
+    tail = 0.5 + CONFIDENCE / 2
+    quantile = (of_seeds * stdtrit(seeds - 1, tail) + of_scenes * stdtrit(max(scenes - 1, 1), tail)) / variance
+    return float(quantile * np.sqrt(variance))
 
 
 def _count(values: Floats) -> int:

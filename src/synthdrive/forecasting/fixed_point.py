@@ -19,7 +19,7 @@ GRID_COMMON = 324.0  # least common multiple of the 9, 36 and 81 points of a cel
 
 MAX_FLAT_GOALS = 1000  # as many as the published threshold of 0.001 can ever keep
 
-# A goal's cell is sampled on 3, 6 or 9 points a side, where int(1000 p) is at most 5, at most 10, above (PAPER.md 6).
+# Points a side of a goal's cell, where int(1000 p) is at most 5, at most 10, above (docs/method.md 6).
 GRID_SIDES = (3, 6, 9)
 GRID_LIMITS = (5, 10)
 

@@ -1,4 +1,4 @@
-"""Forecasts of a trained DenseTNT: goal distribution, six goals, a trajectory to each (PAPER.md 6)."""
+"""Forecasts of a trained DenseTNT: goal distribution, six goals, a trajectory to each (docs/method.md 6)."""
 
 from __future__ import annotations
 
@@ -54,12 +54,14 @@ class GoalForecaster:
     def choose(self, goals: Tensor, log_prob: Tensor, valid: Tensor, seeds: Tensor) -> GoalSets:
         """Six goals a scene, as the parameters ask for."""
         given = self.parameters
+        objective = {
+            "miss_rate_weight": given.miss_rate_weight,
+            "min_probability": given.min_probability,
+            "temperature": given.temperature,
+        }
         if given.selection == "nms":
-            distance = given.nms_distance
-            return suppress_non_maxima(goals, log_prob, valid, distance, given.miss_rate_weight, given.min_probability)
-        return optimise_goal_sets(
-            goals, log_prob, valid, seeds, given.miss_rate_weight, given.min_probability, given.starts
-        )
+            return suppress_non_maxima(goals, log_prob, valid, given.nms_distance, **objective)
+        return optimise_goal_sets(goals, log_prob, valid, seeds, starts=given.starts, **objective)
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,4 +1,4 @@
-"""Goal sets: the six goals that minimise the expected error under a goal distribution (PAPER.md 6).
+"""Goal sets: the six goals that minimise the expected error under a goal distribution (docs/method.md 6).
 
 E(Y) = sum_i p_i mean_z [(1 - r) min_j |z - y_j| + r 10 (min_j |z - y_j| > 2 m)], z on a grid in the 1 m cell of goal i.
 
@@ -17,7 +17,7 @@ With r > 0 the objective has steps that no descent sees: after 2 and 3 each goal
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ from synthdrive.forecasting.forecasts import MODES
 from synthdrive.vectors.draws import uniform
 
 MISS_DISTANCE = 2.0  # metres
-MISS_COST = 10.0  # metres of expected error that a miss counts as (PAPER.md 6)
+MISS_COST = 10.0  # metres of expected error that a miss counts as (docs/method.md 6)
 
 _STREAM = 6  # of the scene's random numbers
 _ROUNDS = (
@@ -60,12 +60,14 @@ class GoalSets:
 
     Attributes:
         goals: (B, 6, 2) float64 metres, agent frame.
-        probabilities: (B, 6) float64, the share of the distribution that is nearest to each goal; sums to 1.
+        probabilities: (B, 6) float64; sums to 1.
+        single: (B, 6) float64 metres, rising: E of each goal alone.
         objective: (B,) float64 metres, E of the set; true to 0.0001 m.
     """
 
     goals: Tensor
     probabilities: Tensor
+    single: Tensor
     objective: Tensor
 
 
@@ -158,6 +160,7 @@ def optimise_goal_sets(
     miss_rate_weight: float = 0.0,
     min_probability: float = 0.001,
     starts: int = 96,
+    temperature: float = 2.0,
 ) -> GoalSets:
     """The goal set of lowest E that was found for each scene.
 
@@ -169,6 +172,7 @@ def optimise_goal_sets(
         miss_rate_weight: r; 0 minimises the expected minFDE, 1 the expected miss rate.
         min_probability: less likely goals are left out of E.
         starts: random starts of each scene.
+        temperature: metres, see `rank_goal_sets`.
     """
     part = _scenes_at_a_time(goals, starts)
     parts = []
@@ -176,28 +180,23 @@ def optimise_goal_sets(
         block = slice(first, first + part)
         fixed = fix_goals(goals[block], log_prob[block], valid[block], min_probability)
         sets = fixed.to_metres(_optimise(fixed, seeds[block], miss_rate_weight, starts))
-        parts.append(rank_goal_sets(sets, fixed, goals[block], log_prob[block], valid[block], miss_rate_weight))
-    return GoalSets(*(torch.cat([getattr(p, name) for p in parts]) for name in ("goals", "probabilities", "objective")))
+        parts.append(rank_goal_sets(sets, fixed, miss_rate_weight, temperature))
+    return GoalSets(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(GoalSets)))
 
 
-def rank_goal_sets(
-    sets: Tensor, fixed: FixedPointGoals, goals: Tensor, log_prob: Tensor, valid: Tensor, miss_rate_weight: float
-) -> GoalSets:
-    """Goal sets (B, 6, 2) in metres with their probabilities and objective, the likeliest goal first."""
-    units = fixed.to_units(sets)
-    weight = torch.round(log_prob.double().exp() * WEIGHT_UNITS) * valid
-    distances = (fixed.to_units(goals.double())[:, None] - units[:, :, None]).square().sum(-1)  # [B, 6, D]
-    nearest = torch.zeros_like(weight, dtype=torch.long)
-    smallest = distances[:, 0]
-    for mode in range(1, sets.shape[1]):
-        closer = distances[:, mode] < smallest
-        nearest = torch.where(closer, mode, nearest)
-        smallest = torch.where(closer, distances[:, mode], smallest)
-    mass = torch.stack([(weight * (nearest == mode)).sum(1) for mode in range(sets.shape[1])], dim=1)
-    mass = torch.where(mass.sum(1, keepdim=True) > 0, mass, 1.0)
-    mass, order = mass.sort(dim=1, descending=True, stable=True)
+def rank_goal_sets(sets: Tensor, fixed: FixedPointGoals, miss_rate_weight: float, temperature: float) -> GoalSets:
+    """Goal sets (B, 6, 2) in metres in the order of what each goal alone would cost, the cheapest first.
+
+    That is the published order; it is a median's, so that a goal far out is last however much of a flat distribution's
+    tail is nearest to it. A probability p_j in proportion to exp(-E(y_j) / temperature) is not published.
+    """
+    singles = fixed.to_units(sets)[:, :, None]  # [B, 6, 1, 2]
+    cost = _Objective(fixed.grid, fixed.unit, miss_rate_weight, softening=0.0, precision=1.0).cost(singles)  # [B, 6]
+    cost, order = cost.sort(dim=1, stable=True)
     sets = sets.gather(1, order[..., None].expand_as(sets))
-    return GoalSets(sets, mass / mass.sum(1, keepdim=True), expected_error(fixed, sets, miss_rate_weight))
+    single = cost * fixed.unit[:, None] / (GRID_COMMON * WEIGHT_UNITS)
+    probabilities = torch.softmax(-single / temperature, dim=1)
+    return GoalSets(sets, probabilities, single, expected_error(fixed, sets, miss_rate_weight))
 
 
 def expected_error(fixed: FixedPointGoals, sets: Tensor, miss_rate_weight: float = 0.0) -> Tensor:

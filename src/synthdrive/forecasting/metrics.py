@@ -1,4 +1,4 @@
-"""Displacement errors and miss rate, as Argoverse 1 defines them (PAPER.md 6).
+"""Displacement errors and miss rate, as Argoverse 1 defines them (docs/method.md 6).
 
 Of the K likeliest trajectories of a scene the best is the one with the smallest endpoint error. minFDE is that error,
 minADE is the mean displacement OF THAT TRAJECTORY (not the smallest mean displacement), and the scene is missed when

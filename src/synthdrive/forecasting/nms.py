@@ -1,4 +1,4 @@
-"""Non-maximum suppression: the likeliest goals that keep a distance from each other (PAPER.md 6, the alternative)."""
+"""Non-maximum suppression: the likeliest goals that keep a distance from each other (docs/method.md 6)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def suppress_non_maxima(
     distance: float,
     miss_rate_weight: float = 0.0,
     min_probability: float = 0.001,
+    temperature: float = 2.0,
 ) -> GoalSets:
     """Take the likeliest goal, drop those nearer than `distance`, and so on until there are six.
 
@@ -28,7 +29,8 @@ def suppress_non_maxima(
         log_prob: (B, D) natural logarithms of probabilities.
         valid: (B, D) bool.
         distance: metres.
-        miss_rate_weight, min_probability: of the objective that is reported, see `goal_sets`.
+        miss_rate_weight, min_probability, temperature: of the objective that is reported and that orders the goals,
+            see `goal_sets`.
     """
     ordered = log_prob.double().masked_fill(~valid, -torch.inf).sort(dim=1, descending=True, stable=True).indices
     xy = goals.double().gather(1, ordered[..., None].expand(-1, -1, 2))  # [B, D, 2], likeliest first
@@ -44,4 +46,4 @@ def suppress_non_maxima(
         untaken = untaken & (place != first[:, None])
         apart = apart & untaken & ((xy - goal).square().sum(-1) >= distance**2)
     fixed = fix_goals(goals, log_prob, valid, min_probability)
-    return rank_goal_sets(torch.cat(chosen, dim=1), fixed, goals, log_prob, valid, miss_rate_weight)
+    return rank_goal_sets(torch.cat(chosen, dim=1), fixed, miss_rate_weight, temperature)

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from synthdrive.artifacts import read_arrays, write_arrays
 from synthdrive.errors import InputError
 
-MAX_POINTS = 10  # Argoverse 1 lane centrelines have 2 to 10 points (PAPER.md 1.4)
-LANE_WIDTH = 3.8  # metres; the official helper hallucinates lanes of this width (PAPER.md 1.4)
+MAX_POINTS = 10  # Argoverse 1 lane centrelines have 2 to 10 points (docs/method.md 1.4)
+LANE_WIDTH = 3.8  # metres; the official helper hallucinates lanes of this width (docs/method.md 1.4)
 
 SEGMENT_ARRAYS = {  # name: (dtype, dimensions)
     "lane_ids": ("int64", 1),
@@ -88,7 +88,7 @@ class LaneSegments:
         """(L, 4) float64, x_min, y_min, x_max, y_max in metres of each lane's polygon, `LANE_WIDTH` wide.
 
         The polygon is the centreline moved half a lane to either side along the normals of its central differences,
-        as the official map builds the boxes of its lane query (PAPER.md 1.4). As there, a point that stands at an
+        as the official map builds the boxes of its lane query (docs/method.md 1.4). As there, a point that stands at an
         earlier one's place is left out first.
         """
         points, counts = self._without_repeats()

@@ -1,4 +1,4 @@
-"""From an endpoint to the whole trajectory (PAPER.md 5)."""
+"""From an endpoint to the whole trajectory (docs/method.md 5)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class TrajectoryCompletion(nn.Module):
 
     Args:
         size: width of the features.
-        detach_query: leave the endpoint encoder untrained, as the paper's release does (PAPER.md 8.5).
+        detach_query: leave the endpoint encoder untrained, as the paper's release does (docs/method.md 8.5).
     """
 
     def __init__(self, size: int, detach_query: bool) -> None:

@@ -1,4 +1,4 @@
-"""VectorNet with attention from AGENT to the lanes: what pre-training hands to fine-tuning (PAPER.md 4.1, 5)."""
+"""VectorNet with attention from AGENT to the lanes: what pre-training hands to fine-tuning (docs/method.md 4.1, 5)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class VectorEncoder(nn.Module):
         super().__init__()
         self.sub_graph = SubGraph(model.hidden_size, model.sub_graph_layers, model.sub_graph_heads)
         self.agent_to_lane = CrossAttention(model.hidden_size)
-        # Two independent attentions of half the size, joined: the heads of one. No residual, no norm (PAPER.md 8.4).
+        # Two independent attentions of half the size, joined: the heads of one.
+        # No residual, no norm (docs/method.md 8.4).
         self.global_graph = SelfAttention(model.hidden_size, heads=2)
 
     def forward(self, actors: Polylines, lanes: Polylines, agent_visible: Tensor | None = None) -> SceneFeatures:

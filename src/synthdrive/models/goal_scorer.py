@@ -1,4 +1,4 @@
-"""Scores of goals: a goal is encoded with AGENT, looks at the scene and the likely lanes, and is scored (PAPER.md 5).
+"""Scores of goals: a goal is encoded with AGENT, looks at the scene and likely lanes, and is scored (docs/method.md 5).
 
 Most of the work of DenseTNT is here: some 1,800 goals a scene. Whatever is the same for all goals of a scene is
 computed once for the scene: a linear map of joined parts [h, g] is W_h h + W_g g; the query and value projections of
@@ -32,8 +32,7 @@ class GoalEncoder(nn.Module):
     def forward(self, goals: Tensor, agent: Tensor, scene: Tensor) -> Tensor:
         """(N, Q, 2) goals, (B, S) AGENT and (N,) each block's scene -> (N, Q, S)."""
         first, *others = self.layers
-        with coordinates_exact(goals.device):
-            hidden: Tensor = first(goals)
+        hidden: Tensor = first(goals)
         for layer in others:
             assert isinstance(layer, MLP)
             weight, agent_part = layer.linear.weight, agent[:, : self.joined]
@@ -58,6 +57,11 @@ class GoalContext:
     lanes: Tensor
     lane_valid: Tensor
 
+    def in_full_precision(self) -> GoalContext:
+        """The same in float32 at least."""
+        agent, tokens, lanes = (full_precision(features) for features in (self.agent, self.tokens, self.lanes))
+        return GoalContext(agent, tokens, self.valid, lanes, self.lane_valid)
+
 
 class GoalScorer(nn.Module):
     """Scores before the softmax."""
@@ -70,7 +74,15 @@ class GoalScorer(nn.Module):
         self.decoder = ResidualDecoder(4 * size, size, 1)
 
     def forward(self, goals: Tensor, items: Ragged, context: GoalContext) -> Tensor:
-        """(G,) scores of packed goals (G, 2), float32."""
+        """(G,) scores of packed goals (G, 2), float32.
+
+        In float32 throughout, whatever the rest of the network is trained in: the gradients of a scene's scores add up
+        to zero over its thousands of goals, and what bfloat16 rounds away is many times what the sum leaves.
+        """
+        with coordinates_exact(goals.device):
+            return self._scores(goals, items, context.in_full_precision())
+
+    def _scores(self, goals: Tensor, items: Ragged, context: GoalContext) -> Tensor:
         blocks = Blocks.of(items, BLOCK)
         scene = blocks.scene
         goal = self.encoder(goals[blocks.index], context.agent, scene)  # [N, Q, S]
@@ -88,7 +100,7 @@ class GoalScorer(nn.Module):
         hidden, score, _ = mixed.split_with_sizes([self.size, 1, SPARE - 1], dim=-1)
         through_hidden = self.decoder.output.weight[0, 4 * self.size :]
         score = score.squeeze(-1) + self.decoder.mlp.activate(hidden) @ through_hidden
-        return blocks.pack(full_precision(score))
+        return blocks.pack(score)
 
     def _look(self, query: Tensor, scene: Tensor, features: Tensor, valid: Tensor, weight: Tensor) -> Tensor:
         """(N, Q, S + SPARE) what attention to (B, P, S) features brings through `weight` (S + SPARE, S)."""

@@ -1,4 +1,4 @@
-"""Stage one of DenseTNT: which lanes AGENT may end on (PAPER.md 5)."""
+"""Stage one of DenseTNT: which lanes AGENT may end on (docs/method.md 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masked pre-training: hide lanes or AGENT's trajectory, and reconstruct them (PAPER.md 4)."""
+"""Masked pre-training: hide lanes or AGENT's trajectory, and reconstruct them (docs/method.md 4)."""
 
 from __future__ import annotations
 
@@ -138,7 +138,10 @@ class MaskedAutoencoder(nn.Module):
         return Prediction(masking, lanes, agents, hidden_lanes, hidden_agents)
 
     def losses(self, prediction: Prediction) -> Losses:
-        """Errors of a prediction; the parts add up to the total."""
+        """Errors of a prediction: map, trajectory and dead_mode add up to the total.
+
+        modes_won counts the modes that are the best of some sample: 1 says that the modes have become one.
+        """
         is_map, lanes = prediction.masking.is_map, self.lane_losses(prediction)
         modes = self.mode_losses(prediction)
         best, winner = modes.min(dim=1)
@@ -149,6 +152,7 @@ class MaskedAutoencoder(nn.Module):
             "dead_mode": dead.sum() / len(is_map),
         }
         total = parts["map"] + parts["trajectory"] + parts["dead_mode"]
+        parts["modes_won"] = wins_of(winner, modes.shape[1]).any(dim=0).sum().to(total.dtype)
         return Losses(total, {name: part.detach() for name, part in parts.items()})
 
     def lane_losses(self, prediction: Prediction) -> Tensor:
@@ -196,15 +200,20 @@ class MaskedAutoencoder(nn.Module):
     def _decode_lanes(
         self, lanes: Polylines, actors: Ragged, masking: Masking, encoded: Tensor, encoded_valid: Tensor
     ) -> Tensor:
-        """(N, 9, 12) predictions for the hidden lanes; the decoder runs for the map samples alone."""
+        """(N, 9, 12) predictions for the hidden lanes; the decoder runs for the map samples alone.
+
+        Which lane is asked for, its first vector tells, which is not masked. The paper's code of the polyline's index
+        stands beside it only where polylines carry one, since it makes predictions depend on the order of the lanes.
+        """
         hidden = masking.lanes
         number = (actors.counts[lanes.items.scene] + lanes.items.position)[hidden]  # the polyline index
         lanes = lanes.select(hidden)
         places = torch.arange(lanes.vectors.shape[1], device=number.device)
         half = self.size // 2
+        which = position_code(number, half) * float(self.with_index)
         code = torch.cat(
             [
-                position_code(number, half)[:, None].expand(-1, len(places), -1),
+                which[:, None].expand(-1, len(places), -1),
                 position_code(places, half).expand(len(number), -1, -1),
             ],
             dim=-1,
@@ -239,14 +248,18 @@ class MaskedAutoencoder(nn.Module):
 
 
 def dead_mode_losses(modes: Tensor, winner: Tensor) -> Tensor:
-    """(T,) loss of the first mode that no sample so far has won, 0 once every mode has (PAPER.md 4.3).
+    """(T,) loss of the first mode that no sample so far has won, 0 once every mode has (docs/method.md 4.3).
 
     Args:
         modes: (T, modes) losses.
         winner: (T,) int64, each sample's best mode.
     """
-    wins = torch.nn.functional.one_hot(winner, modes.shape[1]).cumsum(0)  # [T, modes], this sample's own included
-    dead = wins == 0
+    dead = wins_of(winner, modes.shape[1]).cumsum(0) == 0  # [T, modes], this sample's own win included
     first = dead.to(torch.int8).argmax(dim=1)
     loss = modes.gather(1, first[:, None]).squeeze(1)
     return torch.where(dead.any(dim=1), loss, torch.zeros_like(loss))
+
+
+def wins_of(winner: Tensor, modes: int) -> Tensor:
+    """(T, modes) 1 where the mode is the sample's best, else 0."""
+    return torch.nn.functional.one_hot(winner, modes)

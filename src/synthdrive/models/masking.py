@@ -1,4 +1,4 @@
-"""What a pre-training sample hides, drawn from its own seed, and the queries that ask for it (PAPER.md 4.2)."""
+"""What a pre-training sample hides, drawn from its own seed, and the queries that ask for it (docs/method.md 4.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The decoder of the masked autoencoder: queries for what was hidden, beside the encoder's outputs (PAPER.md 4.1)."""
+"""Decoder of the masked autoencoder: queries for what was hidden, beside the encoder's outputs (docs/method.md 4.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention among the vectors of one polyline, and their maximum: the polyline's feature (PAPER.md 4.1)."""
+"""Attention among the vectors of one polyline, and their maximum: the polyline's feature (docs/method.md 4.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arms of the study: an arm is what it changes in the `pretrain` and `finetune` sections, and nothing else."""
+"""Arms of the study: an arm is what it changes in sections `model`, `pretrain` and `finetune`, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ class ArmParameters:
 
     Attributes:
         description: what the arm is, in words; the report shows it.
-        pretrain, finetune: values that replace those of the section of that name.
+        model, pretrain, finetune: values that replace those of the section of that name.
     """
 
     description: str
+    model: dict[str, Any] = field(default_factory=dict)
     pretrain: dict[str, Any] = field(default_factory=dict)
     finetune: dict[str, Any] = field(default_factory=dict)
 
@@ -36,13 +37,13 @@ def load_arm(arm: str, path: Path = DEFAULT_PATH) -> ArmParameters:
     """One arm.
 
     Raises:
-        ParameterError: there is no such arm, or it holds something else than its three keys.
+        ParameterError: there is no such arm, or it holds something else than its four keys.
     """
     return _arm(arm, read_parameters(path), path)
 
 
 def load_arm_section(schema: type[Section], section: str, arm: str, path: Path = DEFAULT_PATH) -> Section:
-    """Section `pretrain` or `finetune` as the arm changes it.
+    """Section `model`, `pretrain` or `finetune` as the arm changes it.
 
     Raises:
         ParameterError: a value of the section or of the arm is unknown, of the wrong type or impossible; it is named

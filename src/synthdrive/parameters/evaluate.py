@@ -18,6 +18,7 @@ class EvaluateParameters:
         miss_rate_weight: r in (1 - r) minFDE + r 10 miss, the objective of goal_sets.
         min_probability: goals below it are left out of the objective.
         nms_distance: metres that two goals chosen by nms keep from each other.
+        temperature: metres; goal j has a probability in proportion to exp(-E(y_j) / temperature), E its error alone.
         miss_threshold: metres; a scene whose smallest endpoint error is above it is missed.
         starts: goal sets drawn at random for every scene.
         seed: of these draws.
@@ -31,6 +32,7 @@ class EvaluateParameters:
     miss_rate_weight: float
     min_probability: float
     nms_distance: float
+    temperature: float
     miss_threshold: float
     starts: int
     seed: int
@@ -48,7 +50,7 @@ class EvaluateParameters:
             raise ParameterError(f"{where}.miss_rate_weight", str(self.miss_rate_weight), "a number from 0 to 1")
         if not 0 < self.min_probability < 1:
             raise ParameterError(f"{where}.min_probability", str(self.min_probability), "a number between 0 and 1")
-        for name in ("nms_distance", "miss_threshold"):
+        for name in ("nms_distance", "temperature", "miss_threshold"):
             if not 0 < getattr(self, name) < 100:
                 raise ParameterError(f"{where}.{name}", str(getattr(self, name)), "metres, above 0 and below 100")
         if not 0 < self.slow_below <= self.fast_above:

@@ -10,7 +10,7 @@ from synthdrive.parameters.optimisation import OptimisationParameters
 
 @dataclass(frozen=True)
 class FinetuneParameters(OptimisationParameters):
-    """How DenseTNT is trained on recorded scenes; the defaults are the paper's (PAPER.md 5).
+    """How DenseTNT is trained on recorded scenes; the defaults are the paper's (docs/method.md 5).
 
     Attributes:
         transfer: modules of the pre-trained model whose tensors are loaded ("encoder", "encoder.global_graph"); the

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from synthdrive.errors import ParameterError
 
-# The vectors' 22 feature columns lie at both ends of one row of this width (PAPER.md 1.3, 1.4).
+# The vectors' 22 feature columns lie at both ends of one row of this width (docs/method.md 1.3, 1.4).
 SMALLEST_HIDDEN_SIZE = 32
 
 
@@ -23,9 +23,9 @@ class ModelParameters:
         dense_from_goals: number of the most probable sparse goals around which dense goals are laid.
         dense_radius: metres; dense goals are the integer points within +-dense_radius of each of them, in x and in y.
         polyline_index: give the network each polyline's index in its scene as a feature, as the paper does; forecasts
-            then depend on the order of lanes and agents (PAPER.md 8.10).
+            then depend on the order of lanes and agents (docs/method.md 8.10).
         detach_endpoint_query: no gradient into the endpoint encoder of the trajectory completion, which then stays
-            random, as in the paper's release (PAPER.md 8.5).
+            random, as in the paper's release (docs/method.md 8.5).
     """
 
     hidden_size: int = 128

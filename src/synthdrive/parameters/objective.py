@@ -22,14 +22,14 @@ class ObjectiveParameters:
         map_probability: share of samples whose lanes are masked; the others have AGENT's trajectory masked.
         mask_ratio: share of a scene's lanes that is masked in a map sample.
         decoder_sees_encoder: False gives the mask of the paper's release, which hides the encoder from the decoder,
-            so that the encoder gets no gradient (PAPER.md 4.6).
+            so that the encoder gets no gradient (docs/method.md 4.6).
         random_rotation: turn every sample by a random angle about AGENT.
         targets: `all` regresses every feature column, as the paper does; `xy` positions alone, in metres.
         history_only: the encoder sees no row after the last observed step.
         modes: trajectories that the trajectory decoder predicts; the best one counts.
-        dead_mode_weight: weight of the loss of the first mode that has not won yet in the batch (PAPER.md 4.3).
+        dead_mode_weight: weight of the loss of the first mode that has not won yet in the batch (docs/method.md 4.3).
         lane_padding_in_loss: count the padding of short lanes as targets (zeros) and as decoder queries, as released.
-        min_lanes: scenes with fewer lanes are left out of pre-training (PAPER.md 8.8).
+        min_lanes: scenes with fewer lanes are left out of pre-training (docs/method.md 8.8).
     """
 
     objective: str = MASKED

@@ -12,7 +12,7 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 
 @dataclass(frozen=True)
 class OptimisationParameters:
-    """Adam and its learning rate; the defaults are what both of the paper's stages share (PAPER.md 4.4, 5).
+    """Adam and its learning rate; the defaults are what both of the paper's stages share (docs/method.md 4.4, 5).
 
     Attributes:
         epochs: passes over the scenes.

@@ -13,7 +13,7 @@ WINDOWS = ("all", "original", "augmented")
 
 @dataclass(frozen=True)
 class PretrainParameters(ObjectiveParameters, OptimisationParameters):
-    """What is pre-trained, how, and on which synthetic windows; the defaults are the paper's (PAPER.md 4.4).
+    """What is pre-trained, how, and on which synthetic windows; the defaults are the paper's (docs/method.md 4.4).
 
     Attributes:
         windows: all of them, or only those driven on original or on augmented scenes.

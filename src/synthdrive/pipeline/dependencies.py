@@ -7,13 +7,13 @@ synthdrive.pipeline.dependencies` says where dvc.yaml and the imports disagree; 
 from __future__ import annotations
 
 import argparse
-import ast
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-PACKAGE = "synthdrive"
+from synthdrive.imports import imported_files
+
 ENVIRONMENT = "requirements.lock"
 
 
@@ -22,35 +22,9 @@ def import_closure(script: Path, repository: Path) -> list[str]:
 
     Imports inside functions count too. Sorted, the script first.
     """
-    source = repository / "src"
-    found: set[Path] = set()
-    waiting = [repository / script]
-    while waiting:
-        file = waiting.pop()
-        if file in found:
-            continue
-        found.add(file)
-        waiting += [path for name in _imported_names(file) for path in _module_files(name, source)]
+    found = imported_files(repository / script, repository / "src")
     modules = sorted(path.relative_to(repository).as_posix() for path in found if path != repository / script)
     return [Path(script).as_posix(), *(path for path in modules if (repository / path).stat().st_size)]
-
-
-def _imported_names(file: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), filename=str(file))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] == PACKAGE}
-
-
-def _module_files(name: str, source: Path) -> list[Path]:
-    """The module's own file and the __init__.py of each package above it; nothing for an attribute's name."""
-    parts = name.split(".")
-    faces = [source.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
-    module = source.joinpath(*parts).with_suffix(".py")
-    return [path for path in [*faces, module] if path.is_file()]
 
 
 def stage_script(command: str) -> str | None:

@@ -24,16 +24,11 @@ import yaml
 
 from synthdrive.artifacts import read_json
 from synthdrive.errors import InputError, SynthDriveError, exit_on_error
-from synthdrive.parameters.arms import load_arm_section
-from synthdrive.parameters.evaluate import EvaluateParameters
-from synthdrive.parameters.finetune import FinetuneParameters
 from synthdrive.parameters.loading import load_section
-from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.pretrain import PretrainParameters
+from synthdrive.parameters.recorded import changed_parameters
 from synthdrive.parameters.verify import VerifyParameters
 from synthdrive.pipeline.dependencies import declared_and_needed
 from synthdrive.pipeline.metrics_files import differences, recorded_files, scored_again
-from synthdrive.run_record import plain_values
 
 LEVELS = ("lock", "spot", "full")
 Changes = dict[str, list[str]]  # what differs from dvc.lock, in words, by stage
@@ -151,29 +146,12 @@ def verify_cards(repository: Path, verdict: Verdict) -> None:
     folders = [repository / out["path"] for stage in lock.values() for out in stage.get("outs", [])]
     cards = {folder: read_json(folder / CARD) for folder in folders if (folder / CARD).is_file()}
     recorded = {folder: card for folder, card in cards.items() if card.get("run", {}).get("parameters")}
-    problems = []
-    for folder, card in recorded.items():
-        for section, values in _parameters_of(card, repository / "params.yaml").items():
-            for key, now in values.items():
-                then = card["run"]["parameters"].get(section, {}).get(key)
-                if then != now:
-                    where = folder.relative_to(repository)
-                    problems.append(f"{where}: made with {section}.{key} {then}, params.yaml has {now}")
+    problems = [
+        f"{folder.relative_to(repository)}: made with {section}.{key} {then}, params.yaml has {now}"
+        for folder, card in recorded.items()
+        for section, key, then, now in changed_parameters(card, repository / "params.yaml")
+    ]
     verdict.compare(f"{len(recorded)} checkpoints and forecasts were made with the parameters of params.yaml", problems)
-
-
-def _parameters_of(card: dict[str, Any], parameters: Path) -> dict[str, Any]:
-    """Parameters by section, as the stage of a card would read them now."""
-    if card["stage"] == "evaluate":
-        used: dict[str, object] = {"evaluate": load_section(EvaluateParameters, "evaluate", parameters)}
-    elif card["stage"] == "pretrain":
-        used = {"pretrain": load_arm_section(PretrainParameters, "pretrain", card["arm"], parameters)}
-    else:
-        used = {"finetune": load_arm_section(FinetuneParameters, "finetune", card["arm"], parameters)}
-    if card["stage"] != "evaluate":
-        used["model"] = load_section(ModelParameters, "model", parameters)
-    plain: dict[str, Any] = plain_values(used)
-    return plain
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from scipy.special import stdtrit
+
 from synthdrive.reporting.claim_outcome import Evidence, Outcome, Verdict, label, level_text, signed
 from synthdrive.reporting.measurements import Difference
 from synthdrive.reporting.metric_names import HEADLINE, counted
@@ -75,17 +78,20 @@ def size(evidence: Evidence, arm: str) -> Outcome:
 
 
 def exceeds_seed_spread(evidence: Evidence, arm: str, metric: str) -> Outcome:
-    """Reproduced where the published change is more than twice the baseline's standard deviation over our seeds.
+    """Reproduced where the published change, of one run each, is more than other seeds would make of it.
 
-    The comparison is relative to each side's own baseline, so that it can be made on other data.
+    Two runs of the baseline differ by sqrt(2) of its standard deviation over seeds; the limit is that times Student's t
+    (97.5 %) for so few seeds. Relative to each side's own baseline.
     """
     ours = evidence.measured.level(evidence.measured.reference, metric)
+    seeds = len(ours.seeds)
     change = abs(evidence.published.recomputed_change(arm, metric))
     spread = 100.0 * (ours.spread or 0.0) / ours.mean
-    text = f"another seed: ±{spread:.2f} % (standard deviation of {len(ours.seeds)} seeds)"
-    verdict = Verdict.REPRODUCED if change > 2.0 * spread else Verdict.NOT_REPRODUCED
-    relation = "more" if change > 2.0 * spread else "not more"
-    return Outcome(text, verdict, f"The published {change:.2f} % are {relation} than twice that.")
+    limit = float(stdtrit(seeds - 1, 0.975)) * np.sqrt(2.0) * spread
+    text = f"another seed: ±{spread:.2f} % (standard deviation of {counted(seeds, 'seed')})"
+    verdict = Verdict.REPRODUCED if change > limit else Verdict.NOT_REPRODUCED
+    relation = "more" if change > limit else "not more"
+    return Outcome(text, verdict, f"The published {change:.2f} % are {relation} than the {limit:.2f} % of two seeds.")
 
 
 def _untrained(evidence: Evidence, metric: str) -> Outcome | None:

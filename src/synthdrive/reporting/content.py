@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from synthdrive.reporting.claim_outcome import Verdict
@@ -78,7 +78,9 @@ class Content:
     def warnings(self) -> list[str]:
         """Learned rows that a forecast without training beats, and gates that did not pass."""
         failed = [f"The gate {gate.name} did not pass." for gate in self.gates if not gate.success]
-        return losing_rows(self.rows) + failed
+        whole = [replace(row, cells={**row.cells, **other.cells})
+                 for row, other in zip(self.rows, self.other_rows, strict=True)]  # fmt: skip
+        return losing_rows(whole, [*HEADLINE, *self.other_metrics]) + failed
 
     @property
     def scope(self) -> list[tuple[str, str]]:

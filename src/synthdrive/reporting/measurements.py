@@ -60,23 +60,26 @@ class Difference:
 
     Attributes:
         mean, low, high: the difference and its 95 % interval, for other scenes and other seeds.
-        reference: the reference's mean, to which the relative values refer.
+        relative: difference, low and high in per cent of the reference, whose own uncertainty is in the interval; None
+            where the reference is 0.
+        reference: the reference's mean.
         seeds: (R,) the difference of each seed.
     """
 
     mean: float
     low: float
     high: float
+    relative: tuple[float, float, float] | None
     reference: float
     seeds: tuple[float, ...]
 
-    @property
-    def relative(self) -> tuple[float, float, float] | None:
-        """Difference, low and high in per cent of the reference; None where that is 0."""
-        if not self.reference:
-            return None
-        share = 100.0 / self.reference
-        return self.mean * share, self.low * share, self.high * share
+    @classmethod
+    def of(cls, one: Floats, other: Floats, samples: int, seed: int, *item: object) -> Difference:
+        """The difference of (R, S) errors to others of the same scenes and seeds; see `paired_difference`."""
+        paired = paired_difference(one, other, samples, seed, *item)
+        interval, share = paired.with_seeds, paired.relative
+        relative = None if np.isnan(share.mean) else (100.0 * share.mean, 100.0 * share.low, 100.0 * share.high)
+        return cls(interval.mean, interval.low, interval.high, relative, float(other.mean()), paired.by_seed)
 
     @property
     def verdict(self) -> str:
@@ -131,9 +134,7 @@ class Measurements:
     def difference(self, name: str, reference: str, metric: str) -> Difference:
         """Paired difference of two rows on the same scenes and seeds."""
         one, other = self.row(name).scenes[metric], self.row(reference).scenes[metric]
-        paired = paired_difference(one, other, self.samples, self.seed, "difference")
-        interval = paired.with_seeds
-        return Difference(interval.mean, interval.low, interval.high, float(other.mean()), paired.by_seed)
+        return Difference.of(one, other, self.samples, self.seed, "difference")
 
     def as_json(self) -> dict[str, Any]:
         """On what data the numbers stand."""

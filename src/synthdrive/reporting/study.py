@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.errors import ParameterError
-from synthdrive.forecasting.bootstrap import mean_intervals, paired_difference
+from synthdrive.forecasting.bootstrap import mean_intervals
 from synthdrive.parameters.loading import from_values, read_mapping
 from synthdrive.reporting.measurements import Difference, Level
-from synthdrive.reporting.metric_names import HEADLINE
-from synthdrive.reporting.study_cells import StudyCell, paired_errors
-
-Cells = Mapping[str, Mapping[int, StudyCell]]
+from synthdrive.reporting.metric_names import HEADLINE, metric
+from synthdrive.reporting.results_table import label_of
+from synthdrive.reporting.study_cells import METRICS, StudyCells
 
 SAMPLES = 4000  # of every bootstrap
 
@@ -189,23 +188,34 @@ class ComparedArm:
     differences: Mapping[str, Difference | None]
 
 
-def compare(cells: Cells, arm: str, reference: str) -> ComparedArm | None:
-    """One arm against its reference; None where they have no seed in common yet."""
+def compare(cells: StudyCells, arm: str, reference: str) -> ComparedArm | None:
+    """One arm against its reference in all of METRICS; None where they have no seed in common yet."""
     levels, references, differences = {}, {}, {}
     seeds: list[int] = []
-    for name in HEADLINE:
-        seeds, (ours, theirs) = paired_errors(cells, [arm, reference], name)
+    for name in METRICS:
+        seeds, (ours, theirs) = cells.paired_errors([arm, reference], name)
         if not seeds:
             return None
         levels[name], references[name] = level_of(ours), level_of(theirs)
-        paired = paired_difference(ours, theirs, SAMPLES, 0, "study")
-        interval = paired.with_seeds
-        differences[name] = (
-            Difference(interval.mean, interval.low, interval.high, float(theirs.mean()), paired.by_seed)
-            if arm != reference
-            else None
-        )
-    return ComparedArm(arm, cells[arm][seeds[0]].description, seeds, levels, references, differences)
+        differences[name] = Difference.of(ours, theirs, SAMPLES, 0, "study") if arm != reference else None
+    return ComparedArm(arm, cells.arms[arm][seeds[0]].description, seeds, levels, references, differences)
+
+
+def losses_to_baselines(cells: StudyCells, arms: Sequence[str]) -> list[str]:
+    """A sentence for every arm and baseline that beats or equals it in a metric: such an arm has not learned enough."""
+    found = []
+    for arm in (arm for arm in arms if arm in cells.arms):
+        for baseline in cells.baselines.values():
+            lost = []
+            for name in METRICS:
+                _, (ours,) = cells.paired_errors([arm], name)
+                mean, theirs = float(ours.mean()), float(baseline.errors[name].mean())
+                if mean >= theirs:
+                    what = metric(name)
+                    lost.append(f"{what.label} ({what.text(mean)} against {what.text(theirs)} {what.unit})")
+            if lost:
+                found.append(f"`{arm}` does not beat {label_of(baseline.arm).lower()} in {', '.join(lost)}.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -223,24 +233,22 @@ class StratumDifference:
     difference: Mapping[str, Difference]
 
 
-def compare_by_stratum(cells: Cells, arm: str, reference: str) -> list[StratumDifference]:
+def compare_by_stratum(cells: StudyCells, arm: str, reference: str) -> list[StratumDifference]:
     """One arm against another in every stratum that has scenes; empty where they have no seed in common yet."""
-    seeds = sorted(set(cells.get(arm, {})) & set(cells.get(reference, {})))
+    seeds, _ = cells.paired_errors([arm, reference], HEADLINE[0])
     if not seeds:
         return []
     rows = []
-    for stratum, members in cells[arm][seeds[0]].strata.items():
+    for stratum, members in cells.arms[arm][seeds[0]].strata.items():
         inside = np.array(list(members)) == "1"
         if not inside.any():
             continue
         means, differences = {}, {}
         for name in HEADLINE:
-            _, (ours, theirs) = paired_errors(cells, [arm, reference], name)
+            _, (ours, theirs) = cells.paired_errors([arm, reference], name)
             ours, theirs = ours[:, inside], theirs[:, inside]
-            paired = paired_difference(ours, theirs, SAMPLES, 0, "study", stratum)
-            interval, mean = paired.with_seeds, float(theirs.mean())
-            means[name] = mean
-            differences[name] = Difference(interval.mean, interval.low, interval.high, mean, paired.by_seed)
+            means[name] = float(theirs.mean())
+            differences[name] = Difference.of(ours, theirs, SAMPLES, 0, "study", stratum)
         rows.append(StratumDifference(stratum, int(inside.sum()), means, differences))
     return rows
 

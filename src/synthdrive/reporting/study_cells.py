@@ -1,7 +1,7 @@
 """Cells of a study in a small readable form: kept in git, they outlive the machine that trained them.
 
 One JSON file a cell holds the errors of every validation scene, what pre-training did to the encoder, and the run
-record. From these files alone the study's tables and charts are made, so a study may grow over many sittings.
+records. From these files alone the study's tables and charts are made, so a study may grow over many sittings.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.artifacts import read_json, write_json
+from synthdrive.artifacts import file_hash, read_json, write_json
 from synthdrive.errors import InputError
 from synthdrive.forecasting.evaluate import load_scene_errors, load_scene_strata
 from synthdrive.forecasting.forecasts import load_forecast_card
+from synthdrive.parameters.recorded import changed_parameters
 from synthdrive.reporting.metric_names import HEADLINE, metric
 from synthdrive.reporting.run_outputs import curves_of
 from synthdrive.run_record import values_hash
@@ -25,29 +26,30 @@ from synthdrive.training.cards import load_card
 
 Floats = npt.NDArray[np.float64]
 
+METRICS = (*HEADLINE, "brier_minFDE6", "minFDE1", "minADE1", "MR1")  # that a cell keeps of every scene
 DIGITS = 4  # of a metre
 LEARNING = ("loss", "top1_fde")  # columns of the training curve that a cell keeps
-_RECORD = ("commit", "modified", "parameters_sha256", "inputs", "python", "packages", "device")
+_RECORD = ("commit", "modified", "code", "parameters_sha256", "inputs", "python", "packages", "device")
 
 
 @dataclass(frozen=True)
 class StudyCell:
-    """One arm trained with one seed, and how well it forecasts.
+    """One arm trained with one seed, or a baseline that needs no training, and how well it forecasts.
 
     Attributes:
-        arm, seed: which.
+        arm, seed: which; seed is None for a baseline.
         description: of the arm.
         scenes: SHA-256 of the validation scenes' names, in order.
         errors: metric name -> (S,) in the shown unit.
         strata: stratum -> S characters, 1 where the scene belongs to it, else 0.
-        learning: fine-tuning's curve, a value an epoch: loss, and top1_fde in metres.
+        learning: fine-tuning's curve, a value an epoch: loss, and top1_fde in metres; empty for a baseline.
         pretraining: epochs, windows and what became of the encoder; empty where nothing was pre-trained.
-        finetuning: epochs, scenes, how many tensors were loaded, loss of the last epoch.
-        run: the run record of the fine-tuning, in short.
+        finetuning: epochs, scenes, how many tensors were loaded, loss of the last epoch; empty for a baseline.
+        runs: the run records in short: of pretrain and finetune where there were such, and of evaluate.
     """
 
     arm: str
-    seed: int
+    seed: int | None
     description: str
     scenes: str
     errors: Mapping[str, Floats]
@@ -55,78 +57,158 @@ class StudyCell:
     learning: Mapping[str, list[float]]
     pretraining: Mapping[str, Any]
     finetuning: Mapping[str, Any]
-    run: Mapping[str, Any]
+    runs: Mapping[str, Mapping[str, Any]]
 
     @property
     def name(self) -> str:
         """The cell as the pipeline names it."""
-        return f"{self.arm}-{self.seed}"
+        return self.arm if self.seed is None else f"{self.arm}-{self.seed}"
+
+    @property
+    def commit(self) -> str:
+        """The commit that trained it, with a + where the sources differed from it."""
+        run = self.runs.get("finetune", self.runs["evaluate"])
+        return str(run.get("commit") or "unknown")[:8] + ("+" if run.get("modified") else "")
 
 
-def collect_cell(pretrained: Path, finetuned: Path, forecasts: Path) -> StudyCell:
+@dataclass(frozen=True)
+class StudyCells:
+    """All cells of a study, on the same scenes.
+
+    Attributes:
+        arms: arm -> seed -> cell.
+        baselines: name -> cell.
+    """
+
+    arms: Mapping[str, Mapping[int, StudyCell]]
+    baselines: Mapping[str, StudyCell]
+
+    def __iter__(self) -> Any:
+        """Baselines, then every cell of every arm."""
+        yield from self.baselines.values()
+        for seeds in self.arms.values():
+            yield from seeds.values()
+
+    @property
+    def scene_count(self) -> int:
+        """S, 0 where there is no cell."""
+        return next((len(cell.errors[HEADLINE[0]]) for cell in self), 0)
+
+    def paired_errors(self, arms: Sequence[str], name: str) -> tuple[list[int], list[Floats]]:
+        """The seeds that all these arms have, and for each arm (R, S) errors of one metric in the shown unit."""
+        seeds = sorted(set.intersection(*(set(self.arms.get(arm, {})) for arm in arms))) if arms else []
+        return seeds, [np.array([self.arms[arm][seed].errors[name] for seed in seeds]) for arm in arms]
+
+
+def collect_cell(
+    pretrained: Path, finetuned: Path, forecasts: Path, parameters: Path, synthetic: Path | None = None
+) -> StudyCell:
     """A cell from what the stages left.
 
     Args:
         pretrained, finetuned, forecasts: the cell's own folders.
+        parameters: the file that the stages read; a cell that was made with others is another experiment's.
+        synthetic: store of the windows, likewise; not compared where absent.
 
     Raises:
-        InputError: one of them is missing or damaged.
+        InputError: one of them is missing or damaged, or was made with other parameters or windows.
     """
-    before, after, judged = load_card(pretrained), load_card(finetuned), load_forecast_card(forecasts)
-    scene_ids, errors = load_scene_errors(forecasts)
-    strata = load_scene_strata(forecasts)
-    used = judged["run"]["parameters"]["evaluate"]
+    cards = {"pretrain": load_card(pretrained), "finetune": load_card(finetuned)}
+    cards["evaluate"] = load_forecast_card(forecasts)
+    for folder, card in zip((pretrained, finetuned, forecasts), cards.values(), strict=True):
+        for section, key, then, now in changed_parameters(card, parameters):
+            raise InputError(folder, f"made with {section}.{key} {then}", f"{now}, as in {parameters}")
+    before, after = cards["pretrain"], cards["finetune"]
+    windows = before.get("run", {}).get("inputs", {}).get("synthetic")
+    if windows is not None and synthetic is not None and windows != file_hash(synthetic):
+        raise InputError(pretrained, f"made from windows {windows[:8]}", f"those of {synthetic}: train it again")
     return StudyCell(
         arm=after["arm"],
         seed=after["seed"],
         description=after["description"],
-        scenes=values_hash(scene_ids),
-        errors={name: errors[name] * metric(name).scale for name in HEADLINE},
-        strata={name: "".join("01"[int(value)] for value in inside) for name, inside in strata.items()},
         learning=_learning(finetuned),
         pretraining=_training(before, "windows") if before.get("pretrained") else {},
         finetuning=_training(after, "scenes")
         | {"loaded": len(after["transfer"]["loaded"]), "fresh": len(after["transfer"]["fresh"])},
-        run={key: after["run"][key] for key in _RECORD} | {"selection": used["selection"], "starts": used["starts"]},
+        runs={stage: _short(card["run"]) for stage, card in cards.items() if "run" in card},
+        **_judged(forecasts),
+    )
+
+
+def collect_baseline(forecasts: Path) -> StudyCell:
+    """A baseline's cell from what `evaluate_baselines` left."""
+    card = load_forecast_card(forecasts)
+    return StudyCell(
+        arm=card["arm"],
+        seed=None,
+        description="",
+        learning={},
+        pretraining={},
+        finetuning={},
+        runs={"evaluate": _short(card["run"])},
+        **_judged(forecasts),
     )
 
 
 def save_cell(cell: StudyCell, folder: Path) -> Path:
-    """Write `<folder>/<arm>-<seed>.json`; returns its path."""
+    """Write `<folder>/<arm>-<seed>.json`; returns its path.
+
+    Raises:
+        InputError: the cells that are there were judged on other scenes.
+    """
+    for other in sorted(Path(folder).glob("*.json"))[:1]:
+        if read_json(other).get("scenes") != cell.scenes:
+            raise InputError(f"{cell.name}", "errors on other scenes", f"those of {other}")
     path = folder / f"{cell.name}.json"
-    errors = {name: [round(float(value), DIGITS) for value in values] for name, values in cell.errors.items()}
+    errors = {name: " ".join(f"{value:.{DIGITS}f}".rstrip("0").rstrip(".") for value in values)
+              for name, values in cell.errors.items()}  # fmt: skip
     write_json(path, {**vars(cell), "errors": errors})
     return path
 
 
-def load_cells(folder: Path) -> dict[str, dict[int, StudyCell]]:
-    """Every cell of a folder: arm -> seed -> cell.
+def load_cells(folder: Path) -> StudyCells:
+    """Every cell of a folder.
 
     Raises:
-        InputError: a file is none of `save_cell`'s, or its scenes are not those of the others.
+        InputError: a file is none of `save_cell`'s, or its scenes, or how goals were chosen, are not the others'.
     """
-    cells: dict[str, dict[int, StudyCell]] = {}
+    arms: dict[str, dict[int, StudyCell]] = {}
+    baselines: dict[str, StudyCell] = {}
     first: StudyCell | None = None
     for path in sorted(Path(folder).glob("*.json")):
         content = read_json(path)
         try:
-            errors = {name: np.array(content["errors"][name], dtype=np.float64) for name in HEADLINE}
+            errors = {name: np.array(content["errors"][name].split(), dtype=np.float64) for name in METRICS}
             cell = StudyCell(**{**content, "errors": errors})
-        except (KeyError, TypeError, ValueError) as error:
+            judged = cell.runs["evaluate"]["parameters_sha256"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(path, f"no cell of a study ({error})", "a file written by `stages/study.py`") from None
         first = first or cell
         if cell.scenes != first.scenes:
             raise InputError(path, "errors on other scenes", f"those of {first.name}")
-        cells.setdefault(cell.arm, {})[cell.seed] = cell
-    return cells
+        if judged != first.runs["evaluate"]["parameters_sha256"]:
+            raise InputError(path, "other parameters of evaluate", f"those of {first.name}")
+        if cell.seed is None:
+            baselines[cell.arm] = cell
+        else:
+            arms.setdefault(cell.arm, {})[cell.seed] = cell
+    return StudyCells(arms, baselines)
 
 
-def paired_errors(
-    cells: Mapping[str, Mapping[int, StudyCell]], arms: Sequence[str], name: str
-) -> tuple[list[int], list[Floats]]:
-    """The seeds that all these arms have, and for each arm (R, S) errors of one metric in the shown unit."""
-    seeds = sorted(set.intersection(*(set(cells.get(arm, {})) for arm in arms)))
-    return seeds, [np.array([cells[arm][seed].errors[name] for seed in seeds]) for arm in arms]
+def _judged(forecasts: Path) -> dict[str, Any]:
+    """Scenes, errors and strata of a folder of forecasts."""
+    scene_ids, errors = load_scene_errors(forecasts)
+    return {
+        "scenes": values_hash(scene_ids),
+        "errors": {name: errors[name] * metric(name).scale for name in METRICS},
+        "strata": {
+            name: "".join("01"[int(value)] for value in inside) for name, inside in load_scene_strata(forecasts).items()
+        },
+    }
+
+
+def _short(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: run[key] for key in _RECORD}
 
 
 def _learning(finetuned: Path) -> dict[str, list[float]]:

@@ -9,15 +9,15 @@ import numpy as np
 from synthdrive.reporting.claim_outcome import Evidence
 from synthdrive.reporting.claims import Claim, Judged, judge
 from synthdrive.reporting.measurements import ArmErrors, Measurements
-from synthdrive.reporting.metric_names import HEADLINE
 from synthdrive.reporting.published import Published
-from synthdrive.reporting.study import SAMPLES, Cells
+from synthdrive.reporting.study import SAMPLES
+from synthdrive.reporting.study_cells import METRICS, StudyCells
 from synthdrive.synthesis.motion import MotionDistributions
 
 NOTHING = np.zeros(0)
 
 
-def judge_on_cells(claims: Sequence[Claim], published: Published, cells: Cells, source: str) -> list[Judged]:
+def judge_on_cells(claims: Sequence[Claim], published: Published, cells: StudyCells, source: str) -> list[Judged]:
     """Every claim about the results of arms, with its verdict on the seeds that all arms it needs have.
 
     Args:
@@ -32,24 +32,30 @@ def judge_on_cells(claims: Sequence[Claim], published: Published, cells: Cells, 
     return judged
 
 
-def _measured(arms: Sequence[str], cells: Cells, source: str) -> Measurements:
+def _measured(arms: Sequence[str], cells: StudyCells, source: str) -> Measurements:
     """The cells of these arms, on the seeds that all of them have."""
-    there = [arm for arm in arms if arm in cells]
-    seeds = tuple(sorted(set.intersection(*(set(cells[arm]) for arm in there)))) if there else ()
+    there = [arm for arm in arms if arm in cells.arms]
+    seeds = tuple(cells.paired_errors(there, METRICS[0])[0])
     rows = {}
     for arm in there if seeds else ():
-        scenes = {name: np.stack([cells[arm][seed].errors[name] for seed in seeds]) for name in HEADLINE}
+        scenes = {name: cells.paired_errors(there, name)[1][there.index(arm)] for name in METRICS}
         rows[arm] = ArmErrors(arm, seeds, scenes, {name: values.mean(axis=1) for name, values in scenes.items()})
-    some = next((cells[arm][seeds[0]] for arm in rows), None)
+    some = next((cells.arms[arm][seeds[0]] for arm in rows), None)
+    baselines = {}
+    for name, cell in cells.baselines.items():
+        errors = {metric: values[None] for metric, values in cell.errors.items()}
+        baselines[name] = ArmErrors(
+            name, (), errors, {metric: values.mean(axis=1) for metric, values in errors.items()}
+        )
     return Measurements(
         source=source,
-        scene_count=0 if some is None else len(some.errors[HEADLINE[0]]),
+        scene_count=cells.scene_count if rows else 0,
         train_scenes=0 if some is None else int(some.finetuning["scenes"]),
         windows=0,
         windows_augmented=0,
         seeds=seeds,
         arms=rows,
-        baselines={},
+        baselines=baselines,
         samples=SAMPLES,
     )
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from synthdrive.scenes.scene_store import LAST_OBSERVED, STEPS
 
-HEADING_STEPS = 5  # half a second; PAPER.md 1.2 takes the observed heading over the last 6 points
+HEADING_STEPS = 5  # half a second; docs/method.md 1.2 takes the observed heading over the last 6 points
 HEADING_TRAVEL = 1.0  # metres; over less, tracking noise makes the heading
 SPEED_STEPS = 5  # half a second; over one step, tracking noise makes the speed
 

@@ -16,7 +16,7 @@ from synthdrive.errors import InputError
 from synthdrive.maps.lane_segments import LaneSegments
 from synthdrive.scenes.stored_arrays import blocks, open_array, ragged_rows, raw_to_npy, rises_from_zero
 
-STEPS = 50  # 5 s at 10 Hz: 2 s observed, 3 s to forecast (PAPER.md 1.1)
+STEPS = 50  # 5 s at 10 Hz: 2 s observed, 3 s to forecast (docs/method.md 1.1)
 OBSERVED_STEPS = 20
 HORIZON = STEPS - OBSERVED_STEPS
 LAST_OBSERVED = OBSERVED_STEPS - 1

@@ -1,4 +1,4 @@
-"""The rule-based driver: follows its path at 10 Hz as fast as its speed plan allows (PAPER.md 3.2 to 3.4)."""
+"""The rule-based driver: follows its path at 10 Hz as fast as its speed plan allows (docs/method.md 3.2 to 3.4)."""
 
 from __future__ import annotations
 

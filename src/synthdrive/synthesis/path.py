@@ -1,4 +1,4 @@
-"""The path a driver takes: the centreline smoothed, so that corners are cut, more so at speed (PAPER.md 2, 3.4)."""
+"""A driver's path: the centreline smoothed, so that corners are cut, more so at speed (docs/method.md 2, 3.4)."""
 
 from __future__ import annotations
 

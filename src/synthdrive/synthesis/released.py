@@ -1,4 +1,4 @@
-"""Evidence: the authors' released drives, and the same routes driven again by our driver (PAPER.md 1.1 and 3)."""
+"""Evidence: the authors' released drives, and the same routes driven again by our driver (docs/method.md 1.1 and 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast a driver may go along a path: desired speed, bends, and slowing down for them early (PAPER.md 3.3, 3.4)."""
+"""How fast a driver may go along a path: desired speed, bends, slowing down early (docs/method.md 3.3, 3.4)."""
 
 from __future__ import annotations
 

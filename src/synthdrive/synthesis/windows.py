@@ -1,4 +1,4 @@
-"""Drives cut into windows of 5 s, and what a manifest says of each (PAPER.md 3.1)."""
+"""Drives cut into windows of 5 s, and what a manifest says of each (docs/method.md 3.1)."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from torch.optim.adam import adam
 
 from synthdrive.errors import InputError
 
-BETAS = (0.9, 0.999)  # PAPER.md 4.4
-EPSILON = 1e-8  # PAPER.md 4.4
+BETAS = (0.9, 0.999)  # docs/method.md 4.4
+EPSILON = 1e-8  # docs/method.md 4.4
 
 
 class Adam:

@@ -20,17 +20,19 @@ from synthdrive.training.cards import CURVE
 from synthdrive.training.cell import Cell
 from synthdrive.training.checkpoints import save_checkpoint
 from synthdrive.training.data import Collate, Indices, SceneBatches, Sharing
-from synthdrive.training.devices import device_name, loading_workers
+from synthdrive.training.devices import device_name, division, loading_workers
 from synthdrive.training.loop import Fit, fit
 from synthdrive.training.resume import RunDirectory, training_identity
 from synthdrive.training.watched import Watched
+
+STAGE_MODULE = "synthdrive.training.cells"  # what it can import, and nothing else of the package, settles a training
 
 
 def seed_model(stage: str, seed: int) -> None:
     """Settle the random start of a stage's model: the same in every arm of a seed, so that arms are paired.
 
     The two stages start from different draws, as two runs would: an arm whose pre-training leaves the encoder as it
-    was (PAPER.md 4.6) then shows what another random start does.
+    was (docs/method.md 4.6) then shows what another random start does.
     """
     torch.manual_seed(item_seed(seed, "model", stage))
 
@@ -59,6 +61,14 @@ def make_batches(
     return SceneBatches(store, indices, cell.seed, sharing, collate, workers, pin)
 
 
+def cell_record(
+    cell: Cell, parameters: Mapping[str, Any], inputs: Mapping[str, Path], accelerator: Accelerator
+) -> dict[str, Any]:
+    """What makes the cell's checkpoint; `parameters` and `inputs` as `run_cell` takes them."""
+    hashes = {name: file_hash(path) for name, path in inputs.items()}
+    return run_record(parameters, hashes, cell.seed, device_name(accelerator.device), STAGE_MODULE)
+
+
 def run_cell(
     stage: str,
     cell: Cell,
@@ -84,9 +94,8 @@ def run_cell(
     Raises:
         SystemExit: interrupted (130); the state of the last whole epoch stays.
     """
-    hashes = {name: file_hash(path) for name, path in inputs.items()}
-    record = run_record(parameters, hashes, cell.seed, device_name(accelerator.device))
-    identity = training_identity(cell.arm, accelerator.num_processes, record)
+    record = cell_record(cell, parameters, inputs, accelerator)
+    identity = training_identity(cell.arm, record, division(accelerator))
     run = RunDirectory(cell.runs, stage, identity, cell.name)
     label = f"{stage} {cell.name}"
     with run.held(accelerator.is_main_process):

@@ -7,7 +7,6 @@ from pathlib import Path
 from synthdrive.artifacts import atomic_directory
 from synthdrive.parameters.arms import load_arm_section
 from synthdrive.parameters.finetune import FinetuneParameters
-from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.objective import NONE
 from synthdrive.parameters.pretrain import PretrainParameters
@@ -23,7 +22,7 @@ def pretrain(cell: Cell, synthetic: Path) -> None:
         SynthDriveError: parameters or windows cannot be used, or the loss is not finite.
     """
     parameters = load_arm_section(PretrainParameters, "pretrain", cell.arm, cell.parameters)
-    model = load_section(ModelParameters, "model", cell.parameters)
+    model = load_arm_section(ModelParameters, "model", cell.arm, cell.parameters)
     if parameters.objective == NONE:
         if is_main_process():
             _write_untrained(cell)
@@ -41,7 +40,7 @@ def finetune(cell: Cell, scenes: Path, pretrained: Path) -> None:
         SynthDriveError: parameters, scenes or the pre-trained checkpoint cannot be used, or the loss is not finite.
     """
     parameters = load_arm_section(FinetuneParameters, "finetune", cell.arm, cell.parameters)
-    model = load_section(ModelParameters, "model", cell.parameters)
+    model = load_arm_section(ModelParameters, "model", cell.arm, cell.parameters)
     spread_over_devices()
     from synthdrive.training.finetuning import run_finetuning
 

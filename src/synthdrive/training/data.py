@@ -68,7 +68,7 @@ class Part:
 
 
 def steps_per_epoch(scenes: int, batch: int) -> int:
-    """Optimiser steps of an epoch; the last one takes what is left (PAPER.md 1.1: 3,218 steps of 64)."""
+    """Optimiser steps of an epoch; the last one takes what is left (docs/method.md 1.1: 3,218 steps of 64)."""
     return -(-scenes // batch)
 
 

@@ -69,6 +69,15 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def division(accelerator: Accelerator) -> dict[str, int | None]:
+    """Over what a training's sums are divided, which settles their last bits: processes, and threads of each on a CPU.
+
+    Threads are None on a GPU, where they touch no sum.
+    """
+    threads = torch.get_num_threads() if accelerator.device.type == "cpu" else None
+    return {"processes": accelerator.num_processes, "threads": threads}
+
+
 def loading_workers(device: torch.device, processes: int) -> int:
     """Loading processes per device by default: none on a CPU, where they would only take cores from the training."""
     if device.type == "cpu":

@@ -1,4 +1,4 @@
-"""Fine-tuning of DenseTNT for one arm and seed on recorded scenes (PAPER.md 5)."""
+"""Fine-tuning of DenseTNT for one arm and seed on recorded scenes (docs/method.md 5)."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def take_over(
     if card["model"] != plain_values(model):
         differing = sorted(key for key, value in plain_values(model).items() if card["model"].get(key) != value)
         found = ", ".join(f"{key} {card['model'].get(key)}" for key in differing)
-        raise InputError(f"{pretrained}: model", found, "the values of section model: pre-train again")
+        raise InputError(f"{pretrained}: model", found, f"section model as arm {cell.arm} changes it: pre-train again")
     state = load_model_state(pretrained)
     origin = {
         "trained": True,

@@ -21,6 +21,7 @@ from synthdrive.training.adam import Adam
 from synthdrive.training.checkpoints import load_exactly
 from synthdrive.training.curve import ROWS_PER_EPOCH, Curve
 from synthdrive.training.data import Part, SceneBatches
+from synthdrive.training.devices import division
 from synthdrive.training.non_finite import report_non_finite
 from synthdrive.training.resume import EpochState, RunDirectory
 from synthdrive.training.schedule import learning_rate
@@ -99,8 +100,11 @@ def fit(
     if watched is not None and not epochs_done:
         seen = look_again(watched, model, {})
     trainer = _Trainer(model, adam, batches, parameters, accelerator, inspection, Curve(history.curve))
-    if epochs_done and accelerator.is_main_process and run is not None:
-        print(f"{label}: taken up after epoch {epochs_done} from {run.path}", flush=True)
+    if accelerator.is_main_process and run is not None:
+        if epochs_done:
+            print(f"{label}: taken up after epoch {epochs_done} from {run.path}", flush=True)
+        elif unlike := run.unlike_superseded():
+            print(f"{label}: starts from the beginning: {unlike}", flush=True)
     for epoch in range(epochs_done, parameters.epochs):
         clock = time.perf_counter()
         waited = trainer.epoch(epoch, label)
@@ -114,7 +118,7 @@ def fit(
             if run is not None:
                 run.save(EpochState(epoch + 1, model.state_dict(), adam.state(), vars(history), seen))
     accelerator.wait_for_everyone()
-    return _summary(model, start, batches, parameters, history, seen)
+    return _summary(model, start, batches, parameters, accelerator, history, seen)
 
 
 def encoder_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -244,6 +248,7 @@ def _summary(
     start: dict[str, Tensor],
     batches: SceneBatches,
     parameters: OptimisationParameters,
+    accelerator: Accelerator,
     history: History,
     seen: dict[str, Tensor],
 ) -> Fit:
@@ -268,7 +273,7 @@ def _summary(
             "scenes": scenes,
             "steps": batches.steps * parameters.epochs,
             "batch": parameters.batch,
-            "processes": batches.sharing.processes,
+            **division(accelerator),
             "parts_per_step": batches.sharing.parts(min(parameters.batch, scenes)),
             "seconds": round(history.seconds, 3),
             "scenes_per_second": round(scenes * parameters.epochs / max(history.seconds, 1e-9), 1),

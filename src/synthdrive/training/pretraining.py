@@ -1,4 +1,4 @@
-"""Pre-training of one arm and seed on synthetic windows (PAPER.md 4)."""
+"""Pre-training of one arm and seed on synthetic windows (docs/method.md 4)."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from synthdrive.artifacts import atomic_directory, file_hash
+from synthdrive.artifacts import atomic_directory
 from synthdrive.errors import InputError
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.models.masked_autoencoder import MaskedAutoencoder
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.objective import FORECAST, MASKED
 from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.run_record import plain_values, run_record
+from synthdrive.run_record import plain_values
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.cards import CARD, CURVE, MODEL, RECONSTRUCTIONS, load_card, write_card
 from synthdrive.training.cell import Cell
-from synthdrive.training.cell_run import run_cell, scene_batches, seed_model
+from synthdrive.training.cell_run import cell_record, run_cell, scene_batches, seed_model
 from synthdrive.training.data import Indices, subset
-from synthdrive.training.devices import device_name, make_accelerator
+from synthdrive.training.devices import division, make_accelerator
 from synthdrive.training.fixed_windows import FixedWindows
 from synthdrive.training.resume import settled
 
@@ -33,8 +33,8 @@ def run_pretraining(cell: Cell, model: ModelParameters, parameters: PretrainPara
     accelerator = make_accelerator(parameters)
     used = {"model": model, "pretrain": parameters}
     if accelerator.num_processes == 1:
-        record = run_record(used, {"synthetic": file_hash(synthetic)}, cell.seed, device_name(accelerator.device))
-        if other := take_equal(cell, record):
+        record = cell_record(cell, used, {"synthetic": synthetic}, accelerator)
+        if other := take_equal(cell, record, division(accelerator)):
             print(f"pretrain {cell.name}: the same pre-training as {other}, taken over", flush=True)
             return
     store = SceneStore.load(synthetic)
@@ -59,11 +59,15 @@ def run_pretraining(cell: Cell, model: ModelParameters, parameters: PretrainPara
     )
 
 
-def take_equal(cell: Cell, record: Mapping[str, Any]) -> str | None:
+def take_equal(cell: Cell, record: Mapping[str, Any], training: Mapping[str, Any]) -> str | None:
     """Take over what another arm of this seed learned where nothing but the name differs, as with two arms that part
     in fine-tuning alone; returns that arm's cell.
 
     It must lie beside `cell.out`. A cell never takes over its own earlier result.
+
+    Args:
+        cell: the cell that is to be trained.
+        record, training: what would settle its numbers, see `settled`.
     """
     for card_path in sorted(cell.out.parent.glob(f"*-{cell.seed}/{CARD}")):
         other = card_path.parent
@@ -71,7 +75,8 @@ def take_equal(cell: Cell, record: Mapping[str, Any]) -> str | None:
             card = load_card(other)
         except InputError:
             continue
-        if card["arm"] == cell.arm or settled(card.get("run", {})) != settled(record) or "same_as" in card:
+        equal = settled(card.get("run", {}), card.get("training", {})) == settled(record, training)
+        if card["arm"] == cell.arm or not equal or "same_as" in card:
             continue
         with atomic_directory(cell.out) as partial:
             for name in (MODEL, CURVE, *([RECONSTRUCTIONS] if (other / RECONSTRUCTIONS).exists() else [])):

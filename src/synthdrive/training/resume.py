@@ -18,6 +18,13 @@ from synthdrive.training.checkpoints import load_tensors, save_tensors
 
 KEPT = 2  # states; the older one is there for the case that the newer is damaged
 
+_IN_WORDS = {  # parts of an identity whose values say nothing to a reader
+    "stage_code": "other code",
+    "parameters_sha256": "other parameters",
+    "inputs": "other data",
+    "packages": "other packages",
+}
+
 
 @dataclass(frozen=True)
 class EpochState:
@@ -46,7 +53,8 @@ class RunDirectory(RunFolder):
             save_tensors(partial / "model.safetensors", state.model)
             save_tensors(partial / "optimiser.safetensors", state.optimiser)
             save_tensors(partial / "seen.safetensors", state.seen)
-            write_json(partial / "state.json", {"epochs": state.epochs, "history": state.history})
+            content = {"epochs": state.epochs, "history": state.history, "identity": self.identity}
+            write_json(partial / "state.json", content)
         for old in self._states()[KEPT:]:
             shutil.rmtree(old)
 
@@ -68,24 +76,35 @@ class RunDirectory(RunFolder):
                 print(f"warning: damaged resume state passed over: {error}", file=sys.stderr)
         return None
 
+    def unlike_superseded(self) -> str | None:
+        """What keeps this run from taking up the last superseded run of its name, in words; None without such a run."""
+        for path in (state for folder in self._superseded() for state in sorted(folder.glob("epoch-*"), reverse=True)):
+            try:
+                then = dict(read_json(path / "state.json")["identity"])
+            except (InputError, KeyError, TypeError, ValueError):
+                continue
+            differing = [key for key, now in self.identity.items() if then.get(key) != now]
+            words = [_IN_WORDS.get(key) or f"{key} {then.get(key)} (now {self.identity[key]})" for key in differing]
+            return f"the state in {path.parent} was made with {', '.join(words)}"
+        return None
+
     def _states(self) -> list[Path]:
         return sorted(self.path.glob("epoch-*"), reverse=True)
 
 
-def training_identity(arm: str, processes: int, record: Mapping[str, Any]) -> dict[str, Any]:
+def training_identity(arm: str, record: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
     """What settles the numbers of a training run: all that a state must agree in to be taken up."""
-    return {"arm": arm, "processes": processes, **settled(record)}
+    return {"arm": arm, **settled(record, training)}
 
 
-def settled(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a run record settles the numbers of a run."""
-    return {
-        key: record.get(key) for key in ("code", "parameters_sha256", "inputs", "packages", "python", "device", "seed")
-    }
+def settled(record: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
+    """What settles the numbers of a run, of its record and of its card's section `training` (`devices.division`)."""
+    recorded = ("stage_code", "parameters_sha256", "inputs", "packages", "python", "device", "seed")
+    return {key: record.get(key) for key in recorded} | {key: training.get(key) for key in ("processes", "threads")}
 
 
 def discard_states(root: Path, card: Mapping[str, Any]) -> None:
     """Remove the states of the run that made a checkpoint, by the checkpoint's card: its result is safe."""
     if "run" in card and "training" in card:
-        identity = training_identity(card["arm"], card["training"]["processes"], card["run"])
+        identity = training_identity(card["arm"], card["run"], card["training"])
         RunDirectory(root, card["stage"], identity, f"{card['arm']}-{card['seed']}").discard()

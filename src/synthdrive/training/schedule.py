@@ -10,7 +10,7 @@ from synthdrive.parameters.optimisation import OptimisationParameters
 def learning_rate(step: int, steps_per_epoch: int, parameters: OptimisationParameters) -> float:
     """Learning rate of optimiser step `step`, counted from 0.
 
-    The paper's two schedules are "constant" (pre-training) and "step" (fine-tuning); see PAPER.md 4.4 and 5.
+    The paper's two schedules are "constant" (pre-training) and "step" (fine-tuning); see docs/method.md 4.4 and 5.
     """
     warmup = parameters.warmup_epochs * steps_per_epoch
     rate = parameters.learning_rate * min(1.0, (step + 1) / warmup) if warmup > 0 else parameters.learning_rate

@@ -1,4 +1,4 @@
-"""Which pre-trained tensors a model takes over: named one by one, and nothing in silence (PAPER.md 4.5)."""
+"""Which pre-trained tensors a model takes over: named one by one, and nothing in silence (docs/method.md 4.5)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from synthdrive.scenes.scene_store import LAST_OBSERVED, OBSERVED_STEPS
 
-HEADING_STEPS = 6  # the heading is the mean of p[j + 2] - p[j] over the last 6 observed points (PAPER.md 1.2)
+HEADING_STEPS = 6  # the heading is the mean of p[j + 2] - p[j] over the last 6 observed points (docs/method.md 1.2)
 
 
 @dataclass(frozen=True)

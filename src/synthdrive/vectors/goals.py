@@ -1,4 +1,4 @@
-"""Where AGENT may end up: sparse goals along the lanes, dense goals on a grid around the best (PAPER.md 1.5, 5)."""
+"""Where AGENT may end up: sparse goals along lanes, dense goals on a grid around the best (docs/method.md 1.5, 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Actors and lanes as polylines of vectors (PAPER.md 1.3, 1.4), from raw points, on the batch's device.
+"""Actors and lanes as polylines of vectors (docs/method.md 1.3, 1.4), from raw points, on the batch's device.
 
 A vector is a row of `hidden_size` numbers of which only a few columns are ever used: the first 10 for actors, 12 near
 the end for lanes. Only these are held; `ACTOR_COLUMNS` and `LANE_COLUMNS` say which columns they are.

@@ -18,7 +18,7 @@ from synthdrive.vectors.batch import collate
 
 HEAT_EDGES = (0.001, 0.003, 0.01)  # probability of a goal of 1 m2; below the first is drawn only down to FAINTEST
 FAINTEST = 0.0003
-MISS = 2.0  # m, PAPER.md 6
+MISS = 2.0  # m, docs/method.md 6
 
 Floats = npt.NDArray[np.floating[Any]]
 

@@ -11,7 +11,7 @@ from synthdrive.reporting.palette import SCALE
 from synthdrive.reporting.picture import LegendEntry
 from synthdrive.scenes.scene_store import STEP_SECONDS
 
-SPEED_EDGES = (4.0, 6.0, 8.0, 10.0, 12.0)  # m/s; the released windows drive 3 to 14 m/s (PAPER.md 3.2)
+SPEED_EDGES = (4.0, 6.0, 8.0, 10.0, 12.0)  # m/s; the released windows drive 3 to 14 m/s (docs/method.md 3.2)
 
 
 def speeds_of(track: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:

@@ -1,0 +1,38 @@
+"""Whether an artifact was made with the parameters that a file holds now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from synthdrive.parameters.arms import load_arm_section
+from synthdrive.parameters.evaluate import EvaluateParameters
+from synthdrive.parameters.finetune import FinetuneParameters
+from synthdrive.parameters.loading import load_section
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.parameters.pretrain import PretrainParameters
+from synthdrive.run_record import plain_values
+
+
+def changed_parameters(card: Mapping[str, Any], parameters: Path) -> Iterator[tuple[str, str, Any, Any]]:
+    """(section, key, then, now) of what differs between a card's run record and what its stage would read now.
+
+    A card without recorded parameters, as of an arm that is not pre-trained, differs in nothing.
+    """
+    recorded = card.get("run", {}).get("parameters")
+    if not recorded:
+        return
+    if card["stage"] == "evaluate":
+        used: dict[str, object] = {"evaluate": load_section(EvaluateParameters, "evaluate", parameters)}
+    elif card["stage"] == "pretrain":
+        used = {"pretrain": load_arm_section(PretrainParameters, "pretrain", card["arm"], parameters)}
+    else:
+        used = {"finetune": load_arm_section(FinetuneParameters, "finetune", card["arm"], parameters)}
+    if card["stage"] != "evaluate":
+        used["model"] = load_section(ModelParameters, "model", parameters)
+    for section, values in plain_values(used).items():
+        for key, now in values.items():
+            then = recorded.get(section, {}).get(key)
+            if then != now:
+                yield section, key, then, now

@@ -1,0 +1,40 @@
+"""Cut the scenes of a list out of an official tarball: a smaller one under an official name, for `ingest` to read.
+
+The study's scenes, all of the official train split:
+    for split in train val; do
+      python stages/select_scenes.py --source forecasting_train_v1.1.tar.gz --ids docs/study/scenes/$split.txt \\
+        --split $split --out data/raw/argoverse1/forecasting_${split}_v1.1.tar.gz
+    done
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from synthdrive.archive_reader import Limits
+from synthdrive.errors import exit_on_error
+from synthdrive.parameters.ingest import IngestParameters
+from synthdrive.parameters.loading import DEFAULT_PATH, load_section
+from synthdrive.scenes.select_scenes import read_ids, select_scenes
+
+
+def main() -> None:
+    """Read the list, write the tarball."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path, required=True, help="official tarball, or the folder it unpacks to")
+    parser.add_argument("--ids", type=Path, required=True, help="text file, a scene id a line")
+    parser.add_argument("--split", choices=("train", "val"), required=True, help="in whose name they are written")
+    parser.add_argument("--out", type=Path, required=True, help="tarball to write, .tar.gz")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
+    given = parser.parse_args()
+    with exit_on_error():
+        allowed = load_section(IngestParameters, "ingest", given.params)
+        limits = Limits(allowed.max_file_megabytes * 10**6, allowed.max_archive_gigabytes * 10**9)
+        ids = read_ids(given.ids)
+        select_scenes(given.source, ids, given.split, given.out, limits)
+        print(f"{given.out}: {len(ids)} scenes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""A smaller tarball holds exactly the named scenes, byte for byte, and nothing is left where one is missing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from synthdrive.archive_reader import Limits, read_files
+from synthdrive.archives import add_member, reproducible_tar
+from synthdrive.errors import InputError
+from synthdrive.scenes.select_scenes import read_ids, select_scenes
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LIMITS = Limits(10**6, 10**8)
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> Path:
+    """Twelve files of the train split, and one that is none."""
+    path = tmp_path / "forecasting_train_v1.1.tar.gz"
+    with path.open("wb") as stream, reproducible_tar(stream) as archive:
+        add_member(archive, "train/Argoverse-Terms_of_Use.txt", b"3")
+        for number in range(1, 13):
+            add_member(archive, f"train/data/{number}.csv", f"scene {number}".encode())
+    return path
+
+
+def test_the_named_scenes_are_there_as_they_were(official: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "forecasting_val_v1.1.tar.gz"
+    (tmp_path / "ids.txt").write_text("11\n3\n")
+    command = [sys.executable, REPOSITORY / "stages" / "select_scenes.py", "--source", official, "--split", "val"]
+    command += ["--ids", tmp_path / "ids.txt", "--out", out, "--params", REPOSITORY / "params.yaml"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
+    done = subprocess.run([*map(str, command)], check=True, env=environment, capture_output=True, text=True)
+    assert "2 scenes" in done.stdout
+    found = list(read_files(out, lambda name: True, LIMITS))
+    assert found == [("val/data/3.csv", b"scene 3"), ("val/data/11.csv", b"scene 11")]
+    with tarfile.open(official) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    select_scenes(tmp_path / "unpacked", ["3", "11"], "val", tmp_path / "again.tar.gz", LIMITS)
+    assert (tmp_path / "again.tar.gz").read_bytes() == out.read_bytes()
+
+
+def test_a_missing_scene_is_named_and_leaves_nothing(official: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"found no scene 13 \(1 missing\); expected all 2"):
+        select_scenes(official, ["3", "13"], "val", tmp_path / "out.tar.gz", LIMITS)
+    assert not (tmp_path / "out.tar.gz").exists()
+
+
+@pytest.mark.parametrize(("text", "message"), [("", "no id"), ("1\n2\n1\n", "1 twice"), ("\xe4", "no plain text")])
+def test_lists_that_name_no_scenes_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_ids(tmp_path / "ids.txt")
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 2399), ("val", 336)])
+def test_the_study_s_lists_can_be_read(split: str, count: int) -> None:
+    assert len(read_ids(REPOSITORY / "docs" / "study" / "scenes" / f"{split}.txt")) == count
