@@ -50,8 +50,7 @@ def differences(recorded: Path, again: Path | Mapping[str, Any], tolerances: Map
     problems = []
     for metric in sorted({*old, *new}):
         was, now, allowed = old.get(metric), new.get(metric), tolerance_of(metric, tolerances)
-        numbers = isinstance(was, int | float) and isinstance(now, int | float)
-        if not (numbers and abs(now - was) <= allowed):
+        if not (isinstance(was, int | float) and isinstance(now, int | float) and abs(float(now) - was) <= allowed):
             problems.append(f"{metric}: recorded {was}, made {now}, allowed difference {allowed}")
     return problems
 
