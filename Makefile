@@ -109,7 +109,7 @@ lint: $(READY) ## style, types, import layers, declared dependencies
 verify: $(READY) ## does dvc.lock match code and parameters? (needs no data)
 	@python -m synthdrive.pipeline.verify lock
 
-verify-spot: $(READY) ## make the data again and compare its bytes
+verify-spot: $(READY) ## make the data again and compare its bytes, score the stored forecasts again
 	@python -m synthdrive.pipeline.verify spot
 
 verify-full: $(READY) ## train again and compare the metrics

@@ -14,7 +14,8 @@ from synthdrive.pipeline.verify import Verdict
 def checkouts(tmp_path):
     """Two checkouts with the same results: one data stage and one arm."""
     parameters = {"verify": {"spot_stages": ["ingest"], "tolerances": {"minFDE6": 0.1}}}
-    lock = {"stages": {"ingest": {"outs": [{"path": "data/maps", "md5": "a" * 32}]}, "report": {"outs": []}}}
+    outs = {"ingest": {"path": "data/maps", "md5": "a" * 32}, "evaluate@none-0": {"path": "metrics/none-0.json"}}
+    lock = {"stages": {name: {"outs": [out]} for name, out in outs.items()}}
     for name in ("inside", "outside"):
         (tmp_path / name / "metrics").mkdir(parents=True)
         (tmp_path / name / "params.yaml").write_text(yaml.safe_dump(parameters))
@@ -54,6 +55,6 @@ def test_nothing_to_compare_with_is_no_agreement(checkouts):
 
 
 def test_a_data_stage_that_never_ran_outside_is_no_agreement(checkouts):
-    (checkouts[1] / "dvc.lock").write_text("stages: {report: {outs: []}}")
+    (checkouts[1] / "dvc.lock").write_text("stages: {evaluate: {outs: [{path: metrics/none-0.json}]}}")
     with pytest.raises(InputError, match="no ingest"):
         same_results(*checkouts, Verdict())

@@ -8,18 +8,25 @@ from pathlib import Path
 import pytest
 import yaml
 
-from synthdrive.artifacts import write_json
+from raw_data import write_raw
+from synthdrive.artifacts import read_json, write_json
 from synthdrive.errors import SynthDriveError
+from synthdrive.forecasting.baselines import BASELINES
+from synthdrive.forecasting.evaluate import write_evaluation
 from synthdrive.parameters.arms import load_arm_section
+from synthdrive.parameters.evaluate import EvaluateParameters
+from synthdrive.parameters.ingest import IngestParameters
 from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.pipeline.verify import Verdict, verify, verify_cards
+from synthdrive.pipeline.verify import Verdict, compare_metrics, verify, verify_cards, verify_metrics
 from synthdrive.run_record import plain_values
+from synthdrive.scenes.ingest import ingest_maps, ingest_scenes
+from synthdrive.scenes.scene_store import SceneStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PARAMETERS = {
-    "verify": {"spot_stages": ["make_data", "count"], "tolerances": {"minFDE6": 0.1}},
+    "verify": {"spot_stages": ["make_data", "count"], "tolerances": {"minFDE6": 0.1, "MR6": 0.05}},
     "seeds": [3],
 }
 DVC_YAML = """\
@@ -44,7 +51,9 @@ COUNT = """\
 import json
 from pathlib import Path
 Path("metrics").mkdir(exist_ok=True)
-Path("metrics/none-0.json").write_text(json.dumps({"minFDE6": len(Path("data/values.txt").read_text()) / 10}))
+size = len(Path("data/values.txt").read_text())
+numbers = {"minFDE6": size / 10, "minFDE1": 2.5, "MR1": 0.75, "scenes": size}
+Path("metrics/none-0.json").write_text(json.dumps(numbers))
 """
 
 
@@ -191,7 +200,98 @@ def test_a_stage_that_fails_when_made_again_is_an_error_and_no_difference(copy):
 def test_level_full_compares_metrics_within_tolerance(copy, capsys):
     edit(copy / "metrics" / "none-0.json", "0.9", "0.95")
     verify("full", copy)
-    assert "metrics/none-0.json: minFDE6 within tolerance" in capsys.readouterr().out
+    assert "  ok  metrics/none-0.json: every metric within tolerance" in capsys.readouterr().out
     edit(copy / "metrics" / "none-0.json", "0.95", "0.7")
     assert verify("full", copy).failures > 0
     assert "minFDE6: recorded 0.7, made 0.9" in capsys.readouterr().out
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """A repository with one metrics file, as recorded and as made again."""
+    stages = {"evaluate@none-0": {"outs": [{"path": "forecasts/none-0"}, {"path": "metrics/none-0.json"}]}}
+    numbers = {"MR1": 0.9, "MR6": 0.5, "brier_minFDE6": 3.0, "minFDE1": 9.0, "minFDE6": 2.5, "scenes": 400}
+    for name in ("repository", "again"):
+        write_json(tmp_path / name / "metrics" / "none-0.json", numbers)
+    (tmp_path / "repository" / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
+    return tmp_path / "repository"
+
+
+def compared(recorded, capsys):
+    verdict = Verdict()
+    compare_metrics(recorded.parent / "again", recorded, {"minFDE6": 0.1, "MR6": 0.05}, verdict)
+    return verdict.failures, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "passes"),
+    [
+        ("MR1", 0.94, True),
+        ("MR1", 0.84, False),
+        ("minFDE1", 9.09, True),
+        ("minFDE1", 8.8, False),
+        ("brier_minFDE6", 3.2, False),
+        ("scenes", 401, False),
+        ("scenes", 400, True),
+        ("minFDE6", "2.5", False),
+        ("made_up", 0.0, False),
+    ],
+)
+def test_every_number_of_the_metrics_is_compared(recorded, capsys, metric, value, passes):
+    path = recorded / "metrics" / "none-0.json"
+    write_json(path, {**read_json(path), metric: value})
+    failures, printed = compared(recorded, capsys)
+    assert failures == (not passes)
+    assert passes or f"{metric}: recorded {value}, made " in printed
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"MR6": 0.5}'])
+def test_a_metrics_file_that_is_removed_or_damaged_is_a_difference(recorded, capsys, content):
+    path = recorded / "metrics" / "none-0.json"
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    failures, printed = compared(recorded, capsys)
+    assert failures
+    assert "FAIL  metrics/none-0.json" in printed
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """A repository with scenes, the forecasts of a baseline on them and its metrics."""
+    root = tmp_path_factory.mktemp("scored")
+    ingest = IngestParameters("error", "error", 30.0, 64, 64)
+    raw = write_raw(root / "raw", val=(1, 2, 3))
+    ingest_maps(raw, root / "data/maps", ingest)
+    ingest_scenes(raw, {"val": root / "data/scenes/val"}, root / "data/maps", ingest, 50.0, workers=1)
+    shutil.copy(REPOSITORY / "params.yaml", root / "params.yaml")
+    store = SceneStore.load(root / "data/scenes/val")
+    forecasts = BASELINES["constant_velocity"]().forecast(store, range(len(store)))
+    parameters = load_section(EvaluateParameters, "evaluate", root / "params.yaml")
+    write_evaluation(forecasts, store, parameters, {}, root / "forecasts/cv", root / "metrics/cv.json")
+    stage = {"deps": [{"path": "data/scenes/val"}], "outs": [{"path": "forecasts/cv"}, {"path": "metrics/cv.json"}]}
+    (root / "dvc.lock").write_text(yaml.safe_dump({"stages": {"evaluate_baselines": stage}}))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("metric", "change"), [(None, 0.0), ("minFDE6", -0.001), ("MR1", 0.25), ("scenes", 1), ("brier_minFDE6", 0.01)]
+)
+def test_a_metric_that_its_forecasts_do_not_give_is_caught(scored, tmp_path, capsys, metric, change):
+    root = shutil.copytree(scored, tmp_path / "copy")
+    numbers = read_json(root / "metrics/cv.json")
+    if metric:
+        write_json(root / "metrics/cv.json", {**numbers, metric: numbers[metric] + change})
+    verify_metrics(root, verdict := Verdict())
+    printed = capsys.readouterr().out
+    assert "1 of 1 metrics files, from their stored forecasts" in printed
+    assert verdict.failures == (metric is not None)
+    assert not metric or f"metrics/cv.json: {metric}: recorded " in printed
+
+
+def test_forecasts_that_are_not_there_are_not_judged(scored, tmp_path, capsys):
+    root = shutil.copytree(scored, tmp_path / "copy")
+    shutil.rmtree(root / "forecasts")
+    verify_metrics(root, verdict := Verdict())
+    assert verdict.failures == 0
+    assert "0 of 1 metrics files" in capsys.readouterr().out

@@ -11,6 +11,7 @@ from pathlib import Path
 from synthdrive.errors import InputError, exit_on_error
 from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.verify import VerifyParameters
+from synthdrive.pipeline.metrics_files import recorded_files
 from synthdrive.pipeline.verify import Verdict, compare_metrics, compare_outputs, read_yaml
 
 
@@ -21,9 +22,10 @@ def same_results(here: Path, there: Path, verdict: Verdict) -> None:
         InputError: `there` has no result to compare with.
     """
     parameters = load_section(VerifyParameters, "verify", there / "params.yaml")
-    if not any((there / "metrics").glob("*.json")):
+    stages = read_yaml(there / "dvc.lock")["stages"]
+    if not any((there / path).is_file() for path in recorded_files(stages)):
         raise InputError(there / "metrics", "no metrics", "the metrics of a pipeline that has run", "Run: make repro")
-    recorded = {name.split("@")[0] for name in read_yaml(there / "dvc.lock")["stages"]}
+    recorded = {name.split("@")[0] for name in stages}
     if absent := sorted(set(parameters.spot_stages) - recorded):
         raise InputError(there / "dvc.lock", f"no {', '.join(absent)}", "every data stage", "Run: make repro")
     compare_outputs(here, there, parameters, verdict)

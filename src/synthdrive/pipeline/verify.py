@@ -2,9 +2,10 @@
 
 lock: code, parameters, dvc.yaml and dvc.lock belong together, and the lock is consistent in itself. Needs no data.
 spot: the cheap stages, run again from nothing in a copy, give the bytes that dvc.lock records; what lies in the
-    workspace has those bytes too, and the cards of checkpoints and forecasts name the parameters of params.yaml.
+    workspace has those bytes too, the cards of checkpoints and forecasts name the parameters of params.yaml, and the
+    metrics are what the stored forecasts give when they are scored again.
 full: the whole pipeline, run again in a copy, gives the recorded data bytes and the recorded metrics within
-    `verify.tolerances`.
+    `verify.tolerances`; a metric without a tolerance of its own has that of its unit (MR6, minFDE6).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.recorded import changed_parameters
 from synthdrive.parameters.verify import VerifyParameters
 from synthdrive.pipeline.dependencies import declared_and_needed
+from synthdrive.pipeline.metrics_files import differences, recorded_files, scored_again
 
 LEVELS = ("lock", "spot", "full")
 Changes = dict[str, list[str]]  # what differs from dvc.lock, in words, by stage
@@ -195,16 +197,19 @@ def compare_outputs(copy: Path, repository: Path, parameters: VerifyParameters, 
             verdict.compare(f"{name}: {len(old)} outputs made again, byte for byte", problems)
 
 
+def verify_metrics(repository: Path, verdict: Verdict) -> None:
+    """The metrics are those of the stored forecasts; where forecasts or scenes are not there, they are not judged."""
+    lock = read_yaml(repository / "dvc.lock")["stages"]
+    found = dict(scored_again(repository, lock))
+    problems = [f"{path}: {problem}" for path, wrong in found.items() for problem in wrong]
+    verdict.compare(f"{len(found)} of {len(recorded_files(lock))} metrics files, from their stored forecasts", problems)
+
+
 def compare_metrics(copy: Path, repository: Path, tolerances: dict[str, float], verdict: Verdict) -> None:
-    """Headline metrics of every arm and seed, made again against those in the workspace."""
-    for path in sorted((repository / "metrics").glob("*.json")):
-        recorded, again = read_json(path), read_json(copy / "metrics" / path.name)
-        problems = []
-        for metric, tolerance in tolerances.items():
-            old, new = recorded.get(metric), again.get(metric)
-            if old is None or new is None or not abs(new - old) <= tolerance:
-                problems.append(f"{metric}: recorded {old}, made {new}, allowed difference {tolerance}")
-        verdict.compare(f"metrics/{path.name}: {', '.join(tolerances)} within tolerance", problems)
+    """Every number of every metrics file that dvc.lock records, made again against that in the workspace."""
+    for path in recorded_files(read_yaml(repository / "dvc.lock")["stages"]):
+        problems = differences(repository / path, copy / path, tolerances)
+        verdict.compare(f"{path}: every metric within tolerance", problems)
 
 
 def verify(level: str, repository: Path) -> Verdict:
@@ -217,6 +222,7 @@ def verify(level: str, repository: Path) -> Verdict:
         return verdict
     verify_workspace(repository, changes, verdict)
     verify_cards(repository, verdict)
+    verify_metrics(repository, verdict)
     with fresh_copy(repository) as copy:
         targets = parameters.spot_stages if level == "spot" else []
         print(f"making {', '.join(targets) or 'everything'} again in {copy}", flush=True)
