@@ -32,6 +32,7 @@ from synthdrive.training.forecaster import load_forecaster
 from synthdrive.training.pretraining import pretraining_model, usable_windows
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PRECISIONS = ["float32", "bfloat16"]  # torch does the second on any CPU, slowly where the processor cannot
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +113,9 @@ def test_baseline_pre_trains_without_torch(store: Path, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "False False"
 
 
-def test_released_mask_leaves_the_encoder_where_it_was(store: Path, tmp_path: Path) -> None:
-    parameters = _parameters(tmp_path)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_released_mask_leaves_the_encoder_where_it_was(store: Path, tmp_path: Path, precision: str) -> None:
+    parameters = _parameters(tmp_path, **{"pretrain.precision": precision})
     cards = {}
     for arm in ("combined", "as_released"):
         cell = _cell(tmp_path, arm, parameters)
@@ -262,8 +264,9 @@ def _interrupt_pretraining(cell: Cell, store: Path) -> None:
     assert [path.name for path in (cell.runs / "pretrain").glob("*/epoch-*")] == ["epoch-0001"]
 
 
-def test_interrupted_run_keeps_its_state(store: Path, tmp_path: Path) -> None:
-    parameters = _parameters(tmp_path, **{"pretrain.epochs": 2})
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_interrupted_run_keeps_its_state(store: Path, tmp_path: Path, precision: str) -> None:
+    parameters = _parameters(tmp_path, **{"pretrain.epochs": 2, "pretrain.precision": precision})
     undisturbed = _cell(tmp_path / "undisturbed", "map", parameters)
     pretrain(undisturbed, store)
     cell = _cell(tmp_path, "map", parameters)
