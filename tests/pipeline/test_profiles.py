@@ -165,6 +165,8 @@ def test_a_profile_may_bring_arms_and_change_other_values_in_them(tmp_path):
     parameters.write_text("arms:\n  map:\n    description: map\n    pretrain: {}\n    finetune: {}\n")
     profile.write_text("arms:\n  map:\n    pretrain:\n      epochs: 3\n  other:\n    description: new\n")
     assert apply_profile(profile, parameters) == ["arms.map.pretrain.epochs", "arms.other"]
+    profile.write_text("arms:\n  map:\n    model:\n      polyline_index: true\n")
+    assert apply_profile(profile, parameters) == ["arms.map.model"]
     profile.write_text("arms:\n  map:\n    pretain:\n      epochs: 3\n")
     with pytest.raises(ParameterError, match=r"arms\.map\.pretain"):
         apply_profile(profile, parameters)

@@ -188,6 +188,11 @@ def test_an_artifact_made_with_other_parameters_is_caught(tmp_path, capsys):
     verify_cards(tmp_path, verdict)
     assert verdict.failures == 1
     assert "models/map-0: made with pretrain.mask_ratio 0.5, params.yaml has 0.4" in capsys.readouterr().out
+    edit(parameters, "  mask_ratio: 0.4", "  mask_ratio: 0.5")
+    edit(parameters, "    description: map recon", "    model:\n      polyline_index: true\n    description: map recon")
+    verify_cards(tmp_path, verdict := Verdict())
+    assert verdict.failures == 1
+    assert "models/map-0: made with model.polyline_index False, params.yaml has True" in capsys.readouterr().out
 
 
 def test_a_stage_that_fails_when_made_again_is_an_error_and_no_difference(copy):

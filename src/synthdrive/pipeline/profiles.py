@@ -21,6 +21,7 @@ from ruamel.yaml.tokens import CommentToken
 from synthdrive.artifacts import atomic_file
 from synthdrive.errors import ParameterError, exit_on_error
 
+ARM_SECTIONS = ("model", "pretrain", "finetune")  # that an arm may change, whether params.yaml lists them or not
 ON_TOP_OF = "on_top_of"  # key of a profile that names the one to merge before it
 
 
@@ -37,7 +38,8 @@ def merge(parameters: MutableMapping[str, Any], overlay: MutableMapping[str, Any
     for key, value in overlay.items():
         name = f"{where}.{key}" if where else str(key)
         path = where.split(".")
-        if key not in parameters and not (path[0] == "arms" and len(path) in (1, 3)):
+        new = len(path) in (1, 3) or (len(path) == 2 and key in ARM_SECTIONS)
+        if key not in parameters and not (path[0] == "arms" and new):
             raise ParameterError(
                 name, "a key that params.yaml does not have", f"one of {', '.join(map(str, parameters))}"
             )
