@@ -10,7 +10,7 @@ from synthdrive.reporting.claim_outcome import Verdict
 from synthdrive.reporting.claims import Judged
 from synthdrive.reporting.gates import Gate
 from synthdrive.reporting.measurements import Measurements
-from synthdrive.reporting.metric_names import HEADLINE, counted, metric
+from synthdrive.reporting.metric_names import HEADLINE, ONE_GUESS, counted, metric
 from synthdrive.reporting.motion_evidence import MotionEvidence, ReleasedMotion
 from synthdrive.reporting.picture import Picture
 from synthdrive.reporting.published import Published
@@ -80,7 +80,7 @@ class Content:
         failed = [f"The gate {gate.name} did not pass." for gate in self.gates if not gate.success]
         whole = [replace(row, cells={**row.cells, **other.cells})
                  for row, other in zip(self.rows, self.other_rows, strict=True)]  # fmt: skip
-        return losing_rows(whole, [*HEADLINE, *self.other_metrics]) + failed
+        return losing_rows(whole, [*HEADLINE, *ONE_GUESS]) + failed
 
     @property
     def scope(self) -> list[tuple[str, str]]:

@@ -46,6 +46,7 @@ METRICS = {
 }
 
 HEADLINE = ("MR6", "minFDE6", "minADE6")  # the paper's table, in its order
+ONE_GUESS = ("MR1", "minFDE1", "minADE1")  # of the likeliest trajectory alone
 
 
 def metric(name: str) -> Metric:

@@ -16,7 +16,7 @@ from synthdrive.errors import ParameterError
 from synthdrive.forecasting.bootstrap import mean_intervals
 from synthdrive.parameters.loading import from_values, read_mapping
 from synthdrive.reporting.measurements import Difference, Level
-from synthdrive.reporting.metric_names import HEADLINE, metric
+from synthdrive.reporting.metric_names import HEADLINE, ONE_GUESS, metric
 from synthdrive.reporting.results_table import label_of
 from synthdrive.reporting.study_cells import METRICS, StudyCells
 
@@ -207,7 +207,7 @@ def losses_to_baselines(cells: StudyCells, arms: Sequence[str]) -> list[str]:
     for arm in (arm for arm in arms if arm in cells.arms):
         for baseline in cells.baselines.values():
             lost = []
-            for name in METRICS:
+            for name in (*HEADLINE, *ONE_GUESS):
                 _, (ours,) = cells.paired_errors([arm], name)
                 mean, theirs = float(ours.mean()), float(baseline.errors[name].mean())
                 if mean >= theirs:

@@ -19,14 +19,14 @@ from synthdrive.errors import InputError
 from synthdrive.forecasting.evaluate import load_scene_errors, load_scene_strata
 from synthdrive.forecasting.forecasts import load_forecast_card
 from synthdrive.parameters.recorded import changed_parameters
-from synthdrive.reporting.metric_names import HEADLINE, metric
+from synthdrive.reporting.metric_names import HEADLINE, ONE_GUESS, metric
 from synthdrive.reporting.run_outputs import curves_of
 from synthdrive.run_record import values_hash
 from synthdrive.training.cards import load_card
 
 Floats = npt.NDArray[np.float64]
 
-METRICS = (*HEADLINE, "brier_minFDE6", "minFDE1", "minADE1", "MR1")  # that a cell keeps of every scene
+METRICS = (*HEADLINE, "brier_minFDE6", *ONE_GUESS)  # that a cell keeps of every scene
 DIGITS = 4  # of a metre
 LEARNING = ("loss", "top1_fde")  # columns of the training curve that a cell keeps
 _RECORD = ("commit", "modified", "code", "parameters_sha256", "inputs", "python", "packages", "device")
