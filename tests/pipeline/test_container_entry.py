@@ -104,7 +104,9 @@ except KeyboardInterrupt:
 def test_a_signal_reaches_the_stage_and_the_container_waits_for_it(tree, stop):
     (tree / "bin" / "dvc").write_text(DVC.format(python=sys.executable))
     (tree / "work" / "stage.py").write_text(STAGE)
-    container = subprocess.Popen(**call(tree, "repro"), start_new_session=True)
+    # What runs behind a shell's & ignores SIGINT, and so would the container; an engine starts it as a terminal does.
+    default = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    container = subprocess.Popen(**call(tree, "repro"), **default, start_new_session=True)
     try:
         for _ in range(200):
             if (tree / "work" / "running").exists():
