@@ -243,6 +243,21 @@ def test_a_stratum_s_difference_is_that_of_its_scenes(folder: Path) -> None:
     assert compare_by_stratum(load_cells(folder / "cells"), "absent", "none") == []
 
 
+def test_a_stratum_whose_reference_may_be_zero_has_no_relative_change(folder: Path) -> None:
+    plan = load_plan(folder / "study.yaml")
+    few = "1" * 3 + "0" * (SCENES - 3)
+    shutil.rmtree(folder / "cells")
+    for arm, missed in (("none", [100.0, 0.0, 0.0]), ("map", [0.0, 0.0, 0.0])):
+        made = cell(arm, 0, 0.0)
+        errors = {**made.errors, "MR6": np.array([*missed, *[50.0] * (SCENES - 3)])}
+        save_cell(replace(made, errors=errors, strata={"right": few}), folder / "cells")
+    cells = load_cells(folder / "cells")
+    (row,) = compare_by_stratum(cells, "map", "none")
+    assert row.difference["MR6"].relative is None
+    write_study(plan, cells, "make study", folder, CLAIMS, PUBLISHED)
+    assert results(folder)["strata"][0]["rows"][0]["scenes"] == 3
+
+
 def test_cells_of_other_scenes_are_refused(folder: Path) -> None:
     other = replace(cell("map", 2, 0.0), scenes="other")
     before = (folder / "cells" / "map-2.json").read_bytes()

@@ -61,7 +61,7 @@ class Difference:
     Attributes:
         mean, low, high: the difference and its 95 % interval, for other scenes and other seeds.
         relative: difference, low and high in per cent of the reference, whose own uncertainty is in the interval; None
-            where the reference is 0.
+            where the reference is 0, or may be.
         reference: the reference's mean.
         seeds: (R,) the difference of each seed.
     """
@@ -78,7 +78,8 @@ class Difference:
         """The difference of (R, S) errors to others of the same scenes and seeds; see `paired_difference`."""
         paired = paired_difference(one, other, samples, seed, *item)
         interval, share = paired.with_seeds, paired.relative
-        relative = None if np.isnan(share.mean) else (100.0 * share.mean, 100.0 * share.low, 100.0 * share.high)
+        percent = 100.0 * share.mean, 100.0 * share.low, 100.0 * share.high
+        relative = percent if np.isfinite(percent).all() else None  # a few scenes may be drawn without any error
         return cls(interval.mean, interval.low, interval.high, relative, float(other.mean()), paired.by_seed)
 
     @property
