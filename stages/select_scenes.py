@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from synthdrive.archive_reader import Limits
 from synthdrive.errors import exit_on_error
 from synthdrive.parameters.ingest import IngestParameters
 from synthdrive.parameters.loading import DEFAULT_PATH, load_section
+from synthdrive.scenes.ingest import archive_limits
 from synthdrive.scenes.select_scenes import read_ids, select_scenes
 
 
@@ -29,8 +29,7 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
     given = parser.parse_args()
     with exit_on_error():
-        allowed = load_section(IngestParameters, "ingest", given.params)
-        limits = Limits(allowed.max_file_megabytes * 10**6, allowed.max_archive_gigabytes * 10**9)
+        limits = archive_limits(load_section(IngestParameters, "ingest", given.params))
         ids = read_ids(given.ids)
         select_scenes(given.source, ids, given.split, given.out, limits)
         print(f"{given.out}: {len(ids)} scenes")

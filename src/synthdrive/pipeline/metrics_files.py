@@ -58,13 +58,13 @@ def differences(recorded: Path, again: Path | Mapping[str, Any], tolerances: Map
 def scored_again(repository: Path, stages: Stages) -> Iterator[tuple[str, list[str]]]:
     """Each metrics file whose forecasts and scenes are in the workspace, and what its forecasts, scored again, deny."""
     stores: dict[Path, SceneStore] = {}
+    parameters = load_section(EvaluateParameters, "evaluate", repository / "params.yaml")
     for stage in stages.values():
         scenes = [repository / read["path"] for read in stage.get("deps", []) if read["path"].startswith(SCENES)]
         for path in _metrics_of(stage):
             forecasts = repository / FORECASTS / PurePosixPath(path).stem
             if not forecasts.is_dir() or len(scenes) != 1 or not scenes[0].is_dir():
                 continue
-            parameters = load_section(EvaluateParameters, "evaluate", repository / "params.yaml")
             try:
                 if scenes[0] not in stores:
                     stores[scenes[0]] = SceneStore.load(scenes[0])

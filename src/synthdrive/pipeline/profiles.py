@@ -10,6 +10,7 @@ import argparse
 import io
 import subprocess
 from collections.abc import MutableMapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from ruamel.yaml.tokens import CommentToken
 
 from synthdrive.artifacts import atomic_file
 from synthdrive.errors import ParameterError, exit_on_error
+from synthdrive.parameters.arms import ArmParameters
 
-ARM_SECTIONS = ("model", "pretrain", "finetune")  # that an arm may change, whether params.yaml lists them or not
+# What an arm may change, whether params.yaml lists it or not
+ARM_SECTIONS = {field.name for field in fields(ArmParameters)} - {"description"}
 ON_TOP_OF = "on_top_of"  # key of a profile that names the one to merge before it
 
 

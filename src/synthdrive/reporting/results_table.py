@@ -73,18 +73,21 @@ def losing_rows(rows: Sequence[Row], metrics: Sequence[str] = HEADLINE) -> list[
         for baseline in rows:
             if row.kind != "learned" or baseline.kind != "baseline":
                 continue
-            lost = [text for name in metrics if (text := _loses(row.cells[name], baseline.cells[name], name))]
+            lost = []
+            for name in metrics:
+                ours, theirs = row.cells[name].level, baseline.cells[name].level
+                lost += loss(name, ours.mean, theirs.mean) if ours and theirs else []
             if lost:
                 found.append(f"{row.label} does not beat {baseline.label.lower()} in {', '.join(lost)}.")
     return found
 
 
-def _loses(ours: Cell, theirs: Cell, name: str) -> str:
-    """Both values where the first is not lower, else nothing."""
-    if ours.level is None or theirs.level is None or ours.level.mean < theirs.level.mean:
-        return ""
+def loss(name: str, ours: float, theirs: float) -> list[str]:
+    """The metric with both of its values where the first is not lower, else nothing."""
+    if ours < theirs:
+        return []
     what = metric(name)
-    return f"{what.label} ({what.text(ours.level.mean)} against {what.text(theirs.level.mean)} {what.unit})"
+    return [f"{what.label} ({what.text(ours)} against {what.text(theirs)} {what.unit})"]
 
 
 def rows_as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -16,8 +16,8 @@ from synthdrive.errors import ParameterError
 from synthdrive.forecasting.bootstrap import mean_intervals
 from synthdrive.parameters.loading import from_values, read_mapping
 from synthdrive.reporting.measurements import Difference, Level
-from synthdrive.reporting.metric_names import HEADLINE, ONE_GUESS, metric
-from synthdrive.reporting.results_table import label_of
+from synthdrive.reporting.metric_names import HEADLINE, ONE_GUESS
+from synthdrive.reporting.results_table import label_of, loss
 from synthdrive.reporting.study_cells import METRICS, StudyCells
 
 SAMPLES = 4000  # of every bootstrap
@@ -176,7 +176,7 @@ class ComparedArm:
     Attributes:
         arm, description: which.
         seeds: (R,).
-        levels, references: metric -> of the arm, of the reference.
+        levels: metric -> of the arm.
         differences: metric -> paired difference; None for the reference itself.
     """
 
@@ -184,21 +184,31 @@ class ComparedArm:
     description: str
     seeds: list[int]
     levels: Mapping[str, Level]
-    references: Mapping[str, Level]
     differences: Mapping[str, Difference | None]
 
 
 def compare(cells: StudyCells, arm: str, reference: str) -> ComparedArm | None:
     """One arm against its reference in all of METRICS; None where they have no seed in common yet."""
-    levels, references, differences = {}, {}, {}
+    levels, differences = {}, {}
     seeds: list[int] = []
     for name in METRICS:
         seeds, (ours, theirs) = cells.paired_errors([arm, reference], name)
         if not seeds:
             return None
-        levels[name], references[name] = level_of(ours), level_of(theirs)
+        levels[name] = level_of(ours)
         differences[name] = Difference.of(ours, theirs, SAMPLES, 0, "study") if arm != reference else None
-    return ComparedArm(arm, cells.arms[arm][seeds[0]].description, seeds, levels, references, differences)
+    return ComparedArm(arm, cells.arms[arm][seeds[0]].description, seeds, levels, differences)
+
+
+def compare_amounts(curve: AmountCurve, cells: StudyCells) -> dict[tuple[str, float], ComparedArm | None]:
+    """(series, x) -> that arm against the first series' at the same amount, or against the first amount of a series
+    that stands alone."""
+    first = next(iter(curve.series.values()))
+    points = {}
+    for label, arms in curve.series.items():
+        for place, (x, arm) in enumerate(zip(curve.x, arms, strict=True)):
+            points[label, x] = compare(cells, arm, first[place] if len(curve.series) > 1 else first[0])
+    return points
 
 
 def losses_to_baselines(cells: StudyCells, arms: Sequence[str]) -> list[str]:
@@ -209,10 +219,7 @@ def losses_to_baselines(cells: StudyCells, arms: Sequence[str]) -> list[str]:
             lost = []
             for name in (*HEADLINE, *ONE_GUESS):
                 _, (ours,) = cells.paired_errors([arm], name)
-                mean, theirs = float(ours.mean()), float(baseline.errors[name].mean())
-                if mean >= theirs:
-                    what = metric(name)
-                    lost.append(f"{what.label} ({what.text(mean)} against {what.text(theirs)} {what.unit})")
+                lost += loss(name, float(ours.mean()), float(baseline.errors[name].mean()))
             if lost:
                 found.append(f"`{arm}` does not beat {label_of(baseline.arm).lower()} in {', '.join(lost)}.")
     return found

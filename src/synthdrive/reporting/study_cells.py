@@ -65,6 +65,11 @@ class StudyCell:
         return self.arm if self.seed is None else f"{self.arm}-{self.seed}"
 
     @property
+    def means(self) -> dict[str, float]:
+        """Metric name -> its mean over the scenes, in the shown unit."""
+        return {name: round(float(values.mean()), 6) for name, values in self.errors.items()}
+
+    @property
     def commit(self) -> str:
         """The commit that trained it, with a + where the sources differed from it."""
         run = self.runs.get("finetune", self.runs["evaluate"])

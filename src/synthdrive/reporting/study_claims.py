@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from synthdrive.reporting.claims import Claim, Judged, judge
 from synthdrive.reporting.measurements import ArmErrors, Measurements
 from synthdrive.reporting.published import Published
 from synthdrive.reporting.study import SAMPLES
-from synthdrive.reporting.study_cells import METRICS, StudyCells
+from synthdrive.reporting.study_cells import METRICS, Floats, StudyCells
 from synthdrive.synthesis.motion import MotionDistributions
 
 NOTHING = np.zeros(0)
@@ -36,17 +36,13 @@ def _measured(arms: Sequence[str], cells: StudyCells, source: str) -> Measuremen
     """The cells of these arms, on the seeds that all of them have."""
     there = [arm for arm in arms if arm in cells.arms]
     seeds = tuple(cells.paired_errors(there, METRICS[0])[0])
-    rows = {}
-    for arm in there if seeds else ():
-        scenes = {name: cells.paired_errors(there, name)[1][there.index(arm)] for name in METRICS}
-        rows[arm] = ArmErrors(arm, seeds, scenes, {name: values.mean(axis=1) for name, values in scenes.items()})
+    errors = {name: dict(zip(there, cells.paired_errors(there, name)[1], strict=True)) for name in METRICS}
+    rows = {arm: _row(arm, seeds, {name: errors[name][arm] for name in METRICS}) for arm in there if seeds}
     some = next((cells.arms[arm][seeds[0]] for arm in rows), None)
-    baselines = {}
-    for name, cell in cells.baselines.items():
-        errors = {metric: values[None] for metric, values in cell.errors.items()}
-        baselines[name] = ArmErrors(
-            name, (), errors, {metric: values.mean(axis=1) for metric, values in errors.items()}
-        )
+    baselines = {
+        name: _row(name, (), {metric: values[None] for metric, values in cell.errors.items()})
+        for name, cell in cells.baselines.items()
+    }
     return Measurements(
         source=source,
         scene_count=cells.scene_count if rows else 0,
@@ -58,6 +54,10 @@ def _measured(arms: Sequence[str], cells: StudyCells, source: str) -> Measuremen
         baselines=baselines,
         samples=SAMPLES,
     )
+
+
+def _row(name: str, seeds: tuple[int, ...], scenes: Mapping[str, Floats]) -> ArmErrors:
+    return ArmErrors(name, seeds, scenes, {metric: values.mean(axis=1) for metric, values in scenes.items()})
 
 
 def _evidence(measured: Measurements, published: Published) -> Evidence:

@@ -70,7 +70,9 @@ def ingest_maps(raw: Path, out: Path, parameters: IngestParameters) -> list[Lane
     Raises:
         InputError: no map is there, or one cannot be used; `out` is then as it was.
     """
-    maps = list(read_maps(find_source(raw, "hd_maps", "map_files"), _limits(parameters), parameters.on_dangling_link))
+    maps = list(
+        read_maps(find_source(raw, "hd_maps", "map_files"), archive_limits(parameters), parameters.on_dangling_link)
+    )
     with atomic_directory(out) as partial:
         for lane_map in maps:
             lane_map.save(partial / f"{lane_map.city}.safetensors")
@@ -158,7 +160,8 @@ def scene_order(scene_id: str) -> tuple[int, int, str]:
     return (0, len(scene_id.lstrip("0")), scene_id.lstrip("0") + scene_id) if number else (1, 0, scene_id)
 
 
-def _limits(parameters: IngestParameters) -> Limits:
+def archive_limits(parameters: IngestParameters) -> Limits:
+    """How much an archive of raw data may unfold to."""
     return Limits(parameters.max_file_megabytes * 10**6, parameters.max_archive_gigabytes * 10**9)
 
 
@@ -169,7 +172,7 @@ def _batches(source: Path, maps: Path, parameters: IngestParameters, half_width:
 
     files: list[tuple[str, bytes]] = []
     size = 0
-    for name, content in scene_files(source, _limits(parameters)):
+    for name, content in scene_files(source, archive_limits(parameters)):
         if files and (len(files) == BATCH_SCENES or size + len(content) > BATCH_BYTES):
             yield batch(files)
             files, size = [], 0

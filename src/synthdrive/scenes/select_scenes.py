@@ -9,6 +9,7 @@ from synthdrive.archives import add_member, reproducible_tar
 from synthdrive.artifacts import atomic_file
 from synthdrive.errors import InputError
 from synthdrive.progress import track
+from synthdrive.scenes.ingest import scene_order
 
 
 def read_ids(path: Path) -> list[str]:
@@ -36,7 +37,7 @@ def select_scenes(source: Path, ids: list[str], split: str, out: Path, limits: L
 
     Args:
         source: an official tarball of any split, or the folder it unpacks to.
-        ids: which scenes; the tarball has them in rising order of the ids.
+        ids: which scenes; the tarball has them in the order of the stores.
         split: in whose name they are written.
 
     Raises:
@@ -53,7 +54,7 @@ def select_scenes(source: Path, ids: list[str], split: str, out: Path, limits: L
     if missing:
         raise InputError(source, f"no scene {', '.join(missing[:5])} ({len(missing)} missing)", f"all {len(wanted)}")
     with atomic_file(out) as partial, partial.open("wb") as stream, reproducible_tar(stream) as archive:
-        for name in sorted(found, key=lambda name: (len(name), name)):
+        for name in sorted(found, key=scene_order):
             add_member(archive, f"{split}/data/{name}.csv", found[name])
 
 

@@ -1,0 +1,54 @@
+"""The study's charts, as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from synthdrive.reporting.metric_names import metric
+from synthdrive.reporting.palette import arm_colour, colour
+from synthdrive.reporting.pictures.charts import Estimate, Series, interval_chart, line_chart
+from synthdrive.reporting.results_table import label_of
+from synthdrive.reporting.study import AmountCurve, ComparedArm
+from synthdrive.reporting.study_cells import StudyCells
+
+
+def comparison_chart(compared: Sequence[ComparedArm], name: str) -> str:
+    """Relative changes of one metric with their intervals, as SVG; nothing where there are none."""
+    estimates = []
+    for place, row in enumerate(compared):
+        difference = row.differences[name]
+        if difference is None or difference.relative is None:
+            continue
+        relative, low, high = difference.relative
+        dots = tuple(100.0 * value / difference.reference for value in difference.seeds)
+        estimates.append(Estimate(label_of(row.arm), arm_colour(place), relative, low, high, dots))
+    label = f"change in {metric(name).label} (%)"
+    return interval_chart(estimates, label, colour("ink"), zero=colour("muted")) if estimates else ""
+
+
+def curve_chart(curve: AmountCurve, points: Mapping[tuple[str, float], ComparedArm | None], name: str) -> str:
+    """A line a series, through the amounts that are measured, on the seeds that these have in common."""
+    series = []
+    for place, label in enumerate(curve.series):
+        rows = [(x, row) for x in curve.x if (row := points[label, x]) is not None]
+        if len(rows) < 2:
+            continue
+        seeds = sorted(set.intersection(*(set(row.seeds) for _, row in rows)))
+        runs = [[row.levels[name].seeds[row.seeds.index(seed)] for _, row in rows] for seed in seeds]
+        if runs:
+            series.append(Series(label, arm_colour(place), np.array([x for x, _ in rows]), np.array(runs)))
+    label = f"{metric(name).label} ({metric(name).unit})"
+    return line_chart(series, curve.x_label, label, legend=True) if series else ""
+
+
+def learning_chart(arms: Sequence[str], cells: StudyCells) -> str:
+    """Curves of fine-tuning, as SVG; nothing where no arm is measured."""
+    series = []
+    for place, arm in enumerate(arms):
+        runs = [cell.learning["top1_fde"] for cell in cells.arms.get(arm, {}).values()]
+        if runs:
+            epochs = np.arange(1.0, len(runs[0]) + 1.0)
+            series.append(Series(label_of(arm), arm_colour(place), epochs, np.array(runs)))
+    return line_chart(series, "epoch", "endpoint error (m)", legend=True) if series else ""

@@ -1,0 +1,170 @@
+"""The study's tables, as lines of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from synthdrive.reporting.claims import Judged
+from synthdrive.reporting.measurements import Difference, Level
+from synthdrive.reporting.metric_names import HEADLINE, metric
+from synthdrive.reporting.results_table import label_of
+from synthdrive.reporting.strata_table import stratum_order, stratum_words
+from synthdrive.reporting.study import (
+    AmountCurve,
+    ComparedArm,
+    Comparison,
+    Deviation,
+    StratumDifference,
+    compare,
+    losses_to_baselines,
+)
+from synthdrive.reporting.study_cells import METRICS, StudyCells
+
+
+def comparison_tables(comparison: Comparison, compared: Sequence[ComparedArm], cells: StudyCells) -> list[str]:
+    """The headline metrics, what is missing, what loses to a baseline, and the other metrics."""
+    arms = [comparison.reference, *comparison.arms]
+    found = {row.arm for row in compared}
+    missing = [arm for arm in arms if arm not in found]
+    note = ["", f"Not measured yet: {', '.join(f'`{arm}`' for arm in missing)}."] if missing else []
+    losses = [line for loss in losses_to_baselines(cells, arms) for line in ("", loss)]
+    others = [name for name in METRICS if name not in HEADLINE]
+    return [
+        *_comparison_table(compared, HEADLINE, cells),
+        *note,
+        *losses,
+        "",
+        "<details><summary>The likeliest trajectory alone, and probabilities</summary>",
+        "",
+        *_comparison_table(compared, others, cells),
+        "",
+        "</details>",
+    ]
+
+
+def _comparison_table(compared: Sequence[ComparedArm], names: Sequence[str], cells: StudyCells) -> list[str]:
+    head = ["arm", "seeds", *(f"{metric(name).label} ({metric(name).unit})" for name in names)]
+    head += [f"{metric(name).label}, change" for name in names]
+    rows = []
+    for baseline in cells.baselines.values():
+        means = baseline.means
+        rows.append(
+            [label_of(baseline.arm), "", *(metric(name).text(means[name]) for name in names), *[""] * len(names)]
+        )
+    for row in compared:
+        levels = [_level(row.levels[name], name) for name in names]
+        changes = [change(row.differences[name]) for name in names]
+        rows.append([_arm(row.arm, row.description), seeds_text(row.seeds), *levels, *changes])
+    return _table(head, rows)
+
+
+def curve_table(curve: AmountCurve, points: Mapping[tuple[str, float], ComparedArm | None]) -> list[str]:
+    """A row an amount and series; `points` are those of `compare_amounts`."""
+    head = [curve.x_label, "", "seeds"]
+    for name in HEADLINE:
+        head += [f"{metric(name).label} ({metric(name).unit})", "change"]
+    rows = []
+    for x in curve.x:
+        for label in curve.series:
+            row = points[label, x]
+            shown = [f"{x:g}", label]
+            if row is None:
+                shown += ["not yet", *[""] * 2 * len(HEADLINE)]
+            else:
+                shown.append(seeds_text(row.seeds))
+                for name in HEADLINE:
+                    shown += [_level(row.levels[name], name), change(row.differences[name])]
+            rows.append(shown)
+    return _table(head, rows)
+
+
+def strata_table(arm: str, reference: str, found: Sequence[StratumDifference]) -> list[str]:
+    """The differences of one arm to another, a row a stratum."""
+    head = ["scenes", "number"]
+    for name in HEADLINE:
+        head += [f"{metric(name).label} of `{reference}` ({metric(name).unit})", f"`{arm}`, change"]
+    rows = []
+    for row in sorted(found, key=lambda row: stratum_order(row.stratum)):
+        shown = [stratum_words(row.stratum), str(row.scenes)]
+        for name in HEADLINE:
+            shown += [metric(name).text(row.reference[name]), change(row.difference[name])]
+        rows.append(shown)
+    return _table(head, rows) if rows else [f"Not measured yet: `{arm}`."]
+
+
+def encoder_table(arms: Sequence[str], cells: StudyCells) -> list[str]:
+    """What pre-training did to the encoder, a row a cell."""
+    head = ["cell", "tensors", "moved", "relative change", "gradient norm, first epoch", "last epoch"]
+    rows = []
+    for arm in arms:
+        for cell in cells.arms.get(arm, {}).values():
+            if not cell.pretraining:
+                continue
+            encoder = cell.pretraining["encoder"]
+            norms = encoder["gradient_norm_per_epoch"]
+            row = [f"`{cell.name}`", str(encoder["tensors"]), str(encoder["tensors_moved"])]
+            rows.append([*row, f"{encoder['relative_change']:.4g}", f"{norms[0]:.4g}", f"{norms[-1]:.4g}"])
+    return _table(head, rows) if rows else ["Not measured yet."]
+
+
+def deviation_table(deviations: Sequence[Deviation], cells: StudyCells, facts: Mapping[str, str]) -> list[str]:
+    """What was done otherwise than in the paper; `facts` fills the braces."""
+    rows = []
+    for deviation in deviations:
+        effect = "not measured"
+        if len(deviation.arms) == 2 and (row := compare(cells, deviation.arms[1], deviation.arms[0])):
+            changes = [f"{metric(name).label} {change(row.differences[name])}" for name in HEADLINE]
+            effect = f"`{row.arm}` against `{deviation.arms[0]}`: {'; '.join(changes)}"
+        rows.append([deviation.what.format(**facts), deviation.why, effect])
+    return _table(["what", "why", "effect"], rows)
+
+
+def claims_table(judged: Sequence[Judged]) -> list[str]:
+    """Claims with what was measured and their verdicts."""
+    rows = [
+        [entry.says, entry.outcome.measured, f"{entry.outcome.verdict.value}: {entry.outcome.why}"] for entry in judged
+    ]
+    return _table(["the paper says", "measured here", "verdict"], rows) if rows else ["No claim is about results."]
+
+
+def cell_table(cells: StudyCells) -> list[str]:
+    """Every cell and baseline, with what made it."""
+    head = ["cell", *(metric(name).label for name in METRICS), "pre-training", "fine-tuning", "commit"]
+    rows = []
+    for cell in cells:
+        before, after = cell.pretraining, cell.finetuning
+        trained = f"{before['windows']:,} windows x {before['epochs']}" if before else "none"
+        tuned = f"{after['scenes']:,} scenes x {after['epochs']}" if after else "none"
+        values = [metric(name).text(mean) for name, mean in cell.means.items()]
+        rows.append([f"`{cell.name}`", *values, trained, tuned, cell.commit])
+    note = ["", "A + behind the commit: the sources, or the parameters, were not quite those of the commit."]
+    return _table(head, rows) + (note if any(cell.commit.endswith("+") for cell in cells) else [])
+
+
+def _level(level: Level, name: str) -> str:
+    text = metric(name).text(level.mean)
+    return text if level.spread is None else f"{text} ± {metric(name).text(level.spread)}"
+
+
+def change(difference: Difference | None) -> str:
+    """A difference with its interval, in per cent where there is a reference; bold where the interval leaves out 0."""
+    if difference is None:
+        return ""
+    if difference.relative is None:
+        return f"{difference.mean:+.3f}"
+    mean, low, high = difference.relative
+    text = f"{mean:+.1f} % [{low:+.1f}, {high:+.1f}]".replace("-", "\N{MINUS SIGN}")
+    return text if difference.verdict == "no difference" else f"**{text}**"
+
+
+def _arm(arm: str, description: str) -> str:
+    return f"`{arm}`: {description}"
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Seeds with commas."""
+    return ", ".join(map(str, seeds))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)]
