@@ -58,17 +58,17 @@ def differences(recorded: Path, again: Path | Mapping[str, Any], tolerances: Map
 def scored_again(repository: Path, stages: Stages) -> Iterator[tuple[str, list[str]]]:
     """Each metrics file whose forecasts and scenes are in the workspace, and what its forecasts, scored again, deny."""
     stores: dict[Path, SceneStore] = {}
-    parameters = load_section(EvaluateParameters, "evaluate", repository / "params.yaml")
     for stage in stages.values():
         scenes = [repository / read["path"] for read in stage.get("deps", []) if read["path"].startswith(SCENES)]
         for path in _metrics_of(stage):
             forecasts = repository / FORECASTS / PurePosixPath(path).stem
             if not forecasts.is_dir() or len(scenes) != 1 or not scenes[0].is_dir():
                 continue
+            threshold = load_section(EvaluateParameters, "evaluate", repository / "params.yaml").miss_threshold
             try:
                 if scenes[0] not in stores:
                     stores[scenes[0]] = SceneStore.load(scenes[0])
-                errors = scene_errors(Forecasts.load(forecasts), stores[scenes[0]], parameters.miss_threshold)
+                errors = scene_errors(Forecasts.load(forecasts), stores[scenes[0]], threshold)
             except InputError as error:
                 yield path, [str(error)]
                 continue
