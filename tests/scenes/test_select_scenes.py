@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -40,8 +39,9 @@ def test_the_named_scenes_are_there_as_they_were(official: Path, tmp_path: Path)
     assert "2 scenes" in done.stdout
     found = list(read_files(out, lambda name: True, LIMITS))
     assert found == [("val/data/3.csv", b"scene 3"), ("val/data/11.csv", b"scene 11")]
-    with tarfile.open(official) as archive:
-        archive.extractall(tmp_path / "unpacked", filter="data")
+    for name, content in read_files(official, lambda name: True, LIMITS):
+        (tmp_path / "unpacked" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "unpacked" / name).write_bytes(content)
     select_scenes(tmp_path / "unpacked", ["3", "11"], "val", tmp_path / "again.tar.gz", LIMITS)
     assert (tmp_path / "again.tar.gz").read_bytes() == out.read_bytes()
 
