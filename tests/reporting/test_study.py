@@ -231,6 +231,20 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == first
 
 
+def test_an_arm_with_fewer_seeds_than_its_reference_says_what_the_others_are(folder: Path) -> None:
+    plan = load_plan(folder / "study.yaml")
+    write_study(plan, load_cells(folder / "cells"), "make study", folder, CLAIMS, PUBLISHED)
+    assert "stands against" not in (folder / "README.md").read_text()
+    (folder / "cells" / "map-2.json").unlink()
+    cells = load_cells(folder / "cells")
+    write_study(plan, cells, "make study", folder, CLAIMS, PUBLISHED)
+    means = [cells.arms["none"][seed].errors["minFDE6"].mean() for seed in range(3)]
+    said = f"minFDE6 {np.mean(means[:2]):.3f} (all its seeds: {np.mean(means):.3f})"
+    page = (folder / "README.md").read_text()
+    assert "`map` stands against seeds 0, 1 of `none`: " in page
+    assert said in page
+
+
 def test_a_stratum_s_difference_is_that_of_its_scenes(folder: Path) -> None:
     for seed in range(3):
         base = cell("none", seed, 0.0)

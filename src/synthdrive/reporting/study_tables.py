@@ -32,6 +32,7 @@ def comparison_tables(comparison: Comparison, compared: Sequence[ComparedArm], c
     return [
         *_comparison_table(compared, HEADLINE, cells),
         *note,
+        *_fewer_seeds(compared),
         *losses,
         "",
         "<details><summary>The likeliest trajectory alone, and probabilities</summary>",
@@ -40,6 +41,28 @@ def comparison_tables(comparison: Comparison, compared: Sequence[ComparedArm], c
         "",
         "</details>",
     ]
+
+
+def _fewer_seeds(compared: Sequence[ComparedArm]) -> list[str]:
+    """A sentence for every arm with fewer seeds than its reference: what the other seeds say of the difference."""
+    lines = []
+    for row in compared[1:]:
+        if set(row.seeds) == set(compared[0].seeds):
+            continue
+        parts = []
+        for name in HEADLINE:
+            difference = row.differences[name]
+            if difference is not None:
+                paired, whole = (
+                    metric(name).text(difference.reference),
+                    metric(name).text(compared[0].levels[name].mean),
+                )
+                parts.append(f"{metric(name).label} {paired} (all its seeds: {whole})")
+        lines += [
+            "",
+            f"`{row.arm}` stands against {'seed' if len(row.seeds) == 1 else 'seeds'} {seeds_text(row.seeds)} of `{compared[0].arm}`: {'; '.join(parts)}.",
+        ]
+    return lines
 
 
 def _comparison_table(compared: Sequence[ComparedArm], names: Sequence[str], cells: StudyCells) -> list[str]:
