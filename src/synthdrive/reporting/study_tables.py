@@ -58,10 +58,8 @@ def _fewer_seeds(compared: Sequence[ComparedArm]) -> list[str]:
                     metric(name).text(compared[0].levels[name].mean),
                 )
                 parts.append(f"{metric(name).label} {paired} (all its seeds: {whole})")
-        lines += [
-            "",
-            f"`{row.arm}` stands against {'seed' if len(row.seeds) == 1 else 'seeds'} {seeds_text(row.seeds)} of `{compared[0].arm}`: {'; '.join(parts)}.",
-        ]
+        seeds = f"{'seed' if len(row.seeds) == 1 else 'seeds'} {seeds_text(row.seeds)}"
+        lines += ["", f"`{row.arm}` stands against {seeds} of `{compared[0].arm}`: {'; '.join(parts)}."]
     return lines
 
 
