@@ -64,11 +64,11 @@ def scored_again(repository: Path, stages: Stages) -> Iterator[tuple[str, list[s
             forecasts = repository / FORECASTS / PurePosixPath(path).stem
             if not forecasts.is_dir() or len(scenes) != 1 or not scenes[0].is_dir():
                 continue
-            threshold = load_section(EvaluateParameters, "evaluate", repository / "params.yaml").miss_threshold
+            parameters = load_section(EvaluateParameters, "evaluate", repository / "params.yaml")
             try:
                 if scenes[0] not in stores:
                     stores[scenes[0]] = SceneStore.load(scenes[0])
-                errors = scene_errors(Forecasts.load(forecasts), stores[scenes[0]], threshold)
+                errors = scene_errors(Forecasts.load(forecasts), stores[scenes[0]], parameters.miss_threshold)
             except InputError as error:
                 yield path, [str(error)]
                 continue

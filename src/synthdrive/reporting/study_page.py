@@ -31,7 +31,7 @@ from synthdrive.reporting.study_tables import (
     curve_table,
     deviation_table,
     encoder_table,
-    seeds_text,
+    named_seeds,
     strata_table,
 )
 
@@ -147,7 +147,7 @@ def _headline(headline: Headline, cells: StudyCells, published: Published) -> li
         theirs = published.change(headline.published, name)
         beside = "" if theirs is None else f" (paper: {theirs:+.2f} %)".replace("-", "\N{MINUS SIGN}")
         changes.append(f"{metric(name).label} {change(row.differences[name])}{beside}")
-    of = f"`{headline.arm}` against `{headline.reference}`, seed{'s' * (len(row.seeds) > 1)} {seeds_text(row.seeds)}"
+    of = f"`{headline.arm}` against `{headline.reference}`, {named_seeds(row.seeds)}"
     return [f"{of}: {'; '.join(changes)}. {headline.text.strip()}", ""]
 
 

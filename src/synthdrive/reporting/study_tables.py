@@ -47,19 +47,15 @@ def _fewer_seeds(compared: Sequence[ComparedArm]) -> list[str]:
     """A sentence for every arm with fewer seeds than its reference: what the other seeds say of the difference."""
     lines = []
     for row in compared[1:]:
-        if set(row.seeds) == set(compared[0].seeds):
+        reference = compared[0]
+        if row.seeds == reference.seeds:
             continue
         parts = []
-        for name in HEADLINE:
-            difference = row.differences[name]
-            if difference is not None:
-                paired, whole = (
-                    metric(name).text(difference.reference),
-                    metric(name).text(compared[0].levels[name].mean),
-                )
-                parts.append(f"{metric(name).label} {paired} (all its seeds: {whole})")
-        seeds = f"{'seed' if len(row.seeds) == 1 else 'seeds'} {seeds_text(row.seeds)}"
-        lines += ["", f"`{row.arm}` stands against {seeds} of `{compared[0].arm}`: {'; '.join(parts)}."]
+        for name, difference in row.differences.items():
+            if name in HEADLINE and difference is not None:
+                what, whole = metric(name), reference.levels[name].mean
+                parts.append(f"{what.label} {what.text(difference.reference)} (all its seeds: {what.text(whole)})")
+        lines += ["", f"`{row.arm}` stands against {named_seeds(row.seeds)} of `{reference.arm}`: {'; '.join(parts)}."]
     return lines
 
 
@@ -185,6 +181,11 @@ def _arm(arm: str, description: str) -> str:
 def seeds_text(seeds: Sequence[int]) -> str:
     """Seeds with commas."""
     return ", ".join(map(str, seeds))
+
+
+def named_seeds(seeds: Sequence[int]) -> str:
+    """Seeds in a sentence: seed 0, seeds 0, 1, 2."""
+    return f"seed{'s' * (len(seeds) > 1)} {seeds_text(seeds)}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
