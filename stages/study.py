@@ -3,6 +3,7 @@
 Cells that were collected before stay, so a study grows over many sittings and machines:
     python stages/study.py                                  # collect what the run has left, then write the page
     python stages/study.py --no-collect                     # write the page again from the collected cells
+    python stages/study.py --into choices                   # cells judged on a fold of the training scenes
     python stages/study.py --suffix _traffic --note "six other vehicles"    # a run with other parameters: its arms
                                                                             # stand beside those of the first run
 """
@@ -37,6 +38,13 @@ def main() -> None:
     )
     parser.add_argument("--suffix", default="", help="appended to the names of the arms that are collected")
     parser.add_argument("--note", default="", help="appended to their descriptions: what is different in this run")
+    parser.add_argument(
+        "--into",
+        choices=("cells", "choices"),
+        default="cells",
+        help="what is collected was judged on the validation "
+        "scenes (cells), or on scenes held back from the training scenes (choices)",
+    )
     parser.add_argument("--no-collect", action="store_true", help="only write the page")
     given = parser.parse_args()
     with exit_on_error():
@@ -50,13 +58,13 @@ def main() -> None:
                     cell = collect_cell(*folders, given.forecasts / name, given.params, synthetic)
                     described = "; ".join(filter(None, (cell.description, given.note)))
                     cell = replace(cell, arm=cell.arm + given.suffix, description=described)
-                    save_cell(cell, given.out / "cells")
+                    save_cell(cell, given.out / given.into)
             for name in BASELINES:
                 if (given.forecasts / name / "errors.parquet").is_file():
-                    save_cell(collect_baseline(given.forecasts / name), given.out / "cells")
-        collected = load_cells(given.out / "cells")
+                    save_cell(collect_baseline(given.forecasts / name), given.out / given.into)
+        collected, choices = load_cells(given.out / "cells"), load_cells(given.out / "choices")
         claims, published = load_claims(Path("claims.yaml")), Published.load(Path("published.yaml"))
-        write_study(plan, collected, "make study", given.out, claims, published)
+        write_study(plan, collected, choices, "make study", given.out, claims, published)
         print(f"study: {given.out}: {describe(collected)}", file=sys.stderr)
 
 

@@ -25,8 +25,16 @@ from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.reporting.claims import load_claims
 from synthdrive.reporting.published import Published
-from synthdrive.reporting.study import compare, compare_by_stratum, load_plan
-from synthdrive.reporting.study_cells import METRICS, StudyCell, collect_baseline, collect_cell, load_cells, save_cell
+from synthdrive.reporting.study import StudyPlan, compare, compare_by_stratum, load_plan
+from synthdrive.reporting.study_cells import (
+    METRICS,
+    StudyCell,
+    StudyCells,
+    collect_baseline,
+    collect_cell,
+    load_cells,
+    save_cell,
+)
 from synthdrive.reporting.study_page import write_study
 from synthdrive.run_record import run_record
 from synthdrive.scenes.scene_store import SceneStore
@@ -47,6 +55,7 @@ PLAN = {
     "strata": [{"title": "Kinds", "text": "Of scene.", "reference": "none", "arms": ["map", "absent"]}],
     "learning": {"title": "Learning", "text": "Curves.", "charts": {"Short": ["none", "map", "absent"]}},
     "encoder": {"title": "Encoder", "text": "Gradient.", "arms": ["map"]},
+    "choices": {"title": "Choices", "text": "On {val_scenes}.", "reference": "none", "arms": ["map", "absent"]},
     "claims": {"title": "Claims", "text": "Of the paper.", "source": "argoverse1"},
     "deviations": [{"what": "clipping", "why": "stability", "arms": ["none", "map"]}],
 }  # fmt: skip
@@ -74,6 +83,12 @@ def baseline(error: float) -> StudyCell:
     cells = cell("constant_velocity", 0, 0.0)
     errors = {name: np.full(SCENES, 60.0 if name.startswith("MR") else error) for name in METRICS}
     return replace(cells, seed=None, errors=errors, learning={}, pretraining={}, finetuning={})
+
+
+def write(folder: Path, plan: StudyPlan, cells: StudyCells | None = None) -> None:
+    """The study's page, of the folder's cells or of others."""
+    cells = load_cells(folder / "cells") if cells is None else cells
+    write_study(plan, cells, load_cells(folder / "choices"), "make study", folder, CLAIMS, PUBLISHED)
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -188,7 +203,9 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     plan = load_plan(folder / "study.yaml")
     (folder / "charts").mkdir()
     (folder / "charts" / "stale.svg").write_text("<svg/>")
-    write_study(plan, load_cells(folder / "cells"), "make study", folder, CLAIMS, PUBLISHED)
+    write_study(
+        plan, load_cells(folder / "cells"), load_cells(folder / "choices"), "make study", folder, CLAIMS, PUBLISHED
+    )
     page = (folder / "README.md").read_text()
     assert "8 cells of 3 arms" in page
     assert "Of 500 scenes, 200 to judge by." in page
@@ -227,17 +244,21 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     assert points[-1]["differences"]["minFDE6"]["mean"] == pytest.approx(-0.3, abs=1e-4)
     assert results(folder)["cells"]["constant_velocity"]["minFDE6"] == 4.2
     first = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    write_study(plan, load_cells(folder / "cells"), "make study", folder, CLAIMS, PUBLISHED)
+    write_study(
+        plan, load_cells(folder / "cells"), load_cells(folder / "choices"), "make study", folder, CLAIMS, PUBLISHED
+    )
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == first
 
 
 def test_an_arm_with_fewer_seeds_than_its_reference_says_what_the_others_are(folder: Path) -> None:
     plan = load_plan(folder / "study.yaml")
-    write_study(plan, load_cells(folder / "cells"), "make study", folder, CLAIMS, PUBLISHED)
+    write_study(
+        plan, load_cells(folder / "cells"), load_cells(folder / "choices"), "make study", folder, CLAIMS, PUBLISHED
+    )
     assert "stands against" not in (folder / "README.md").read_text()
     (folder / "cells" / "map-2.json").unlink()
     cells = load_cells(folder / "cells")
-    write_study(plan, cells, "make study", folder, CLAIMS, PUBLISHED)
+    write(folder, plan, cells)
     means = [cells.arms["none"][seed].errors["minFDE6"].mean() for seed in range(3)]
     said = f"minFDE6 {np.mean(means[:2]):.3f} (all its seeds: {np.mean(means):.3f})"
     page = (folder / "README.md").read_text()
@@ -268,7 +289,7 @@ def test_a_stratum_whose_reference_may_be_zero_has_no_relative_change(folder: Pa
     cells = load_cells(folder / "cells")
     (row,) = compare_by_stratum(cells, "map", "none")
     assert row.difference["MR6"].relative is None
-    write_study(plan, cells, "make study", folder, CLAIMS, PUBLISHED)
+    write(folder, plan, cells)
     assert results(folder)["strata"][0]["rows"][0]["scenes"] == 3
 
 
@@ -296,7 +317,9 @@ def test_cells_whose_goals_were_chosen_otherwise_are_refused(folder: Path) -> No
 def test_a_baseline_that_beats_the_arms_leaves_nothing_to_compare(folder: Path) -> None:
     plan = load_plan(folder / "study.yaml")
     save_cell(baseline(0.1), folder / "cells")
-    write_study(plan, load_cells(folder / "cells"), "make study", folder, CLAIMS, PUBLISHED)
+    write_study(
+        plan, load_cells(folder / "cells"), load_cells(folder / "choices"), "make study", folder, CLAIMS, PUBLISHED
+    )
     verdicts = {entry["claim"]: entry["verdict"] for entry in results(folder)["claims"]}
     assert verdicts["map-lowers-minFDE6"] == "not testable here"
 
@@ -311,3 +334,21 @@ def test_a_curve_needs_an_arm_for_every_amount(folder: Path) -> None:
 def test_the_repository_s_plan_can_be_read() -> None:
     plan = load_plan(REPOSITORY / "docs" / "study" / "study.yaml")
     assert plan.comparisons[0].reference == "none"
+
+
+def test_choices_stand_apart_from_the_study(folder: Path) -> None:
+    for arm, shift in (("none", 0.0), ("map", -0.5)):
+        judged = cell(arm, 0, shift)
+        held = {name: values[:50] for name, values in judged.errors.items()}
+        save_cell(replace(judged, scenes="held", errors=held), folder / "choices")
+    plan = load_plan(folder / "study.yaml")
+    write(folder, plan)
+    section = (folder / "README.md").read_text().split("## Choices")[1].split("\n## ")[0]
+    assert "On 50." in section
+    assert "Not measured yet: `absent`." in section
+    assert "| `map`: what map is | 0 |" in section
+    (_, ours) = results(folder)["choices"]
+    assert ours["differences"]["minFDE6"]["mean"] == pytest.approx(-0.5, abs=1e-4)
+    (_, theirs, *_) = results(folder)["comparisons"][0]["rows"]
+    assert theirs["differences"]["minFDE6"]["mean"] == pytest.approx(-0.3, abs=1e-4)
+    assert results(folder)["scenes"] == SCENES

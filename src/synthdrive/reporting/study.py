@@ -139,6 +139,7 @@ class StudyPlan:
         strata: comparisons by kind of scene.
         learning: the section on the curves of fine-tuning.
         encoder: the section on the encoder.
+        choices: arms compared on scenes held back from the training scenes, to choose parameters by.
         claims: the section on the claims ledger.
         deviations: from the paper.
     """
@@ -151,6 +152,7 @@ class StudyPlan:
     strata: list[Comparison]
     learning: LearningSection
     encoder: EncoderSection
+    choices: Comparison
     claims: ClaimsSection
     deviations: list[Deviation]
 

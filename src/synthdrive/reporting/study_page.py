@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from synthdrive.reporting.metric_names import HEADLINE, counted, metric
 from synthdrive.reporting.published import Published
 from synthdrive.reporting.study import (
     ComparedArm,
+    Comparison,
     Headline,
     StudyPlan,
     compare,
@@ -39,13 +40,20 @@ RESULTS, PAGE, CHARTS = "results.json", "README.md", "charts"
 
 
 def write_study(
-    plan: StudyPlan, cells: StudyCells, command: str, out: Path, claims: Sequence[Claim], published: Published
+    plan: StudyPlan,
+    cells: StudyCells,
+    choices: StudyCells,
+    command: str,
+    out: Path,
+    claims: Sequence[Claim],
+    published: Published,
 ) -> None:
     """Write README.md, results.json and charts/.
 
     Args:
         plan: what is put beside what.
         cells: arms that the plan names and that are not there yet are said to be open.
+        choices: cells judged on scenes held back from the training scenes.
         command: the command that trains and collects, for the page to name.
         claims: the claims ledger; published: the numbers that it refers to.
     """
@@ -53,15 +61,14 @@ def write_study(
     results: dict[str, Any] = {"scenes": cells.scene_count}
     facts = _facts(cells)
 
-    def heading(title: str, text: str) -> list[str]:
-        return ["", f"## {title}", "", text.strip().format(**facts)]
+    def heading(title: str, text: str, named: Mapping[str, str] = facts) -> list[str]:
+        return ["", f"## {title}", "", text.strip().format(**named)]
 
     lines = [f"# {plan.title}", "", plan.introduction.strip().format(**facts), ""]
     lines += [*_headline(plan.headline, cells, published), *_standing(cells, command)]
     results["comparisons"] = []
     for number, comparison in enumerate(plan.comparisons):
-        compared = [row for arm in (comparison.reference, *comparison.arms)
-                    if (row := compare(cells, arm, comparison.reference))]  # fmt: skip
+        compared = _compared(comparison, cells)
         lines += [*heading(comparison.title, comparison.text), "", *comparison_tables(comparison, compared, cells)]
         for name in HEADLINE:
             if chart := comparison_chart(compared, name):
@@ -92,6 +99,10 @@ def write_study(
             charts[f"learning-{number}"] = chart
             lines += ["", f"![{title}]({CHARTS}/learning-{number}.svg)"]
     lines += [*heading(plan.encoder.title, plan.encoder.text), "", *encoder_table(plan.encoder.arms, cells)]
+    chosen = _compared(plan.choices, choices)
+    lines += heading(plan.choices.title, plan.choices.text, _facts(choices))
+    lines += ["", *comparison_tables(plan.choices, chosen, choices)]
+    results["choices"] = [_plain(row) for row in chosen]
     judged = judge_on_cells(claims, published, cells, plan.claims.source)
     lines += [*heading(plan.claims.title, plan.claims.text), "", *claims_table(judged)]
     results["claims"] = [
@@ -110,6 +121,12 @@ def write_study(
     with atomic_file(out / PAGE) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     write_json(out / RESULTS, results)
+
+
+def _compared(comparison: Comparison, cells: StudyCells) -> list[ComparedArm]:
+    """The reference and the other arms, as far as they are measured."""
+    arms = (comparison.reference, *comparison.arms)
+    return [row for arm in arms if (row := compare(cells, arm, comparison.reference))]
 
 
 def _facts(cells: StudyCells) -> dict[str, str]:
