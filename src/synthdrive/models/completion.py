@@ -16,11 +16,13 @@ class TrajectoryCompletion(nn.Module):
     Args:
         size: width of the features.
         detach_query: leave the endpoint encoder untrained, as the paper's release does (docs/method.md 8.5).
+        coordinate_scale: metres that count as 1 where an endpoint is encoded.
     """
 
-    def __init__(self, size: int, detach_query: bool) -> None:
+    def __init__(self, size: int, detach_query: bool, coordinate_scale: float = 1.0) -> None:
         super().__init__()
         self.detach_query = detach_query
+        self.coordinate_scale = coordinate_scale
         self.endpoint_encoder = nn.Sequential(MLP(2, size), MLP(size, size), MLP(size, size))
         self.attention = CrossAttention(size)
         self.decoder = ResidualDecoder(3 * size, size, HORIZON * 2)
@@ -35,7 +37,7 @@ class TrajectoryCompletion(nn.Module):
         """
         tokens, agent = full_precision(tokens.detach()), full_precision(agent.detach())
         with coordinates_exact(endpoints.device):  # a few endpoints a scene: cheap
-            query = self.endpoint_encoder(endpoints)
+            query = self.endpoint_encoder(endpoints / self.coordinate_scale)
             if self.detach_query:
                 query = query.detach()
             seen = self.attention(query, tokens, valid)

@@ -60,8 +60,8 @@ class DenseTNT(nn.Module):
         self.model = model
         self.encoder = VectorEncoder(model)
         self.lane_scorer = LaneScorer(model.hidden_size)
-        self.goal_scorer = GoalScorer(model.hidden_size)
-        self.completion = TrajectoryCompletion(model.hidden_size, model.detach_endpoint_query)
+        self.goal_scorer = GoalScorer(model.hidden_size, model.coordinate_scale)
+        self.completion = TrajectoryCompletion(model.hidden_size, model.detach_endpoint_query, model.coordinate_scale)
 
     def forward(self, batch: Batch) -> Losses:
         """Mean over the batch's scenes of goal NLL + lane NLL + smooth-L1 error of the completion.

@@ -40,7 +40,9 @@ class VectorEncoder(nn.Module):
 
     def __init__(self, model: ModelParameters) -> None:
         super().__init__()
-        self.sub_graph = SubGraph(model.hidden_size, model.sub_graph_layers, model.sub_graph_heads)
+        self.sub_graph = SubGraph(
+            model.hidden_size, model.sub_graph_layers, model.sub_graph_heads, model.coordinate_scale
+        )
         self.agent_to_lane = CrossAttention(model.hidden_size)
         # Two independent attentions of half the size, joined: the heads of one.
         # No residual, no norm (docs/method.md 8.4).

@@ -24,15 +24,16 @@ SPARE = 8  # columns beside the hidden layer's, of which the first is the direct
 class GoalEncoder(nn.Module):
     """A goal's feature, from its position and AGENT's feature: three MLPs, half of AGENT's feature joined in twice."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, coordinate_scale: float = 1.0) -> None:
         super().__init__()
+        self.coordinate_scale = coordinate_scale
         self.joined = size // 2
         self.layers = nn.ModuleList([MLP(2, self.joined), MLP(size, self.joined), MLP(size, size)])
 
     def forward(self, goals: Tensor, agent: Tensor, scene: Tensor) -> Tensor:
         """(N, Q, 2) goals, (B, S) AGENT and (N,) each block's scene -> (N, Q, S)."""
         first, *others = self.layers
-        hidden: Tensor = first(goals)
+        hidden: Tensor = first(goals / self.coordinate_scale)
         for layer in others:
             assert isinstance(layer, MLP)
             weight, agent_part = layer.linear.weight, agent[:, : self.joined]
@@ -64,12 +65,17 @@ class GoalContext:
 
 
 class GoalScorer(nn.Module):
-    """Scores before the softmax."""
+    """Scores before the softmax.
 
-    def __init__(self, size: int) -> None:
+    Args:
+        size: width of the features.
+        coordinate_scale: metres that count as 1 where a goal is encoded.
+    """
+
+    def __init__(self, size: int, coordinate_scale: float = 1.0) -> None:
         super().__init__()
         self.size = size
-        self.encoder = GoalEncoder(size)
+        self.encoder = GoalEncoder(size, coordinate_scale)
         self.attention = CrossAttention(size)
         self.decoder = ResidualDecoder(4 * size, size, 1)
 

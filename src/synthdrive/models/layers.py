@@ -6,6 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from synthdrive.vectors.polylines import METRES
+
+
+def column_factors(size: int, coordinate_scale: float) -> Tensor:
+    """(size,) what each column of a full row of features is multiplied by: coordinates over the scale, others as is."""
+    factors = torch.ones(size)
+    factors[list(METRES)] = 1.0 / coordinate_scale
+    return factors
+
 
 class MLP(nn.Module):
     """Linear, layer norm, ReLU."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from synthdrive.models.attention import full_precision
 from synthdrive.models.encoder import VectorEncoder
+from synthdrive.models.layers import column_factors
 from synthdrive.models.losses import Losses
 from synthdrive.models.masking import Masking, draw_angle, draw_masking, masked_queries, position_code
 from synthdrive.models.reconstruction_decoder import ReconstructionDecoder, absolute_error
@@ -83,6 +84,8 @@ class MaskedAutoencoder(nn.Module):
         objective: what is hidden and what counts as an error.
     """
 
+    factors: Tensor
+
     def __init__(self, model: ModelParameters, objective: ObjectiveParameters) -> None:
         super().__init__()
         self.size = model.hidden_size
@@ -91,6 +94,7 @@ class MaskedAutoencoder(nn.Module):
         self.encoder = VectorEncoder(model)
         self.lane_token = nn.Parameter(torch.randn(len(LANE_COLUMNS)) * 0.02)
         self.agent_token = nn.Parameter(torch.randn(len(ACTOR_COLUMNS)) * 0.02)
+        self.register_buffer("factors", column_factors(self.size, model.coordinate_scale), persistent=False)
         sees = objective.decoder_sees_encoder
         self.lane_decoder = ReconstructionDecoder(self.size, len(LANE_COLUMNS), sees)
         self.agent_decoder = ReconstructionDecoder(self.size, objective.modes * len(ACTOR_COLUMNS), sees)
@@ -218,7 +222,7 @@ class MaskedAutoencoder(nn.Module):
             ],
             dim=-1,
         )
-        queries = masked_queries(lanes.vectors, self.lane_token, LANE_COLUMNS, code)  # [N, 9, S]
+        queries = masked_queries(lanes.vectors, self.lane_token, LANE_COLUMNS, code, self.factors)  # [N, 9, S]
         asked = lanes.valid | self.objective.lane_padding_in_loss
         rows = torch.nonzero(masking.is_map).squeeze(1)
         items = Ragged.from_scene((masking.is_map.cumsum(0) - 1)[lanes.items.scene], len(rows))
@@ -233,7 +237,7 @@ class MaskedAutoencoder(nn.Module):
         agents = agents.select(hidden[agents.items.scene])
         places = torch.arange(agents.vectors.shape[1], device=rows.device)
         code = position_code(places, self.size).expand(len(rows), -1, -1)
-        queries = masked_queries(agents.vectors, self.agent_token, ACTOR_COLUMNS, code)
+        queries = masked_queries(agents.vectors, self.agent_token, ACTOR_COLUMNS, code, self.factors)
         predicted: Tensor = self.agent_decoder(
             queries, agents.valid, encoded[rows], encoded_valid[rows]
         )  # [T, 49, modes 10]

@@ -56,7 +56,7 @@ def position_code(position: Tensor, size: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
-def masked_queries(vectors: Tensor, token: Tensor, columns: tuple[int, ...], code: Tensor) -> Tensor:
+def masked_queries(vectors: Tensor, token: Tensor, columns: tuple[int, ...], code: Tensor, factors: Tensor) -> Tensor:
     """Decoder queries of hidden polylines: the first vector as it is, the others replaced, and a code for the place.
 
     Args:
@@ -64,12 +64,13 @@ def masked_queries(vectors: Tensor, token: Tensor, columns: tuple[int, ...], cod
         token: (C,) learned.
         columns: (C,) the columns' places in the full row.
         code: (N, V, S).
+        factors: (S,) what the columns of the full row are multiplied by, see `layers.column_factors`.
 
     Returns:
         (N, V, S).
     """
     first = torch.arange(vectors.shape[1], device=vectors.device)[:, None] == 0
-    shown = torch.where(first, vectors, token)
+    shown = torch.where(first, vectors * factors[list(columns)], token)
     rows = shown.new_zeros(*shown.shape[:2], code.shape[-1])
     rows[..., [column % code.shape[-1] for column in columns]] = shown
     return rows + code

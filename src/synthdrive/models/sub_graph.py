@@ -7,15 +7,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthdrive.models.attention import SelfAttention, additive_mask, coordinates_exact
-from synthdrive.models.layers import MLP
+from synthdrive.models.layers import MLP, column_factors
 
 
 class SubGraph(nn.Module):
     """Two MLPs, then layers of self-attention, ReLU, residual and layer norm; the maximum over the valid vectors."""
 
-    def __init__(self, size: int, layers: int, heads: int) -> None:
+    factors: Tensor
+
+    def __init__(self, size: int, layers: int, heads: int, coordinate_scale: float = 1.0) -> None:
         super().__init__()
         self.size = size
+        self.register_buffer("factors", column_factors(size, coordinate_scale), persistent=False)
         self.input_mlp = MLP(size, size)
         self.hidden_mlp = MLP(size, size)
         self.attention = nn.ModuleList(SelfAttention(size, heads) for _ in range(layers))
@@ -32,7 +35,7 @@ class SubGraph(nn.Module):
         Returns:
             (N, size).
         """
-        weight = self.input_mlp.linear.weight[:, list(columns)]
+        weight = (self.input_mlp.linear.weight * self.factors)[:, list(columns)]
         with coordinates_exact(vectors.device):
             hidden = self.input_mlp.activate(functional.linear(vectors, weight, self.input_mlp.linear.bias))
         hidden = self.hidden_mlp(hidden)

@@ -22,6 +22,9 @@ class ModelParameters:
         goal_spacing: metres, largest spacing of the sparse goals along a lane.
         dense_from_goals: number of the most probable sparse goals around which dense goals are laid.
         dense_radius: metres; dense goals are the integer points within +-dense_radius of each of them, in x and in y.
+        coordinate_scale: metres that count as 1 where a network reads coordinates: vectors, goals, endpoints, queries.
+            The layer norms that follow see directions alone once coordinates are much larger than 1, and distances
+            are learned late (docs/method.md 8.21). What is predicted stays in metres. 1.0: the paper.
         polyline_index: give the network each polyline's index in its scene as a feature, as the paper does; forecasts
             then depend on the order of lanes and agents (docs/method.md 8.10).
         detach_endpoint_query: no gradient into the endpoint encoder of the trajectory completion, which then stays
@@ -35,6 +38,7 @@ class ModelParameters:
     goal_spacing: float = 1.0
     dense_from_goals: int = 150
     dense_radius: int = 2
+    coordinate_scale: float = 1.0
     polyline_index: bool = False
     detach_endpoint_query: bool = False
 
@@ -51,5 +55,6 @@ class ModelParameters:
                 raise ParameterError(f"{where}.{name}", str(getattr(self, name)), f"a whole number from {lowest}")
         if not 0.0 < self.kept_lane_probability <= 1.0:
             raise ParameterError(f"{where}.kept_lane_probability", str(self.kept_lane_probability), "above 0, up to 1")
-        if not self.goal_spacing > 0.0:
-            raise ParameterError(f"{where}.goal_spacing", str(self.goal_spacing), "metres, above 0")
+        for name in ("goal_spacing", "coordinate_scale"):
+            if not 0.0 < getattr(self, name) < float("inf"):
+                raise ParameterError(f"{where}.{name}", str(getattr(self, name)), "metres, above 0")

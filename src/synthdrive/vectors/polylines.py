@@ -25,6 +25,8 @@ ACTOR_INDEX, LANE_INDEX = 8, 5  # places of the polyline index among the columns
 ACTOR_XY = (2, 3)  # places of the current x, y among the actor columns
 LANE_XY = (9, 8)  # and among the lane columns
 
+METRES = (0, 1, 2, 3, -18, -17, -4, -3, -2, -1)  # columns of the full row that hold coordinates
+
 
 @dataclass(frozen=True)
 class Polylines:

@@ -1,0 +1,76 @@
+"""Networks that read coordinates over a scale: what it changes, and what it leaves alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from synthdrive.errors import ParameterError
+from synthdrive.models.completion import TrajectoryCompletion
+from synthdrive.models.goal_scorer import GoalEncoder
+from synthdrive.models.layers import column_factors
+from synthdrive.models.masking import masked_queries
+from synthdrive.models.sub_graph import SubGraph
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.vectors.polylines import ACTOR_COLUMNS, ACTOR_XY, LANE_COLUMNS, LANE_XY
+
+SIZE, SCALE = 32, 10.0
+
+
+def columns_in_metres(columns: tuple[int, ...]) -> list[int]:
+    """Places among the columns that the scale is for."""
+    return torch.nonzero(column_factors(SIZE, SCALE)[list(columns)] != 1).flatten().tolist()
+
+
+def test_positions_are_scaled_and_nothing_else_is() -> None:
+    assert columns_in_metres(ACTOR_COLUMNS) == [0, 1, 2, 3]  # previous and current x, y
+    assert columns_in_metres(LANE_COLUMNS) == [0, 1, 8, 9, 10, 11]  # point before, current and previous y, x
+    assert set(ACTOR_XY) < set(columns_in_metres(ACTOR_COLUMNS))
+    assert set(LANE_XY) < set(columns_in_metres(LANE_COLUMNS))
+
+
+@pytest.mark.parametrize("columns", [ACTOR_COLUMNS, LANE_COLUMNS])
+def test_a_polyline_read_over_a_scale_is_the_polyline_divided_by_it(columns: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    plain, scaled = SubGraph(SIZE, 2, 2), SubGraph(SIZE, 2, 2, SCALE)
+    scaled.load_state_dict(plain.state_dict())  # the scale is no part of a checkpoint
+    vectors, valid = 20 * torch.randn(3, 5, len(columns)), torch.ones(3, 5, dtype=torch.bool)
+    smaller = vectors.clone()
+    smaller[..., columns_in_metres(columns)] /= SCALE
+    torch.testing.assert_close(scaled(vectors, valid, columns), plain(smaller, valid, columns))
+    assert not torch.allclose(scaled(vectors, valid, columns), plain(vectors, valid, columns))
+
+
+def test_an_endpoint_read_over_a_scale_is_the_endpoint_divided_by_it() -> None:
+    torch.manual_seed(0)
+    plain, scaled = TrajectoryCompletion(SIZE, False), TrajectoryCompletion(SIZE, False, SCALE)
+    scaled.load_state_dict(plain.state_dict())
+    endpoints, tokens = 20 * torch.randn(2, 6, 2), torch.randn(2, 4, SIZE)
+    rest = (torch.randn(2, SIZE), tokens, torch.ones(2, 4, dtype=torch.bool))
+    torch.testing.assert_close(scaled(endpoints, *rest), plain(endpoints / SCALE, *rest))
+
+
+def test_a_query_shows_where_a_polyline_starts_over_the_scale() -> None:
+    vectors, token, code = torch.full((1, 3, 10), 20.0), torch.zeros(10), torch.zeros(1, 3, SIZE)
+    queries = masked_queries(vectors, token, ACTOR_COLUMNS, code, column_factors(SIZE, SCALE))
+    assert queries[0, 0, :10].tolist() == pytest.approx([2.0] * 4 + [20.0] * 6)
+    assert not queries[0, 1:].any()
+
+
+def test_without_a_scale_goals_far_out_on_a_ray_look_alike() -> None:
+    """Why the scale is there: the layer norm after the first linear map keeps the direction alone."""
+    ray = torch.tensor([[[29.0, 0.0], [31.0, 0.0]]])
+    told_apart = []
+    for scale in (1.0, SCALE):
+        torch.manual_seed(1)
+        encoder = GoalEncoder(SIZE, scale)
+        feature = encoder(ray, torch.zeros(1, SIZE), torch.zeros(1, dtype=torch.int64))[0].detach()
+        told_apart.append(float(1 - functional.cosine_similarity(feature[0], feature[1], dim=0)))
+    assert told_apart[1] > 20 * told_apart[0]
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_scale_that_is_none_is_refused(scale: float) -> None:
+    with pytest.raises(ParameterError, match="coordinate_scale"):
+        ModelParameters(coordinate_scale=scale).validate("model")
