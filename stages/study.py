@@ -42,8 +42,7 @@ def main() -> None:
         "--into",
         choices=("cells", "choices"),
         default="cells",
-        help="what is collected was judged on the validation "
-        "scenes (cells), or on scenes held back from the training scenes (choices)",
+        help="judged on the validation scenes (cells) or on scenes held back from the training scenes (choices)",
     )
     parser.add_argument("--no-collect", action="store_true", help="only write the page")
     given = parser.parse_args()

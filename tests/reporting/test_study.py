@@ -203,9 +203,7 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     plan = load_plan(folder / "study.yaml")
     (folder / "charts").mkdir()
     (folder / "charts" / "stale.svg").write_text("<svg/>")
-    write_study(
-        plan, load_cells(folder / "cells"), load_cells(folder / "choices"), "make study", folder, CLAIMS, PUBLISHED
-    )
+    write(folder, plan)
     page = (folder / "README.md").read_text()
     assert "8 cells of 3 arms" in page
     assert "Of 500 scenes, 200 to judge by." in page
@@ -244,17 +242,13 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     assert points[-1]["differences"]["minFDE6"]["mean"] == pytest.approx(-0.3, abs=1e-4)
     assert results(folder)["cells"]["constant_velocity"]["minFDE6"] == 4.2
     first = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    write_study(
-        plan, load_cells(folder / "cells"), load_cells(folder / "choices"), "make study", folder, CLAIMS, PUBLISHED
-    )
+    write(folder, plan)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == first
 
 
 def test_an_arm_with_fewer_seeds_than_its_reference_says_what_the_others_are(folder: Path) -> None:
     plan = load_plan(folder / "study.yaml")
-    write_study(
-        plan, load_cells(folder / "cells"), load_cells(folder / "choices"), "make study", folder, CLAIMS, PUBLISHED
-    )
+    write(folder, plan)
     assert "stands against" not in (folder / "README.md").read_text()
     (folder / "cells" / "map-2.json").unlink()
     cells = load_cells(folder / "cells")
@@ -317,9 +311,7 @@ def test_cells_whose_goals_were_chosen_otherwise_are_refused(folder: Path) -> No
 def test_a_baseline_that_beats_the_arms_leaves_nothing_to_compare(folder: Path) -> None:
     plan = load_plan(folder / "study.yaml")
     save_cell(baseline(0.1), folder / "cells")
-    write_study(
-        plan, load_cells(folder / "cells"), load_cells(folder / "choices"), "make study", folder, CLAIMS, PUBLISHED
-    )
+    write(folder, plan)
     verdicts = {entry["claim"]: entry["verdict"] for entry in results(folder)["claims"]}
     assert verdicts["map-lowers-minFDE6"] == "not testable here"
 
