@@ -47,7 +47,7 @@ PLAN = {
     "title": "A study",
     "introduction": "Of {train_scenes} scenes, {val_scenes} to judge by.",
     "headline": {"arm": "map", "reference": "none", "published": "map", "text": "In short."},
-    "comparisons": [{"title": "Short", "text": "Few steps.", "reference": "none", "arms": ["map", "absent"]}],
+    "comparisons": [{"title": "Short", "text": "In {steps} steps.", "reference": "none", "arms": ["map", "absent"]}],
     "curves": [
         {"title": "Less data", "text": "Shares.", "x_label": "share (%)", "x": [10.0, 100.0],
          "series": {"scratch": ["none_10", "none"], "map": ["map_10", "map"]}},
@@ -244,6 +244,13 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     first = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     write(folder, plan)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == first
+
+
+def test_the_steps_that_a_comparison_names_are_those_of_its_reference(folder: Path) -> None:
+    fewer = cell("none_10", 0, 1.0)
+    save_cell(replace(fewer, finetuning={**fewer.finetuning, "steps": 1}), folder / "cells")
+    write(folder, load_plan(folder / "study.yaml"))
+    assert "In 9 steps." in (folder / "README.md").read_text()
 
 
 def test_an_arm_with_fewer_seeds_than_its_reference_says_what_the_others_are(folder: Path) -> None:

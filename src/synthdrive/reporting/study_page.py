@@ -21,7 +21,7 @@ from synthdrive.reporting.study import (
     compare_amounts,
     compare_by_stratum,
 )
-from synthdrive.reporting.study_cells import StudyCells
+from synthdrive.reporting.study_cells import StudyCell, StudyCells
 from synthdrive.reporting.study_charts import comparison_chart, curve_chart, learning_chart
 from synthdrive.reporting.study_claims import judge_on_cells
 from synthdrive.reporting.study_tables import (
@@ -69,7 +69,9 @@ def write_study(
     results["comparisons"] = []
     for number, comparison in enumerate(plan.comparisons):
         compared = _compared(comparison, cells)
-        lines += [*heading(comparison.title, comparison.text), "", *comparison_tables(comparison, compared, cells)]
+        steps = facts | _steps(cells.arms.get(comparison.reference, {}))
+        lines += [*heading(comparison.title, comparison.text, steps), ""]
+        lines += comparison_tables(comparison, compared, cells)
         for name in HEADLINE:
             if chart := comparison_chart(compared, name):
                 charts[f"comparison-{number}-{name}"] = chart
@@ -135,9 +137,17 @@ def _facts(cells: StudyCells) -> dict[str, str]:
     numbers = {
         "val_scenes": cells.scene_count,
         "train_scenes": max((cell["scenes"] for cell in tuned), default=0),
-        "steps": min((cell["steps"] for cell in tuned), default=0),
     }
-    return {name: f"{number:,}" if number else "?" for name, number in numbers.items()}
+    return {name: _number(number) for name, number in numbers.items()}
+
+
+def _steps(reference: Mapping[int, StudyCell]) -> dict[str, str]:
+    """Optimisation steps of the arm that others are compared with: the same with every seed."""
+    return {"steps": _number(max((cell.finetuning["steps"] for cell in reference.values()), default=0))}
+
+
+def _number(number: int) -> str:
+    return f"{number:,}" if number else "?"
 
 
 def _standing(cells: StudyCells, command: str) -> list[str]:
