@@ -14,6 +14,8 @@ JOBS ?= 1
 # `make study` with other parameters: what its arms' names get appended, and what is said of them.
 SUFFIX ?=
 NOTE ?=
+# Its cells: judged on the val scenes (cells) or on a fold of the train scenes (choices, after make profile NAME=choices).
+INTO ?= cells
 # Inside the image the environment is there already, and SYNTHDRIVE_CONTAINER says where.
 VENV := $(or $(SYNTHDRIVE_CONTAINER),.venv)
 READY := $(VENV)/.ready
@@ -76,7 +78,7 @@ cells: $(READY) ## make cells JOBS=2: train and judge arms and seeds side by sid
 	dvc stage list --name-only | sed -n 's/^evaluate@//p' | sort -s -t- -k2,2n | xargs -P $(JOBS) -I{} dvc repro evaluate@{}
 
 study: cells ## make study JOBS=2: cells, and what they show as docs/study (after make profile NAME=argoverse1-small)
-	@python stages/study.py --suffix '$(SUFFIX)' --note '$(NOTE)'
+	@python stages/study.py --suffix '$(SUFFIX)' --note '$(NOTE)' --into $(INTO)
 
 report: ## print the results of the last run
 	@cat reports/summary.txt

@@ -1,5 +1,7 @@
 """Stage ingest: raw maps and scenes in the official Argoverse 1 layout to packed arrays.
 
+Where `ingest.validation` is held_out, a fold of the train scenes takes the place of the val scenes.
+
 With --test-out it reads forecasting_test_v1.1 alone, whose scenes end at the last observed step, and the maps that the
 stage wrote before: the pipeline does not use them, stages/export_leaderboard.py does.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from synthdrive.errors import exit_on_error
 from synthdrive.maps.lane_map import load_maps
@@ -15,6 +18,7 @@ from synthdrive.parameters.data import DataParameters
 from synthdrive.parameters.ingest import IngestParameters
 from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 from synthdrive.parameters.scene import SceneParameters
+from synthdrive.scenes.hold_out import hold_out
 from synthdrive.scenes.ingest import TEST, ingest_maps, ingest_scenes
 
 SHOWN = 20  # skipped scenes that are printed; all are in skipped.json
@@ -35,6 +39,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     parameters = load_section(IngestParameters, "ingest", arguments.params)
+    workers = arguments.workers
     half_width = load_section(SceneParameters, "scene", arguments.params).map_half_width
     raw = arguments.raw or Path(load_section(DataParameters, "data", arguments.params).raw)
     if arguments.test_out:
@@ -43,7 +48,15 @@ def main() -> None:
         maps = ingest_maps(raw, arguments.maps_out, parameters)
         outs = {"train": arguments.train_out, "val": arguments.val_out}
     print(f"maps: {', '.join(f'{lane_map.city} {len(lane_map)} lanes' for lane_map in maps)}")
-    skipped = ingest_scenes(raw, outs, arguments.maps_out, parameters, half_width, arguments.workers)
+    if arguments.test_out or parameters.validation == "official":
+        skipped = ingest_scenes(raw, outs, arguments.maps_out, parameters, half_width, workers)
+    else:
+        arguments.train_out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".whole-", dir=arguments.train_out.parent) as folder:
+            whole = Path(folder) / "train"
+            skipped = ingest_scenes(raw, {"train": whole}, arguments.maps_out, parameters, half_width, workers)
+            held = hold_out(whole, arguments.train_out, arguments.val_out, parameters)
+        print(f"val: fold {parameters.fold} of {parameters.folds}, {held} train scenes, written to {arguments.val_out}")
     for split, items in skipped.items():
         print(f"{split}: written to {outs[split]}" + (f", {len(items)} bad scenes skipped" if items else ""))
         for item in items[:SHOWN]:

@@ -35,9 +35,15 @@ def test_a_profile_on_top_of_another_brings_both(tmp_path):
     (tmp_path / "deep.yaml").write_text("on_top_of: small\nmodel:\n  depth: 9\n")
     assert apply_profile(tmp_path / "deep.yaml", parameters) == ["model.hidden", "model.depth"]
     assert yaml.safe_load(parameters.read_text()) == {"model": {"hidden": 128, "depth": 9}, "seeds": [0]}
+    (tmp_path / "deeper.yaml").write_text("on_top_of: deep\nseeds:\n  - 1\n")
+    assert apply_profile(tmp_path / "deeper.yaml", parameters)[-1] == "seeds"
+    assert yaml.safe_load(parameters.read_text()) == {"model": {"hidden": 128, "depth": 9}, "seeds": [1]}
     (tmp_path / "deep.yaml").write_text("on_top_of: absent\n")
-    with pytest.raises(ParameterError, match="absent.yaml"):
-        apply_profile(tmp_path / "deep.yaml", parameters)
+    with pytest.raises(ParameterError, match=r"absent\.yaml"):
+        apply_profile(tmp_path / "deeper.yaml", parameters)
+    (tmp_path / "deep.yaml").write_text("on_top_of: deeper\n")
+    with pytest.raises(ParameterError, match="deeper on deep on deeper"):
+        apply_profile(tmp_path / "deeper.yaml", parameters)
 
 
 LISTS = """\

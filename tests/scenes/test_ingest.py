@@ -1,6 +1,7 @@
 """Ingest: the same bytes whatever the source and the number of workers, and nothing half-written after an error."""
 
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -15,12 +16,13 @@ from synthdrive.errors import InputError
 from synthdrive.maps.lane_map import load_maps
 from synthdrive.parameters.ingest import IngestParameters
 from synthdrive.scenes.argoverse_scene_writer import scene_csv
+from synthdrive.scenes.hold_out import fold_of_scenes
 from synthdrive.scenes.ingest import BATCH_SCENES, find_source, ingest_maps, ingest_scenes, scene_order
 from synthdrive.scenes.scene_store import STEPS, SceneStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PARAMETERS = IngestParameters("error", "error", 30.0, 64, 64)
-SKIP = IngestParameters("skip", "error", 30.0, 64, 64)
+PARAMETERS = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64)
+SKIP = IngestParameters("skip", "error", 30.0, "official", 0, 5, 400.0, 64, 64)
 FLOATS = (
     "origin_x", "origin_y", "start_time", "agent_mean_speed", "agent_max_speed", "agent_displacement",
     "agent_heading_change", "agent_lane_distance", "min_interval", "max_interval", "max_step",
@@ -184,6 +186,26 @@ def test_the_stage_writes_all_three_and_an_error_is_one_line(tmp_path):
     assert failed.stderr.count("\n") == 1
     assert "forecasting_val_v1.1.tar.gz: found a damaged or truncated" in failed.stderr
     assert not (tmp_path / "failed" / "val").exists()
+
+
+def test_the_stage_holds_out_a_fold_of_the_train_scenes(tmp_path):
+    raw = write_raw(tmp_path / "raw", train=range(1, 9))
+    (raw / "forecasting_val_v1.1.tar.gz").unlink()
+    text = (REPOSITORY / "params.yaml").read_text()
+    for name, value in (("validation", "held_out"), ("folds", 3), ("fold_block", 5.0)):
+        text, changed = re.subn(rf"^  {name}: .*$", f"  {name}: {value}", text, flags=re.MULTILINE)
+        assert changed == 1
+    (tmp_path / "held_out.yaml").write_text(text)
+    ingest(write_raw(tmp_path / "whole", train=range(1, 9)), tmp_path / "official", half_width=50.0)
+    whole = SceneStore.load(tmp_path / "official" / "train")
+    done = stage(raw, tmp_path / "out", "--params", str(tmp_path / "held_out.yaml"))
+    assert done.returncode == 0, done.stderr
+    train, held = (SceneStore.load(tmp_path / "out" / name) for name in ("train", "val"))
+    inside = fold_of_scenes(whole, 3, 5.0) == 0
+    assert held.scene_ids == [name for name, out in zip(whole.scene_ids, inside, strict=True) if out]
+    assert train.scene_ids == [name for name, out in zip(whole.scene_ids, inside, strict=True) if not out]
+    assert all(np.array_equal(held[i].xy, whole[int(row)].xy) for i, row in enumerate(np.flatnonzero(inside)))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["maps", "train", "val"]
 
 
 @pytest.mark.reference

@@ -100,7 +100,7 @@ def _after(values: Any) -> int:
 def apply_profile(profile: Path, parameters: Path) -> list[str]:
     """Make a parameter file what it is as committed with a profile merged into it, comments kept.
 
-    A profile that says `on_top_of: <name of another beside it>` is merged after that one.
+    A profile that says `on_top_of: <name of another beside it>` is merged after that one, which may say so too.
 
     Returns:
         The dotted names of what the profile changes.
@@ -152,9 +152,13 @@ def _merged(profile: Path, start: str, where: Path) -> tuple[str, list[str]]:
     yaml.indent(mapping=2, sequence=4, offset=2)
     merged = _load(yaml, start, where)
     overlays = [_load(yaml, _read(profile), profile)]
-    if ON_TOP_OF in overlays[0]:
-        below = profile.with_name(f"{overlays[0].pop(ON_TOP_OF)}.yaml")
-        overlays.insert(0, _load(yaml, _read(below), below))
+    below = [profile]
+    while ON_TOP_OF in overlays[0]:
+        below.append(profile.with_name(f"{overlays[0].pop(ON_TOP_OF)}.yaml"))
+        if below[-1] in below[:-1]:
+            chain = " on ".join(path.stem for path in below)
+            raise ParameterError(f"{below[-2]}: {ON_TOP_OF}", chain, "a profile that is not on top of this one")
+        overlays.insert(0, _load(yaml, _read(below[-1]), below[-1]))
     changed = list(dict.fromkeys(name for overlay in overlays for name in merge(merged, overlay, "")))
     if not changed:
         return start, changed

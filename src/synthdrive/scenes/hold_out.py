@@ -6,12 +6,16 @@ never on the validation scenes themselves.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from synthdrive.artifacts import atomic_directory
 from synthdrive.errors import InputError
+from synthdrive.parameters.ingest import IngestParameters
+from synthdrive.scenes.ingest import SKIPPED
 from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
 from synthdrive.seeding import item_seed
 
@@ -26,6 +30,29 @@ def fold_of_scenes(store: SceneStore, folds: int, block: float) -> npt.NDArray[n
     cells = np.floor(store.origins / block).astype(np.int64)
     places = zip(store.cities, cells.tolist(), strict=True)
     return np.array([item_seed(0, "fold", city, *cell) % folds for city, cell in places], dtype=np.int64)
+
+
+def hold_out(scenes: Path, train_out: Path, held_out: Path, parameters: IngestParameters) -> int:
+    """Split a store of train scenes into a store to train on and one to judge by.
+
+    Args:
+        scenes: what `ingest_scenes` wrote of the train scenes.
+        train_out, held_out: folders to write, in that order; the list of skipped scenes goes to both.
+        parameters: which fold of how many, and the side of a block.
+
+    Returns:
+        How many scenes are held out.
+
+    Raises:
+        InputError: all scenes, or none, are of that fold; its folder is then as it was.
+    """
+    store = SceneStore.load(scenes)
+    held = fold_of_scenes(store, parameters.folds, parameters.fold_block) == parameters.fold
+    for out, inside in ((train_out, ~held), (held_out, held)):
+        with atomic_directory(out) as partial:
+            write_scenes(store, np.flatnonzero(inside), partial)
+            shutil.copy(scenes / SKIPPED, partial)
+    return int(held.sum())
 
 
 def write_scenes(store: SceneStore, rows: npt.NDArray[np.int64], directory: Path) -> None:

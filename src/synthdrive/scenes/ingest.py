@@ -28,6 +28,7 @@ from synthdrive.scenes.argoverse_scene_reader import RecordedScene, read_scene, 
 from synthdrive.scenes.scene_statistics import agent_statistics
 from synthdrive.scenes.scene_store import OBSERVED_STEPS, STEPS, SceneStoreWriter
 
+SKIPPED = "skipped.json"  # beside a store: the scenes left out
 TEST = "test"  # the split whose scenes end at the last observed step
 
 BATCH_SCENES = 32  # scenes that a worker packs at a time
@@ -134,7 +135,7 @@ def _write_store(source: Path, blocks: Iterable[_Packed], maps: Path, out: Path,
             raise InputError(source, f"no usable scene among {len(skipped)}", "at least one", skipped[0].reason)
         table = pa.concat_tables(manifest)
         writer.close(table, lanes, _canonical_order(source, table["scene_id"].to_pylist()))
-        write_json(partial / "skipped.json", [{"file": item.file, "reason": item.reason} for item in skipped])
+        write_json(partial / SKIPPED, [{"file": item.file, "reason": item.reason} for item in skipped])
     return skipped
 
 
