@@ -46,7 +46,10 @@ CLAIMS, PUBLISHED = load_claims(REPOSITORY / "claims.yaml"), Published.load(REPO
 PLAN = {
     "title": "A study",
     "introduction": "Of {train_scenes} scenes, {val_scenes} to judge by.",
-    "headline": {"arm": "map", "reference": "none", "published": "map", "text": "In short."},
+    "headlines": [
+        {"arm": "map", "reference": "none", "published": "map", "text": "In short."},
+        {"arm": "absent", "reference": "none", "published": "map", "text": "Not yet."},
+    ],
     "comparisons": [{"title": "Short", "text": "In {steps} steps.", "reference": "none", "arms": ["map", "absent"]}],
     "curves": [
         {"title": "Less data", "text": "Shares.", "x_label": "share (%)", "x": [10.0, 100.0],

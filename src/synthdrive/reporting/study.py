@@ -100,7 +100,7 @@ class LearningSection:
 
 @dataclass
 class Headline:
-    """The arm that the page begins with.
+    """A result that the page begins with.
 
     Attributes:
         arm, reference: what is compared.
@@ -134,7 +134,7 @@ class StudyPlan:
 
     Attributes:
         title, introduction: as shown.
-        headline: the arm that the page begins with.
+        headlines: the results that the page begins with.
         comparisons, curves: in the order of the page.
         strata: comparisons by kind of scene.
         learning: the section on the curves of fine-tuning.
@@ -146,7 +146,7 @@ class StudyPlan:
 
     title: str
     introduction: str
-    headline: Headline
+    headlines: list[Headline]
     comparisons: list[Comparison]
     curves: list[AmountCurve]
     strata: list[Comparison]

@@ -65,7 +65,9 @@ def write_study(
         return ["", f"## {title}", "", text.strip().format(**named)]
 
     lines = [f"# {plan.title}", "", plan.introduction.strip().format(**facts), ""]
-    lines += [*_headline(plan.headline, cells, published), *_standing(cells, command)]
+    for headline in plan.headlines:
+        lines += _headline(headline, cells, published)
+    lines += _standing(cells, command)
     results["comparisons"] = []
     for number, comparison in enumerate(plan.comparisons):
         compared = _compared(comparison, cells)
@@ -165,7 +167,7 @@ def _standing(cells: StudyCells, command: str) -> list[str]:
 
 
 def _headline(headline: Headline, cells: StudyCells, published: Published) -> list[str]:
-    """The main result in a paragraph, beside what is published."""
+    """One result in a paragraph, beside what is published; nothing while it is not measured."""
     row = compare(cells, headline.arm, headline.reference)
     if row is None:
         return []
