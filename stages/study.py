@@ -21,9 +21,9 @@ from synthdrive.parameters.loading import DEFAULT_PATH
 from synthdrive.parameters.run_cells import load_cells as run_cells
 from synthdrive.reporting.claims import load_claims
 from synthdrive.reporting.published import Published
-from synthdrive.reporting.study import load_plan
-from synthdrive.reporting.study_cells import collect_baseline, collect_cell, load_cells, save_cell
-from synthdrive.reporting.study_page import describe, write_study
+from synthdrive.reporting.study.cells import collect_baseline, collect_cell, load_cells, save_cell
+from synthdrive.reporting.study.page import describe, write_study
+from synthdrive.reporting.study.plan import load_plan
 
 
 def main() -> None:

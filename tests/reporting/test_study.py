@@ -25,8 +25,7 @@ from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.reporting.claims import load_claims
 from synthdrive.reporting.published import Published
-from synthdrive.reporting.study import StudyPlan, compare, compare_by_stratum, load_plan
-from synthdrive.reporting.study_cells import (
+from synthdrive.reporting.study.cells import (
     METRICS,
     StudyCell,
     StudyCells,
@@ -35,7 +34,9 @@ from synthdrive.reporting.study_cells import (
     load_cells,
     save_cell,
 )
-from synthdrive.reporting.study_page import write_study
+from synthdrive.reporting.study.comparisons import compare, compare_by_stratum
+from synthdrive.reporting.study.page import write_study
+from synthdrive.reporting.study.plan import StudyPlan, load_plan
 from synthdrive.run_record import run_record
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.cards import CARD, CURVE, write_card, write_curve

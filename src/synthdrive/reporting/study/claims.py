@@ -10,8 +10,8 @@ from synthdrive.reporting.claim_outcome import Evidence
 from synthdrive.reporting.claims import Claim, Judged, judge
 from synthdrive.reporting.measurements import ArmErrors, Measurements
 from synthdrive.reporting.published import Published
-from synthdrive.reporting.study import SAMPLES
-from synthdrive.reporting.study_cells import METRICS, Floats, StudyCells
+from synthdrive.reporting.study.cells import METRICS, Floats, StudyCells
+from synthdrive.reporting.study.comparisons import SAMPLES
 from synthdrive.synthesis.motion import MotionDistributions
 
 NOTHING = np.zeros(0)

@@ -12,19 +12,12 @@ from synthdrive.reporting.claims import Claim
 from synthdrive.reporting.measurements import Difference
 from synthdrive.reporting.metric_names import HEADLINE, counted, metric
 from synthdrive.reporting.published import Published
-from synthdrive.reporting.study import (
-    ComparedArm,
-    Comparison,
-    Headline,
-    StudyPlan,
-    compare,
-    compare_amounts,
-    compare_by_stratum,
-)
-from synthdrive.reporting.study_cells import StudyCell, StudyCells
-from synthdrive.reporting.study_charts import comparison_chart, curve_chart, learning_chart
-from synthdrive.reporting.study_claims import judge_on_cells
-from synthdrive.reporting.study_tables import (
+from synthdrive.reporting.study.cells import StudyCell, StudyCells
+from synthdrive.reporting.study.charts import comparison_chart, curve_chart, learning_chart
+from synthdrive.reporting.study.claims import judge_on_cells
+from synthdrive.reporting.study.comparisons import ComparedArm, compare, compare_amounts, compare_by_stratum
+from synthdrive.reporting.study.plan import Comparison, Headline, StudyPlan
+from synthdrive.reporting.study.tables import (
     cell_table,
     change,
     claims_table,

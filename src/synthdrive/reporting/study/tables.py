@@ -9,16 +9,9 @@ from synthdrive.reporting.measurements import Difference, Level
 from synthdrive.reporting.metric_names import HEADLINE, metric
 from synthdrive.reporting.results_table import label_of
 from synthdrive.reporting.strata_table import stratum_order, stratum_words
-from synthdrive.reporting.study import (
-    AmountCurve,
-    ComparedArm,
-    Comparison,
-    Deviation,
-    StratumDifference,
-    compare,
-    losses_to_baselines,
-)
-from synthdrive.reporting.study_cells import METRICS, StudyCells
+from synthdrive.reporting.study.cells import METRICS, StudyCells
+from synthdrive.reporting.study.comparisons import ComparedArm, StratumDifference, compare, losses_to_baselines
+from synthdrive.reporting.study.plan import AmountCurve, Comparison, Deviation
 
 
 def comparison_tables(comparison: Comparison, compared: Sequence[ComparedArm], cells: StudyCells) -> list[str]:

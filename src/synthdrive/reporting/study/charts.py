@@ -10,8 +10,9 @@ from synthdrive.reporting.metric_names import metric
 from synthdrive.reporting.palette import arm_colour, colour
 from synthdrive.reporting.pictures.charts import Estimate, Series, interval_chart, line_chart
 from synthdrive.reporting.results_table import label_of
-from synthdrive.reporting.study import AmountCurve, ComparedArm
-from synthdrive.reporting.study_cells import StudyCells
+from synthdrive.reporting.study.cells import StudyCells
+from synthdrive.reporting.study.comparisons import ComparedArm
+from synthdrive.reporting.study.plan import AmountCurve
 
 
 def comparison_chart(compared: Sequence[ComparedArm], name: str) -> str:

@@ -1,0 +1,157 @@
+"""What a study puts beside what, as its `study.yaml` says; every number comes from the cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from synthdrive.errors import ParameterError
+from synthdrive.parameters.loading import from_values, read_mapping
+
+
+@dataclass
+class Comparison:
+    """Arms against one reference.
+
+    Attributes:
+        title, text: as shown.
+        reference: the arm that the others are compared with.
+        arms: the others.
+    """
+
+    title: str
+    text: str
+    reference: str
+    arms: list[str]
+
+
+@dataclass
+class AmountCurve:
+    """Errors against an amount of something.
+
+    Attributes:
+        title, text, x_label: as shown.
+        x: (N,) amounts.
+        series: label -> (N,) arms.
+    """
+
+    title: str
+    text: str
+    x_label: str
+    x: list[float]
+    series: dict[str, list[str]]
+
+
+@dataclass
+class Deviation:
+    """One way in which the study is not the paper.
+
+    Attributes:
+        what, why: in words.
+        arms: an arm that goes the paper's way and the one that goes ours, where both were run.
+    """
+
+    what: str
+    why: str
+    arms: list[str] = field(default_factory=list)
+
+
+@dataclass
+class EncoderSection:
+    """What pre-training does to the encoder, with and without a path for the gradient.
+
+    Attributes:
+        title, text: as shown.
+        arms: in the table.
+    """
+
+    title: str
+    text: str
+    arms: list[str]
+
+
+@dataclass
+class LearningSection:
+    """Curves of fine-tuning.
+
+    Attributes:
+        title, text: as shown.
+        charts: title of a chart -> the arms in it.
+    """
+
+    title: str
+    text: str
+    charts: dict[str, list[str]]
+
+
+@dataclass
+class Headline:
+    """A result that the page begins with.
+
+    Attributes:
+        arm, reference: what is compared.
+        published: row of the published table of changes to put beside it.
+        text: what the reader should know of it.
+    """
+
+    arm: str
+    reference: str
+    published: str
+    text: str
+
+
+@dataclass
+class ClaimsSection:
+    """The claims of the ledger that are about results.
+
+    Attributes:
+        title, text: as shown.
+        source: of the scenes, as `data.source` names it.
+    """
+
+    title: str
+    text: str
+    source: str
+
+
+@dataclass
+class StudyPlan:
+    """What the study shows.
+
+    Attributes:
+        title, introduction: as shown.
+        headlines: the results that the page begins with.
+        comparisons, curves: in the order of the page.
+        strata: comparisons by kind of scene.
+        learning: the section on the curves of fine-tuning.
+        encoder: the section on the encoder.
+        choices: arms compared on scenes held back from the training scenes, to choose parameters by.
+        claims: the section on the claims ledger.
+        deviations: from the paper.
+    """
+
+    title: str
+    introduction: str
+    headlines: list[Headline]
+    comparisons: list[Comparison]
+    curves: list[AmountCurve]
+    strata: list[Comparison]
+    learning: LearningSection
+    encoder: EncoderSection
+    choices: Comparison
+    claims: ClaimsSection
+    deviations: list[Deviation]
+
+
+def load_plan(path: Path) -> StudyPlan:
+    """Read `study.yaml`.
+
+    Raises:
+        ParameterError: a key is unknown or missing, or a value is of the wrong type.
+    """
+    plan = from_values(StudyPlan, read_mapping(path), str(path))
+    for curve in plan.curves:
+        for label, arms in curve.series.items():
+            if len(arms) != len(curve.x):
+                raise ParameterError(f"{path}: {curve.title}: {label}", f"{len(arms)} arms", f"{len(curve.x)}")
+    return plan
