@@ -24,6 +24,7 @@ from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.reporting.claims import load_claims
+from synthdrive.reporting.measurements import Difference
 from synthdrive.reporting.published import Published
 from synthdrive.reporting.study.cells import (
     METRICS,
@@ -37,6 +38,7 @@ from synthdrive.reporting.study.cells import (
 from synthdrive.reporting.study.comparisons import compare, compare_by_stratum
 from synthdrive.reporting.study.page import write_study
 from synthdrive.reporting.study.plan import StudyPlan, load_plan
+from synthdrive.reporting.study.tables import change
 from synthdrive.run_record import run_record
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.cards import CARD, CURVE, write_card, write_curve
@@ -174,12 +176,12 @@ def test_a_cell_is_collected_from_its_own_run_alone(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         again.arms["combined"][0].errors["minFDE6"], again.baselines[plain.arm].errors["minFDE6"]
     )
-    for line, change, where in (
+    for line, changed, where in (
         ("  mask_ratio: 0.5", "  mask_ratio: 0.25", "pretrain.mask_ratio 0.5"),
         ("  starts: 32", "  starts: 33", "evaluate.starts 32"),
     ):
         assert line in parameters.read_text()
-        other.write_text(parameters.read_text().replace(line, change, 1))
+        other.write_text(parameters.read_text().replace(line, changed, 1))
         with pytest.raises(InputError, match=where):
             collect_cell(*folders, other, tmp_path / "run" / "synthetic")
     (tmp_path / "run" / "synthetic" / "windows").write_text("of another profile")
@@ -255,6 +257,14 @@ def test_the_steps_that_a_comparison_names_are_those_of_its_reference(folder: Pa
     save_cell(replace(fewer, finetuning={**fewer.finetuning, "steps": 1}), folder / "cells")
     write(folder, load_plan(folder / "study.yaml"))
     assert "In 9 steps." in (folder / "README.md").read_text()
+
+
+def test_bold_says_what_the_interval_beside_it_says() -> None:
+    inside = Difference(-0.2, -0.4, -0.1, (-12.0, -25.0, 1.0), 1.7, (-0.2, -0.2))
+    outside = Difference(-0.2, -0.4, 0.1, (-12.0, -25.0, -1.0), 1.7, (-0.2, -0.2))
+    assert change(inside) == "\N{MINUS SIGN}12.0 % [\N{MINUS SIGN}25.0, +1.0]"
+    assert change(outside) == "**\N{MINUS SIGN}12.0 % [\N{MINUS SIGN}25.0, \N{MINUS SIGN}1.0]**"
+    assert change(replace(inside, relative=None)) == "-0.200"
 
 
 def test_an_arm_with_fewer_seeds_than_its_reference_says_what_the_others_are(folder: Path) -> None:

@@ -157,14 +157,14 @@ def _level(level: Level, name: str) -> str:
 
 
 def change(difference: Difference | None) -> str:
-    """A difference with its interval, in per cent where there is a reference; bold where the interval leaves out 0."""
+    """A difference with its interval, in per cent where there is a reference; bold where that interval leaves out 0."""
     if difference is None:
         return ""
     if difference.relative is None:
         return f"{difference.mean:+.3f}"
     mean, low, high = difference.relative
     text = f"{mean:+.1f} % [{low:+.1f}, {high:+.1f}]".replace("-", "\N{MINUS SIGN}")
-    return text if difference.verdict == "no difference" else f"**{text}**"
+    return f"**{text}**" if low > 0 or high < 0 else text
 
 
 def _arm(arm: str, description: str) -> str:
