@@ -166,6 +166,38 @@ def test_every_profile_fits_params_yaml(tmp_path, profile):
         load_arm_section(FinetuneParameters, "finetune", arm, parameters)
 
 
+def test_an_arm_on_top_of_another_says_only_how_it_differs(tmp_path):
+    parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
+    parameters.write_text(
+        "arms:\n  base:\n    description: base\n    finetune:\n      epochs: 16\n"
+        "      transfer:\n        - encoder  # alone\n"
+        "# what follows\nseeds: [0]\n"
+    )
+    profile.write_text(
+        "arms:\n  less:\n    on_top_of: base\n    description: less\n    finetune:\n      fraction: 0.1\n"
+        "  longer:\n    on_top_of: less\n    description: longer\n    finetune:\n      epochs: 60\n"
+    )
+    assert apply_profile(profile, parameters) == ["arms.less", "arms.longer"]
+    arms = yaml.safe_load(parameters.read_text())["arms"]
+    assert arms["base"] == {"description": "base", "finetune": {"epochs": 16, "transfer": ["encoder"]}}
+    less = {"epochs": 16, "transfer": ["encoder"], "fraction": 0.1}
+    assert arms["less"] == {"description": "less", "finetune": less}
+    assert arms["longer"] == {"description": "longer", "finetune": less | {"epochs": 60}}
+    assert parameters.read_text().count("# alone") == parameters.read_text().count("# what follows") == 1
+    assert apply_profile(profile, parameters) == []
+    profile.write_text("arms:\n  less:\n    on_top_of: base\n")
+    assert apply_profile(profile, parameters) == ["arms.less"]
+    arms = yaml.safe_load(parameters.read_text())["arms"]
+    assert arms["less"] == arms["base"]
+    for text, said in (
+        ("on_top_of: absent", r"arms\.less\.on_top_of.*absent.*base"),
+        ("on_top_of: base\n    pretain: {}", "pretain"),
+    ):
+        profile.write_text(f"arms:\n  less:\n    {text}\n")
+        with pytest.raises(ParameterError, match=said):
+            apply_profile(profile, parameters)
+
+
 def test_a_profile_may_bring_arms_and_change_other_values_in_them(tmp_path):
     parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
     parameters.write_text("arms:\n  map:\n    description: map\n    pretrain: {}\n    finetune: {}\n")

@@ -25,17 +25,18 @@ from synthdrive.parameters.arms import ArmParameters
 
 # What an arm may change, whether params.yaml lists it or not
 ARM_SECTIONS = {field.name for field in fields(ArmParameters)} - {"description"}
-ON_TOP_OF = "on_top_of"  # key of a profile that names the one to merge before it
+ON_TOP_OF = "on_top_of"  # key of a profile that names the one to merge before it, and of an arm that names its like
 
 
 def merge(parameters: MutableMapping[str, Any], overlay: MutableMapping[str, Any], where: str) -> list[str]:
     """Put the overlay's values into the parameters, in place; returns the dotted names of what changed.
 
     Mappings are merged key by key; lists and plain values are replaced. A new key is allowed only for an arm, and in
-    what an arm changes: whose names a user chooses, and which need not change the same values everywhere.
+    what an arm changes: whose names a user chooses, and which need not change the same values everywhere. An arm that
+    says `on_top_of: <name of another>` begins as what that one is by then.
 
     Raises:
-        ParameterError: a key that the parameters do not have.
+        ParameterError: a key that the parameters do not have, or an arm on top of one that they do not have.
     """
     changed = []
     for key, value in overlay.items():
@@ -46,12 +47,33 @@ def merge(parameters: MutableMapping[str, Any], overlay: MutableMapping[str, Any
             raise ParameterError(
                 name, "a key that params.yaml does not have", f"one of {', '.join(map(str, parameters))}"
             )
-        if isinstance(value, MutableMapping) and isinstance(parameters.get(key), MutableMapping):
+        derived = where == "arms" and isinstance(value, MutableMapping) and ON_TOP_OF in value
+        if derived:
+            value = _derived_arm(value, parameters, name)
+        mappings = isinstance(value, MutableMapping) and isinstance(parameters.get(key), MutableMapping)
+        if mappings and not derived:  # of an arm that is derived nothing older stays
             changed += merge(parameters[key], value, name)
         elif parameters.get(key) != value:
             _put(parameters, key, value)
             changed.append(name)
     return changed
+
+
+def _derived_arm(arm: MutableMapping[str, Any], arms: MutableMapping[str, Any], name: str) -> Any:
+    below = arm[ON_TOP_OF]
+    if below not in arms:
+        raise ParameterError(f"{name}.{ON_TOP_OF}", below, f"an arm above it: {', '.join(map(str, arms))}")
+    whole = _without_comments(arms[below])
+    merge(whole, {key: value for key, value in arm.items() if key != ON_TOP_OF}, name)
+    return whole
+
+
+def _without_comments(value: Any) -> Any:
+    if isinstance(value, CommentedSeq):
+        return CommentedSeq(map(_without_comments, value))
+    if isinstance(value, CommentedMap):
+        return CommentedMap((key, _without_comments(inner)) for key, inner in value.items())
+    return value
 
 
 def _put(parameters: Any, key: str, value: Any) -> None:
