@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from synthdrive.artifacts import scratch_directory
 from synthdrive.errors import exit_on_error
 from synthdrive.maps.lane_map import load_maps
 from synthdrive.parameters.data import DataParameters
@@ -51,9 +51,8 @@ def main() -> None:
     if arguments.test_out or parameters.validation == "official":
         skipped = ingest_scenes(raw, outs, arguments.maps_out, parameters, half_width, workers)
     else:
-        arguments.train_out.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".whole-", dir=arguments.train_out.parent) as folder:
-            whole = Path(folder) / "train"
+        with scratch_directory(arguments.train_out) as folder:
+            whole = folder / "train"
             skipped = ingest_scenes(raw, {"train": whole}, arguments.maps_out, parameters, half_width, workers)
             held = hold_out(whole, arguments.train_out, arguments.val_out, parameters)
         print(f"val: fold {parameters.fold} of {parameters.folds}, {held} train scenes, written to {arguments.val_out}")

@@ -60,6 +60,16 @@ def test_what_a_killed_process_leaves_is_no_artifact_and_goes_with_the_next(tmp_
     assert names(tmp_path) == ([] if what == "scratch_directory" else ["out"])
 
 
+@pytest.mark.parametrize("outer", [atomic_directory, scratch_directory])
+def test_artifacts_can_be_written_into_one_that_is_not_finished(tmp_path, outer):
+    with outer(tmp_path / "out") as folder:
+        with atomic_directory(folder / "inner") as inner:
+            (inner / "file").write_text("whole")
+        with atomic_file(folder / "file") as partial:
+            partial.write_text("whole")
+        assert names(folder) == ["file", "inner"]
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_process_that_is_told_to_stop_tidies_up_and_says_so(tmp_path, number, status):
     process = writer(tmp_path / "out")

@@ -71,7 +71,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def scratch_directory(path: Path) -> Iterator[Path]:
     """Yield an empty directory beside `path` that is gone after the block, or, after a kill, with the next one."""
     with _work_folder(Path(path), "scratch") as folder:
-        yield folder
+        new = folder / "new"  # `folder` is locked, and what is written into a directory locks that
+        new.mkdir()
+        yield new
 
 
 @contextlib.contextmanager

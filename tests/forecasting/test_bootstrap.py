@@ -85,6 +85,28 @@ def test_relative_interval_is_that_of_the_ratio():
     assert 0.925 <= inside / trials <= 0.99
 
 
+def test_relative_interval_leaves_out_zero_where_that_of_the_difference_does():
+    random = np.random.default_rng(10)
+    told_apart = 0
+    for _ in range(200):
+        baseline = 2.0 + random.normal(0, 0.2, (3, 1)) + random.exponential(1.0, (1, 60)) + random.random((3, 60))
+        arm = baseline - 0.15 + random.normal(0, 0.05, (3, 1)) + random.normal(0, 0.3, (3, 60))
+        found = paired_difference(arm, baseline, 10, 0)
+        assert found.relative.low < found.relative.mean < found.relative.high
+        without = found.with_seeds.high < 0 or found.with_seeds.low > 0
+        assert without == (found.relative.high < 0 or found.relative.low > 0)
+        told_apart += without
+    assert 20 < told_apart < 180
+
+
+def test_a_share_of_what_may_be_zero_has_no_interval():
+    random = np.random.default_rng(11)
+    baseline = np.array([[0.01], [2.0]]) + random.random((2, 40))
+    found = paired_difference(baseline - 0.5, baseline, 10, 0)
+    assert np.isfinite([found.with_seeds.low, found.relative.mean]).all()
+    assert np.isnan([found.relative.low, found.relative.high]).all()
+
+
 def test_an_arm_is_no_different_from_itself():
     values = np.random.default_rng(6).random((3, 40))
     found = paired_difference(values, values, 100, 0)

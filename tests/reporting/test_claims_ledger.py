@@ -122,6 +122,18 @@ def test_sizes_need_the_papers_data(published: Published) -> None:
     assert "minADE6" in outcome.why
 
 
+def test_a_size_is_not_judged_where_the_baseline_is_too_uncertain_for_a_share_of_it(published: Published) -> None:
+    measured = measurements(0.95, seeds=2, **FULL)
+    apart = np.array([[0.6], [-0.6]])
+    arms = {
+        name: replace(arm, scenes={metric: values + apart for metric, values in arm.scenes.items()})
+        for name, arm in measured.arms.items()
+    }
+    test = {"kind": "size", "arm": "combined"}
+    assert verdict(published, test, evidence(published, measured)) == Verdict.NOT_REPRODUCED
+    assert verdict(published, test, evidence(published, replace(measured, arms=arms))) == Verdict.NOT_TESTABLE
+
+
 def test_best_arm_must_be_clear_of_the_others(published: Published) -> None:
     test = {"kind": "best", "arm": "combined", "metric": "minADE6", "among": ["none", "combined"]}
     assert verdict(published, test, evidence(published, measurements(0.9))) == Verdict.REPRODUCED

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
 from scipy.special import stdtrit
 
 from synthdrive.errors import InputError
@@ -47,7 +48,8 @@ class PairedDifference:
         difference: mean over scenes and seeds; its bootstrap interval says what other scenes might give with these
             trainings.
         with_seeds: the interval for other scenes and other seeds; with one seed it is that of `difference`.
-        relative: the mean difference as a share of the baseline's mean, with the interval for other scenes and seeds.
+        relative: the mean difference as a share of the baseline's mean, with the interval for other scenes and seeds:
+            it leaves out 0 where that of `with_seeds` does.
         by_seed: (R,) mean difference of each seed.
     """
 
@@ -104,14 +106,34 @@ def paired_difference(arm: Floats, baseline: Floats, samples: int, seed: int, *i
         share = means[:, 0] / np.where(means[:, 1] > 0, means[:, 1], np.nan)
         return PairedDifference(over_scenes, over_scenes, interval(relative, _limits(share[:, None])[:, 0]), (total,))
     half = half_width(difference)
-    # A ratio moves with what stands here, whose mean is 0 (delta method).
-    half_relative = half_width((difference - relative * base) / level) if level > 0 else float("nan")
     return PairedDifference(
         difference=over_scenes,
         with_seeds=interval(total, np.array([total - half, total + half])),
-        relative=interval(relative, np.array([relative - half_relative, relative + half_relative])),
+        relative=interval(relative, _ratio_limits(difference, base)),
         by_seed=tuple(difference.mean(axis=1).tolist()),
     )
+
+
+def _ratio_limits(difference: Floats, base: Floats) -> Floats:
+    """(2,) ends of the 95 % interval of mean(difference) / mean(base), as Fieller (1954) has it.
+
+    It holds the shares r at which difference - r * base is not told from 0: so it leaves out 0 where the interval of
+    the difference does. NaN where it has no end, because base itself is not told from 0.
+    """
+    if base.mean() <= half_width(base):
+        return np.full(2, np.nan)
+    ratio = float(difference.mean() / base.mean())
+
+    def outside(share: float) -> float:
+        values = difference - share * base
+        return float(abs(values.mean()) - half_width(values))
+
+    def end(step: float) -> float:
+        while outside(ratio + step) <= 0:
+            step *= 2.0
+        return float(brentq(outside, ratio, ratio + step)) if outside(ratio) < 0 else ratio
+
+    return np.array([end(-0.01), end(0.01)])
 
 
 def half_width(values: Floats) -> float:

@@ -66,14 +66,19 @@ def level(evidence: Evidence, arm: str) -> Outcome:
 
 def size(evidence: Evidence, arm: str) -> Outcome:
     """Reproduced where all three published changes lie in the 95 % intervals of the paired relative differences."""
-    parts, outside = [], []
+    parts, outside, unsure = [], [], []
     for name in HEADLINE:
         difference = evidence.measured.difference(arm, evidence.measured.reference, name)
         theirs = evidence.published.change(arm, name)
         parts.append(f"{label(name)} {_interval(difference)}")
         relative = difference.relative
-        if theirs is None or relative is None or not relative[1] <= theirs <= relative[2]:
+        if relative is None:
+            unsure.append(label(name))
+        elif theirs is None or not relative[1] <= theirs <= relative[2]:
             outside.append(label(name))
+    if unsure and not outside:
+        why = f"The baseline itself is too uncertain for a share of it: {', '.join(unsure)}."
+        return Outcome("; ".join(parts), Verdict.NOT_TESTABLE, why)
     return _all_inside("; ".join(parts), outside, "the interval of the paired difference")
 
 
@@ -114,7 +119,7 @@ def _all_inside(text: str, outside: list[str], what: str) -> Outcome:
 
 
 def _interval(difference: Difference) -> str:
-    """A paired difference in per cent of the reference, or as it is where that is 0."""
+    """A paired difference in per cent of the reference, or as it is where that may be 0."""
     relative = difference.relative
     if relative is None:
         return f"{signed(difference.mean, 3)} [{signed(difference.low, 3)}, {signed(difference.high, 3)}]"
