@@ -264,7 +264,8 @@ def test_bold_says_what_the_interval_beside_it_says() -> None:
     outside = Difference(-0.2, -0.4, 0.1, (-12.0, -25.0, -1.0), 1.7, (-0.2, -0.2))
     assert change(inside) == "\N{MINUS SIGN}12.0 % [\N{MINUS SIGN}25.0, +1.0]"
     assert change(outside) == "**\N{MINUS SIGN}12.0 % [\N{MINUS SIGN}25.0, \N{MINUS SIGN}1.0]**"
-    assert change(replace(inside, relative=None)) == "-0.200"
+    absolute = change(replace(inside, relative=None))
+    assert absolute == "**\N{MINUS SIGN}0.20 [\N{MINUS SIGN}0.40, \N{MINUS SIGN}0.10]**"
 
 
 def test_an_arm_with_fewer_seeds_than_its_reference_says_what_the_others_are(folder: Path) -> None:

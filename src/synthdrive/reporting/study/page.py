@@ -154,8 +154,8 @@ def _standing(cells: StudyCells, command: str) -> list[str]:
         "",
         "Levels are means over seeds and scenes, with the standard deviation over seeds. A difference is paired on "
         "the same scenes and seeds; the brackets are its 95 % interval for other scenes and other seeds (random "
-        "effects of both, Student's t; a bootstrap over scenes where there is one seed). **Bold**: the interval "
-        "leaves out zero.",
+        "effects of both, Student's t; of a share as Fieller has it; a bootstrap over scenes where there is one seed). "
+        "**Bold**: the interval leaves out zero.",
     ]
 
 

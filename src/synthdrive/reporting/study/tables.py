@@ -157,13 +157,16 @@ def _level(level: Level, name: str) -> str:
 
 
 def change(difference: Difference | None) -> str:
-    """A difference with its interval, in per cent where there is a reference; bold where that interval leaves out 0."""
+    """A difference with its interval, in per cent where the reference allows it; bold where that leaves out 0."""
     if difference is None:
         return ""
     if difference.relative is None:
-        return f"{difference.mean:+.3f}"
-    mean, low, high = difference.relative
-    text = f"{mean:+.1f} % [{low:+.1f}, {high:+.1f}]".replace("-", "\N{MINUS SIGN}")
+        mean, low, high = difference.mean, difference.low, difference.high
+        text = f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+    else:
+        mean, low, high = difference.relative
+        text = f"{mean:+.1f} % [{low:+.1f}, {high:+.1f}]"
+    text = text.replace("-", "\N{MINUS SIGN}")
     return f"**{text}**" if low > 0 or high < 0 else text
 
 
