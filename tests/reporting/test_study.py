@@ -35,7 +35,8 @@ from synthdrive.reporting.study.cells import (
     load_cells,
     save_cell,
 )
-from synthdrive.reporting.study.comparisons import compare, compare_by_stratum
+from synthdrive.reporting.study.charts import comparison_chart
+from synthdrive.reporting.study.comparisons import ComparedArm, compare, compare_by_stratum
 from synthdrive.reporting.study.page import write_study
 from synthdrive.reporting.study.plan import StudyPlan, load_plan
 from synthdrive.reporting.study.tables import change
@@ -266,6 +267,15 @@ def test_bold_says_what_the_interval_beside_it_says() -> None:
     assert change(outside) == "**\N{MINUS SIGN}12.0 % [\N{MINUS SIGN}25.0, \N{MINUS SIGN}1.0]**"
     absolute = change(replace(inside, relative=None))
     assert absolute == "**\N{MINUS SIGN}0.20 [\N{MINUS SIGN}0.40, \N{MINUS SIGN}0.10]**"
+
+
+def test_an_interval_too_wide_to_see_others_beside_it_is_drawn_to_a_doubling() -> None:
+    def chart(low: float, high: float) -> str:
+        difference = Difference(-0.2, -6.0, 6.0, (-10.0, low, high), 2.0, (-0.2, -0.2))
+        return comparison_chart([ComparedArm("map", "", [0, 1], {}, {"MR6": difference})], "MR6")
+
+    assert chart(-300.0, 250.0) == chart(-100.0, 100.0)
+    assert chart(-90.0, 80.0) != chart(-100.0, 100.0)
 
 
 def test_an_arm_with_fewer_seeds_than_its_reference_says_what_the_others_are(folder: Path) -> None:

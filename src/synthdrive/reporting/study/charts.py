@@ -14,9 +14,15 @@ from synthdrive.reporting.study.cells import StudyCells
 from synthdrive.reporting.study.comparisons import ComparedArm
 from synthdrive.reporting.study.plan import AmountCurve
 
+_WIDEST = 100.0  # end of what is drawn of an interval (%)
+
 
 def comparison_chart(compared: Sequence[ComparedArm], name: str) -> str:
-    """Relative changes of one metric with their intervals, as SVG; nothing where there are none."""
+    """Relative changes of one metric with their intervals, as SVG; nothing where there are none.
+
+    Two seeds can leave an interval so wide that beside it nothing else is seen: it is drawn to a doubling at most, and
+    to -100 %, below which no change of an error is.
+    """
     estimates = []
     for place, row in enumerate(compared):
         difference = row.differences[name]
@@ -24,6 +30,7 @@ def comparison_chart(compared: Sequence[ComparedArm], name: str) -> str:
             continue
         relative, low, high = difference.relative
         dots = tuple(100.0 * value / difference.reference for value in difference.seeds)
+        low, high = max(low, -_WIDEST), min(high, max(_WIDEST, relative))
         estimates.append(Estimate(label_of(row.arm), arm_colour(place), relative, low, high, dots))
     label = f"change in {metric(name).label} (%)"
     return interval_chart(estimates, label, colour("ink"), zero=colour("muted")) if estimates else ""
