@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from synthdrive.artifacts import atomic_file, write_json
+from synthdrive.reporting.claim_outcome import signed
 from synthdrive.reporting.claims import Claim
 from synthdrive.reporting.measurements import Difference
 from synthdrive.reporting.metric_names import HEADLINE, counted, metric
@@ -167,7 +168,7 @@ def _headline(headline: Headline, cells: StudyCells, published: Published) -> li
     changes = []
     for name in HEADLINE:
         theirs = published.change(headline.published, name)
-        beside = "" if theirs is None else f" (paper: {theirs:+.2f} %)".replace("-", "\N{MINUS SIGN}")
+        beside = "" if theirs is None else f" (paper: {signed(theirs, 2)} %)"
         changes.append(f"{metric(name).label} {change(row.differences[name])}{beside}")
     of = f"`{headline.arm}` against `{headline.reference}`, {named_seeds(row.seeds)}"
     return [f"{of}: {'; '.join(changes)}. {headline.text.strip()}", ""]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from synthdrive.reporting.claim_outcome import signed
 from synthdrive.reporting.claims import Judged
 from synthdrive.reporting.measurements import Difference, Level
 from synthdrive.reporting.metric_names import HEADLINE, metric
@@ -160,13 +161,10 @@ def change(difference: Difference | None) -> str:
     """A difference with its interval, in per cent where the reference allows it; bold where that leaves out 0."""
     if difference is None:
         return ""
-    if difference.relative is None:
-        mean, low, high = difference.mean, difference.low, difference.high
-        text = f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
-    else:
-        mean, low, high = difference.relative
-        text = f"{mean:+.1f} % [{low:+.1f}, {high:+.1f}]"
-    text = text.replace("-", "\N{MINUS SIGN}")
+    (mean, low, high), digits, unit = (difference.mean, difference.low, difference.high), 2, ""
+    if difference.relative is not None:
+        (mean, low, high), digits, unit = difference.relative, 1, " %"
+    text = f"{signed(mean, digits)}{unit} [{signed(low, digits)}, {signed(high, digits)}]"
     return f"**{text}**" if low > 0 or high < 0 else text
 
 
