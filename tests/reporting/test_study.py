@@ -266,7 +266,7 @@ def test_bold_says_what_the_interval_beside_it_says() -> None:
     assert change(inside) == "\N{MINUS SIGN}12.0 % [\N{MINUS SIGN}25.0, +1.0]"
     assert change(outside) == "**\N{MINUS SIGN}12.0 % [\N{MINUS SIGN}25.0, \N{MINUS SIGN}1.0]**"
     absolute = change(replace(inside, relative=None))
-    assert absolute == "**\N{MINUS SIGN}0.20 [\N{MINUS SIGN}0.40, \N{MINUS SIGN}0.10]**"
+    assert absolute == "**\N{MINUS SIGN}0.200 [\N{MINUS SIGN}0.400, \N{MINUS SIGN}0.100]**"
 
 
 def test_an_interval_too_wide_to_see_others_beside_it_is_drawn_to_a_doubling() -> None:

@@ -72,8 +72,3 @@ def unit(name: str) -> str:
 def level_text(name: str, value: float) -> str:
     """A metric's value with its unit."""
     return f"{metric(name).text(value)} {metric(name).unit}"
-
-
-def signed(value: float, digits: int) -> str:
-    """A number with its sign."""
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")

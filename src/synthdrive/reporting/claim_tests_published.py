@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from synthdrive.reporting.claim_outcome import Evidence, Outcome, Verdict, label, signed, unit
-from synthdrive.reporting.metric_names import HEADLINE
+from synthdrive.reporting.claim_outcome import Evidence, Outcome, Verdict, label, unit
+from synthdrive.reporting.metric_names import HEADLINE, signed
 from synthdrive.reporting.results_table import label_of
 
 

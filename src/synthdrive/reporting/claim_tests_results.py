@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import stdtrit
 
-from synthdrive.reporting.claim_outcome import Evidence, Outcome, Verdict, label, level_text, signed
-from synthdrive.reporting.measurements import Difference
+from synthdrive.reporting.claim_outcome import Evidence, Outcome, Verdict, label, level_text
 from synthdrive.reporting.metric_names import HEADLINE, counted
 from synthdrive.reporting.results_table import label_of
 
@@ -20,7 +19,7 @@ def lowers(evidence: Evidence, arm: str, metric: str) -> Outcome:
         return untrained
     measured, name = evidence.measured, label(metric)
     difference = measured.difference(arm, measured.reference, metric)
-    text = _interval(difference)
+    text = difference.text
     seeds = f"{counted(measured.scene_count, 'scene')}, {counted(len(measured.seeds), 'seed')}"
     if difference.verdict == "lower":
         return Outcome(text, Verdict.REPRODUCED, f"The interval of the paired difference lies below 0 ({seeds}).")
@@ -70,7 +69,7 @@ def size(evidence: Evidence, arm: str) -> Outcome:
     for name in HEADLINE:
         difference = evidence.measured.difference(arm, evidence.measured.reference, name)
         theirs = evidence.published.change(arm, name)
-        parts.append(f"{label(name)} {_interval(difference)}")
+        parts.append(f"{label(name)} {difference.text}")
         relative = difference.relative
         if relative is None:
             unsure.append(label(name))
@@ -116,11 +115,3 @@ def _all_inside(text: str, outside: list[str], what: str) -> Outcome:
     if not outside:
         return Outcome(text, Verdict.REPRODUCED, f"All published values lie in {what}.")
     return Outcome(text, Verdict.NOT_REPRODUCED, f"Outside {what}: {', '.join(outside)}.")
-
-
-def _interval(difference: Difference) -> str:
-    """A paired difference in per cent of the reference, or as it is where that may be 0."""
-    relative = difference.relative
-    if relative is None:
-        return f"{signed(difference.mean, 3)} [{signed(difference.low, 3)}, {signed(difference.high, 3)}]"
-    return f"{signed(relative[0], 1)} % [{signed(relative[1], 1)}, {signed(relative[2], 1)}]"

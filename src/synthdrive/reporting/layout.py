@@ -8,7 +8,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from synthdrive.reporting.content import Content
-from synthdrive.reporting.metric_names import HEADLINE, counted, metric
+from synthdrive.reporting.metric_names import HEADLINE, counted, metric, signed
 from synthdrive.reporting.palette import DARK, LIGHT, css_variables
 from synthdrive.reporting.picture import Panel, Picture
 
@@ -23,11 +23,6 @@ def page(content: Content) -> str:
 def markdown(content: Content) -> str:
     """The same in Markdown, with links to `pictures/`."""
     return _environment(html=False).get_template("report.md.j2").render(_values(content))
-
-
-def signed(value: float, digits: int = 2) -> str:
-    """A number with its sign and a real minus."""
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _values(content: Content) -> dict[str, object]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.forecasting.bootstrap import mean_intervals, paired_difference
+from synthdrive.reporting.metric_names import signed
 
 Floats = npt.NDArray[np.float64]
 
@@ -88,6 +89,18 @@ class Difference:
         if self.high < 0:
             return "lower"
         return "higher" if self.low > 0 else "no difference"
+
+    @property
+    def shown(self) -> tuple[float, float, float]:
+        """The difference, low and high in per cent of the reference, or as they are where that has no meaning."""
+        return self.relative or (self.mean, self.low, self.high)
+
+    @property
+    def text(self) -> str:
+        """What is shown, in words."""
+        digits, unit = (3, "") if self.relative is None else (1, " %")
+        mean, low, high = (signed(value, digits) for value in self.shown)
+        return f"{mean}{unit} [{low}, {high}]"
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,11 @@ def metric(name: str) -> Metric:
     return METRICS.get(name, Metric(name, name.replace("_", "-"), "", 3))
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """A number with its sign and a real minus."""
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
 def counted(number: int, noun: str) -> str:
     """A number with its noun: 1 seed, 2 seeds, 2,399 scenes."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

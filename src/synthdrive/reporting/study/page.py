@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from synthdrive.artifacts import atomic_file, write_json
-from synthdrive.reporting.claim_outcome import signed
 from synthdrive.reporting.claims import Claim
 from synthdrive.reporting.measurements import Difference
-from synthdrive.reporting.metric_names import HEADLINE, counted, metric
+from synthdrive.reporting.metric_names import HEADLINE, counted, metric, signed
 from synthdrive.reporting.published import Published
 from synthdrive.reporting.study.cells import StudyCell, StudyCells
 from synthdrive.reporting.study.charts import comparison_chart, curve_chart, learning_chart

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from synthdrive.reporting.claim_outcome import signed
 from synthdrive.reporting.claims import Judged
 from synthdrive.reporting.measurements import Difference, Level
 from synthdrive.reporting.metric_names import HEADLINE, metric
@@ -161,11 +160,8 @@ def change(difference: Difference | None) -> str:
     """A difference with its interval, in per cent where the reference allows it; bold where that leaves out 0."""
     if difference is None:
         return ""
-    (mean, low, high), digits, unit = (difference.mean, difference.low, difference.high), 2, ""
-    if difference.relative is not None:
-        (mean, low, high), digits, unit = difference.relative, 1, " %"
-    text = f"{signed(mean, digits)}{unit} [{signed(low, digits)}, {signed(high, digits)}]"
-    return f"**{text}**" if low > 0 or high < 0 else text
+    _, low, high = difference.shown
+    return f"**{difference.text}**" if low > 0 or high < 0 else difference.text
 
 
 def _arm(arm: str, description: str) -> str:
