@@ -19,7 +19,7 @@ from synthdrive.artifacts import atomic_directory, file_hash, read_json
 from synthdrive.errors import ParameterError
 from synthdrive.forecasting.baselines import ConstantVelocity, agent_tracks
 from synthdrive.forecasting.evaluate import load_scene_errors, scene_errors, score, write_evaluation
-from synthdrive.forecasting.goal_forecaster import GoalForecaster, tempered
+from synthdrive.forecasting.goal_forecaster import GoalForecaster
 from synthdrive.forecasting.strata import strata
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.parameters.evaluate import EvaluateParameters
@@ -197,36 +197,11 @@ def test_forecast_of_a_scene_does_not_depend_on_its_batch(store):
         np.testing.assert_allclose(alone.probabilities[0], together.probabilities[index], atol=1e-3)
 
 
-def test_goal_temperature_flattens_what_counts_and_leaves_padding_alone():
-    probability = torch.tensor([[0.64, 0.32, 0.04, 0.0], [0.5, 0.5, 0.0, 0.0]])
-    valid = torch.tensor([[True, True, True, False], [True, True, False, False]])
-    log_prob = probability.log()
-    assert tempered(log_prob, valid, 1.0) is log_prob
-    flat = tempered(log_prob, valid, 2.0).exp()
-    root = probability.double().sqrt()
-    torch.testing.assert_close(flat, root / root.sum(1, keepdim=True))
-    assert tempered(log_prob, valid, 0.5)[0, 0] > log_prob[0, 0]
-
-
-def test_goals_lie_further_apart_at_a_higher_temperature():
-    x = torch.arange(-20.0, 21.0)
-    goals = torch.stack([x, torch.zeros_like(x)], dim=1)[None]  # one scene, a line
-    log_prob = torch.log_softmax(-x.abs() / 2, dim=0)[None]
-    valid, seeds = torch.ones_like(log_prob, dtype=torch.bool), torch.tensor([1])
-    spread = []
-    for temperature in (1.0, 2.0):
-        parameters = replace(PARAMETERS, goal_temperature=temperature)
-        chosen = GoalForecaster(network()[0], parameters, torch.device("cpu")).choose(goals, log_prob, valid, seeds)
-        spread.append(float(chosen.goals[..., 0].max() - chosen.goals[..., 0].min()))
-    assert spread[1] > 1.3 * spread[0]
-
-
 @pytest.mark.parametrize(
     ("key", "value"),
     [
         ("selection", "best"),
         ("miss_rate_weight", 1.5),
-        ("goal_temperature", 0.0),
         ("min_probability", 0.0),
         ("nms_distance", -1.0),
         ("temperature", 0.0),

@@ -54,7 +54,6 @@ class GoalForecaster:
     def choose(self, goals: Tensor, log_prob: Tensor, valid: Tensor, seeds: Tensor) -> GoalSets:
         """Six goals a scene, as the parameters ask for."""
         given = self.parameters
-        log_prob = tempered(log_prob, valid, given.goal_temperature)
         objective = {
             "miss_rate_weight": given.miss_rate_weight,
             "min_probability": given.min_probability,
@@ -63,22 +62,6 @@ class GoalForecaster:
         if given.selection == "nms":
             return suppress_non_maxima(goals, log_prob, valid, given.nms_distance, **objective)
         return optimise_goal_sets(goals, log_prob, valid, seeds, starts=given.starts, **objective)
-
-
-def tempered(log_prob: Tensor, valid: Tensor, temperature: float) -> Tensor:
-    """Flatten (above 1) or sharpen (below 1) goal distributions, as temperature scaling does a classifier's.
-
-    Args:
-        log_prob: (B, D) natural logarithms of the goals' probabilities.
-        valid: (B, D) bool, False for padding.
-        temperature: T; 1 leaves them as they are, to the last bit.
-
-    Returns:
-        (B, D) logarithms of p^(1 / T) / sum p^(1 / T); -inf at padding.
-    """
-    if temperature == 1:
-        return log_prob
-    return torch.log_softmax((log_prob.double() / temperature).masked_fill(~valid, -torch.inf), dim=1)
 
 
 def choose_device(name: str) -> torch.device:

@@ -16,7 +16,6 @@ class EvaluateParameters:
     Attributes:
         selection: goal_sets (minimise the expected error over sets of six goals) or nms (non-maximum suppression).
         miss_rate_weight: r in (1 - r) minFDE + r 10 miss, the objective of goal_sets.
-        goal_temperature: T; goals are chosen under their probabilities to the power of 1 / T, renormalised.
         min_probability: goals below it are left out of the objective.
         nms_distance: metres that two goals chosen by nms keep from each other.
         temperature: metres; goal j has a probability in proportion to exp(-E(y_j) / temperature), E its error alone.
@@ -31,7 +30,6 @@ class EvaluateParameters:
 
     selection: str
     miss_rate_weight: float
-    goal_temperature: float
     min_probability: float
     nms_distance: float
     temperature: float
@@ -50,8 +48,6 @@ class EvaluateParameters:
             raise ParameterError(f"{where}.selection", repr(self.selection), f"one of {', '.join(SELECTIONS)}")
         if not 0 <= self.miss_rate_weight <= 1:
             raise ParameterError(f"{where}.miss_rate_weight", str(self.miss_rate_weight), "a number from 0 to 1")
-        if not 0.1 <= self.goal_temperature <= 10:
-            raise ParameterError(f"{where}.goal_temperature", str(self.goal_temperature), "a number from 0.1 to 10")
         if not 0 < self.min_probability < 1:
             raise ParameterError(f"{where}.min_probability", str(self.min_probability), "a number between 0 and 1")
         for name in ("nms_distance", "temperature", "miss_threshold"):
