@@ -36,7 +36,7 @@ from synthdrive.reporting.study.cells import (
     save_cell,
 )
 from synthdrive.reporting.study.charts import comparison_chart
-from synthdrive.reporting.study.comparisons import ComparedArm, compare, compare_by_stratum
+from synthdrive.reporting.study.comparisons import ComparedArm, compare, compare_by_stratum, error_spread
 from synthdrive.reporting.study.page import write_study
 from synthdrive.reporting.study.plan import StudyPlan, load_plan
 from synthdrive.reporting.study.tables import change
@@ -60,6 +60,7 @@ PLAN = {
          "series": {"scratch": ["none_10", "none"], "map": ["map_10", "map"]}},
     ],
     "strata": [{"title": "Kinds", "text": "Of scene.", "reference": "none", "arms": ["map", "absent"]}],
+    "spread": {"title": "Spread", "text": "Over scenes.", "arms": ["none", "map", "absent"]},
     "learning": {"title": "Learning", "text": "Curves.", "charts": {"Short": ["none", "map", "absent"]}},
     "encoder": {"title": "Encoder", "text": "Gradient.", "arms": ["map"]},
     "choices": {"title": "Choices", "text": "On {val_scenes}.", "reference": "none", "arms": ["map", "absent"]},
@@ -239,7 +240,7 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     names = {path.name for path in (folder / "charts").iterdir()}
     metrics = ("MR6", "minFDE6", "minADE6")
     charts = {f"{stem}-{name}.svg" for stem in ("comparison-0", "curve-0") for name in metrics}
-    assert names == charts | {"learning-0.svg"}
+    assert names == charts | {"learning-0.svg", "spread.svg"}
     assert "| left turns | 100 |" in page
     assert "right turns" not in page, "a stratum without scenes has no row"
     assert [row["arm"] for row in results(folder)["comparisons"][0]["rows"]] == ["none", "map"]
@@ -317,6 +318,20 @@ def test_a_stratum_whose_reference_may_be_zero_has_no_relative_change(folder: Pa
     assert row.difference["MR6"].relative is None
     write(folder, plan, cells)
     assert results(folder)["strata"][0]["rows"][0]["scenes"] == 3
+
+
+def test_the_spread_of_errors_is_a_mean_over_seeds_and_tells_the_worst_scenes_apart(folder: Path) -> None:
+    for seed, far in ((0, 10), (1, 30)):  # scenes 6 m off, of 200; all others are 1 m off
+        made = cell("tailed", seed, 0.0)
+        errors = {**made.errors, "minFDE6": np.where(np.arange(SCENES) < far, 6.0, 1.0)}
+        save_cell(replace(made, errors=errors), folder / "cells")
+    spread = error_spread(load_cells(folder / "cells"), "tailed")
+    assert spread is not None
+    assert (spread.seeds, spread.median) == ([0, 1], 1.0)
+    assert spread.ninth_decile == pytest.approx((1.0 + 6.0) / 2)
+    assert spread.far == pytest.approx(10.0)
+    assert spread.far_share == pytest.approx(100 * (60 / 250 + 180 / 350) / 2)
+    assert error_spread(load_cells(folder / "cells"), "absent") is None
 
 
 def test_cells_of_other_scenes_are_refused(folder: Path) -> None:

@@ -8,13 +8,14 @@ import numpy as np
 
 from synthdrive.reporting.metric_names import metric
 from synthdrive.reporting.palette import arm_colour, colour
-from synthdrive.reporting.pictures.charts import Estimate, Series, interval_chart, line_chart
+from synthdrive.reporting.pictures.charts import SMALLEST_SHARE, Estimate, Series, interval_chart, line_chart
 from synthdrive.reporting.results_table import label_of
 from synthdrive.reporting.study.cells import StudyCells
 from synthdrive.reporting.study.comparisons import ComparedArm
 from synthdrive.reporting.study.plan import AmountCurve
 
 _WIDEST = 100.0  # end of what is drawn of an interval (%)
+_FURTHEST = 15.0  # end of what is drawn of endpoint errors (m)
 
 
 def comparison_chart(compared: Sequence[ComparedArm], name: str) -> str:
@@ -49,6 +50,18 @@ def curve_chart(curve: AmountCurve, points: Mapping[tuple[str, float], ComparedA
             series.append(Series(label, arm_colour(place), np.array([x for x, _ in rows]), np.array(runs)))
     label = f"{metric(name).label} ({metric(name).unit})"
     return line_chart(series, curve.x_label, label, legend=True) if series else ""
+
+
+def spread_chart(arms: Sequence[str], cells: StudyCells) -> str:
+    """Share of the scenes whose smallest endpoint error is larger than x, as SVG; nothing where no arm is measured."""
+    x = np.linspace(0.0, _FURTHEST, 61)
+    series = []
+    for place, arm in enumerate(arms):
+        seeds, (errors,) = cells.paired_errors([arm], "minFDE6")  # [R, S]
+        if seeds:
+            beyond = 100.0 * (errors[:, :, None] > x).mean(axis=1)  # [R, 61]
+            series.append(Series(label_of(arm), arm_colour(place), x, np.maximum(beyond, SMALLEST_SHARE)))
+    return line_chart(series, "minFDE6 (m)", "scenes beyond (%)", log=True, legend=True) if series else ""
 
 
 def learning_chart(arms: Sequence[str], cells: StudyCells) -> str:

@@ -16,6 +16,7 @@ from synthdrive.reporting.study.cells import METRICS, StudyCells
 from synthdrive.reporting.study.plan import AmountCurve
 
 SAMPLES = 4000  # of every bootstrap
+FAR = 5.0  # m; six goals that all lie further from the truth have left out where AGENT went
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,38 @@ def compare_by_stratum(cells: StudyCells, arm: str, reference: str) -> list[Stra
             differences[name] = Difference.of(ours, theirs, SAMPLES, 0, "study", stratum)
         rows.append(StratumDifference(stratum, int(inside.sum()), means, differences))
     return rows
+
+
+@dataclass(frozen=True)
+class ErrorSpread:
+    """How an arm's smallest endpoint errors (minFDE6) are spread over the scenes; means over its seeds.
+
+    Attributes:
+        arm: which; seeds: (R,).
+        median, ninth_decile: metres.
+        far: scenes with an error beyond FAR (%).
+        far_share: what these make up of the mean error (%).
+    """
+
+    arm: str
+    seeds: list[int]
+    median: float
+    ninth_decile: float
+    far: float
+    far_share: float
+
+
+def error_spread(cells: StudyCells, arm: str) -> ErrorSpread | None:
+    """The spread of one arm's errors; None where it has no cell yet."""
+    seeds, (errors,) = cells.paired_errors([arm], "minFDE6")  # [R, S]
+    if not seeds:
+        return None
+    median, ninth_decile = np.quantile(errors, (0.5, 0.9), axis=1).mean(axis=1)
+    far = errors > FAR
+    share = (errors * far).sum(axis=1) / errors.sum(axis=1)
+    return ErrorSpread(
+        arm, seeds, float(median), float(ninth_decile), 100.0 * float(far.mean()), 100.0 * float(share.mean())
+    )
 
 
 def level_of(errors: npt.NDArray[np.float64]) -> Level:

@@ -13,9 +13,15 @@ from synthdrive.reporting.measurements import Difference
 from synthdrive.reporting.metric_names import HEADLINE, counted, metric, signed
 from synthdrive.reporting.published import Published
 from synthdrive.reporting.study.cells import StudyCell, StudyCells
-from synthdrive.reporting.study.charts import comparison_chart, curve_chart, learning_chart
+from synthdrive.reporting.study.charts import comparison_chart, curve_chart, learning_chart, spread_chart
 from synthdrive.reporting.study.claims import judge_on_cells
-from synthdrive.reporting.study.comparisons import ComparedArm, compare, compare_amounts, compare_by_stratum
+from synthdrive.reporting.study.comparisons import (
+    ComparedArm,
+    compare,
+    compare_amounts,
+    compare_by_stratum,
+    error_spread,
+)
 from synthdrive.reporting.study.plan import Comparison, Headline, StudyPlan
 from synthdrive.reporting.study.tables import (
     cell_table,
@@ -26,6 +32,7 @@ from synthdrive.reporting.study.tables import (
     deviation_table,
     encoder_table,
     named_seeds,
+    spread_table,
     strata_table,
 )
 
@@ -90,6 +97,12 @@ def write_study(
             lines += ["", *strata_table(arm, comparison.reference, found)]
             rows = [asdict(row) for row in found]
             results["strata"].append({"arm": arm, "reference": comparison.reference, "rows": rows})
+    spreads = [spread for arm in plan.spread.arms if (spread := error_spread(cells, arm))]
+    lines += [*heading(plan.spread.title, plan.spread.text), "", *spread_table(spreads)]
+    if chart := spread_chart(plan.spread.arms, cells):
+        charts["spread"] = chart
+        lines += ["", f"![{plan.spread.title}]({CHARTS}/spread.svg)"]
+    results["spread"] = [asdict(spread) for spread in spreads]
     lines += heading(plan.learning.title, plan.learning.text)
     for number, (title, arms) in enumerate(plan.learning.charts.items()):
         if chart := learning_chart(arms, cells):

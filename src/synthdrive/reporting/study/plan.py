@@ -57,12 +57,12 @@ class Deviation:
 
 
 @dataclass
-class EncoderSection:
-    """What pre-training does to the encoder, with and without a path for the gradient.
+class ArmsSection:
+    """A section that says something of each of a few arms.
 
     Attributes:
         title, text: as shown.
-        arms: in the table.
+        arms: in the order of the section.
     """
 
     title: str
@@ -123,8 +123,9 @@ class StudyPlan:
         headlines: the results that the page begins with.
         comparisons, curves: in the order of the page.
         strata: comparisons by kind of scene.
+        spread: the section on typical scenes and the worst ones.
         learning: the section on the curves of fine-tuning.
-        encoder: the section on the encoder.
+        encoder: what pre-training does to the encoder, with and without a path for the gradient.
         choices: arms compared on scenes held back from the training scenes, to choose parameters by.
         claims: the section on the claims ledger.
         deviations: from the paper.
@@ -136,8 +137,9 @@ class StudyPlan:
     comparisons: list[Comparison]
     curves: list[AmountCurve]
     strata: list[Comparison]
+    spread: ArmsSection
     learning: LearningSection
-    encoder: EncoderSection
+    encoder: ArmsSection
     choices: Comparison
     claims: ClaimsSection
     deviations: list[Deviation]

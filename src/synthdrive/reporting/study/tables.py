@@ -10,7 +10,14 @@ from synthdrive.reporting.metric_names import HEADLINE, metric
 from synthdrive.reporting.results_table import label_of
 from synthdrive.reporting.strata_table import stratum_order, stratum_words
 from synthdrive.reporting.study.cells import METRICS, StudyCells
-from synthdrive.reporting.study.comparisons import ComparedArm, StratumDifference, compare, losses_to_baselines
+from synthdrive.reporting.study.comparisons import (
+    FAR,
+    ComparedArm,
+    ErrorSpread,
+    StratumDifference,
+    compare,
+    losses_to_baselines,
+)
 from synthdrive.reporting.study.plan import AmountCurve, Comparison, Deviation
 
 
@@ -100,6 +107,18 @@ def strata_table(arm: str, reference: str, found: Sequence[StratumDifference]) -
             shown += [metric(name).text(row.reference[name]), change(row.difference[name])]
         rows.append(shown)
     return _table(head, rows) if rows else [f"Not measured yet: `{arm}`."]
+
+
+def spread_table(spreads: Sequence[ErrorSpread]) -> list[str]:
+    """How the endpoint errors of arms are spread over the scenes, a row an arm."""
+    head = ["arm", "seeds", "median (m)", "nine of ten below (m)"]
+    head += [f"scenes beyond {FAR:g} m (%)", "their share of the mean (%)"]
+    rows = [
+        [f"`{row.arm}`", seeds_text(row.seeds), f"{row.median:.2f}", f"{row.ninth_decile:.2f}", f"{row.far:.1f}",
+         f"{row.far_share:.0f}"]
+        for row in spreads
+    ]  # fmt: skip
+    return _table(head, rows) if rows else ["Not measured yet."]
 
 
 def encoder_table(arms: Sequence[str], cells: StudyCells) -> list[str]:
