@@ -63,7 +63,10 @@ PLAN = {
     "spread": {"title": "Spread", "text": "Over scenes.", "arms": ["none", "map", "absent"]},
     "learning": {"title": "Learning", "text": "Curves.", "charts": {"Short": ["none", "map", "absent"]}},
     "encoder": {"title": "Encoder", "text": "Gradient.", "arms": ["map"]},
-    "choices": {"title": "Choices", "text": "On {val_scenes}.", "reference": "none", "arms": ["map", "absent"]},
+    "choices": [
+        {"title": "Choices", "text": "On {val_scenes}.", "reference": "none", "arms": ["map", "absent"]},
+        {"title": "Others", "text": "Of these.", "reference": "map", "arms": ["none"]},
+    ],
     "claims": {"title": "Claims", "text": "Of the paper.", "source": "argoverse1"},
     "deviations": [{"what": "clipping", "why": "stability", "arms": ["none", "map"]}],
 }  # fmt: skip
@@ -386,7 +389,9 @@ def test_choices_stand_apart_from_the_study(folder: Path) -> None:
     assert "On 50." in section
     assert "Not measured yet: `absent`." in section
     assert "| `map`: what map is | 0 |" in section
-    (_, ours) = results(folder)["choices"]
+    first, second = results(folder)["choices"]
+    (_, ours) = first["rows"]
+    assert [row["arm"] for row in second["rows"]] == ["map", "none"]
     assert ours["differences"]["minFDE6"]["mean"] == pytest.approx(-0.5, abs=1e-4)
     (_, theirs, *_) = results(folder)["comparisons"][0]["rows"]
     assert theirs["differences"]["minFDE6"]["mean"] == pytest.approx(-0.3, abs=1e-4)

@@ -109,10 +109,12 @@ def write_study(
             charts[f"learning-{number}"] = chart
             lines += ["", f"![{title}]({CHARTS}/learning-{number}.svg)"]
     lines += [*heading(plan.encoder.title, plan.encoder.text), "", *encoder_table(plan.encoder.arms, cells)]
-    chosen = _compared(plan.choices, choices)
-    lines += heading(plan.choices.title, plan.choices.text, _facts(choices))
-    lines += ["", *comparison_tables(plan.choices, chosen, choices)]
-    results["choices"] = [_plain(row) for row in chosen]
+    results["choices"] = []
+    for comparison in plan.choices:
+        chosen = _compared(comparison, choices)
+        lines += heading(comparison.title, comparison.text, _facts(choices))
+        lines += ["", *comparison_tables(comparison, chosen, choices)]
+        results["choices"].append({"title": comparison.title, "rows": [_plain(row) for row in chosen]})
     judged = judge_on_cells(claims, published, cells, plan.claims.source)
     lines += [*heading(plan.claims.title, plan.claims.text), "", *claims_table(judged)]
     results["claims"] = [
