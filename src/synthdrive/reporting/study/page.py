@@ -68,17 +68,22 @@ def write_study(
     for headline in plan.headlines:
         lines += _headline(headline, cells, published)
     lines += _standing(cells, command)
+
+    def compared_in(kind: str, comparison: Comparison, of: StudyCells, named: Mapping[str, str]) -> list[ComparedArm]:
+        compared = _compared(comparison, of)
+        lines.extend([*heading(comparison.title, comparison.text, named), ""])
+        lines.extend(comparison_tables(comparison, compared, of))
+        results[kind].append({"title": comparison.title, "rows": [_plain(row) for row in compared]})
+        return compared
+
     results["comparisons"] = []
     for number, comparison in enumerate(plan.comparisons):
-        compared = _compared(comparison, cells)
         steps = facts | _steps(cells.arms.get(comparison.reference, {}))
-        lines += [*heading(comparison.title, comparison.text, steps), ""]
-        lines += comparison_tables(comparison, compared, cells)
+        compared = compared_in("comparisons", comparison, cells, steps)
         for name in HEADLINE:
             if chart := comparison_chart(compared, name):
                 charts[f"comparison-{number}-{name}"] = chart
                 lines += ["", f"![{comparison.title}: {name}]({CHARTS}/comparison-{number}-{name}.svg)"]
-        results["comparisons"].append({"title": comparison.title, "rows": [_plain(row) for row in compared]})
     results["curves"] = []
     for number, curve in enumerate(plan.curves):
         points = compare_amounts(curve, cells)
@@ -111,10 +116,7 @@ def write_study(
     lines += [*heading(plan.encoder.title, plan.encoder.text), "", *encoder_table(plan.encoder.arms, cells)]
     results["choices"] = []
     for comparison in plan.choices:
-        chosen = _compared(comparison, choices)
-        lines += heading(comparison.title, comparison.text, _facts(choices))
-        lines += ["", *comparison_tables(comparison, chosen, choices)]
-        results["choices"].append({"title": comparison.title, "rows": [_plain(row) for row in chosen]})
+        compared_in("choices", comparison, choices, _facts(choices))
     judged = judge_on_cells(claims, published, cells, plan.claims.source)
     lines += [*heading(plan.claims.title, plan.claims.text), "", *claims_table(judged)]
     results["claims"] = [
