@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from synthdrive.artifacts import atomic_file, write_json
-from synthdrive.reporting.claims import Claim
+from synthdrive.reporting.claims import Claim, Judged
 from synthdrive.reporting.measurements import Difference
 from synthdrive.reporting.metric_names import HEADLINE, counted, metric, signed
 from synthdrive.reporting.published import Published
@@ -22,7 +22,15 @@ from synthdrive.reporting.study.comparisons import (
     compare_by_stratum,
     error_spread,
 )
-from synthdrive.reporting.study.plan import Comparison, Headline, StudyPlan
+from synthdrive.reporting.study.plan import (
+    AmountCurve,
+    ArmsSection,
+    ClaimsSection,
+    Comparison,
+    Headline,
+    LearningSection,
+    StudyPlan,
+)
 from synthdrive.reporting.study.tables import (
     cell_table,
     change,
@@ -57,90 +65,131 @@ def write_study(
         command: the command that trains and collects, for the page to name.
         claims: the claims ledger; published: the numbers that it refers to.
     """
-    charts: dict[str, str] = {}
-    results: dict[str, Any] = {"scenes": cells.scene_count}
-    facts = _facts(cells)
-
-    def heading(title: str, text: str, named: Mapping[str, str] = facts) -> list[str]:
-        return ["", f"## {title}", "", text.strip().format(**named)]
-
-    lines = [f"# {plan.title}", "", plan.introduction.strip().format(**facts), ""]
+    page = _Page(cells)
+    page.lines += [f"# {plan.title}", "", plan.introduction.strip().format(**page.facts), ""]
     for headline in plan.headlines:
-        lines += _headline(headline, cells, published)
-    lines += _standing(cells, command)
+        page.lines += _headline(headline, cells, published)
+    page.lines += _standing(cells, command)
+    page.comparisons(plan.comparisons)
+    page.curves(plan.curves)
+    page.strata(plan.strata)
+    page.spread(plan.spread)
+    page.learning(plan.learning)
+    page.heading(plan.encoder.title, plan.encoder.text)
+    page.lines += ["", *encoder_table(plan.encoder.arms, cells)]
+    page.choices(plan.choices, choices)
+    page.claims(plan.claims, judge_on_cells(claims, published, cells, plan.claims.source))
+    page.lines += ["", "## Where this is not the paper", "", *deviation_table(plan.deviations, cells, page.facts)]
+    page.lines += ["", "## Every cell", "", *cell_table(cells)]
+    page.results["cells"] = {cell.name: cell.means for cell in cells}
+    page.write(out)
 
-    def compared_in(kind: str, comparison: Comparison, of: StudyCells, named: Mapping[str, str]) -> list[ComparedArm]:
-        compared = _compared(comparison, of)
-        lines.extend([*heading(comparison.title, comparison.text, named), ""])
-        lines.extend(comparison_tables(comparison, compared, of))
-        results[kind].append({"title": comparison.title, "rows": [_plain(row) for row in compared]})
+
+class _Page:
+    """The page as it grows, section by section: each adds Markdown, charts, and its numbers for the JSON.
+
+    Attributes:
+        cells: what it is about; facts: the numbers of theirs that texts name in braces.
+        lines: Markdown; charts: stem of the file -> SVG; results: section -> numbers.
+    """
+
+    def __init__(self, cells: StudyCells) -> None:
+        self.cells = cells
+        self.facts = _facts(cells)
+        self.lines: list[str] = []
+        self.charts: dict[str, str] = {}
+        self.results: dict[str, Any] = {"scenes": cells.scene_count}
+
+    def heading(self, title: str, text: str, facts: Mapping[str, str] | None = None) -> None:
+        self.lines += ["", f"## {title}", "", text.strip().format(**(facts or self.facts))]
+
+    def chart(self, stem: str, caption: str, svg: str | None) -> None:
+        """Show a chart; none where there is nothing to draw."""
+        if svg:
+            self.charts[stem] = svg
+            self.lines += ["", f"![{caption}]({CHARTS}/{stem}.svg)"]
+
+    def comparisons(self, comparisons: Sequence[Comparison]) -> None:
+        self.results["comparisons"] = []
+        for number, comparison in enumerate(comparisons):
+            steps = _steps(self.cells.arms.get(comparison.reference, {}))
+            compared = self._comparison("comparisons", comparison, self.cells, self.facts | steps)
+            for name in HEADLINE:
+                svg = comparison_chart(compared, name)
+                self.chart(f"comparison-{number}-{name}", f"{comparison.title}: {name}", svg)
+
+    def choices(self, comparisons: Sequence[Comparison], cells: StudyCells) -> None:
+        self.results["choices"] = []
+        for comparison in comparisons:
+            self._comparison("choices", comparison, cells, _facts(cells))
+
+    def _comparison(
+        self, section: str, comparison: Comparison, cells: StudyCells, facts: Mapping[str, str]
+    ) -> list[ComparedArm]:
+        """The table of the reference and the other arms, as far as they are measured."""
+        arms = (comparison.reference, *comparison.arms)
+        compared = [row for arm in arms if (row := compare(cells, arm, comparison.reference))]
+        self.heading(comparison.title, comparison.text, facts)
+        self.lines += ["", *comparison_tables(comparison, compared, cells)]
+        self.results[section].append({"title": comparison.title, "rows": [_plain(row) for row in compared]})
         return compared
 
-    results["comparisons"] = []
-    for number, comparison in enumerate(plan.comparisons):
-        steps = facts | _steps(cells.arms.get(comparison.reference, {}))
-        compared = compared_in("comparisons", comparison, cells, steps)
-        for name in HEADLINE:
-            if chart := comparison_chart(compared, name):
-                charts[f"comparison-{number}-{name}"] = chart
-                lines += ["", f"![{comparison.title}: {name}]({CHARTS}/comparison-{number}-{name}.svg)"]
-    results["curves"] = []
-    for number, curve in enumerate(plan.curves):
-        points = compare_amounts(curve, cells)
-        lines += [*heading(curve.title, curve.text), "", *curve_table(curve, points)]
-        for name in HEADLINE:
-            if chart := curve_chart(curve, points, name):
-                charts[f"curve-{number}-{name}"] = chart
-                lines += ["", f"![{curve.title}: {name}]({CHARTS}/curve-{number}-{name}.svg)"]
-        rows = [{"x": x, "series": label, **_plain(row)} for (label, x), row in points.items() if row is not None]
-        results["curves"].append({"title": curve.title, "points": rows})
-    results["strata"] = []
-    for comparison in plan.strata:
-        lines += heading(comparison.title, comparison.text)
-        for arm in comparison.arms:
-            found = compare_by_stratum(cells, arm, comparison.reference)
-            lines += ["", *strata_table(arm, comparison.reference, found)]
-            rows = [asdict(row) for row in found]
-            results["strata"].append({"arm": arm, "reference": comparison.reference, "rows": rows})
-    spreads = [spread for arm in plan.spread.arms if (spread := error_spread(cells, arm))]
-    lines += [*heading(plan.spread.title, plan.spread.text), "", *spread_table(spreads)]
-    if chart := spread_chart(plan.spread.arms, cells):
-        charts["spread"] = chart
-        lines += ["", f"![{plan.spread.title}]({CHARTS}/spread.svg)"]
-    results["spread"] = [asdict(spread) for spread in spreads]
-    lines += heading(plan.learning.title, plan.learning.text)
-    for number, (title, arms) in enumerate(plan.learning.charts.items()):
-        if chart := learning_chart(arms, cells):
-            charts[f"learning-{number}"] = chart
-            lines += ["", f"![{title}]({CHARTS}/learning-{number}.svg)"]
-    lines += [*heading(plan.encoder.title, plan.encoder.text), "", *encoder_table(plan.encoder.arms, cells)]
-    results["choices"] = []
-    for comparison in plan.choices:
-        compared_in("choices", comparison, choices, _facts(choices))
-    judged = judge_on_cells(claims, published, cells, plan.claims.source)
-    lines += [*heading(plan.claims.title, plan.claims.text), "", *claims_table(judged)]
-    results["claims"] = [
-        {"claim": entry.claim.identifier, "measured": entry.outcome.measured, "verdict": entry.outcome.verdict.value}
-        for entry in judged
-    ]
-    lines += ["", "## Where this is not the paper", "", *deviation_table(plan.deviations, cells, facts)]
-    lines += ["", "## Every cell", "", *cell_table(cells)]
-    results["cells"] = {cell.name: cell.means for cell in cells}
-    for stem, svg in charts.items():
-        with atomic_file(out / CHARTS / f"{stem}.svg") as partial:
-            partial.write_text(svg, encoding="utf-8")
-    for stale in sorted((out / CHARTS).glob("*.svg")):
-        if stale.stem not in charts:
-            stale.unlink()
-    with atomic_file(out / PAGE) as partial:
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    write_json(out / RESULTS, results)
+    def curves(self, curves: Sequence[AmountCurve]) -> None:
+        self.results["curves"] = []
+        for number, curve in enumerate(curves):
+            points = compare_amounts(curve, self.cells)
+            self.heading(curve.title, curve.text)
+            self.lines += ["", *curve_table(curve, points)]
+            for name in HEADLINE:
+                self.chart(f"curve-{number}-{name}", f"{curve.title}: {name}", curve_chart(curve, points, name))
+            rows = [{"x": x, "series": label, **_plain(row)} for (label, x), row in points.items() if row is not None]
+            self.results["curves"].append({"title": curve.title, "points": rows})
 
+    def strata(self, comparisons: Sequence[Comparison]) -> None:
+        self.results["strata"] = []
+        for comparison in comparisons:
+            self.heading(comparison.title, comparison.text)
+            for arm in comparison.arms:
+                found = compare_by_stratum(self.cells, arm, comparison.reference)
+                self.lines += ["", *strata_table(arm, comparison.reference, found)]
+                rows = [asdict(row) for row in found]
+                self.results["strata"].append({"arm": arm, "reference": comparison.reference, "rows": rows})
 
-def _compared(comparison: Comparison, cells: StudyCells) -> list[ComparedArm]:
-    """The reference and the other arms, as far as they are measured."""
-    arms = (comparison.reference, *comparison.arms)
-    return [row for arm in arms if (row := compare(cells, arm, comparison.reference))]
+    def spread(self, section: ArmsSection) -> None:
+        spreads = [spread for arm in section.arms if (spread := error_spread(self.cells, arm))]
+        self.heading(section.title, section.text)
+        self.lines += ["", *spread_table(spreads)]
+        self.chart("spread", section.title, spread_chart(section.arms, self.cells))
+        self.results["spread"] = [asdict(spread) for spread in spreads]
+
+    def learning(self, section: LearningSection) -> None:
+        self.heading(section.title, section.text)
+        for number, (title, arms) in enumerate(section.charts.items()):
+            self.chart(f"learning-{number}", title, learning_chart(arms, self.cells))
+
+    def claims(self, section: ClaimsSection, judged: Sequence[Judged]) -> None:
+        self.heading(section.title, section.text)
+        self.lines += ["", *claims_table(judged)]
+        self.results["claims"] = [
+            {
+                "claim": entry.claim.identifier,
+                "measured": entry.outcome.measured,
+                "verdict": entry.outcome.verdict.value,
+            }
+            for entry in judged
+        ]
+
+    def write(self, out: Path) -> None:
+        """Write all of it to a folder, and remove charts that are no longer shown."""
+        for stem, svg in self.charts.items():
+            with atomic_file(out / CHARTS / f"{stem}.svg") as partial:
+                partial.write_text(svg, encoding="utf-8")
+        for stale in sorted((out / CHARTS).glob("*.svg")):
+            if stale.stem not in self.charts:
+                stale.unlink()
+        with atomic_file(out / PAGE) as partial:
+            partial.write_text("\n".join(self.lines) + "\n", encoding="utf-8")
+        write_json(out / RESULTS, self.results)
 
 
 def _facts(cells: StudyCells) -> dict[str, str]:
