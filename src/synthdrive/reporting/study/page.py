@@ -76,7 +76,7 @@ def write_study(
     page.spread(plan.spread)
     page.learning(plan.learning)
     page.heading(plan.encoder.title, plan.encoder.text)
-    page.lines += ["", *encoder_table(plan.encoder.arms, cells)]
+    page.table(encoder_table(plan.encoder.arms, cells))
     page.choices(plan.choices, choices)
     page.claims(plan.claims, judge_on_cells(claims, published, cells, plan.claims.source))
     page.lines += ["", "## Where this is not the paper", "", *deviation_table(plan.deviations, cells, page.facts)]
@@ -103,8 +103,11 @@ class _Page:
     def heading(self, title: str, text: str, facts: Mapping[str, str] | None = None) -> None:
         self.lines += ["", f"## {title}", "", text.strip().format(**(facts or self.facts))]
 
-    def chart(self, stem: str, caption: str, svg: str | None) -> None:
-        """Show a chart; none where there is nothing to draw."""
+    def table(self, rows: Sequence[str]) -> None:
+        self.lines += ["", *rows]
+
+    def chart(self, stem: str, caption: str, svg: str) -> None:
+        """Show a chart; an empty one, where there is nothing to draw, is left out."""
         if svg:
             self.charts[stem] = svg
             self.lines += ["", f"![{caption}]({CHARTS}/{stem}.svg)"]
@@ -130,7 +133,7 @@ class _Page:
         arms = (comparison.reference, *comparison.arms)
         compared = [row for arm in arms if (row := compare(cells, arm, comparison.reference))]
         self.heading(comparison.title, comparison.text, facts)
-        self.lines += ["", *comparison_tables(comparison, compared, cells)]
+        self.table(comparison_tables(comparison, compared, cells))
         self.results[section].append({"title": comparison.title, "rows": [_plain(row) for row in compared]})
         return compared
 
@@ -139,7 +142,7 @@ class _Page:
         for number, curve in enumerate(curves):
             points = compare_amounts(curve, self.cells)
             self.heading(curve.title, curve.text)
-            self.lines += ["", *curve_table(curve, points)]
+            self.table(curve_table(curve, points))
             for name in HEADLINE:
                 self.chart(f"curve-{number}-{name}", f"{curve.title}: {name}", curve_chart(curve, points, name))
             rows = [{"x": x, "series": label, **_plain(row)} for (label, x), row in points.items() if row is not None]
@@ -151,14 +154,14 @@ class _Page:
             self.heading(comparison.title, comparison.text)
             for arm in comparison.arms:
                 found = compare_by_stratum(self.cells, arm, comparison.reference)
-                self.lines += ["", *strata_table(arm, comparison.reference, found)]
+                self.table(strata_table(arm, comparison.reference, found))
                 rows = [asdict(row) for row in found]
                 self.results["strata"].append({"arm": arm, "reference": comparison.reference, "rows": rows})
 
     def spread(self, section: ArmsSection) -> None:
         spreads = [spread for arm in section.arms if (spread := error_spread(self.cells, arm))]
         self.heading(section.title, section.text)
-        self.lines += ["", *spread_table(spreads)]
+        self.table(spread_table(spreads))
         self.chart("spread", section.title, spread_chart(section.arms, self.cells))
         self.results["spread"] = [asdict(spread) for spread in spreads]
 
@@ -169,7 +172,7 @@ class _Page:
 
     def claims(self, section: ClaimsSection, judged: Sequence[Judged]) -> None:
         self.heading(section.title, section.text)
-        self.lines += ["", *claims_table(judged)]
+        self.table(claims_table(judged))
         self.results["claims"] = [
             {
                 "claim": entry.claim.identifier,
