@@ -294,6 +294,9 @@ def test_an_arm_with_fewer_seeds_than_its_reference_says_what_the_others_are(fol
     page = (folder / "README.md").read_text()
     assert "`map` stands against seeds 0, 1 of `none`: " in page
     assert said in page
+    plan.comparisons[0].arms.append("none_10")
+    write(folder, plan)
+    assert "`map`, `none_10` stand against seeds 0, 1 of `none`: " in (folder / "README.md").read_text()
 
 
 def test_a_stratum_s_difference_is_that_of_its_scenes(folder: Path) -> None:

@@ -44,8 +44,8 @@ def comparison_tables(comparison: Comparison, compared: Sequence[ComparedArm], c
 
 
 def _fewer_seeds(compared: Sequence[ComparedArm]) -> list[str]:
-    """A sentence for every arm with fewer seeds than its reference: what the other seeds say of the difference."""
-    lines = []
+    """A sentence for the arms that have the same fewer seeds than their reference: what its level is on these alone."""
+    arms: dict[str, list[str]] = {}  # by what is said of them
     for row in compared[1:]:
         reference = compared[0]
         if row.seeds == reference.seeds:
@@ -55,8 +55,13 @@ def _fewer_seeds(compared: Sequence[ComparedArm]) -> list[str]:
             if name in HEADLINE and difference is not None:
                 what, whole = metric(name), reference.levels[name].mean
                 parts.append(f"{what.label} {what.text(difference.reference)} (all its seeds: {what.text(whole)})")
-        lines += ["", f"`{row.arm}` stands against {named_seeds(row.seeds)} of `{reference.arm}`: {'; '.join(parts)}."]
-    return lines
+        said = f"against {named_seeds(row.seeds)} of `{reference.arm}`: {'; '.join(parts)}."
+        arms.setdefault(said, []).append(f"`{row.arm}`")
+    return [
+        line
+        for said, names in arms.items()
+        for line in ("", f"{', '.join(names)} stand{'s' * (len(names) == 1)} {said}")
+    ]
 
 
 def _comparison_table(compared: Sequence[ComparedArm], names: Sequence[str], cells: StudyCells) -> list[str]:
