@@ -45,23 +45,21 @@ def comparison_tables(comparison: Comparison, compared: Sequence[ComparedArm], c
 
 def _fewer_seeds(compared: Sequence[ComparedArm]) -> list[str]:
     """A sentence for the arms that have the same fewer seeds than their reference: what its level is on these alone."""
-    arms: dict[str, list[str]] = {}  # by what is said of them
+    fewer: dict[tuple[int, ...], list[ComparedArm]] = {}
     for row in compared[1:]:
-        reference = compared[0]
-        if row.seeds == reference.seeds:
-            continue
-        parts = []
-        for name, difference in row.differences.items():
+        if row.seeds != compared[0].seeds:
+            fewer.setdefault(tuple(row.seeds), []).append(row)
+    lines = []
+    for seeds, rows in fewer.items():
+        reference, parts = compared[0], []
+        for name, difference in rows[0].differences.items():
             if name in HEADLINE and difference is not None:
                 what, whole = metric(name), reference.levels[name].mean
                 parts.append(f"{what.label} {what.text(difference.reference)} (all its seeds: {what.text(whole)})")
-        said = f"against {named_seeds(row.seeds)} of `{reference.arm}`: {'; '.join(parts)}."
-        arms.setdefault(said, []).append(f"`{row.arm}`")
-    return [
-        line
-        for said, names in arms.items()
-        for line in ("", f"{', '.join(names)} stand{'s' * (len(names) == 1)} {said}")
-    ]
+        arms = ", ".join(f"`{row.arm}`" for row in rows)
+        stand = "stands" if len(rows) == 1 else "stand"
+        lines += ["", f"{arms} {stand} against {named_seeds(seeds)} of `{reference.arm}`: {'; '.join(parts)}."]
+    return lines
 
 
 def _comparison_table(compared: Sequence[ComparedArm], names: Sequence[str], cells: StudyCells) -> list[str]:
