@@ -30,7 +30,7 @@ ARG TORCH=torch==2.13.0
 ARG TORCH_INDEX=
 COPY containers/install-environment.sh containers/strip-environment.sh /tmp/containers/
 COPY requirements.lock pyproject.toml LICENSE /work/
-COPY src/synthdrive/__init__.py src/synthdrive/errors.py /work/src/synthdrive/
+COPY src/synthdrive/__init__.py src/synthdrive/core/errors.py /work/src/synthdrive/
 COPY src/synthdrive/pipeline/__init__.py src/synthdrive/pipeline/wheels.py /work/src/synthdrive/pipeline/
 RUN --mount=type=bind,from=wheels,target=/wheels \
     sh /tmp/containers/install-environment.sh /opt/synthdrive /work /wheels \

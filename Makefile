@@ -11,7 +11,7 @@ TORCH ?=
 WHEELS ?=
 # Cells that `make cells` trains at a time; each has its share of the processors, unless OMP_NUM_THREADS is set.
 JOBS ?= 1
-# `make study` with other parameters: what its arms' names get appended, and what is said of them.
+# `make study` with other parameters: what its variants' names get appended, and what is said of them.
 SUFFIX ?=
 NOTE ?=
 # Its cells: judged on the val scenes (cells) or on a fold of the train scenes (choices, after make profile NAME=choices).
@@ -45,7 +45,7 @@ endif
 $(READY): requirements.lock pyproject.toml
 	@echo "setup: $(VENV) with $$($(PYTHON) --version)"
 ifneq ($(FOLDER),)
-	@PYTHONPATH=src $(PYTHON) -m synthdrive.pipeline.wheels check $(FOLDER)
+	@PYTHONPATH=src $(PYTHON) -m tools.wheels check $(FOLDER)
 endif
 	@rm -f $@
 ifeq ($(CHOSEN),$(RECORDED))
@@ -72,7 +72,7 @@ repro: $(READY) ## run the pipeline, end with the results
 	@$(MAKE) --no-print-directory report
 
 # DVC runs one stage after another, but several of it may run side by side: each cell is a chain of its own.
-cells: $(READY) ## make cells JOBS=2: train and judge arms and seeds side by side, seed by seed; `make repro` then finds them done
+cells: $(READY) ## make cells JOBS=2: train and judge variants and seeds side by side, seed by seed; `make repro` then finds them done
 	@dvc repro check_raw check_synthetic evaluate_baselines
 	@[ $(JOBS) = 1 ] || export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(($$(nproc) > $(JOBS) ? $$(nproc) / $(JOBS) : 1))}; \
 	dvc stage list --name-only | sed -n 's/^evaluate@//p' | sort -s -t- -k2,2n | xargs -P $(JOBS) -I{} dvc repro evaluate@{}
@@ -84,9 +84,9 @@ report: ## print the results of the last run
 	@cat reports/summary.txt
 	@echo "report: reports/index.html"
 
-# A column a parameter that differs and a metric of an arm; DVC's own names of columns with a path (a cell's metrics,
+# A column a parameter that differs and a metric of a variant; DVC's own names of columns with a path (a cell's metrics,
 # the hashes of what stages read) are left out.
-experiments: $(READY) ## the experiments side by side: parameters that differ, metrics by arm
+experiments: $(READY) ## the experiments side by side: parameters that differ, metrics by variant
 	@dvc exp show --only-changed --hide-workspace --drop '.*/|Created$$|.*\.(yaml|lock)$$|(metrics|forecasts)$$'
 
 test: $(READY) ## the test suite
@@ -106,25 +106,25 @@ lint: $(READY) ## style, types, import layers, declared dependencies
 	@ruff check . && ruff format --check .
 	@mypy
 	@lint-imports
-	@python -m synthdrive.pipeline.dependencies
+	@python -m tools.dependencies
 
 verify: $(READY) ## does dvc.lock match code and parameters? (needs no data)
-	@python -m synthdrive.pipeline.verify lock
+	@python -m tools.verify lock
 
 verify-spot: $(READY) ## make the data again and compare its bytes, score the stored forecasts again
-	@python -m synthdrive.pipeline.verify spot
+	@python -m tools.verify spot
 
 verify-full: $(READY) ## train again and compare the metrics
-	@python -m synthdrive.pipeline.verify full
+	@python -m tools.verify full
 
 repair: $(READY) ## read every artifact and cached copy again, make good what a disk has damaged
-	@python -m synthdrive.pipeline.repair
+	@python -m tools.repair
 
 profile: $(READY) ## make profile NAME=paper: params.yaml as committed, with profiles/NAME.yaml merged into it
-	@python -m synthdrive.pipeline.profiles $(NAME)
+	@python -m tools.profiles $(NAME)
 
 dependencies: $(READY) ## write the stages' imports into dvc.yaml
-	@python -m synthdrive.pipeline.dependencies --write
+	@python -m tools.dependencies --write
 
 # torch and what only its CUDA builds need stay out: they are installed first, in the build that fits the machine.
 lock: ## resolve requirements.in into requirements.lock (needs uv)
@@ -140,7 +140,7 @@ vendor-test: ## make vendor-test WHEELS=wheels: does the set-up work in a fresh 
 	@PYTHON="$(PYTHON)" containers/vendor-test.sh $(WHEELS)
 
 audit: $(READY) ## is the lock whole, hashed, minimal and what is installed? LICENCES=1 lists licences, ADVISORIES=all.zip looks for known holes
-	@python -m synthdrive.pipeline.lock_audit $(if $(LICENCES),--licences) $(if $(ADVISORIES),--advisories $(ADVISORIES))
+	@python -m tools.lock_audit $(if $(LICENCES),--licences) $(if $(ADVISORIES),--advisories $(ADVISORIES))
 
 container: ## build the image with docker, podman or buildah; WHEELS=wheels (of make vendor): without a package index
 	@WHEELS="$(WHEELS)" containers/build.sh

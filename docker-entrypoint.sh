@@ -47,7 +47,7 @@ case "$action" in
     exec cat reports/summary.txt
     ;;
   test) exec python -m pytest -m "not slow" "$@" ;;
-  verify) exec python -m synthdrive.pipeline.verify "${1:-lock}" ;;
+  verify) exec python -m tools.verify "${1:-lock}" ;;
   shell) exec /bin/bash "$@" ;;
   *) exec "$action" "$@" ;;
 esac

@@ -23,15 +23,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from synthdrive.forecasting.goal_forecaster import GoalForecaster
+from synthdrive.forecasting.forecast_scenes import GoalForecaster
 from synthdrive.forecasting.goal_sets import GoalSets, optimise_goal_sets
+from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.parameters.evaluate import EvaluateParameters
 from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.training.forecaster import load_forecaster
-from synthdrive.vectors.batch import collate
+from synthdrive.training.checkpoints import load_forecaster
 
 REFERENCE_GOAL_SECONDS = 0.8  # CPU seconds of the published optimiser for a scene, 8 runs of 0.1 s
 REFERENCE_SCENES_PER_SECOND = 1.2  # with network and completion

@@ -14,8 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from synthdrive.archive_reader import Limits, read_files
-from synthdrive.archives import add_member, reproducible_tar
+from synthdrive.formats.archives import Limits, add_member, read_files, reproducible_tar
 
 LIMITS = Limits(file_bytes=64 * 10**6, archive_bytes=64 * 10**9)
 STAGE = Path(__file__).resolve().parents[1] / "stages" / "ingest.py"

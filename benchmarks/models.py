@@ -24,14 +24,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from synthdrive.models.batch import Batch, collate
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.models.host_memory import keep_few_products, keep_freed_memory
-from synthdrive.models.losses import Losses
-from synthdrive.models.masked_autoencoder import MaskedAutoencoder
+from synthdrive.models.layers import Losses
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.objective import ObjectiveParameters
+from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.vectors.batch import Batch, collate
+from synthdrive.training.devices import keep_few_products, keep_freed_memory
 
 REFERENCE_FINE_TUNING = 6.7  # scenes per CPU second, batch 64
 REFERENCE_PRE_TRAINING = 7.0  # samples per CPU second, batch 32

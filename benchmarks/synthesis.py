@@ -14,13 +14,13 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
-from synthdrive.artifacts import file_hash
 from synthdrive.augmentation.augment_maps import augment_maps, describe
-from synthdrive.maps.lane_map import load_maps
+from synthdrive.core.artifacts import file_hash
 from synthdrive.parameters.augment import AugmentParameters
 from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 from synthdrive.parameters.scene import SceneParameters
 from synthdrive.parameters.synthesize import SynthesizeParameters
+from synthdrive.scenes.lane_map import load_maps
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.synthesize import synthesize
 

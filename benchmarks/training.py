@@ -26,20 +26,20 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from synthdrive.artifacts import atomic_directory
-from synthdrive.maps.lane_segments import MAX_POINTS, LaneSegments
+from synthdrive.core.artifacts import atomic_directory
+from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.models.masked_autoencoder import MaskedAutoencoder
 from synthdrive.parameters.finetune import FinetuneParameters
 from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.optimisation import PRECISIONS, OptimisationParameters
 from synthdrive.parameters.pretrain import PretrainParameters
+from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
+from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
 from synthdrive.scenes.scene_store import AGENT, LAST_OBSERVED, OTHERS, STEPS, SceneStore, SceneStoreWriter
 from synthdrive.training.data import SceneBatches, Sharing
 from synthdrive.training.devices import device_name, loading_workers, make_accelerator
 from synthdrive.training.loop import fit
-from synthdrive.vectors.batch import collate
 
 PAPER_SCENES = {"pretrain": 374_000, "finetune": 205_942}  # docs/method.md 1.1, 3.1
 ACTORS, LANES, LANE_METRES = 23.5, 48, 25.0  # of the reference's scenes; 1 m goals on these lanes are about 1,200

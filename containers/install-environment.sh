@@ -7,7 +7,7 @@ python3 -m venv "$environment"
 pip() { "$environment/bin/python" -m pip --disable-pip-version-check --no-cache-dir --no-input "$@"; }
 
 if [ -f "$wheels/vendored.lock" ]; then
-  (cd "$project" && PYTHONPATH=src "$environment/bin/python" -m synthdrive.pipeline.wheels check "$wheels")
+  (cd "$project" && PYTHONPATH=src "$environment/bin/python" -m tools.wheels check "$wheels")
   pip install --quiet --no-index --find-links "$wheels" --require-hashes --no-deps -r "$wheels/vendored.lock"
 else
   # The lock first: what torch shares with it is then there in the locked version.

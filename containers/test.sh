@@ -29,7 +29,7 @@ if [ -n "${PROFILE:-}" ]; then
   outside=$scratch/outside
   git clone --quiet . "$outside"
   for tree in "$outside" "$clone"; do
-    PYTHONPATH=src python -m synthdrive.pipeline.profiles "$PROFILE" --params "$tree/params.yaml"
+    PYTHONPATH=src python -m tools.profiles "$PROFILE" --params "$tree/params.yaml"
     rm -rf "$tree/dvc.lock" "$tree/metrics"
   done
   (cd "$outside" && PYTHONPATH=src dvc repro)
@@ -58,7 +58,7 @@ fi
 say "pipeline, from nothing"
 inside repro
 say "inside against outside"
-inside python -m synthdrive.pipeline.same_results /outside
+inside python -m tools.same_results /outside
 inside git checkout --quiet -- .
 say "tests"
 inside test

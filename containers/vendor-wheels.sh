@@ -34,4 +34,4 @@ for source in "$folder"/sources/*; do
     --wheel-dir "$folder" "$source"
 done
 pip download --quiet --find-links "$folder" --constraint "$scratch/versions" --dest "$folder" "${torch[@]}"
-PYTHONPATH=src "$scratch/venv/bin/python" -m synthdrive.pipeline.wheels record "$folder"
+PYTHONPATH=src "$scratch/venv/bin/python" -m tools.wheels record "$folder"

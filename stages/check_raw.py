@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from synthdrive.errors import exit_on_error
+from synthdrive.core.errors import exit_on_error
 from synthdrive.gates.checks import check_raw
 from synthdrive.parameters.check_raw import CheckRawParameters
 from synthdrive.parameters.loading import DEFAULT_PATH, load_section

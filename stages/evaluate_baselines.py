@@ -6,14 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from synthdrive.artifacts import file_hash
-from synthdrive.errors import exit_on_error
+from synthdrive.core.artifacts import file_hash
+from synthdrive.core.errors import exit_on_error
+from synthdrive.core.provenance import run_record
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.forecasting.evaluate import describe, write_evaluation
 from synthdrive.forecasting.forecast_scenes import forecast_scenes
 from synthdrive.parameters.evaluate import EvaluateParameters
 from synthdrive.parameters.loading import DEFAULT_PATH, load_section
-from synthdrive.run_record import run_record
 from synthdrive.scenes.scene_store import SceneStore
 
 
@@ -35,7 +35,7 @@ def main() -> None:
         record = run_record({"evaluate": parameters}, {"scenes": file_hash(given.scenes)})
         for name, baseline in BASELINES.items():
             forecasts = forecast_scenes(baseline(), store, parameters.batch_size)
-            card = {"stage": "evaluate", "arm": name, "seed": None, "run": record}
+            card = {"stage": "evaluate", "variant": name, "seed": None, "run": record}
             metrics = given.metrics / f"{name}.json"
             found = write_evaluation(forecasts, store, parameters, card, given.out / name, metrics)
             print(describe(name, found), file=sys.stderr)

@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from synthdrive.artifacts import atomic_directory
-from synthdrive.errors import exit_on_error
+from synthdrive.core.artifacts import atomic_directory
+from synthdrive.core.errors import exit_on_error
+from synthdrive.formats.export_scenes import export_scenes
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.synthesis.export import export_scenes
 
 
 def main() -> None:

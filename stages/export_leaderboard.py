@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from synthdrive.errors import exit_on_error
-from synthdrive.forecasting.checkpoint_forecasts import checkpoint_forecasts
+from synthdrive.core.errors import exit_on_error
+from synthdrive.forecasting.forecast_scenes import checkpoint_forecasts
 from synthdrive.forecasting.forecasts import Forecasts, check_scenes
 from synthdrive.forecasting.leaderboard import write_leaderboard_file
 from synthdrive.parameters.evaluate import EvaluateParameters

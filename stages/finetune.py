@@ -1,4 +1,4 @@
-"""Stage finetune: DenseTNT on recorded scenes, from a pre-trained encoder, for one arm and seed.
+"""Stage finetune: DenseTNT on recorded scenes, from a pre-trained encoder, for one variant and seed.
 
 One device: `python stages/finetune.py ...`. Several: set SYNTHDRIVE_PROCESSES, or start it with torchrun or
 `accelerate launch --config_file accelerate.yaml`.
@@ -9,29 +9,29 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from synthdrive.errors import exit_on_error
-from synthdrive.training.cell import RUNS, Cell
+from synthdrive.core.errors import exit_on_error
 from synthdrive.training.cells import finetune
+from synthdrive.training.training_run import RUNS, TrainingRun
 
 
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arm", required=True, help="an entry of `arms` in the parameters")
+    parser.add_argument("--variant", required=True, help="an entry of `variants` in the parameters")
     parser.add_argument("--seed", required=True, type=int, help="training seed")
     parser.add_argument("--scenes", type=Path, default=Path("data/scenes/train"), help="scene store to train on")
-    parser.add_argument("--pretrained", type=Path, help="checkpoint (default: models/pretrained/<arm>-<seed>)")
-    parser.add_argument("--out", type=Path, help="checkpoint (default: models/finetuned/<arm>-<seed>)")
+    parser.add_argument("--pretrained", type=Path, help="checkpoint (default: models/pretrained/<variant>-<seed>)")
+    parser.add_argument("--out", type=Path, help="checkpoint (default: models/finetuned/<variant>-<seed>)")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters (default: %(default)s)")
     parser.add_argument("--curve", type=Path, help="write the training curve (CSV) here too")
     parser.add_argument("--workers", type=int, help="loading processes (default: 0 on a CPU, up to 8 per GPU)")
     parser.add_argument("--runs", type=Path, default=RUNS, help="where resume states are kept (default: %(default)s)")
     given = parser.parse_args()
-    name = f"{given.arm}-{given.seed}"
+    name = f"{given.variant}-{given.seed}"
     out = given.out or Path(f"models/finetuned/{name}")
     with exit_on_error():
-        cell = Cell(given.arm, given.seed, out, given.params, given.curve, given.workers, given.runs)
-        finetune(cell, given.scenes, given.pretrained or Path(f"models/pretrained/{name}"))
+        run = TrainingRun(given.variant, given.seed, out, given.params, given.curve, given.workers, given.runs)
+        finetune(run, given.scenes, given.pretrained or Path(f"models/pretrained/{name}"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage pretrain: masked reconstruction (or forecasting) on synthetic windows, for one arm and seed.
+"""Stage pretrain: masked reconstruction (or forecasting) on synthetic windows, for one variant and seed.
 
 One device: `python stages/pretrain.py ...`. Several: set SYNTHDRIVE_PROCESSES, or start it with torchrun or
 `accelerate launch --config_file accelerate.yaml`.
@@ -9,27 +9,27 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from synthdrive.errors import exit_on_error
-from synthdrive.training.cell import RUNS, Cell
+from synthdrive.core.errors import exit_on_error
 from synthdrive.training.cells import pretrain
+from synthdrive.training.training_run import RUNS, TrainingRun
 
 
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arm", required=True, help="an entry of `arms` in the parameters")
+    parser.add_argument("--variant", required=True, help="an entry of `variants` in the parameters")
     parser.add_argument("--seed", required=True, type=int, help="training seed")
     parser.add_argument("--synthetic", type=Path, default=Path("data/synthetic"), help="scene store of windows")
-    parser.add_argument("--out", type=Path, help="checkpoint (default: models/pretrained/<arm>-<seed>)")
+    parser.add_argument("--out", type=Path, help="checkpoint (default: models/pretrained/<variant>-<seed>)")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters (default: %(default)s)")
     parser.add_argument("--curve", type=Path, help="write the training curve (CSV) here too")
     parser.add_argument("--workers", type=int, help="loading processes (default: 0 on a CPU, up to 8 per GPU)")
     parser.add_argument("--runs", type=Path, default=RUNS, help="where resume states are kept (default: %(default)s)")
     given = parser.parse_args()
-    out = given.out or Path(f"models/pretrained/{given.arm}-{given.seed}")
+    out = given.out or Path(f"models/pretrained/{given.variant}-{given.seed}")
     with exit_on_error():
-        cell = Cell(given.arm, given.seed, out, given.params, given.curve, given.workers, given.runs)
-        pretrain(cell, given.synthetic)
+        run = TrainingRun(given.variant, given.seed, out, given.params, given.curve, given.workers, given.runs)
+        pretrain(run, given.synthetic)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from synthdrive.errors import exit_on_error
+from synthdrive.core.errors import exit_on_error
 from synthdrive.parameters.data import DataParameters
 from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 from synthdrive.parameters.report import ReportParameters
-from synthdrive.parameters.run_cells import load_cells
+from synthdrive.parameters.selected_runs import load_cells
 from synthdrive.parameters.synthesize import SynthesizeParameters
 from synthdrive.reporting.report import ReportInputs, write_report
 from synthdrive.reporting.run_outputs import RunPaths

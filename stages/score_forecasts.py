@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from synthdrive.artifacts import atomic_directory, write_json
-from synthdrive.errors import exit_on_error
+from synthdrive.core.artifacts import atomic_directory, write_json
+from synthdrive.core.errors import exit_on_error
 from synthdrive.forecasting.evaluate import describe, score
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.parameters.evaluate import EvaluateParameters

@@ -4,7 +4,7 @@ Cells that were collected before stay, so a study grows over many sittings and m
     python stages/study.py                                  # collect what the run has left, then write the page
     python stages/study.py --no-collect                     # write the page again from the collected cells
     python stages/study.py --into choices                   # cells judged on a fold of the training scenes
-    python stages/study.py --suffix _traffic --note "six other vehicles"    # a run with other parameters: its arms
+    python stages/study.py --suffix _traffic --note "six other vehicles"    # a run with other parameters: its variants
                                                                             # stand beside those of the first run
 """
 
@@ -15,10 +15,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from synthdrive.errors import exit_on_error
+from synthdrive.core.errors import exit_on_error
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.parameters.loading import DEFAULT_PATH
-from synthdrive.parameters.run_cells import load_cells as run_cells
+from synthdrive.parameters.selected_runs import load_cells as run_cells
 from synthdrive.reporting.claims import load_claims
 from synthdrive.reporting.published import Published
 from synthdrive.reporting.study.cells import collect_baseline, collect_cell, load_cells, save_cell
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument(
         "--synthetic", type=Path, default=Path("data/synthetic"), help="the run's windows (default: %(default)s)"
     )
-    parser.add_argument("--suffix", default="", help="appended to the names of the arms that are collected")
+    parser.add_argument("--suffix", default="", help="appended to the names of the variants that are collected")
     parser.add_argument("--note", default="", help="appended to their descriptions: what is different in this run")
     parser.add_argument(
         "--into",
@@ -51,12 +51,12 @@ def main() -> None:
         if not given.no_collect:
             cells = run_cells(given.params)
             synthetic = given.synthetic if given.synthetic.is_dir() else None
-            for name in (f"{arm}-{seed}" for arm in cells.arms for seed in cells.seeds):
+            for name in (f"{variant}-{seed}" for variant in cells.variants for seed in cells.seeds):
                 if (given.forecasts / name / "errors.parquet").is_file():
                     folders = given.models / "pretrained" / name, given.models / "finetuned" / name
                     cell = collect_cell(*folders, given.forecasts / name, given.params, synthetic)
                     described = "; ".join(filter(None, (cell.description, given.note)))
-                    cell = replace(cell, arm=cell.arm + given.suffix, description=described)
+                    cell = replace(cell, variant=cell.variant + given.suffix, description=described)
                     save_cell(cell, given.out / given.into)
             for name in BASELINES:
                 if (given.forecasts / name / "errors.parquet").is_file():

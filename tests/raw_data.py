@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from synthdrive.maps.argoverse_map_writer import write_maps
-from synthdrive.maps.lane_map import NO_LANE, LaneMap, Links
-from synthdrive.maps.lane_segments import LaneSegments
-from synthdrive.scenes.argoverse_scene_writer import SceneRows, scene_csv, write_scenes
+from synthdrive.formats.argoverse1_writers import SceneRows, scene_csv, write_maps, write_scenes
+from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
+from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OTHERS, STEPS
 
 LANE_LENGTH = 20.0

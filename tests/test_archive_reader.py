@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthdrive.archive_reader import Limits, read_files
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
+from synthdrive.formats.archives import Limits, read_files
 
 LIMITS = Limits(file_bytes=10_000, archive_bytes=200_000)
 FILES = {"train/data/2.csv": b"two", "train/data/1.csv": b"one" * 700, "train/notes.txt": b"notes"}
@@ -150,7 +150,7 @@ def test_a_bomb_is_refused_in_little_memory(tmp_path, bomb):
 
 
 def test_more_members_than_any_data_set_has_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("synthdrive.archive_reader.MAX_MEMBERS", 3)
+    monkeypatch.setattr("synthdrive.formats.archives.MAX_MEMBERS", 3)
     path = write_tar(tmp_path / "a.tar.gz", [(f"{k}.txt", b"") for k in range(3)])
     with pytest.raises(InputError, match="more than 3 members"):
         read(path)

@@ -2,8 +2,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from synthdrive import artifacts
-from synthdrive.errors import InputError
+from synthdrive.core import artifacts
+from synthdrive.core.errors import InputError
 
 
 def test_a_directory_replaces_the_old_one_only_when_it_is_finished(tmp_path):

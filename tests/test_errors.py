@@ -7,7 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from synthdrive.errors import InputError, ParameterError, exit_on_error
+from synthdrive.core.errors import InputError, ParameterError, exit_on_error
 
 
 @pytest.mark.parametrize("kind", [InputError, ParameterError])

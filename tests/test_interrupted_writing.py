@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from synthdrive.artifacts import atomic_directory, atomic_file, scratch_directory
-from synthdrive.errors import SynthDriveError
+from synthdrive.core.artifacts import atomic_directory, atomic_file, scratch_directory
+from synthdrive.core.errors import SynthDriveError
 
 WRITER = """
 import os, sys
 from pathlib import Path
-from synthdrive.artifacts import {what}
-from synthdrive.errors import exit_on_error
+from synthdrive.core.artifacts import {what}
+from synthdrive.core.errors import exit_on_error
 with exit_on_error(), {what}(Path(sys.argv[1])) as partial:
     (partial / "half" if partial.is_dir() else partial).write_text("half")
     print("half", flush=True)
@@ -114,7 +114,7 @@ def test_the_old_artifact_is_never_seen_half_removed(tmp_path, monkeypatch):
 
 WORKERS = """
 import os, signal, sys, time
-from synthdrive.parallel import local_executor
+from synthdrive.core.parallel import local_executor
 def work(_):
     print(os.getpid(), flush=True)
     time.sleep(600)

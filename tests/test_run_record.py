@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from synthdrive import run_record as module
-from synthdrive.run_record import run_record, values_hash
-from synthdrive.training.cell_run import STAGE_MODULE
+from synthdrive.core import provenance as module
+from synthdrive.core.provenance import run_record, values_hash
 from synthdrive.training.resume import settled
+from synthdrive.training.training_run import STAGE_MODULE
 
 
 @dataclass
@@ -51,7 +51,7 @@ def test_record_works_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_commit_is_that_of_the_tracked_sources_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "src"
     source.mkdir()
-    (source / "run_record.py").write_text("x = 1\n")
+    (source / "core/provenance.py").write_text("x = 1\n")
     monkeypatch.setattr(module, "_SOURCE", source)
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
     subprocess.run([*git, "init", "-q"], check=True)
@@ -61,10 +61,10 @@ def test_commit_is_that_of_the_tracked_sources_only(tmp_path: Path, monkeypatch:
     subprocess.run([*git, "commit", "-q", "-m", "add"], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     module.git_commit.cache_clear()
-    monkeypatch.setattr(module, "__file__", str(source / "run_record.py"))
+    monkeypatch.setattr(module, "__file__", str(source / "core/provenance.py"))
     assert module.git_commit() == head
     assert module.git_modified() is False
-    (source / "run_record.py").write_text("x = 2\n")
+    (source / "core/provenance.py").write_text("x = 2\n")
     assert module.git_modified() is True
 
 
@@ -89,11 +89,11 @@ def test_a_training_is_told_by_the_code_that_it_can_reach(tmp_path: Path, monkey
         return record["code"], settled(record, {})
 
     whole, identity = edited()
-    for name in ("reporting/layout.py", "pipeline/verify.py", "forecasting/nms.py"):
+    for name in ("reporting/layout.py", "pipeline/verify.py", "forecasting/forecast_scenes.py"):
         before, (whole, again) = whole, edited(name)
         assert whole != before
         assert again == identity
-    for name in ("training/cells.py", "models/encoder.py", "vectors/batch.py", "seeding.py"):  # from near to far
+    for name in ("training/cells.py", "models/encoder.py", "models/batch.py", "core/seeding.py"):  # from near to far
         before_edit, identity = identity, edited(name)[1]
         assert identity != before_edit
 
@@ -111,6 +111,6 @@ def test_record_holds_no_secret_nor_place(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_import_is_light() -> None:
-    code = "import sys, synthdrive.run_record; print('torch' in sys.modules or 'accelerate' in sys.modules)"
+    code = "import sys, synthdrive.core.provenance; print('torch' in sys.modules or 'accelerate' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -1,4 +1,4 @@
-from synthdrive.seeding import generator, item_seed
+from synthdrive.core.seeding import generator, item_seed
 
 
 def test_a_seed_belongs_to_the_item_and_to_the_run():

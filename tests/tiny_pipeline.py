@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from synthdrive.pipeline.profiles import apply_profile
+from tools.profiles import apply_profile
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROFILE = Path(__file__).with_name("tiny_profile.yaml")

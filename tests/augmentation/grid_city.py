@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from synthdrive.maps.lane_map import NO_LANE, LaneMap, Links
-from synthdrive.maps.lane_segments import MAX_POINTS, LaneSegments
+from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
+from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
 
 STEP, WIDTH, RADIUS = 25.0, 3.7, 14.0
 

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from synthdrive.artifacts import file_hash
 from synthdrive.augmentation.augment_maps import augment_maps, describe
 from synthdrive.augmentation.augmented_scenes import KEPT, AugmentedScenes
-from synthdrive.errors import InputError, ParameterError
-from synthdrive.parallel import local_executor, open_executor
+from synthdrive.core.artifacts import file_hash
+from synthdrive.core.errors import InputError, ParameterError
+from synthdrive.core.parallel import local_executor, open_executor
 
 HALF_WIDTH = 50.0
 

@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
-from synthdrive.augmentation.centrelines import arc_length, densify, joined_centreline, lane_points
-from synthdrive.augmentation.corridor import corridor_rows, warp_centreline, warp_crop, warp_segments
+from synthdrive.augmentation.corridor import (
+    arc_length,
+    corridor_rows,
+    densify,
+    joined_centreline,
+    lane_points,
+    warp_centreline,
+    warp_crop,
+    warp_segments,
+)
 from synthdrive.augmentation.neighbours import neighbour_offsets
 from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
 from synthdrive.synthesis.lane_distance import LaneDistance

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from synthdrive.augmentation.centrelines import joined_centreline, resample
+from synthdrive.augmentation.corridor import joined_centreline, resample
 from synthdrive.augmentation.map_matching import match_route
 from synthdrive.augmentation.routes import RouteSampling, extend_route, lane_lengths, sample_routes, smooth_successors
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
 
 SAMPLING = RouteSampling(count=100, length=150.0, min_length=40.0, min_fresh=20.0, lead_out=30.0, max_joint_angle=1.0)
 

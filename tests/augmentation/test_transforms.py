@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from synthdrive.augmentation.transforms import KINDS, SHAPES, Transform, TransformShape, make_transform
-from synthdrive.errors import ParameterError
+from synthdrive.core.errors import ParameterError
 
 TERMS = KINDS[:3]
 

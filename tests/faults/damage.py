@@ -15,7 +15,7 @@ import smallest_pipeline as smallest
 import yaml
 from campaign import Outcome, Reference
 
-REPAIR = [sys.executable, "-m", "synthdrive.pipeline.repair"]
+REPAIR = [sys.executable, "-m", "tools.repair"]
 
 
 def run_damage(name: str, reference: Reference, base: Path, seed: int, chosen: Sequence[str]) -> list[Outcome]:

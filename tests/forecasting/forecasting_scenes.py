@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
 
 

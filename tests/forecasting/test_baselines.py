@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from forecasting_scenes import driven, straight_lanes, write_store
 
-from synthdrive.forecasting.baselines import BASELINES, ConstantVelocity, LaneFollowing
-from synthdrive.forecasting.lane_following import points_along
+from synthdrive.forecasting.baselines import BASELINES, ConstantVelocity, LaneFollowing, points_along
 
 
 def arc(centre, radius, start, stop, points=10):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
 from synthdrive.forecasting.bootstrap import half_width, mean_intervals, paired_difference
 
 
@@ -43,22 +43,22 @@ def test_pairing_sees_a_difference_that_the_scenes_spread_hides():
     random = np.random.default_rng(4)
     hard = random.exponential(3.0, (1, 300))
     baseline = hard + random.normal(0, 0.05, (2, 300))
-    arm = hard - 0.1 + random.normal(0, 0.05, (2, 300))
-    found = paired_difference(arm, baseline, 1000, 0)
+    variant = hard - 0.1 + random.normal(0, 0.05, (2, 300))
+    found = paired_difference(variant, baseline, 1000, 0)
     assert found.difference.high < 0
     assert found.with_seeds.high < 0
     assert found.difference.mean == pytest.approx(-0.1, abs=0.02)
     assert found.relative.mean == pytest.approx(-0.1 / baseline.mean(), rel=0.2)
-    assert found.by_seed == pytest.approx((arm - baseline).mean(axis=1))
-    (alone,) = mean_intervals(arm.mean(axis=0)[:, None], 1000, 0)
+    assert found.by_seed == pytest.approx((variant - baseline).mean(axis=1))
+    (alone,) = mean_intervals(variant.mean(axis=0)[:, None], 1000, 0)
     assert alone.high - alone.low > 5 * (found.difference.high - found.difference.low)
 
 
 def test_interval_with_seeds_is_wider_when_seeds_disagree():
     random = np.random.default_rng(5)
     baseline = random.random((4, 200))
-    arm = baseline + np.array([-0.5, 0.5, -0.4, 0.6])[:, None]
-    found = paired_difference(arm, baseline, 500, 0)
+    variant = baseline + np.array([-0.5, 0.5, -0.4, 0.6])[:, None]
+    found = paired_difference(variant, baseline, 500, 0)
     assert found.with_seeds.high - found.with_seeds.low > 5 * (found.difference.high - found.difference.low)
 
 
@@ -79,8 +79,8 @@ def test_relative_interval_is_that_of_the_ratio():
     inside, trials = 0, 300
     for _ in range(trials):
         baseline = 2.0 + random.normal(0, 0.05, (4, 1)) + random.exponential(1.0, (1, 100)) + random.random((4, 100))
-        arm = 0.8 * baseline + random.normal(0, 0.05, (4, 1)) + random.normal(0, 0.3, (4, 100))
-        relative = paired_difference(arm, baseline, 10, 0).relative
+        variant = 0.8 * baseline + random.normal(0, 0.05, (4, 1)) + random.normal(0, 0.3, (4, 100))
+        relative = paired_difference(variant, baseline, 10, 0).relative
         inside += relative.low <= -0.2 <= relative.high
     assert 0.925 <= inside / trials <= 0.99
 
@@ -90,8 +90,8 @@ def test_relative_interval_leaves_out_zero_where_that_of_the_difference_does():
     told_apart = 0
     for _ in range(200):
         baseline = 2.0 + random.normal(0, 0.2, (3, 1)) + random.exponential(1.0, (1, 60)) + random.random((3, 60))
-        arm = baseline - 0.15 + random.normal(0, 0.05, (3, 1)) + random.normal(0, 0.3, (3, 60))
-        found = paired_difference(arm, baseline, 10, 0)
+        variant = baseline - 0.15 + random.normal(0, 0.05, (3, 1)) + random.normal(0, 0.3, (3, 60))
+        found = paired_difference(variant, baseline, 10, 0)
         assert found.relative.low < found.relative.mean < found.relative.high
         without = found.with_seeds.high < 0 or found.with_seeds.low > 0
         assert without == (found.relative.high < 0 or found.relative.low > 0)
@@ -107,7 +107,7 @@ def test_a_share_of_what_may_be_zero_has_no_interval():
     assert np.isnan([found.relative.low, found.relative.high]).all()
 
 
-def test_an_arm_is_no_different_from_itself():
+def test_an_variant_is_no_different_from_itself():
     values = np.random.default_rng(6).random((3, 40))
     found = paired_difference(values, values, 100, 0)
     assert (found.difference.mean, found.difference.low, found.difference.high) == (0, 0, 0)

@@ -15,20 +15,19 @@ import pytest
 import torch
 from forecasting_scenes import driven, straight_lanes, write_store
 
-from synthdrive.artifacts import atomic_directory, file_hash, read_json
-from synthdrive.errors import ParameterError
+from synthdrive.core.artifacts import atomic_directory, file_hash, read_json
+from synthdrive.core.errors import ParameterError
+from synthdrive.core.seeding import item_seed
 from synthdrive.forecasting.baselines import ConstantVelocity, agent_tracks
-from synthdrive.forecasting.evaluate import load_scene_errors, scene_errors, score, write_evaluation
-from synthdrive.forecasting.goal_forecaster import GoalForecaster
-from synthdrive.forecasting.strata import strata
+from synthdrive.forecasting.evaluate import load_scene_errors, scene_errors, score, strata, write_evaluation
+from synthdrive.forecasting.forecast_scenes import GoalForecaster
+from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.parameters.evaluate import EvaluateParameters
 from synthdrive.parameters.loading import from_values, load_section
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.seeding import item_seed
 from synthdrive.training.checkpoints import save_checkpoint
-from synthdrive.vectors.batch import collate
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = load_section(EvaluateParameters, "evaluate", ROOT / "params.yaml")
@@ -128,7 +127,7 @@ def test_baselines_command_writes_forecasts_and_metrics_for_the_leaderboard(tmp_
     run("evaluate_baselines", tmp_path, "--scenes", "store")
     for name in ("constant_velocity", "lane_following"):
         assert read_json(tmp_path / "metrics" / f"{name}.json")["scenes"] == 12
-        card = read_json(tmp_path / "forecasts" / name / "card.json")
+        card = read_json(tmp_path / "forecasts" / name / "metadata.json")
         assert card["run"]["inputs"]["scenes"] == file_hash(tmp_path / "store")
     run("export_leaderboard", tmp_path, "--forecasts", "forecasts/lane_following", "--scenes", "store", "--out", "l.h5")
     assert (tmp_path / "l.h5").stat().st_size > 0
@@ -147,7 +146,7 @@ def network(seed=0):
 def checkpoint(folder):
     """The network as fine-tuning would leave it."""
     model, values = network()
-    save_checkpoint(folder, model, {"stage": "finetune", "arm": "map", "seed": 1, "model": values}, [])
+    save_checkpoint(folder, model, {"stage": "finetune", "variant": "map", "seed": 1, "model": values}, [])
 
 
 def test_evaluate_command_forecasts_with_a_checkpoint(tmp_path, store):
@@ -158,8 +157,8 @@ def test_evaluate_command_forecasts_with_a_checkpoint(tmp_path, store):
     for name in ("forecasts.safetensors", "manifest.parquet", "errors.parquet", "strata.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
-    card = read_json(tmp_path / "one" / "card.json")
-    assert (card["arm"], card["seed"]) == ("map", 1)
+    card = read_json(tmp_path / "one" / "metadata.json")
+    assert (card["variant"], card["seed"]) == ("map", 1)
     assert card["run"]["inputs"]["checkpoint"] == file_hash(tmp_path / "map-1")
     assert not list((tmp_path / ".run").rglob("*.safetensors"))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from forecasting_scenes import driven, straight_lanes, write_store
 
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
 from synthdrive.forecasting.baselines import ConstantVelocity
 from synthdrive.forecasting.forecast_scenes import forecast_scenes
 from synthdrive.forecasting.forecasts import ARRAYS, Forecasts, check_scenes

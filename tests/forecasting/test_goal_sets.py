@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from synthdrive.forecasting.fixed_point import fix_goals
+from synthdrive.forecasting.forecast_scenes import suppress_non_maxima
 from synthdrive.forecasting.goal_sets import expected_error, optimise_goal_sets, rank_goal_sets
-from synthdrive.forecasting.nms import suppress_non_maxima
 from synthdrive.parameters.evaluate import EvaluateParameters
 from synthdrive.parameters.loading import load_section
 

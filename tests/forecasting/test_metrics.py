@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
 from synthdrive.forecasting.metrics import displacement_errors
 
 

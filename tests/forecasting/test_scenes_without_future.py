@@ -12,25 +12,25 @@ import pytest
 import torch
 
 from raw_data import observed_only, write_raw
-from synthdrive.archive_reader import Limits
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
+from synthdrive.core.provenance import plain_values
 from synthdrive.forecasting.baselines import BASELINES
-from synthdrive.forecasting.checkpoint_forecasts import checkpoint_forecasts
 from synthdrive.forecasting.evaluate import scene_errors
+from synthdrive.forecasting.forecast_scenes import checkpoint_forecasts
 from synthdrive.forecasting.leaderboard import read_leaderboard_file
+from synthdrive.formats.archives import Limits
+from synthdrive.formats.argoverse1_scene_reader import scene_files
+from synthdrive.formats.argoverse1_writers import write_scenes
+from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
+from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.parameters.evaluate import EvaluateParameters
 from synthdrive.parameters.ingest import IngestParameters
 from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.model import ModelParameters
-from synthdrive.run_record import plain_values
-from synthdrive.scenes.argoverse_scene_reader import scene_files
-from synthdrive.scenes.argoverse_scene_writer import write_scenes
-from synthdrive.scenes.ingest import ingest_maps, ingest_scenes
 from synthdrive.scenes.scene_store import LAST_OBSERVED, OBSERVED_STEPS, SceneStore
 from synthdrive.training.checkpoints import save_checkpoint
 from synthdrive.training.data import SceneBatches, Sharing
-from synthdrive.vectors.batch import collate
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = ROOT / "params.yaml"
@@ -56,7 +56,7 @@ def prepare(folder, raw):
     ingest_scenes(raw, outs, folder / "maps", INGEST, 50.0, workers=1)
     torch.manual_seed(0)
     model = load_section(ModelParameters, "model", PARAMS)
-    card = {"stage": "finetune", "arm": "map", "seed": 1, "model": plain_values(model)}
+    card = {"stage": "finetune", "variant": "map", "seed": 1, "model": plain_values(model)}
     save_checkpoint(folder / "map-1", DenseTNT(model), card, [])
     return folder
 

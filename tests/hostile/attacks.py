@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synthdrive.scenes.argoverse_scene_writer import HEADER
+from synthdrive.formats.argoverse1_writers import HEADER
 
 MEGABYTE = 10**6
 FILE = 9 * MEGABYTE  # just below the largest file that the reader takes

@@ -38,7 +38,7 @@ def fuzz(name: str, seconds: int, seed: int) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as scratch:
         with atheris.instrument_imports(include=["synthdrive", "fuzz_targets"], enable_loader_override=False):
             from fuzz_targets import TARGETS
-        from synthdrive.errors import InputError
+        from synthdrive.core.errors import InputError
 
         target = TARGETS[name](Path(scratch))
         for number, content in enumerate(target.seeds):

@@ -13,16 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from raw_data import scene_rows, straight_map, write_raw
-from synthdrive.archive_reader import Limits, read_files
-from synthdrive.maps.argoverse_map_reader import read_map
-from synthdrive.maps.argoverse_map_writer import vector_map_xml
-from synthdrive.maps.lane_map import LaneMap
+from synthdrive.formats.archives import Limits, read_files
+from synthdrive.formats.argoverse1_map_reader import read_map
+from synthdrive.formats.argoverse1_scene_reader import read_scene
+from synthdrive.formats.argoverse1_writers import scene_csv, vector_map_xml
+from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
 from synthdrive.parameters.augment import AugmentParameters
 from synthdrive.parameters.ingest import IngestParameters
 from synthdrive.parameters.loading import load_section
-from synthdrive.scenes.argoverse_scene_reader import read_scene
-from synthdrive.scenes.argoverse_scene_writer import scene_csv
-from synthdrive.scenes.ingest import ingest_maps, ingest_scenes
+from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.released import read_released
 

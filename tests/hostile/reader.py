@@ -14,17 +14,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from synthdrive.archive_reader import Limits
-from synthdrive.artifacts import read_arrays, read_json, read_table
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
-from synthdrive.errors import InputError
+from synthdrive.core.artifacts import read_arrays, read_json, read_table
+from synthdrive.core.errors import InputError
 from synthdrive.forecasting.forecasts import Forecasts
-from synthdrive.maps.argoverse_map_reader import read_maps
-from synthdrive.maps.lane_map import LaneMap
-from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.formats.archives import Limits
+from synthdrive.formats.argoverse1_map_reader import read_maps
+from synthdrive.formats.argoverse1_scene_reader import read_scene, scene_files
 from synthdrive.parameters.augment import AugmentParameters
 from synthdrive.parameters.loading import load_section
-from synthdrive.scenes.argoverse_scene_reader import read_scene, scene_files
+from synthdrive.scenes.lane_map import LaneMap
+from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import SceneStore
 
 LIMITS = Limits(file_bytes=10**7, archive_bytes=2 * 10**8)  # a sixth and a hundredth of what params.yaml allows

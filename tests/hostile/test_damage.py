@@ -14,18 +14,17 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from tools.wheels import read_lock
 
 from raw_data import straight_map
-from synthdrive.archive_reader import Limits, read_files
-from synthdrive.artifacts import read_arrays, read_json, read_table, write_arrays, write_json, write_table
 from synthdrive.augmentation.augmented_scenes import MANIFEST_COLUMNS, AugmentedScenes, join_scenes
-from synthdrive.errors import InputError
+from synthdrive.core.artifacts import read_arrays, read_json, read_table, write_arrays, write_json, write_table
+from synthdrive.core.errors import InputError
 from synthdrive.forecasting.forecasts import Forecasts
-from synthdrive.maps.argoverse_map_reader import read_maps
-from synthdrive.maps.argoverse_map_writer import write_maps
-from synthdrive.maps.lane_map import LaneMap, Links
-from synthdrive.pipeline.wheels import read_lock
-from synthdrive.scenes.argoverse_scene_writer import SceneRows, scene_csv, write_scenes
+from synthdrive.formats.archives import Limits, read_files
+from synthdrive.formats.argoverse1_map_reader import read_maps
+from synthdrive.formats.argoverse1_writers import SceneRows, scene_csv, write_maps, write_scenes
+from synthdrive.scenes.lane_map import LaneMap, Links
 
 LIMITS = Limits(10**7, 10**8)
 BUSY = [HealthCheck.too_slow]  # a machine that is busy is not the tests' fault
@@ -227,7 +226,7 @@ def test_cut_short_anywhere_it_is_refused(place, name, data, share):
     left = content[: int(share * len(content))]
     assume(left != content.rstrip())  # JSON without its last end of line
     cut.write_bytes(left)
-    if cut.name == "card.json":
+    if cut.name == "metadata.json":
         return  # what made the forecasts, read apart from them
     with pytest.raises(InputError, match=cut.name):
         kind.read(path)

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raw_data import straight_map
-from synthdrive.archive_reader import Limits
-from synthdrive.errors import InputError
-from synthdrive.maps.argoverse_map_reader import read_map, read_maps
-from synthdrive.maps.argoverse_map_writer import vector_map_xml, write_maps
-from synthdrive.maps.lane_map import NO_LANE, LaneMap, Links
-from synthdrive.maps.lane_segments import SEGMENT_ARRAYS, LaneSegments
+from synthdrive.core.errors import InputError
+from synthdrive.formats.archives import Limits
+from synthdrive.formats.argoverse1_map_reader import read_map, read_maps
+from synthdrive.formats.argoverse1_writers import vector_map_xml, write_maps
+from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
+from synthdrive.scenes.lane_segments import SEGMENT_ARRAYS, LaneSegments
 
 LIMITS = Limits(file_bytes=64 * 10**6, archive_bytes=10**9)
 

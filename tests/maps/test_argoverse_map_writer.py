@@ -5,9 +5,9 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 
-from synthdrive.maps.argoverse_map_writer import map_file_name, write_maps
-from synthdrive.maps.lane_map import NO_LANE, LaneMap, Links
-from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.formats.argoverse1_writers import map_file_name, write_maps
+from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
+from synthdrive.scenes.lane_segments import LaneSegments
 
 
 def small_map(city="BER"):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raw_data import CHAIN, straight_map
-from synthdrive.maps.centreline_distance import Centrelines
+from synthdrive.ingestion.statistics import Centrelines
 
 
 def distance_to_piece(point, start, end):

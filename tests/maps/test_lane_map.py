@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raw_data import CHAIN, straight_map
-from synthdrive.artifacts import read_arrays, write_arrays
-from synthdrive.errors import InputError
-from synthdrive.maps.lane_map import LaneMap, Links, load_maps
+from synthdrive.core.artifacts import read_arrays, write_arrays
+from synthdrive.core.errors import InputError
+from synthdrive.scenes.lane_map import LaneMap, Links, load_maps
 
 
 def test_the_query_is_a_square_in_city_axes():

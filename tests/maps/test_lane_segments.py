@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raw_data import straight_map
-from synthdrive.errors import InputError
-from synthdrive.maps.lane_segments import LANE_WIDTH, SEGMENT_ARRAYS, LaneSegments
+from synthdrive.core.errors import InputError
+from synthdrive.scenes.lane_segments import LANE_WIDTH, SEGMENT_ARRAYS, LaneSegments
 
 
 def segments(*lines):

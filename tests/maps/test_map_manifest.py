@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from raw_data import CHAIN, LANE_LENGTH, straight_map
-from synthdrive.maps.lane_map import Links
-from synthdrive.maps.map_manifest import map_manifest
+from synthdrive.ingestion.statistics import map_manifest
+from synthdrive.scenes.lane_map import Links
 
 
 def column(lane_map, name):

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines
+from synthdrive.models.ragged import Ragged
 from synthdrive.parameters.model import ModelParameters
-from synthdrive.vectors.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines
-from synthdrive.vectors.ragged import Ragged
 
 PAPER = ModelParameters(polyline_index=True)
 

@@ -6,14 +6,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from synthdrive.errors import ParameterError
-from synthdrive.models.completion import TrajectoryCompletion
-from synthdrive.models.goal_scorer import GoalEncoder
+from synthdrive.core.errors import ParameterError
+from synthdrive.models.encoder import SubGraph
+from synthdrive.models.heads import GoalEncoder, TrajectoryCompletion
 from synthdrive.models.layers import column_factors
-from synthdrive.models.masking import masked_queries
-from synthdrive.models.sub_graph import SubGraph
+from synthdrive.models.polylines import ACTOR_COLUMNS, ACTOR_XY, LANE_COLUMNS, LANE_XY
 from synthdrive.parameters.model import ModelParameters
-from synthdrive.vectors.polylines import ACTOR_COLUMNS, ACTOR_XY, LANE_COLUMNS, LANE_XY
+from synthdrive.pretraining.masking import masked_queries
 
 SIZE, SCALE = 32, 10.0
 

@@ -11,11 +11,11 @@ from golden_weights import PAPER, gradient_norms, join, load_reference, polyline
 
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.models.encoder import SceneFeatures
-from synthdrive.models.lane_scorer import most_probable_lanes
+from synthdrive.models.goals import sparse_goals
+from synthdrive.models.heads import most_probable_lanes
+from synthdrive.models.polylines import AgentFrame
+from synthdrive.models.ragged import Ragged
 from synthdrive.parameters.model import ModelParameters
-from synthdrive.vectors.agent_frame import AgentFrame
-from synthdrive.vectors.goals import sparse_goals
-from synthdrive.vectors.ragged import Ragged
 
 pytestmark = pytest.mark.reference
 

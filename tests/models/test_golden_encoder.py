@@ -11,7 +11,7 @@ from golden_weights import NETWORK_TOLERANCE, PAPER, join, load_reference, polyl
 from torch import nn
 
 from synthdrive.models.encoder import VectorEncoder
-from synthdrive.vectors.polylines import ACTOR_COLUMNS, LANE_COLUMNS
+from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS
 
 pytestmark = pytest.mark.reference
 

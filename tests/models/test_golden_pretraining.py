@@ -9,9 +9,9 @@ import pytest
 import torch
 from golden_weights import NETWORK_TOLERANCE, PAPER, gradient_norms, join, load_reference, polylines
 
-from synthdrive.models.masked_autoencoder import MaskedAutoencoder, dead_mode_losses
-from synthdrive.models.masking import Masking, position_code
 from synthdrive.parameters.objective import ObjectiveParameters
+from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder, dead_mode_losses
+from synthdrive.pretraining.masking import Masking, position_code
 
 pytestmark = pytest.mark.reference
 

@@ -9,28 +9,28 @@ import sys
 
 import pytest
 
-from synthdrive.models import host_memory
+from synthdrive.training import devices
 
 
 def test_keeps_memory_on_glibc_alone(monkeypatch):
     if platform.libc_ver()[0] == "glibc":
-        assert host_memory.keep_freed_memory()
+        assert devices.keep_freed_memory()
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert not host_memory.keep_freed_memory()
+    assert not devices.keep_freed_memory()
 
 
 def test_a_c_library_without_the_setting_is_no_error(monkeypatch):
     if not sys.platform.startswith("linux"):
         pytest.skip("other platforms are left alone")
-    monkeypatch.setattr(host_memory.ctypes, "CDLL", lambda name: object())
-    assert not host_memory.keep_freed_memory()
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: object())
+    assert not devices.keep_freed_memory()
 
 
 _PRODUCTS = """
 import ctypes, torch
-from synthdrive.models import host_memory
+from synthdrive.training import devices
 
-host_memory.keep_few_products()
+devices.keep_few_products()
 field = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks used free top".split()]
 heap = ctypes.CDLL(None).mallinfo2
 heap.restype = type("Heap", (ctypes.Structure,), {"_fields_": field})
@@ -52,5 +52,5 @@ def test_products_of_ever_new_shapes_do_not_pile_up():
 
 def test_a_users_own_setting_stays(monkeypatch):
     monkeypatch.setattr(os, "environ", {"LRU_CACHE_CAPACITY": "7"})
-    host_memory.keep_few_products()
+    devices.keep_few_products()
     assert os.environ == {"LRU_CACHE_CAPACITY": "7", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}

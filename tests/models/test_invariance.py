@@ -10,10 +10,10 @@ import torch
 from made_scenes import MadeScene, make_batch, make_scene
 
 from synthdrive.models.densetnt import DenseTNT, GoalDistribution
-from synthdrive.models.masked_autoencoder import MaskedAutoencoder
-from synthdrive.models.masking import Masking
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.objective import ObjectiveParameters
+from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
+from synthdrive.pretraining.masking import Masking
 
 SMALL = ModelParameters(hidden_size=32, dense_from_goals=20)
 # others, lanes: everyday scenes, one without others, one with a single lane, one without lanes, and a large one

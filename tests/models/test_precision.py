@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from synthdrive.models import attention
-from synthdrive.models.completion import TrajectoryCompletion
-from synthdrive.models.goal_scorer import GoalContext, GoalScorer
-from synthdrive.models.sub_graph import SubGraph
-from synthdrive.vectors.ragged import Ragged
+from synthdrive.models import layers
+from synthdrive.models.encoder import SubGraph
+from synthdrive.models.heads import GoalContext, GoalScorer, TrajectoryCompletion
+from synthdrive.models.ragged import Ragged
 
 
 def masked_scene() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -26,20 +25,20 @@ def masked_scene() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("additive", [False, True])
 def test_attention_in_bfloat16_is_that_in_float32_up_to_rounding(scale: float | None, additive: bool) -> None:
     query, key, value, valid = masked_scene()
-    exact = attention.attend(query, key, value, valid, scale)
+    exact = layers.attend(query, key, value, valid, scale)
     query, key, value = (part.bfloat16() for part in (query, key, value))
-    mask = attention.additive_mask(valid, query) if additive else valid
-    rounded = attention.attend(query, key, value, mask, scale)
+    mask = layers.additive_mask(valid, query) if additive else valid
+    rounded = layers.attend(query, key, value, mask, scale)
     assert rounded.dtype == torch.bfloat16
     torch.testing.assert_close(rounded.float(), exact, rtol=0.03, atol=0.03)
 
 
 def test_attention_in_bfloat16_does_not_look_at_padding() -> None:
     query, key, value, valid = (part.bfloat16() if part.is_floating_point() else part for part in masked_scene())
-    seen = attention.attend(query, key, value, valid)
+    seen = layers.attend(query, key, value, valid)
     key[~valid[:, None, :].expand(3, 2, 7)] = 9.0
     value[~valid[:, None, :].expand(3, 2, 7)] = 9.0
-    torch.testing.assert_close(attention.attend(query, key, value, valid), seen, rtol=0.0, atol=0.0)
+    torch.testing.assert_close(layers.attend(query, key, value, valid), seen, rtol=0.0, atol=0.0)
 
 
 def sub_graph(points: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the options of an arm do."""
+"""What the options of a variant do."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import pytest
 import torch
 from made_scenes import make_batch, make_scene
 
-from synthdrive.errors import ParameterError
-from synthdrive.models.masked_autoencoder import MaskedAutoencoder, dead_mode_losses
-from synthdrive.models.masking import draw_masking
+from synthdrive.core.errors import ParameterError
+from synthdrive.models.ragged import Ragged
 from synthdrive.parameters.loading import from_values
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.objective import ObjectiveParameters
-from synthdrive.vectors.ragged import Ragged
+from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder, dead_mode_losses
+from synthdrive.pretraining.masking import draw_masking
 
 SMALL = ModelParameters(hidden_size=32)
 SCENES = [make_scene(seed, others, lanes) for seed, (others, lanes) in enumerate([(3, 6), (0, 5), (6, 8), (2, 12)])]
@@ -169,4 +169,4 @@ def test_dead_modes_are_drawn_in():
 )
 def test_impossible_parameters_are_refused(schema, values, message):
     with pytest.raises(ParameterError, match=message):
-        from_values(schema, values, "params.yaml: arm")
+        from_values(schema, values, "params.yaml: variant")

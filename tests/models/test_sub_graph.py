@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from synthdrive.models.encoder import VectorEncoder
-from synthdrive.models.sub_graph import SubGraph
+from synthdrive.models.encoder import SubGraph, VectorEncoder
+from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines
+from synthdrive.models.ragged import Ragged
 from synthdrive.parameters.model import ModelParameters
-from synthdrive.vectors.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines
-from synthdrive.vectors.ragged import Ragged
 
 
 def made_polylines(counts: list[int], width: int, columns: int) -> Polylines:

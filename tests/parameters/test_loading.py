@@ -2,7 +2,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from synthdrive.errors import ParameterError
+from synthdrive.core.errors import ParameterError
 from synthdrive.parameters.loading import load_section
 
 
@@ -26,7 +26,7 @@ def write(tmp_path, text):
 def test_a_section_is_loaded_with_its_types(tmp_path):
     path = write(tmp_path, "model:\n  hidden: 8\n  ratio: 1\n  names:\n    - a\narms:\n  map:\n    hidden: 3\n")
     assert load_section(Schema, "model", path) == Schema(8, 1.0, ["a"])
-    assert load_section(Schema, "arms.map", path).hidden == 3
+    assert load_section(Schema, "variants.map", path).hidden == 3
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_section_is_loaded_with_its_types(tmp_path):
         ("model:\n  names:\n    - {a: 1}\n", r"model\.names\.0.*'a': 1.*type str"),
         ("model:\n  names:\n    - [a]\n", r"model\.names\.0.*type str"),
         ("modell: {}\n", r"modell.*unknown section"),
-        ("arms: {}\n", r"model.*no 'model'"),
+        ("variants: {}\n", r"model.*no 'model'"),
         ("model: [\n", "unreadable YAML"),
         ("- a\n", "found list"),
         ("model: !!python/object/apply:os.system ['true']\n", "unreadable YAML"),

@@ -4,32 +4,32 @@ from pathlib import Path
 
 import pytest
 
-from synthdrive.errors import ParameterError
+from synthdrive.core.errors import ParameterError
 from synthdrive.parameters.loading import from_values
 from synthdrive.parameters.report import ReportParameters
-from synthdrive.parameters.run_cells import RunCells, load_cells
+from synthdrive.parameters.selected_runs import SelectedRuns, load_selected_runs
 
 
 def test_cells_in_the_order_of_the_file(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("seeds: [3, 1]\nrun_arms: [none, map]\n")
-    assert load_cells(tmp_path / "params.yaml") == RunCells(arms=("none", "map"), seeds=(3, 1))
+    (tmp_path / "params.yaml").write_text("seeds: [3, 1]\nrun_variants: [none, map]\n")
+    assert load_selected_runs(tmp_path / "params.yaml") == SelectedRuns(variants=("none", "map"), seeds=(3, 1))
 
 
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("seeds: [0]\n", "run_arms"),
-        ("seeds: []\nrun_arms: [none]\n", "seeds"),
-        ("seeds: ['0']\nrun_arms: [none]\n", "seeds"),
-        ("seeds: [true]\nrun_arms: [none]\n", "seeds"),
-        ("seeds: [0]\nrun_arms: none\n", "run_arms"),
-        ("seeds: [0]\nrun_arms: [none, none]\n", "run_arms"),
+        ("seeds: [0]\n", "run_variants"),
+        ("seeds: []\nrun_variants: [none]\n", "seeds"),
+        ("seeds: ['0']\nrun_variants: [none]\n", "seeds"),
+        ("seeds: [true]\nrun_variants: [none]\n", "seeds"),
+        ("seeds: [0]\nrun_variants: none\n", "run_variants"),
+        ("seeds: [0]\nrun_variants: [none, none]\n", "run_variants"),
     ],
 )
 def test_cells_that_mean_nothing_are_refused(text: str, key: str, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(ParameterError, match=f"params.yaml: {key}"):
-        load_cells(tmp_path / "params.yaml")
+        load_selected_runs(tmp_path / "params.yaml")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from synthdrive.recording.motion import centre_motion
+from synthdrive.recording.sensing import centre_motion
 from synthdrive.recording.simulation import Drive
 
 STEPS = 100

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from synthdrive.errors import SynthDriveError
+from synthdrive.core.errors import SynthDriveError
 from synthdrive.recording.programs import Programs, check_space
 
 

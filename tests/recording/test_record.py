@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthdrive.artifacts import file_hash
-from synthdrive.errors import InputError, ParameterError
+from synthdrive.core.artifacts import file_hash
+from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.parameters.loading import from_values, load_section, read_parameters
 from synthdrive.parameters.record_sample import RecordSampleParameters
 from synthdrive.recording.record import record

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from synthdrive.parameters.record_sample import SceneParameters
-from synthdrive.recording.city_parts import CityParts
-from synthdrive.recording.motion import Motion
 from synthdrive.recording.scene_selection import Candidates, Window, choose
-from synthdrive.recording.sensing import sense
+from synthdrive.recording.sensing import CityParts, Motion, sense
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, STEPS
 
 SCENES = SceneParameters(

@@ -13,7 +13,7 @@ from synthdrive.reporting.report import ReportInputs, write_report
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
-    """Inputs of a report whose arm `combined` has 0.7 times the error of `none`."""
+    """Inputs of a report whose variant `combined` has 0.7 times the error of `none`."""
     root = tmp_path_factory.mktemp("run")
     return report_inputs(write_run(root), root, REPOSITORY)
 

@@ -10,30 +10,30 @@ import pyarrow as pa
 import torch
 import yaml
 
-from synthdrive.artifacts import atomic_directory, write_json
 from synthdrive.augmentation.augmented_scenes import AugmentedScene, join_scenes
 from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
+from synthdrive.core.artifacts import atomic_directory, write_json
+from synthdrive.core.provenance import plain_values, run_record
 from synthdrive.forecasting.evaluate import write_evaluation
 from synthdrive.forecasting.forecasts import Forecasts
-from synthdrive.maps.lane_map import LaneMap, Links
-from synthdrive.maps.lane_segments import MAX_POINTS, LaneSegments
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.models.masked_autoencoder import MaskedAutoencoder
 from synthdrive.parameters.evaluate import EvaluateParameters
 from synthdrive.parameters.finetune import FinetuneParameters
 from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.parameters.report import ReportParameters
-from synthdrive.parameters.run_cells import RunCells
+from synthdrive.parameters.selected_runs import SelectedRuns
+from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
+from synthdrive.pretraining.reconstructions import FixedWindows
 from synthdrive.reporting.report import ReportInputs
 from synthdrive.reporting.run_outputs import RunPaths
-from synthdrive.run_record import plain_values, run_record
+from synthdrive.scenes.lane_map import LaneMap, Links
+from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OTHERS, STEPS, SceneStore, SceneStoreWriter
-from synthdrive.training.cards import CARD, RECONSTRUCTIONS, write_card
 from synthdrive.training.checkpoints import save_checkpoint
-from synthdrive.training.fixed_windows import FixedWindows
-from synthdrive.training.watched import look_again
+from synthdrive.training.metadata import METADATA, RECONSTRUCTIONS, write_metadata
+from synthdrive.training.monitoring import look_again
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -128,12 +128,12 @@ def _manifest_row(
     }  # fmt: skip
 
 
-ARMS, SEEDS, BASELINES = ("none", "combined"), (0, 1), ("constant_velocity", "lane_following")
+VARIANTS, SEEDS, BASELINES = ("none", "combined"), (0, 1), ("constant_velocity", "lane_following")
 CLAIMS = [{
     "id": "combined-lowers", "group": "effect", "source": "table",
     "says": "Combined lowers minFDE6 ({table_changes.combined.minFDE6:+.2f} %).",
-    "needs": {"arms": ["none", "combined"]},
-    "test": {"kind": "lowers", "arm": "combined", "metric": "minFDE6"},
+    "needs": {"variants": ["none", "combined"]},
+    "test": {"kind": "lowers", "variant": "combined", "metric": "minFDE6"},
 }]  # fmt: skip
 
 
@@ -152,15 +152,15 @@ def write_run(root: Path, scenes: int = 24, improvement: float = 0.7, learned_er
         validation = {"success": True, "table": "scenes", "expectations": [expectation]}
         write_json(paths.checks / f"{name}.json", {"success": True, "validation_results": [validation]})
     store = SceneStore.load(paths.val)
-    for arm in ARMS:
+    for variant in VARIANTS:
         for seed in SEEDS:
-            _write_models(paths, arm, seed)
-            scale = learned_error * (improvement if arm == "combined" else 1.0)
+            _write_models(paths, variant, seed)
+            scale = learned_error * (improvement if variant == "combined" else 1.0)
             _write_forecasts(
-                paths, store, f"{arm}-{seed}", scale, seed, {"stage": "evaluate", "arm": arm, "seed": seed}
+                paths, store, f"{variant}-{seed}", scale, seed, {"stage": "evaluate", "variant": variant, "seed": seed}
             )
     for name in BASELINES:
-        _write_forecasts(paths, store, name, 1.0, 9, {"stage": "evaluate", "arm": name, "seed": None})
+        _write_forecasts(paths, store, name, 1.0, 9, {"stage": "evaluate", "variant": name, "seed": None})
     return paths
 
 
@@ -176,7 +176,7 @@ def report_inputs(
         bootstrap_samples=200, recorded_scenes=3, synthetic_windows=4, augmented_scenes=2, drives=2, forecast_scenes=3,
         reconstructions=1,
     )  # fmt: skip
-    return ReportInputs(paths, RunCells(ARMS, SEEDS), "sample", repository / "published.yaml", ledger, small)
+    return ReportInputs(paths, SelectedRuns(VARIANTS, SEEDS), "sample", repository / "published.yaml", ledger, small)
 
 
 def _write_augmented(directory: Path, lane_map: LaneMap) -> None:
@@ -205,17 +205,17 @@ def _write_augmented(directory: Path, lane_map: LaneMap) -> None:
         join_scenes(rows, scenes).save(partial)
 
 
-def _write_models(paths: RunPaths, arm: str, seed: int) -> None:
+def _write_models(paths: RunPaths, variant: str, seed: int) -> None:
     torch.manual_seed(seed)
     model = ModelParameters(hidden_size=32)
     settings = PretrainParameters()
-    cell = f"{arm}-{seed}"
-    card = {"arm": arm, "seed": seed, "description": f"the arm {arm}", "model": plain_values(model)}
+    cell = f"{variant}-{seed}"
+    card = {"variant": variant, "seed": seed, "description": f"the variant {variant}", "model": plain_values(model)}
     record = run_record({"model": model, "pretrain": settings}, {}, seed, "cpu")
     curve = [{"epoch": e / 4, "step": float(e), "loss": 9 / e, "map": 5 / e, "trajectory": 4 / e} for e in range(1, 20)]
-    if arm == "none":
+    if variant == "none":
         paths.pretrained.joinpath(cell).mkdir(parents=True)
-        write_card(paths.pretrained / cell / CARD, {**card, "stage": "pretrain", "pretrained": False})
+        write_metadata(paths.pretrained / cell / METADATA, {**card, "stage": "pretrain", "pretrained": False})
     else:
         network = MaskedAutoencoder(model, settings)
         pretrained = {**card, "stage": "pretrain", "pretrained": True, "run": record}

@@ -9,14 +9,14 @@ import pytest
 import yaml
 from fake_run import CLAIMS, REPOSITORY
 
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
 from synthdrive.reporting.claim_outcome import Evidence, Verdict
 from synthdrive.reporting.claims import Claim, judge, load_claims
 from synthdrive.reporting.encoder_gradient import GradientCheck
-from synthdrive.reporting.measurements import ArmErrors, Measurements
+from synthdrive.reporting.measurements import Measurements, VariantErrors
 from synthdrive.reporting.metric_names import HEADLINE
 from synthdrive.reporting.published import Published
-from synthdrive.synthesis.motion import MotionDistributions
+from synthdrive.synthesis.windows import MotionDistributions
 
 FULL = {"source": "argoverse1", "scene_count": 39472, "train_scenes": 205942}
 
@@ -32,13 +32,13 @@ def measurements(factor: float, seeds: int = 3, **changes: Any) -> Measurements:
     base = random.uniform(0.8, 1.2, (1, 400)) + random.normal(0, 0.01, (seeds, 1))
     names = tuple(range(seeds))
 
-    def arm(name: str, share: float) -> ArmErrors:
+    def variant(name: str, share: float) -> VariantErrors:
         scenes = dict.fromkeys(HEADLINE, base * share + random.normal(0, 0.01, base.shape))
-        return ArmErrors(name, names, scenes, {metric: values.mean(axis=1) for metric, values in scenes.items()})
+        return VariantErrors(name, names, scenes, {metric: values.mean(axis=1) for metric, values in scenes.items()})
 
-    arms = {"none": arm("none", 1.0), "combined": arm("combined", factor)}
+    variants = {"none": variant("none", 1.0), "combined": variant("combined", factor)}
     given = {"source": "sample", "scene_count": 400, "train_scenes": 2000, "windows": 400_000,
-             "windows_augmented": 180_000, "seeds": names, "arms": arms, "baselines": {}, "samples": 300}  # fmt: skip
+             "windows_augmented": 180_000, "seeds": names, "variants": variants, "baselines": {}, "samples": 300}  # fmt: skip
     return Measurements(**given | changes)
 
 
@@ -83,28 +83,28 @@ def test_no_verdict_is_typed_into_the_ledger() -> None:
 def test_lower_error_is_reproduced_only_where_the_interval_says_so(
     published: Published, factor: float, expected: Verdict
 ) -> None:
-    test = {"kind": "lowers", "arm": "combined", "metric": "minFDE6"}
+    test = {"kind": "lowers", "variant": "combined", "metric": "minFDE6"}
     assert verdict(published, test, evidence(published, measurements(factor))) == expected
 
 
 def test_what_was_not_run_is_not_testable(published: Published) -> None:
-    test = {"kind": "lowers", "arm": "map", "metric": "minFDE6"}
+    test = {"kind": "lowers", "variant": "map", "metric": "minFDE6"}
     given = evidence(published)
-    (judged,) = judge([Claim("one", "g", "s", "s", test, {"arms": ["none", "map"], "seeds": 5})], given)
+    (judged,) = judge([Claim("one", "g", "s", "s", test, {"variants": ["none", "map"], "seeds": 5})], given)
     assert judged.outcome.verdict == Verdict.NOT_TESTABLE
     assert "Map reconstruction" in judged.outcome.why
     assert "5 seeds (this run: 3)" in judged.outcome.why
 
 
-def test_arms_of_a_run_that_has_not_learned_are_not_compared(published: Published) -> None:
+def test_variants_of_a_run_that_has_not_learned_are_not_compared(published: Published) -> None:
     measured = measurements(0.9)
-    floor = ArmErrors(
+    floor = VariantErrors(
         "constant_velocity", (), *[{name: np.full(shape, 0.8) for name in HEADLINE} for shape in ((1, 400), 1)]
     )
     given = evidence(published, replace(measured, baselines={"constant_velocity": floor}))
     for test in (
-        {"kind": "lowers", "arm": "combined", "metric": "minFDE6"},
-        {"kind": "best", "arm": "combined", "metric": "minFDE6", "among": ["none", "combined"]},
+        {"kind": "lowers", "variant": "combined", "metric": "minFDE6"},
+        {"kind": "best", "variant": "combined", "metric": "minFDE6", "among": ["none", "combined"]},
     ):
         assert verdict(published, test, given) == Verdict.NOT_TESTABLE
         assert verdict(published, test, evidence(published, measured)) == Verdict.REPRODUCED
@@ -112,7 +112,7 @@ def test_arms_of_a_run_that_has_not_learned_are_not_compared(published: Publishe
 
 def test_sizes_need_the_papers_data(published: Published) -> None:
     share = 1 + published.values["table_changes"]["combined"]["minFDE6"] / 100
-    test = {"kind": "size", "arm": "combined"}
+    test = {"kind": "size", "variant": "combined"}
     needs = {"source": "argoverse1", "train_scenes": 200_000, "val_scenes": 39_000}
     assert verdict(published, test, evidence(published, measurements(share)), **needs) == Verdict.NOT_TESTABLE
     measured = measurements(share, **FULL)
@@ -125,17 +125,17 @@ def test_sizes_need_the_papers_data(published: Published) -> None:
 def test_a_size_is_not_judged_where_the_baseline_is_too_uncertain_for_a_share_of_it(published: Published) -> None:
     measured = measurements(0.95, seeds=2, **FULL)
     apart = np.array([[0.6], [-0.6]])
-    arms = {
-        name: replace(arm, scenes={metric: values + apart for metric, values in arm.scenes.items()})
-        for name, arm in measured.arms.items()
+    variants = {
+        name: replace(variant, scenes={metric: values + apart for metric, values in variant.scenes.items()})
+        for name, variant in measured.variants.items()
     }
-    test = {"kind": "size", "arm": "combined"}
+    test = {"kind": "size", "variant": "combined"}
     assert verdict(published, test, evidence(published, measured)) == Verdict.NOT_REPRODUCED
-    assert verdict(published, test, evidence(published, replace(measured, arms=arms))) == Verdict.NOT_TESTABLE
+    assert verdict(published, test, evidence(published, replace(measured, variants=variants))) == Verdict.NOT_TESTABLE
 
 
-def test_best_arm_must_be_clear_of_the_others(published: Published) -> None:
-    test = {"kind": "best", "arm": "combined", "metric": "minADE6", "among": ["none", "combined"]}
+def test_best_variant_must_be_clear_of_the_others(published: Published) -> None:
+    test = {"kind": "best", "variant": "combined", "metric": "minADE6", "among": ["none", "combined"]}
     assert verdict(published, test, evidence(published, measurements(0.9))) == Verdict.REPRODUCED
     assert verdict(published, test, evidence(published, measurements(1.0))) == Verdict.NOT_REPRODUCED
     assert verdict(published, test, evidence(published, measurements(1.1))) == Verdict.NOT_REPRODUCED
@@ -181,7 +181,7 @@ def test_table_arithmetic_notices_a_wrong_change(published: Published) -> None:
          Verdict.NOT_REPRODUCED),
         ({"kind": "improves_on", "row": "combined", "other": "densetnt", "metric": "minADE6", "tolerance": 0.01},
          Verdict.NOT_REPRODUCED),
-        ({"kind": "exceeds_seed_spread", "arm": "trajectory", "metric": "minFDE6"}, Verdict.REPRODUCED),
+        ({"kind": "exceeds_seed_spread", "variant": "trajectory", "metric": "minFDE6"}, Verdict.REPRODUCED),
     ],
 )  # fmt: skip
 def test_each_test_decides(published: Published, test: dict[str, Any], expected: Verdict) -> None:
@@ -204,9 +204,9 @@ def test_shares_too_close_to_tell_are_not_judged(published: Published) -> None:
 
 def test_seed_spread_beyond_the_published_change_is_told(published: Published) -> None:
     measured = measurements(0.9)
-    noisy = replace(measured.arms["none"], values={name: np.array([0.99, 1.0, 1.01]) for name in HEADLINE})
-    given = evidence(published, replace(measured, arms=dict(measured.arms) | {"none": noisy}))
-    test = {"kind": "exceeds_seed_spread", "arm": "trajectory", "metric": "minFDE6"}
+    noisy = replace(measured.variants["none"], values={name: np.array([0.99, 1.0, 1.01]) for name in HEADLINE})
+    given = evidence(published, replace(measured, variants=dict(measured.variants) | {"none": noisy}))
+    test = {"kind": "exceeds_seed_spread", "variant": "trajectory", "metric": "minFDE6"}
     assert verdict(published, test, given) == Verdict.NOT_REPRODUCED
 
 
@@ -214,7 +214,7 @@ def test_seed_spread_beyond_the_published_change_is_told(published: Published) -
     ("change", "message"),
     [
         ({"test": {"kind": "magic"}}, "test.kind"),
-        ({"test": {"kind": "lowers", "arm": "map"}}, "missing a required argument: 'metric'"),
+        ({"test": {"kind": "lowers", "variant": "map"}}, "missing a required argument: 'metric'"),
         ({"needs": {"moon": "full"}}, "moon"),
         ({"verdict": "reproduced"}, "keys"),
     ],

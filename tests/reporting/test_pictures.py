@@ -28,8 +28,8 @@ from synthdrive.reporting.pictures.scene_layers import pick_scenes
 from synthdrive.reporting.pictures.transforms import transform_pictures
 from synthdrive.reporting.report import ReportInputs, write_report
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.synthesis.motion import agent_tracks
 from synthdrive.synthesis.released import DrivenAgain, ReleasedDrive, read_released, round_as_released
+from synthdrive.synthesis.windows import agent_tracks
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from fake_run import BASELINES, REPOSITORY, SEEDS, report_inputs, write_run
 
-from synthdrive.artifacts import file_hash, read_json, write_json
-from synthdrive.errors import InputError
+from synthdrive.core.artifacts import file_hash, read_json, write_json
+from synthdrive.core.errors import InputError
 from synthdrive.forecasting.evaluate import load_scene_errors
 from synthdrive.reporting.content import Content
 from synthdrive.reporting.gates import Gate, Table
@@ -27,9 +27,9 @@ MAX_BYTES = 8_000_000
 
 def test_levels_are_the_means_of_the_scenes_errors(run: ReportInputs, report: tuple[Path, Content]) -> None:
     results = {row["name"]: row for row in read_json(report[0] / "results.json")["results"]}
-    for arm in ("none", "combined"):
-        seeds = [load_scene_errors(run.paths.forecasts / f"{arm}-{seed}")[1]["minFDE6"].mean() for seed in SEEDS]
-        level = results[arm]["metrics"]["minFDE6"]["level"]
+    for variant in ("none", "combined"):
+        seeds = [load_scene_errors(run.paths.forecasts / f"{variant}-{seed}")[1]["minFDE6"].mean() for seed in SEEDS]
+        level = results[variant]["metrics"]["minFDE6"]["level"]
         assert level["mean"] == pytest.approx(np.mean(seeds))
         assert level["spread"] == pytest.approx(np.std(seeds, ddof=1))
         assert level["low"] < level["mean"] < level["high"]
@@ -40,8 +40,8 @@ def test_levels_are_the_means_of_the_scenes_errors(run: ReportInputs, report: tu
 def test_table_has_every_row_of_the_paper_and_both_baselines(report: tuple[Path, Content]) -> None:
     html = (report[0] / "index.html").read_text()
     published = yaml.safe_load((REPOSITORY / "published.yaml").read_text())
-    for arm, numbers in published["table"].items():
-        (row,) = [row for row in report[1].rows if row.name == arm]
+    for variant, numbers in published["table"].items():
+        (row,) = [row for row in report[1].rows if row.name == variant]
         assert row.label in html
         assert f"{numbers['minFDE6']:.4f}" in html
     assert [row.kind for row in report[1].rows[:2]] == ["baseline", "baseline"]
@@ -89,8 +89,8 @@ def test_only_the_cells_of_the_run_are_read(tmp_path: Path) -> None:
     inputs = report_inputs(paths, tmp_path, REPOSITORY)
     artifacts = open_artifacts(inputs)
     measured = measure(inputs, artifacts)
-    assert measured.arms["none"].seeds == SEEDS
-    assert list(measured.arms) == ["none", "combined"]
+    assert measured.variants["none"].seeds == SEEDS
+    assert list(measured.variants) == ["none", "combined"]
     assert sorted(artifacts.cards) == ["combined-0", "combined-1", "none-0", "none-1"]
 
 
@@ -133,7 +133,7 @@ def test_metrics_that_disagree_with_the_forecasts_are_refused(tmp_path: Path) ->
     assert not list(tmp_path.glob(".reports.partial*"))
 
 
-@pytest.mark.parametrize("missing", ["forecasts/combined-0/errors.parquet", "models/finetuned/none-1/card.json",
+@pytest.mark.parametrize("missing", ["forecasts/combined-0/errors.parquet", "models/finetuned/none-1/metadata.json",
                                      "data/checks/raw.json", "metrics/lane_following.json",
                                      "models/pretrained/combined-0/reconstructions.safetensors"])  # fmt: skip
 def test_missing_artifact_is_named(missing: str, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_tables_for_dvc_have_a_row_a_cell(run: ReportInputs, report: tuple[Path,
     assert metrics["MR6"]["none"] == pytest.approx(np.mean(means), abs=1e-6)
 
 
-def test_an_arm_without_pre_training_has_no_record_of_it(report: tuple[Path, Content]) -> None:
+def test_an_variant_without_pre_training_has_no_record_of_it(report: tuple[Path, Content]) -> None:
     made = {(record.cell, record.stage) for record in report[1].records}
     assert ("none-0", "finetune") in made
     assert ("none-0", "pretrain") not in made
@@ -175,7 +175,7 @@ def test_stage_runs_and_refuses_in_one_line(
     run: ReportInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parameters = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    parameters |= {"run_arms": ["none", "combined"], "seeds": [0, 1]}
+    parameters |= {"run_variants": ["none", "combined"], "seeds": [0, 1]}
     parameters["report"] |= {"bootstrap_samples": 100, "forecast_scenes": 1, "reconstructions": 1, "recorded_scenes": 1}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters))
     arguments = ["report.py", "--params", str(tmp_path / "params.yaml"), "--out", str(tmp_path / "reports"),

@@ -13,16 +13,17 @@ import pytest
 import yaml
 from fake_run import town, write_scenes
 
-from synthdrive.artifacts import file_hash
-from synthdrive.errors import InputError, ParameterError
+from synthdrive.core.artifacts import file_hash
+from synthdrive.core.errors import InputError, ParameterError
+from synthdrive.core.provenance import run_record
 from synthdrive.forecasting.baselines import ConstantVelocity
 from synthdrive.forecasting.evaluate import write_evaluation
-from synthdrive.parameters.arms import load_arm_section
 from synthdrive.parameters.evaluate import EvaluateParameters
 from synthdrive.parameters.finetune import FinetuneParameters
 from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.pretrain import PretrainParameters
+from synthdrive.parameters.variants import load_variant_section
 from synthdrive.reporting.claims import load_claims
 from synthdrive.reporting.measurements import Difference
 from synthdrive.reporting.published import Published
@@ -40,9 +41,8 @@ from synthdrive.reporting.study.comparisons import ComparedArm, compare, compare
 from synthdrive.reporting.study.page import write_study
 from synthdrive.reporting.study.plan import StudyPlan, load_plan
 from synthdrive.reporting.study.tables import change
-from synthdrive.run_record import run_record
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.training.cards import CARD, CURVE, write_card, write_curve
+from synthdrive.training.metadata import CURVE, METADATA, write_curve, write_metadata
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCENES = 200
@@ -51,29 +51,29 @@ PLAN = {
     "title": "A study",
     "introduction": "Of {train_scenes} scenes, {val_scenes} to judge by.",
     "headlines": [
-        {"arm": "map", "reference": "none", "published": "map", "text": "In short."},
-        {"arm": "absent", "reference": "none", "published": "map", "text": "Not yet."},
+        {"variant": "map", "reference": "none", "published": "map", "text": "In short."},
+        {"variant": "absent", "reference": "none", "published": "map", "text": "Not yet."},
     ],
-    "comparisons": [{"title": "Short", "text": "In {steps} steps.", "reference": "none", "arms": ["map", "absent"]}],
+    "comparisons": [{"title": "Short", "text": "In {steps} steps.", "reference": "none", "variants": ["map", "absent"]}],
     "curves": [
         {"title": "Less data", "text": "Shares.", "x_label": "share (%)", "x": [10.0, 100.0],
          "series": {"scratch": ["none_10", "none"], "map": ["map_10", "map"]}},
     ],
-    "strata": [{"title": "Kinds", "text": "Of scene.", "reference": "none", "arms": ["map", "absent"]}],
-    "spread": {"title": "Spread", "text": "Over scenes.", "arms": ["none", "map", "absent"]},
+    "strata": [{"title": "Kinds", "text": "Of scene.", "reference": "none", "variants": ["map", "absent"]}],
+    "spread": {"title": "Spread", "text": "Over scenes.", "variants": ["none", "map", "absent"]},
     "learning": {"title": "Learning", "text": "Curves.", "charts": {"Short": ["none", "map", "absent"]}},
-    "encoder": {"title": "Encoder", "text": "Gradient.", "arms": ["map"]},
+    "encoder": {"title": "Encoder", "text": "Gradient.", "variants": ["map"]},
     "choices": [
-        {"title": "Choices", "text": "On {val_scenes}.", "reference": "none", "arms": ["map", "absent"]},
-        {"title": "Others", "text": "Of these.", "reference": "map", "arms": ["none"]},
+        {"title": "Choices", "text": "On {val_scenes}.", "reference": "none", "variants": ["map", "absent"]},
+        {"title": "Others", "text": "Of these.", "reference": "map", "variants": ["none"]},
     ],
     "claims": {"title": "Claims", "text": "Of the paper.", "source": "argoverse1"},
-    "deviations": [{"what": "clipping", "why": "stability", "arms": ["none", "map"]}],
+    "deviations": [{"what": "clipping", "why": "stability", "variants": ["none", "map"]}],
 }  # fmt: skip
 
 
-def cell(arm: str, seed: int, shift: float, pretrained: bool = True) -> StudyCell:
-    """A cell whose errors are those of every arm of the seed, moved by `shift` metres."""
+def cell(variant: str, seed: int, shift: float, pretrained: bool = True) -> StudyCell:
+    """A cell whose errors are those of every variant of the seed, moved by `shift` metres."""
     base = np.random.default_rng(seed).uniform(0.5, 4.0, SCENES)
     missed = (base + shift > 2.0).astype(np.float64)
     errors = {"MR6": 100.0 * missed, "minFDE6": base + shift, "minADE6": 0.5 * (base + shift)}
@@ -85,7 +85,7 @@ def cell(arm: str, seed: int, shift: float, pretrained: bool = True) -> StudyCel
     after = {"scenes": 500, "loaded": 29, "fresh": 51, **training}
     strata = {"left": "10" * (SCENES // 2), "right": "0" * SCENES}
     learning = {"loss": [3.0, 2.0, 1.0], "top1_fde": [9.0, 6.0, 5.0]}
-    return StudyCell(arm, seed, f"what {arm} is", "hash", errors, strata, learning, before, after,
+    return StudyCell(variant, seed, f"what {variant} is", "hash", errors, strata, learning, before, after,
                      {"finetune": run, "evaluate": run})  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def results(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A study with three seeds of two arms, two of them of a third."""
+    """A study with three seeds of two variants, two of them of a third."""
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(PLAN, sort_keys=False))
     for seed in range(3):
         save_cell(cell("none", seed, 0.0, pretrained=False), tmp_path / "cells")
@@ -123,12 +123,12 @@ def folder(tmp_path: Path) -> Path:
 
 def test_cells_come_back_as_they_were(folder: Path) -> None:
     cells = load_cells(folder / "cells")
-    seeds = {arm: sorted(found) for arm, found in cells.arms.items()}
+    seeds = {variant: sorted(found) for variant, found in cells.variants.items()}
     assert list(cells.baselines) == ["constant_velocity"]
     assert cells.baselines["constant_velocity"].seed is None
     assert seeds == {"map": [0, 1, 2], "none": [0, 1, 2], "none_10": [0, 1]}
     expected = cell("map", 1, -0.3)
-    found = cells.arms["map"][1]
+    found = cells.variants["map"][1]
     for name, values in expected.errors.items():
         np.testing.assert_allclose(found.errors[name], values, atol=5.1e-5)
     assert replace(found, errors={}) == replace(expected, errors={})
@@ -141,16 +141,16 @@ def left_by_a_run(root: Path, parameters: Path) -> list[Path]:
     model = load_section(ModelParameters, "model", parameters)
     encoder = {"tensors": 29, "tensors_moved": 29, "relative_change": 0.25, "gradient_norm_per_epoch": [0.8, 0.4]}
     training = {"epochs": 2, "steps": 4, "batch": 64}
-    card = {"arm": "combined", "seed": 0, "description": "both", "data": {"used": 10}, "encoder": encoder,
+    card = {"variant": "combined", "seed": 0, "description": "both", "data": {"used": 10}, "encoder": encoder,
             "training": training, "last_epoch": {"loss": 1.0}, "transfer": {"loaded": ["a"], "fresh": []}}  # fmt: skip
     inputs = {"synthetic": file_hash(root / "synthetic")}
     for stage, used in (
-        ("pretrain", load_arm_section(PretrainParameters, "pretrain", "combined", parameters)),
-        ("finetune", load_arm_section(FinetuneParameters, "finetune", "combined", parameters)),
+        ("pretrain", load_variant_section(PretrainParameters, "pretrain", "combined", parameters)),
+        ("finetune", load_variant_section(FinetuneParameters, "finetune", "combined", parameters)),
     ):
         run = run_record({stage: used, "model": model}, inputs if stage == "pretrain" else {})
         (root / stage / "combined-0").mkdir(parents=True)
-        write_card(root / stage / "combined-0" / CARD, {**card, "stage": stage, "pretrained": True, "run": run})
+        write_metadata(root / stage / "combined-0" / METADATA, {**card, "stage": stage, "pretrained": True, "run": run})
     curve = [{"epoch": epoch, "step": 2 * epoch, "loss": 9.0 / epoch, "top1_fde": 4.0 / epoch} for epoch in (1, 2)]
     write_curve(root / "finetune" / "combined-0" / CURVE, curve)
     write_scenes(root / "val", town(), 6, 2)
@@ -159,7 +159,7 @@ def left_by_a_run(root: Path, parameters: Path) -> list[Path]:
     for name, seed in (("combined-0", 0), ("constant_velocity", None)):
         run = {
             "stage": "evaluate",
-            "arm": name.split("-")[0],
+            "variant": name.split("-")[0],
             "seed": seed,
             "run": run_record({"evaluate": evaluate}, {}),
         }
@@ -179,7 +179,7 @@ def test_a_cell_is_collected_from_its_own_run_alone(tmp_path: Path) -> None:
         save_cell(cells, tmp_path / "cells")
     again = load_cells(tmp_path / "cells")
     np.testing.assert_allclose(
-        again.arms["combined"][0].errors["minFDE6"], again.baselines[plain.arm].errors["minFDE6"]
+        again.variants["combined"][0].errors["minFDE6"], again.baselines[plain.variant].errors["minFDE6"]
     )
     for line, changed, where in (
         ("  mask_ratio: 0.5", "  mask_ratio: 0.25", "pretrain.mask_ratio 0.5"),
@@ -216,7 +216,7 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     (folder / "charts" / "stale.svg").write_text("<svg/>")
     write(folder, plan)
     page = (folder / "README.md").read_text()
-    assert "8 cells of 3 arms" in page
+    assert "8 cells of 3 variants" in page
     assert "Of 500 scenes, 200 to judge by." in page
     assert "| Constant velocity |  | 60.00 | 4.200 | 4.200 |" in page
     assert "`none` does not beat constant velocity in minFDE1 (" in page
@@ -225,7 +225,7 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     assert "01234567+" in page
     assert "Not measured yet: `absent`." in page
     assert "| `map`: what map is | 0, 1, 2 |" in page
-    level = load_cells(folder / "cells").arms["map"]
+    level = load_cells(folder / "cells").variants["map"]
     mean = np.mean([level[seed].errors["minFDE6"].mean() for seed in range(3)])
     assert f"{mean:.3f} ± " in page
     assert "`map-2` | 29 | 29 | 0.25 | 0.8 | 0.4 |" in page
@@ -246,9 +246,9 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     assert names == charts | {"learning-0.svg", "spread.svg"}
     assert "| left turns | 100 |" in page
     assert "right turns" not in page, "a stratum without scenes has no row"
-    assert [row["arm"] for row in results(folder)["comparisons"][0]["rows"]] == ["none", "map"]
+    assert [row["variant"] for row in results(folder)["comparisons"][0]["rows"]] == ["none", "map"]
     points = results(folder)["curves"][0]["points"]
-    assert [(point["x"], point["series"], point["arm"]) for point in points] == [
+    assert [(point["x"], point["series"], point["variant"]) for point in points] == [
         (10.0, "scratch", "none_10"), (100.0, "scratch", "none"), (100.0, "map", "map")]  # fmt: skip
     assert points[-1]["differences"]["minFDE6"]["mean"] == pytest.approx(-0.3, abs=1e-4)
     assert results(folder)["cells"]["constant_velocity"]["minFDE6"] == 4.2
@@ -282,19 +282,19 @@ def test_an_interval_too_wide_to_see_others_beside_it_is_drawn_to_a_doubling() -
     assert chart(-90.0, 80.0) != chart(-100.0, 100.0)
 
 
-def test_an_arm_with_fewer_seeds_than_its_reference_says_what_the_others_are(folder: Path) -> None:
+def test_an_variant_with_fewer_seeds_than_its_reference_says_what_the_others_are(folder: Path) -> None:
     plan = load_plan(folder / "study.yaml")
     write(folder, plan)
     assert "stands against" not in (folder / "README.md").read_text()
     (folder / "cells" / "map-2.json").unlink()
     cells = load_cells(folder / "cells")
     write(folder, plan, cells)
-    means = [cells.arms["none"][seed].errors["minFDE6"].mean() for seed in range(3)]
+    means = [cells.variants["none"][seed].errors["minFDE6"].mean() for seed in range(3)]
     said = f"minFDE6 {np.mean(means[:2]):.3f} (all its seeds: {np.mean(means):.3f})"
     page = (folder / "README.md").read_text()
     assert "`map` stands against seeds 0, 1 of `none`: " in page
     assert said in page
-    plan.comparisons[0].arms.append("none_10")
+    plan.comparisons[0].variants.append("none_10")
     write(folder, plan)
     assert "`map`, `none_10` stand against seeds 0, 1 of `none`: " in (folder / "README.md").read_text()
 
@@ -304,7 +304,7 @@ def test_a_stratum_s_difference_is_that_of_its_scenes(folder: Path) -> None:
         base = cell("none", seed, 0.0)
         errors = {name: np.where(np.arange(SCENES) % 2 == 0, values - 0.5, values)
                   for name, values in base.errors.items()}  # fmt: skip
-        save_cell(replace(base, arm="left_helped", errors=errors), folder / "cells")
+        save_cell(replace(base, variant="left_helped", errors=errors), folder / "cells")
     (row,) = compare_by_stratum(load_cells(folder / "cells"), "left_helped", "none")
     assert (row.stratum, row.scenes) == ("left", SCENES // 2)
     assert row.difference["minFDE6"].mean == pytest.approx(-0.5, abs=1e-4)
@@ -315,8 +315,8 @@ def test_a_stratum_whose_reference_may_be_zero_has_no_relative_change(folder: Pa
     plan = load_plan(folder / "study.yaml")
     few = "1" * 3 + "0" * (SCENES - 3)
     shutil.rmtree(folder / "cells")
-    for arm, missed in (("none", [100.0, 0.0, 0.0]), ("map", [0.0, 0.0, 0.0])):
-        made = cell(arm, 0, 0.0)
+    for variant, missed in (("none", [100.0, 0.0, 0.0]), ("map", [0.0, 0.0, 0.0])):
+        made = cell(variant, 0, 0.0)
         errors = {**made.errors, "MR6": np.array([*missed, *[50.0] * (SCENES - 3)])}
         save_cell(replace(made, errors=errors, strata={"right": few}), folder / "cells")
     cells = load_cells(folder / "cells")
@@ -361,7 +361,7 @@ def test_cells_whose_goals_were_chosen_otherwise_are_refused(folder: Path) -> No
         load_cells(folder / "cells")
 
 
-def test_a_baseline_that_beats_the_arms_leaves_nothing_to_compare(folder: Path) -> None:
+def test_a_baseline_that_beats_the_variants_leaves_nothing_to_compare(folder: Path) -> None:
     plan = load_plan(folder / "study.yaml")
     save_cell(baseline(0.1), folder / "cells")
     write(folder, plan)
@@ -369,10 +369,10 @@ def test_a_baseline_that_beats_the_arms_leaves_nothing_to_compare(folder: Path) 
     assert verdicts["map-lowers-minFDE6"] == "not testable here"
 
 
-def test_a_curve_needs_an_arm_for_every_amount(folder: Path) -> None:
+def test_a_curve_needs_an_variant_for_every_amount(folder: Path) -> None:
     broken = {**PLAN, "curves": [{**PLAN["curves"][0], "x": [10.0]}]}  # type: ignore[index]
     (folder / "study.yaml").write_text(yaml.safe_dump(broken))
-    with pytest.raises(ParameterError, match="Less data: (map|scratch): found 2 arms; expected 1"):
+    with pytest.raises(ParameterError, match="Less data: (map|scratch): found 2 variants; expected 1"):
         load_plan(folder / "study.yaml")
 
 
@@ -382,8 +382,8 @@ def test_the_repository_s_plan_can_be_read() -> None:
 
 
 def test_choices_stand_apart_from_the_study(folder: Path) -> None:
-    for arm, shift in (("none", 0.0), ("map", -0.5)):
-        judged = cell(arm, 0, shift)
+    for variant, shift in (("none", 0.0), ("map", -0.5)):
+        judged = cell(variant, 0, shift)
         held = {name: values[:50] for name, values in judged.errors.items()}
         save_cell(replace(judged, scenes="held", errors=held), folder / "choices")
     plan = load_plan(folder / "study.yaml")
@@ -394,7 +394,7 @@ def test_choices_stand_apart_from_the_study(folder: Path) -> None:
     assert "| `map`: what map is | 0 |" in section
     first, second = results(folder)["choices"]
     (_, ours) = first["rows"]
-    assert [row["arm"] for row in second["rows"]] == ["map", "none"]
+    assert [row["variant"] for row in second["rows"]] == ["map", "none"]
     assert ours["differences"]["minFDE6"]["mean"] == pytest.approx(-0.5, abs=1e-4)
     (_, theirs, *_) = results(folder)["comparisons"][0]["rows"]
     assert theirs["differences"]["minFDE6"]["mean"] == pytest.approx(-0.3, abs=1e-4)

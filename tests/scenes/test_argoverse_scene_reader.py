@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raw_data import scene_rows
-from synthdrive.archive_reader import Limits
-from synthdrive.errors import InputError
-from synthdrive.scenes.argoverse_scene_reader import read_scene, scene_files
-from synthdrive.scenes.argoverse_scene_writer import SceneRows, scene_csv
+from synthdrive.core.errors import InputError
+from synthdrive.formats.archives import Limits
+from synthdrive.formats.argoverse1_scene_reader import read_scene, scene_files
+from synthdrive.formats.argoverse1_writers import SceneRows, scene_csv
 from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OTHERS, STEPS
 
 NAME = "train/data/17.csv"

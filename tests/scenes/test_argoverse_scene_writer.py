@@ -5,8 +5,8 @@ import tarfile
 import numpy as np
 import pytest
 
-from synthdrive.errors import InputError
-from synthdrive.scenes.argoverse_scene_writer import SceneRows, open_scene_archive, scene_csv, write_scenes
+from synthdrive.core.errors import InputError
+from synthdrive.formats.argoverse1_writers import SceneRows, open_scene_archive, scene_csv, write_scenes
 from synthdrive.scenes.scene_store import AGENT, AV
 
 

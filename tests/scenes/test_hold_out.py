@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from synthdrive.artifacts import atomic_directory
-from synthdrive.errors import InputError
-from synthdrive.maps.lane_segments import LaneSegments
-from synthdrive.scenes.hold_out import fold_of_scenes, write_scenes
+from synthdrive.core.artifacts import atomic_directory
+from synthdrive.core.errors import InputError
+from synthdrive.ingestion.hold_out import fold_of_scenes, write_scenes
+from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
 
 SCENES = 120

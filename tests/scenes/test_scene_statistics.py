@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthdrive.scenes.scene_statistics import agent_statistics, heading_change
+from synthdrive.ingestion.statistics import agent_statistics, heading_change
 from synthdrive.scenes.scene_store import LAST_OBSERVED, STEPS
 
 TIMES = np.arange(STEPS) * 0.1

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raw_data import straight_map
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
 from synthdrive.scenes.scene_store import STEPS, SceneStore, SceneStoreWriter
 
 LANES = straight_map().segments

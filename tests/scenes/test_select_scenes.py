@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from synthdrive.archive_reader import Limits, read_files
-from synthdrive.archives import add_member, reproducible_tar
-from synthdrive.errors import InputError
-from synthdrive.scenes.select_scenes import read_ids, select_scenes
+from synthdrive.core.errors import InputError
+from synthdrive.formats.archives import Limits, add_member, read_files, reproducible_tar
+from synthdrive.ingestion.select_scenes import read_ids, select_scenes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIMITS = Limits(10**6, 10**8)

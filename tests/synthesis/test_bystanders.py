@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from synthdrive.augmentation.corridor import overlapping
-from synthdrive.maps.lane_segments import LaneSegments
-from synthdrive.synthesis.bystanders import CLEARANCE, SHORTEST, draw_bystanders
+from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.synthesis.background_agents import CLEARANCE, SHORTEST, draw_bystanders
 
 
 @pytest.fixture

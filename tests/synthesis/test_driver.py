@@ -3,15 +3,13 @@
 import numpy as np
 import pytest
 
-from synthdrive.augmentation.centrelines import joined_centreline
-from synthdrive.synthesis.driver import drive
+from synthdrive.augmentation.corridor import joined_centreline
+from synthdrive.synthesis.driver import drive, slow_before, speed_plan
 from synthdrive.synthesis.lane_distance import distance_to_polyline
-from synthdrive.synthesis.motion import motion_of
-from synthdrive.synthesis.pace import draw_pace
 from synthdrive.synthesis.path import SPACING, Paths, plan_paths, stack_paths
-from synthdrive.synthesis.speed import slow_before, speed_plan
-from synthdrive.synthesis.stops import draw_stops
+from synthdrive.synthesis.realism import draw_pace, draw_stops
 from synthdrive.synthesis.traffic import Following, idm_acceleration, make_platoon
+from synthdrive.synthesis.windows import motion_of
 
 SPEEDS = np.array([6.0, 10.0, 15.0])
 CORNER = np.array([[0.0, 0.0], [100.0, 0.0], [100.0, 100.0]])

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from synthdrive.formats.export_scenes import export_scenes
+from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
 from synthdrive.parameters.ingest import IngestParameters
 from synthdrive.parameters.loading import load_section
-from synthdrive.scenes.ingest import ingest_maps, ingest_scenes
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.synthesis.export import export_scenes
 from synthdrive.synthesis.synthesize import synthesize
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from conftest import PARAMS
-from synthdrive.archive_reader import Limits
 from synthdrive.augmentation.augment_maps import augment_maps
-from synthdrive.maps.argoverse_map_reader import read_maps
+from synthdrive.formats.archives import Limits
+from synthdrive.formats.argoverse1_map_reader import read_maps
 from synthdrive.parameters.augment import AugmentParameters
 from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.synthesize import SynthesizeParameters
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.synthesis.motion import agent_tracks, compare, motion_distributions
 from synthdrive.synthesis.released import drive_all_again, round_as_released
 from synthdrive.synthesis.synthesize import synthesize
+from synthdrive.synthesis.windows import agent_tracks, compare, motion_distributions
 
 pytestmark = pytest.mark.reference
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
 from synthdrive.scenes.scene_store import STEPS
 from synthdrive.synthesis.released import read_released
 

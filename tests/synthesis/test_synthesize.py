@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from synthdrive.artifacts import file_hash
-from synthdrive.errors import InputError, ParameterError
-from synthdrive.parallel import cluster_executor, local_executor, open_executor
+from synthdrive.core.artifacts import file_hash
+from synthdrive.core.errors import InputError, ParameterError
+from synthdrive.core.parallel import cluster_executor, local_executor, open_executor
 from synthdrive.scenes.scene_store import AV, LAST_OBSERVED, STEPS, SceneStore
-from synthdrive.synthesis.motion import agent_tracks
-from synthdrive.synthesis.noise import tracking_noise
+from synthdrive.synthesis.realism import tracking_noise
 from synthdrive.synthesis.synthesize import recorded_desired_speeds, synthesize
+from synthdrive.synthesis.windows import agent_tracks
 
 HALF_WIDTH = 50.0
 
@@ -99,7 +99,7 @@ def test_executors_that_do_not_exist_are_refused(monkeypatch):
     monkeypatch.setenv("SYNTHDRIVE_EXECUTOR", "slurm")
     with pytest.raises(ParameterError, match="slurm"), open_executor():
         pass
-    monkeypatch.setattr("synthdrive.parallel.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("synthdrive.core.parallel.CONNECT_SECONDS", 0.5)
     with pytest.raises(ParameterError, match="Dask scheduler"), cluster_executor("tcp://127.0.0.1:9"):
         pass
 

@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
-from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.synthesis.lane_distance import LaneDistance, distance_to_polyline
-from synthdrive.synthesis.motion import compare, motion_distributions, motion_of, wasserstein
-from synthdrive.synthesis.windows import cut_windows, describe_windows, within_limits
+from synthdrive.synthesis.windows import (
+    compare,
+    cut_windows,
+    describe_windows,
+    motion_distributions,
+    motion_of,
+    wasserstein,
+    within_limits,
+)
 
 TIME = 0.1 * np.arange(50)
 

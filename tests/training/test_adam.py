@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from synthdrive.errors import InputError
-from synthdrive.training.adam import Adam
+from synthdrive.core.errors import InputError
+from synthdrive.training.optimisation import Adam
 
 
 def _models() -> tuple[nn.Sequential, nn.Sequential]:
@@ -67,7 +67,7 @@ def test_state_of_another_model_is_refused() -> None:
 
 def test_optimiser_does_not_import_the_compiler() -> None:
     code = (
-        "import sys, torch\nfrom synthdrive.training.adam import Adam\n"
+        "import sys, torch\nfrom synthdrive.training.optimisation import Adam\n"
         "layer = torch.nn.Linear(2, 2)\nadam = Adam(layer.named_parameters())\n"
         "layer(torch.ones(1, 2)).sum().backward()\nadam.step(0.1)\nadam.zero_grad()\n"
         "print('torch._dynamo' in sys.modules)"

@@ -1,4 +1,4 @@
-"""One arm and seed through both stages, with the real networks in a small size."""
+"""One variant and seed through both stages, with the real networks in a small size."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ import yaml
 from safetensors.torch import load_file
 from tiny_training import write_store
 
-from synthdrive.errors import InputError, ParameterError
+from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.pretrain import PretrainParameters
+from synthdrive.pretraining.pretrain import pretraining_model, usable_windows
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.training import cell_run
-from synthdrive.training.cards import RECONSTRUCTIONS, load_card
-from synthdrive.training.cell import Cell
-from synthdrive.training.cell_run import seed_model
+from synthdrive.training import training_run
 from synthdrive.training.cells import finetune, pretrain
-from synthdrive.training.forecaster import load_forecaster
-from synthdrive.training.pretraining import pretraining_model, usable_windows
+from synthdrive.training.checkpoints import load_forecaster
+from synthdrive.training.metadata import RECONSTRUCTIONS, load_metadata
+from synthdrive.training.training_run import TrainingRun, seed_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PRECISIONS = ["float32", "bfloat16"]  # torch does the second on any CPU, slowly where the processor cannot
@@ -37,7 +36,7 @@ PRECISIONS = ["float32", "bfloat16"]  # torch does the second on any CPU, slowly
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_store(tmp_path_factory.mktemp("cells") / "store", 12)
+    return write_store(tmp_path_factory.mktemp("runs") / "store", 12)
 
 
 def _parameters(folder: Path, **changes: Any) -> Path:
@@ -58,25 +57,25 @@ def _parameters(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def _cell(folder: Path, arm: str, parameters: Path, stage: str = "pretrain", seed: int = 0) -> Cell:
-    return Cell(arm, seed, folder / stage / f"{arm}-{seed}", parameters, runs=folder / "runs")
+def _run(folder: Path, variant: str, parameters: Path, stage: str = "pretrain", seed: int = 0) -> TrainingRun:
+    return TrainingRun(variant, seed, folder / stage / f"{variant}-{seed}", parameters, runs=folder / "runs")
 
 
-def test_both_stages_of_an_arm(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_both_stages_of_an_variant(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parameters = _parameters(tmp_path)
-    first = _cell(tmp_path, "combined", parameters)
-    second = replace(_cell(tmp_path, "combined", parameters, "finetune"), curve=tmp_path / "plots" / "curve.csv")
+    first = _run(tmp_path, "combined", parameters)
+    second = replace(_run(tmp_path, "combined", parameters, "finetune"), curve=tmp_path / "plots" / "curve.csv")
     pretrain(first, store)
     finetune(second, store, first.out)
     assert "tensors loaded (encoder)" in capsys.readouterr().out
-    files = ["card.json", "curve.csv", "model.safetensors"]
+    files = ["metadata.json", "curve.csv", "model.safetensors"]
     assert sorted(path.name for path in second.out.iterdir()) == files
     assert sorted(path.name for path in first.out.iterdir()) == [*files, RECONSTRUCTIONS]
     assert second.curve is not None
     assert second.curve.read_bytes() == (second.out / "curve.csv").read_bytes()
     left = sorted(path.parent.parent.name for path in (tmp_path / "runs").glob("*/*/epoch-*"))
     assert left == ["finetune"]  # its last state waits for evaluation; pre-training's result is used
-    card = load_card(second.out)
+    card = load_metadata(second.out)
     tensors = load_file(second.out / "model.safetensors")
     encoder = {name for name in tensors if name.startswith("encoder.")}
     assert set(card["transfer"]["loaded"]) == encoder
@@ -90,19 +89,28 @@ def test_both_stages_of_an_arm(store: Path, tmp_path: Path, capsys: pytest.Captu
     assert all(torch.equal(value, tensors[name]) for name, value in network.state_dict().items())
 
 
-def test_arm_without_pre_training_has_a_card_alone_and_starts_fresh(store: Path, tmp_path: Path) -> None:
+def test_variant_without_pre_training_has_a_card_alone_and_starts_fresh(store: Path, tmp_path: Path) -> None:
     parameters = _parameters(tmp_path)
-    first, second = _cell(tmp_path, "none", parameters), _cell(tmp_path, "none", parameters, "finetune")
+    first, second = _run(tmp_path, "none", parameters), _run(tmp_path, "none", parameters, "finetune")
     pretrain(first, store)
-    assert [path.name for path in first.out.iterdir()] == ["card.json"]
+    assert [path.name for path in first.out.iterdir()] == ["metadata.json"]
     finetune(second, store, first.out)
-    card = load_card(second.out)
+    card = load_metadata(second.out)
     assert card["transfer"]["loaded"] == []
     assert card["pretrained"] == {"trained": False}
 
 
 def test_baseline_pre_trains_without_torch(store: Path, tmp_path: Path) -> None:
-    arguments = ["--arm", "none", "--seed", "0", "--out", str(tmp_path / "out"), "--params", str(_parameters(tmp_path))]
+    arguments = [
+        "--variant",
+        "none",
+        "--seed",
+        "0",
+        "--out",
+        str(tmp_path / "out"),
+        "--params",
+        str(_parameters(tmp_path)),
+    ]
     code = (
         "import runpy, sys\n"
         f"sys.argv = ['pretrain', *{arguments!r}]\n"
@@ -117,10 +125,10 @@ def test_baseline_pre_trains_without_torch(store: Path, tmp_path: Path) -> None:
 def test_released_mask_leaves_the_encoder_where_it_was(store: Path, tmp_path: Path, precision: str) -> None:
     parameters = _parameters(tmp_path, **{"pretrain.precision": precision})
     cards = {}
-    for arm in ("combined", "as_released"):
-        cell = _cell(tmp_path, arm, parameters)
-        pretrain(cell, store)
-        cards[arm] = load_card(cell.out)["encoder"]
+    for variant in ("combined", "as_released"):
+        run = _run(tmp_path, variant, parameters)
+        pretrain(run, store)
+        cards[variant] = load_metadata(run.out)["encoder"]
     assert cards["as_released"]["tensors_moved"] == 0
     assert cards["as_released"]["relative_change"] == 0
     assert cards["as_released"]["gradient_norm_per_epoch"] == [0.0]
@@ -128,13 +136,13 @@ def test_released_mask_leaves_the_encoder_where_it_was(store: Path, tmp_path: Pa
     assert cards["combined"]["gradient_norm_per_epoch"][0] > 0
 
 
-def test_forecast_arm_hands_over_the_whole_network(store: Path, tmp_path: Path) -> None:
+def test_forecast_variant_hands_over_the_whole_network(store: Path, tmp_path: Path) -> None:
     parameters = _parameters(tmp_path)
-    first, second = _cell(tmp_path, "forecast", parameters), _cell(tmp_path, "forecast", parameters, "finetune")
+    first, second = _run(tmp_path, "forecast", parameters), _run(tmp_path, "forecast", parameters, "finetune")
     pretrain(first, store)
     assert not (first.out / RECONSTRUCTIONS).exists()
     finetune(second, store, first.out)
-    transferred = load_card(second.out)["transfer"]
+    transferred = load_metadata(second.out)["transfer"]
     modules = {name.split(".")[0] for name in transferred["loaded"]}
     assert modules == {"encoder", "lane_scorer", "goal_scorer", "completion"}
     assert transferred["unused"] == transferred["fresh"] == []  # the same network on both sides
@@ -157,28 +165,28 @@ def test_fresh_tensors_depend_on_the_seed_alone() -> None:
     assert not torch.equal(combined[shared[0]], start(1)[shared[0]])
 
 
-def test_an_arm_of_the_users_own(store: Path, tmp_path: Path) -> None:
-    arm = {"description": "half of the scenes", "pretrain": {"mask_ratio": 0.25}, "finetune": {"fraction": 0.5}}
-    parameters = _parameters(tmp_path, **{"arms.mine": arm})
-    first, second = _cell(tmp_path, "mine", parameters), _cell(tmp_path, "mine", parameters, "finetune")
+def test_an_variant_of_the_users_own(store: Path, tmp_path: Path) -> None:
+    variant = {"description": "half of the scenes", "pretrain": {"mask_ratio": 0.25}, "finetune": {"fraction": 0.5}}
+    parameters = _parameters(tmp_path, **{"variants.mine": variant})
+    first, second = _run(tmp_path, "mine", parameters), _run(tmp_path, "mine", parameters, "finetune")
     pretrain(first, store)
     finetune(second, store, first.out)
-    assert load_card(first.out)["run"]["parameters"]["pretrain"]["mask_ratio"] == 0.25
-    assert load_card(second.out)["data"] == {"scenes": 12, "used": 6}
-    with pytest.raises(ParameterError, match="no arm 'yours'"):
-        pretrain(_cell(tmp_path, "yours", parameters), store)
+    assert load_metadata(first.out)["run"]["parameters"]["pretrain"]["mask_ratio"] == 0.25
+    assert load_metadata(second.out)["data"] == {"scenes": 12, "used": 6}
+    with pytest.raises(ParameterError, match="no variant 'yours'"):
+        pretrain(_run(tmp_path, "yours", parameters), store)
 
 
-def test_an_arm_with_another_network_beside_the_baseline(store: Path, tmp_path: Path) -> None:
-    arm = {"description": "the paper's features", "model": {"polyline_index": True, "detach_endpoint_query": True}}
-    parameters = _parameters(tmp_path, **{"arms.indexed": arm})
+def test_an_variant_with_another_network_beside_the_baseline(store: Path, tmp_path: Path) -> None:
+    variant = {"description": "the paper's features", "model": {"polyline_index": True, "detach_endpoint_query": True}}
+    parameters = _parameters(tmp_path, **{"variants.indexed": variant})
     for name in ("combined", "indexed"):
-        first, second = _cell(tmp_path, name, parameters), _cell(tmp_path, name, parameters, "finetune")
+        first, second = _run(tmp_path, name, parameters), _run(tmp_path, name, parameters, "finetune")
         pretrain(first, store)
         finetune(second, store, first.out)
         network, card = load_forecaster(second.out)
-        assert "same_as" not in load_card(first.out)
-        assert card["model"] == load_card(first.out)["model"] == card["run"]["parameters"]["model"]
+        assert "same_as" not in load_metadata(first.out)
+        assert card["model"] == load_metadata(first.out)["model"] == card["run"]["parameters"]["model"]
         assert card["model"]["hidden_size"] == 32
         assert network.model.polyline_index == (name == "indexed")
         seed_model("finetune", 0)
@@ -188,22 +196,22 @@ def test_an_arm_with_another_network_beside_the_baseline(store: Path, tmp_path: 
 
 
 def test_checkpoint_that_does_not_fit_is_refused(store: Path, tmp_path: Path) -> None:
-    first = _cell(tmp_path, "map", _parameters(tmp_path))
+    first = _run(tmp_path, "map", _parameters(tmp_path))
     pretrain(first, store)
     wider = _parameters(tmp_path, **{"model.hidden_size": 64})
     with pytest.raises(InputError, match="hidden_size 32"):
-        finetune(_cell(tmp_path, "map", wider, "finetune"), store, first.out)
+        finetune(_run(tmp_path, "map", wider, "finetune"), store, first.out)
     parameters = _parameters(tmp_path)
     with pytest.raises(InputError, match="expected 'trajectory'"):
-        finetune(_cell(tmp_path, "trajectory", parameters, "finetune"), store, first.out)
+        finetune(_run(tmp_path, "trajectory", parameters, "finetune"), store, first.out)
     with pytest.raises(InputError, match="seed"):
-        finetune(_cell(tmp_path, "map", parameters, "finetune", seed=1), store, first.out)
+        finetune(_run(tmp_path, "map", parameters, "finetune", seed=1), store, first.out)
     with pytest.raises(InputError, match="stage"):
         load_forecaster(first.out)
     damaged = first.out / "model.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-100])
     with pytest.raises(InputError, match="model.safetensors"):
-        finetune(_cell(tmp_path, "map", parameters, "finetune"), store, first.out)
+        finetune(_run(tmp_path, "map", parameters, "finetune"), store, first.out)
     assert not (tmp_path / "finetune").exists()
 
 
@@ -229,21 +237,21 @@ def test_a_checkpoint_that_is_lost_before_it_is_used_is_not_trained_again(
 ) -> None:
     """As DVC loses it where it is killed, or finds the disk full, before it has recorded the stage."""
     parameters = _parameters(tmp_path)
-    cell = _cell(tmp_path, "map", parameters)
-    pretrain(cell, store)
-    weights = (cell.out / "model.safetensors").read_bytes()
-    shutil.rmtree(cell.out)
+    run = _run(tmp_path, "map", parameters)
+    pretrain(run, store)
+    weights = (run.out / "model.safetensors").read_bytes()
+    shutil.rmtree(run.out)
     capsys.readouterr()
-    pretrain(cell, store)
+    pretrain(run, store)
     said = capsys.readouterr().out
     assert "taken up after epoch 1" in said
     assert "epoch 1 of 1" not in said
-    assert (cell.out / "model.safetensors").read_bytes() == weights
+    assert (run.out / "model.safetensors").read_bytes() == weights
 
 
-def _interrupt_pretraining(cell: Cell, store: Path) -> None:
+def _interrupt_pretraining(run: TrainingRun, store: Path) -> None:
     """Stop a pre-training in its second epoch, as Ctrl-C does."""
-    real_fit = cell_run.fit
+    real_fit = training_run.fit
 
     def interrupted(model: torch.nn.Module, *arguments: Any) -> Any:
         calls = []
@@ -257,40 +265,40 @@ def _interrupt_pretraining(cell: Cell, store: Path) -> None:
         return real_fit(model, *arguments)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
-        patch.setattr(cell_run, "fit", interrupted)
-        pretrain(cell, store)
+        patch.setattr(training_run, "fit", interrupted)
+        pretrain(run, store)
     assert caught.value.code == 130
-    assert not cell.out.exists()
-    assert [path.name for path in (cell.runs / "pretrain").glob("*/epoch-*")] == ["epoch-0001"]
+    assert not run.out.exists()
+    assert [path.name for path in (run.runs / "pretrain").glob("*/epoch-*")] == ["epoch-0001"]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_interrupted_run_keeps_its_state(store: Path, tmp_path: Path, precision: str) -> None:
     parameters = _parameters(tmp_path, **{"pretrain.epochs": 2, "pretrain.precision": precision})
-    undisturbed = _cell(tmp_path / "undisturbed", "map", parameters)
+    undisturbed = _run(tmp_path / "undisturbed", "map", parameters)
     pretrain(undisturbed, store)
-    cell = _cell(tmp_path, "map", parameters)
-    _interrupt_pretraining(cell, store)
-    pretrain(cell, store)
-    assert load_card(cell.out)["training"]["resumed_after"] == [1]
+    run = _run(tmp_path, "map", parameters)
+    _interrupt_pretraining(run, store)
+    pretrain(run, store)
+    assert load_metadata(run.out)["training"]["resumed_after"] == [1]
     for name in ("model.safetensors", "curve.csv", RECONSTRUCTIONS):
-        assert (cell.out / name).read_bytes() == (undisturbed.out / name).read_bytes()
+        assert (run.out / name).read_bytes() == (undisturbed.out / name).read_bytes()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="threads touch no sum of a GPU")
 def test_a_state_made_under_another_number_of_threads_is_not_taken_up(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cell = _cell(tmp_path, "map", _parameters(tmp_path, **{"pretrain.epochs": 2}))
+    run = _run(tmp_path, "map", _parameters(tmp_path, **{"pretrain.epochs": 2}))
     threads = torch.get_num_threads()
-    _interrupt_pretraining(cell, store)
+    _interrupt_pretraining(run, store)
     try:
         torch.set_num_threads(threads + 1)
-        pretrain(cell, store)
+        pretrain(run, store)
     finally:
         torch.set_num_threads(threads)
     assert f"was made with threads {threads} (now {threads + 1})" in capsys.readouterr().out
-    training = load_card(cell.out)["training"]
+    training = load_metadata(run.out)["training"]
     assert training["threads"] == threads + 1
     assert training["resumed_after"] == []
 
@@ -300,41 +308,41 @@ def test_a_state_made_under_another_number_of_threads_is_not_taken_up(
 def test_stage_on_two_processes_gives_the_loss_of_one(store: Path, tmp_path: Path, stage: str) -> None:
     parameters = _parameters(tmp_path)
     source = ["--synthetic", store] if stage == "pretrain" else ["--scenes", store, "--pretrained", tmp_path / "none"]
-    arm = "combined" if stage == "pretrain" else "none"
+    variant = "combined" if stage == "pretrain" else "none"
     if stage == "finetune":
-        pretrain(Cell("none", 0, tmp_path / "none", parameters), store)
+        pretrain(TrainingRun("none", 0, tmp_path / "none", parameters), store)
     losses = {}
     for processes in ("1", "2"):
         out = tmp_path / processes
-        command = [sys.executable, REPOSITORY / "stages" / f"{stage}.py", "--arm", arm, "--seed", "0", *source]
+        command = [sys.executable, REPOSITORY / "stages" / f"{stage}.py", "--variant", variant, "--seed", "0", *source]
         command += ["--out", out, "--params", parameters, "--runs", tmp_path / "runs"]
         environment = {**os.environ, "SYNTHDRIVE_PROCESSES": processes, "OMP_NUM_THREADS": "1"}
         subprocess.run([*map(str, command)], check=True, env=environment, capture_output=True)
-        card = json.loads((out / "card.json").read_text())
+        card = json.loads((out / "metadata.json").read_text())
         assert card["training"]["processes"] == int(processes)
         losses[processes] = card["last_epoch"]
     assert losses["2"] == pytest.approx(losses["1"], rel=1e-3)
 
 
-def test_arms_that_part_in_fine_tuning_share_their_pre_training(
+def test_variants_that_part_in_fine_tuning_share_their_pre_training(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     longer = {"description": "combined, fine-tuned for longer", "pretrain": {}, "finetune": {"epochs": 2}}
     other = {"description": "another mask", "pretrain": {"mask_ratio": 0.3}, "finetune": {}}
-    parameters = _parameters(tmp_path, **{"arms.longer": longer, "arms.other": other})
-    cells = {arm: _cell(tmp_path, arm, parameters) for arm in ("combined", "longer", "other")}
-    for cell in cells.values():
-        pretrain(cell, store)
+    parameters = _parameters(tmp_path, **{"variants.longer": longer, "variants.other": other})
+    runs = {variant: _run(tmp_path, variant, parameters) for variant in ("combined", "longer", "other")}
+    for run in runs.values():
+        pretrain(run, store)
     assert "pretrain longer-0: the same pre-training as combined-0, taken over" in capsys.readouterr().out
-    cards = {arm: load_card(cell.out) for arm, cell in cells.items()}
+    cards = {variant: load_metadata(run.out) for variant, run in runs.items()}
     assert cards["longer"]["same_as"] == "combined-0"
-    assert (cards["longer"]["arm"], cards["longer"]["description"]) == ("longer", "combined, fine-tuned for longer")
+    assert (cards["longer"]["variant"], cards["longer"]["description"]) == ("longer", "combined, fine-tuned for longer")
     assert "same_as" not in cards["combined"] | cards["other"]
-    weights = {arm: (cell.out / "model.safetensors").read_bytes() for arm, cell in cells.items()}
+    weights = {variant: (run.out / "model.safetensors").read_bytes() for variant, run in runs.items()}
     assert weights["longer"] == weights["combined"] != weights["other"]
-    shown = {arm: (cell.out / RECONSTRUCTIONS).read_bytes() for arm, cell in cells.items()}
+    shown = {variant: (run.out / RECONSTRUCTIONS).read_bytes() for variant, run in runs.items()}
     assert shown["longer"] == shown["combined"] != shown["other"]
     shutil.rmtree(tmp_path / "runs")
-    pretrain(cells["combined"], store)  # its own earlier result, and what was taken from it, are not taken for it
-    assert "same_as" not in load_card(cells["combined"].out)
+    pretrain(runs["combined"], store)  # its own earlier result, and what was taken from it, are not taken for it
+    assert "same_as" not in load_metadata(runs["combined"].out)
     assert "pretrain combined-0: epoch 1 of 1" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_training import tiny_batches, write_store
 
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
 from synthdrive.training.data import Part, Sharing, epoch_parts, sample_seeds, steps_per_epoch, subset
 
 SIZES = np.random.default_rng(0).integers(2, 90, 101)

@@ -9,16 +9,15 @@ import pytest
 import torch
 from tiny_training import write_store
 
-from synthdrive.artifacts import read_arrays, write_arrays
-from synthdrive.errors import InputError
-from synthdrive.models.masked_autoencoder import MaskedAutoencoder
+from synthdrive.core.artifacts import read_arrays, write_arrays
+from synthdrive.core.errors import InputError
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.objective import ObjectiveParameters
+from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
+from synthdrive.pretraining.reconstructions import SAMPLES, FixedWindows, Reconstructions
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import save_tensors
-from synthdrive.training.fixed_windows import SAMPLES, FixedWindows
-from synthdrive.training.reconstructions import Reconstructions
-from synthdrive.training.watched import look_again
+from synthdrive.training.monitoring import look_again
 
 MODEL = ModelParameters(hidden_size=32, sub_graph_layers=1)
 
@@ -41,7 +40,7 @@ def _keep(path: Path, store: SceneStore, seed: int = 0, windows: int = 20, **obj
     return Reconstructions.load(path)
 
 
-def test_both_kinds_are_there_where_the_arm_trains_both(store: SceneStore, tmp_path: Path) -> None:
+def test_both_kinds_are_there_where_the_variant_trains_both(store: SceneStore, tmp_path: Path) -> None:
     path = tmp_path / "kept.safetensors"
     kinds = [True] * SAMPLES + [False] * SAMPLES
     for share, wanted in ((0.01, kinds), (1.0, kinds[:SAMPLES]), (0.0, kinds[SAMPLES:])):
@@ -63,7 +62,7 @@ def test_masks_are_fixed_and_the_network_is_not(store: SceneStore, tmp_path: Pat
     assert (kept.lane_predicted[0] != kept.lane_predicted[1]).any()
     alone = _keep(tmp_path / "map", store, map_probability=1.0)
     both = kept.is_map[kept.lane_scene]
-    assert alone.lane_points.tolist() == kept.lane_points[both].tolist()  # arms of a seed show the same samples
+    assert alone.lane_points.tolist() == kept.lane_points[both].tolist()  # variants of a seed show the same samples
     assert alone.lane_hidden.tolist() == kept.lane_hidden[both].tolist()
     share = _keep(tmp_path / "few", store, mask_ratio=0.3).lane_hidden.mean()
     assert share < kept.lane_hidden.mean()

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 from tiny_training import TinyExample, TinyModel, train, write_store
 
-from synthdrive.errors import SynthDriveError
+from synthdrive.core.errors import SynthDriveError
 from synthdrive.parameters.optimisation import OptimisationParameters
-from synthdrive.training.non_finite import NonFiniteLossError
-from synthdrive.training.resume import RunDirectory
+from synthdrive.training.monitoring import NonFiniteLossError
+from synthdrive.training.resume import ResumeFolder
 
 SCRIPT = Path(tiny_training.__file__)
 
@@ -109,7 +109,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_leaves_its_batch(store: Path
 
 def test_resumed_run_is_the_undisturbed_one_to_the_last_bit(store: Path, tmp_path: Path) -> None:
     whole, fitted = train(store, None, _parameters(epochs=4), TinyExample())
-    run = RunDirectory(tmp_path, "tiny", {"a": 1})
+    run = ResumeFolder(tmp_path, "tiny", {"a": 1})
     with pytest.raises(NonFiniteLossError):
         train(store, run, _parameters(epochs=4), TinyExample(), poison=2 * 6 + 4)  # ends in the third epoch
     resumed, again = train(store, run, _parameters(epochs=4), TinyExample())

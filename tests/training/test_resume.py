@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from synthdrive.errors import InputError, SynthDriveError
+from synthdrive.core.errors import InputError, SynthDriveError
 from synthdrive.training import resume
-from synthdrive.training.resume import EpochState, RunDirectory, discard_states, training_identity
+from synthdrive.training.resume import EpochState, ResumeFolder, discard_states, training_identity
 
 
 def _state(epochs: int) -> EpochState:
@@ -21,7 +21,7 @@ def _state(epochs: int) -> EpochState:
 
 
 def test_newest_state_is_taken_and_few_are_kept(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path, "pretrain", {"seed": 0})
+    run = ResumeFolder(tmp_path, "pretrain", {"seed": 0})
     assert run.load() is None
     for epochs in range(1, 12):
         run.save(_state(epochs))
@@ -35,7 +35,7 @@ def test_newest_state_is_taken_and_few_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimiser.safetensors", "seen.safetensors", "state.json"])
 def test_damaged_state_is_passed_over(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run = RunDirectory(tmp_path, "pretrain", {})
+    run = ResumeFolder(tmp_path, "pretrain", {})
     for epochs in (1, 2):
         run.save(_state(epochs))
     damaged = run.path / "epoch-0002" / name
@@ -47,43 +47,43 @@ def test_damaged_state_is_passed_over(tmp_path: Path, name: str, capsys: pytest.
 
 
 def test_other_parameters_data_or_code_start_afresh(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path, "pretrain", {"code": "a", "seed": 0})
+    run = ResumeFolder(tmp_path, "pretrain", {"code": "a", "seed": 0})
     run.save(_state(3))
-    assert RunDirectory(tmp_path, "pretrain", {"seed": 0, "code": "a"}).load() is not None
+    assert ResumeFolder(tmp_path, "pretrain", {"seed": 0, "code": "a"}).load() is not None
     for identity in ({"code": "b", "seed": 0}, {"code": "a", "seed": 1}):
-        assert RunDirectory(tmp_path, "pretrain", identity).load() is None
-    assert RunDirectory(tmp_path, "finetune", {"code": "a", "seed": 0}).load() is None
+        assert ResumeFolder(tmp_path, "pretrain", identity).load() is None
+    assert ResumeFolder(tmp_path, "finetune", {"code": "a", "seed": 0}).load() is None
 
 
 def test_a_run_that_starts_afresh_says_what_keeps_the_last_state_from_being_taken_up(tmp_path: Path) -> None:
     record, one = {"stage_code": "a", "inputs": {"scenes": "b"}, "device": "cpu"}, {"processes": 1, "threads": 1}
-    run = RunDirectory(tmp_path, "pretrain", training_identity("map", record, one), "map-0")
+    run = ResumeFolder(tmp_path, "pretrain", training_identity("map", record, one), "map-0")
     assert run.unlike_superseded() is None
     run.save(_state(1))
     assert run.unlike_superseded() is None
 
-    def unlike(arm: str = "map", threads: int = 1, **changes: object) -> str | None:
-        identity = training_identity(arm, {**record, **changes}, {**one, "threads": threads})
-        return RunDirectory(tmp_path, "pretrain", identity, f"{arm}-0").unlike_superseded()
+    def unlike(variant: str = "map", threads: int = 1, **changes: object) -> str | None:
+        identity = training_identity(variant, {**record, **changes}, {**one, "threads": threads})
+        return ResumeFolder(tmp_path, "pretrain", identity, f"{variant}-0").unlike_superseded()
 
     assert unlike(threads=4) == f"the state in {run.path} was made with threads 1 (now 4)"
     assert str(unlike(stage_code="c", device="H200")).endswith("made with other code, device cpu (now H200)")
-    assert unlike(arm="none") is None
+    assert unlike(variant="none") is None
     (run.path / "epoch-0001" / "state.json").write_text("{")
     assert unlike(threads=4) is None
 
 
 def test_second_run_is_kept_out_until_the_first_ends(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom synthdrive.training.resume import RunDirectory\n"
-        f"run = RunDirectory(Path({str(tmp_path)!r}), 'pretrain', {{}})\n"
+        "import sys\nfrom pathlib import Path\nfrom synthdrive.training.resume import ResumeFolder\n"
+        f"run = ResumeFolder(Path({str(tmp_path)!r}), 'pretrain', {{}})\n"
         "with run.held(): print('in', flush=True); sys.stdin.read()"
     )
     first = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert first.stdout is not None
     assert first.stdin is not None
     assert first.stdout.readline() == "in\n"
-    run = RunDirectory(tmp_path, "pretrain", {})
+    run = ResumeFolder(tmp_path, "pretrain", {})
     with pytest.raises(SynthDriveError, match="another process"), run.held():
         pass
     first.kill()
@@ -94,16 +94,16 @@ def test_second_run_is_kept_out_until_the_first_ends(tmp_path: Path) -> None:
 
 
 def test_of_superseded_runs_of_a_cell_the_last_two_stay(tmp_path: Path) -> None:
-    runs = [RunDirectory(tmp_path, "pretrain", {"learning_rate": rate}, "map-0") for rate in range(5)]
-    other = RunDirectory(tmp_path, "pretrain", {}, "map-01")
+    runs = [ResumeFolder(tmp_path, "pretrain", {"learning_rate": rate}, "map-0") for rate in range(5)]
+    other = ResumeFolder(tmp_path, "pretrain", {}, "map-01")
     for age, run in enumerate([other, *runs]):
         run.save(_state(1))
         os.utime(run.path, (age, age))
     with runs[0].held():
         os.utime(runs[0].path, (1, 1))
-        with RunDirectory(tmp_path, "pretrain", {"learning_rate": 9}, "map-0").held():
+        with ResumeFolder(tmp_path, "pretrain", {"learning_rate": 9}, "map-0").held():
             pass
-    left = [run.path.exists() for run in (runs[4], runs[3], runs[0], other)]  # newest two, one in use, another cell's
+    left = [run.path.exists() for run in (runs[4], runs[3], runs[0], other)]  # newest two, one in use, another run's
     assert left == [True] * 4
     assert not runs[1].path.exists()
     assert not runs[2].path.exists()
@@ -111,9 +111,9 @@ def test_of_superseded_runs_of_a_cell_the_last_two_stay(tmp_path: Path) -> None:
 
 def test_states_go_when_the_checkpoint_they_led_to_is_used(tmp_path: Path) -> None:
     record = dict.fromkeys(("stage_code", "parameters_sha256", "inputs", "packages", "device", "seed"), "0")
-    run = RunDirectory(tmp_path, "pretrain", training_identity("map", record, {"processes": 2}), "map-0")
+    run = ResumeFolder(tmp_path, "pretrain", training_identity("map", record, {"processes": 2}), "map-0")
     run.save(_state(1))
-    card = {"stage": "pretrain", "arm": "map", "seed": 0, "run": record, "training": {"processes": 1}}
+    card = {"stage": "pretrain", "variant": "map", "seed": 0, "run": record, "training": {"processes": 1}}
     discard_states(tmp_path, card)
     assert run.load() is not None
     card["training"] = {"processes": 2}
@@ -122,13 +122,13 @@ def test_states_go_when_the_checkpoint_they_led_to_is_used(tmp_path: Path) -> No
         assert run.load() is not None
     discard_states(tmp_path, card)
     assert not run.path.exists()
-    discard_states(tmp_path, {"stage": "pretrain", "arm": "none", "seed": 0})
+    discard_states(tmp_path, {"stage": "pretrain", "variant": "none", "seed": 0})
 
 
 def test_a_state_that_cannot_be_read_for_lack_of_memory_is_not_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = RunDirectory(tmp_path, "pretrain", {})
+    run = ResumeFolder(tmp_path, "pretrain", {})
     run.save(_state(1))
 
     def no_memory(path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from synthdrive.parameters.finetune import FinetuneParameters
 from synthdrive.parameters.optimisation import OptimisationParameters
 from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.training.schedule import learning_rate
+from synthdrive.training.optimisation import learning_rate
 
 
 def test_papers_fine_tuning_rates_epoch_by_epoch() -> None:

@@ -9,30 +9,30 @@ from typing import Any
 import pytest
 import yaml
 
-from synthdrive.errors import ParameterError
-from synthdrive.parameters.arms import arm_names, load_arm_section
+from synthdrive.core.errors import ParameterError
 from synthdrive.parameters.finetune import FinetuneParameters
 from synthdrive.parameters.loading import from_values
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.pretrain import PretrainParameters
+from synthdrive.parameters.variants import load_variant_section, variant_names
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 SECTIONS: list[tuple[Any, str]] = [(PretrainParameters, "pretrain"), (FinetuneParameters, "finetune")]
 
 
-def test_every_arm_of_the_study_is_there_and_loads() -> None:
-    names = arm_names(PARAMS)
+def test_every_variant_of_the_study_is_there_and_loads() -> None:
+    names = variant_names(PARAMS)
     assert {"none", "map", "trajectory", "combined", "as_released", "forecast"} <= set(names)
-    assert set(yaml.safe_load(PARAMS.read_text())["run_arms"]) <= set(names)
-    loaded = {name: load_arm_section(PretrainParameters, "pretrain", name, PARAMS) for name in names}
+    assert set(yaml.safe_load(PARAMS.read_text())["run_variants"]) <= set(names)
+    loaded = {name: load_variant_section(PretrainParameters, "pretrain", name, PARAMS) for name in names}
     assert loaded["none"].objective == "none"
     assert loaded["map"].map_probability == 1.0
     assert loaded["trajectory"].map_probability == 0.0
     assert not loaded["as_released"].decoder_sees_encoder
     assert loaded["forecast"].objective == "forecast"
     for name in names:
-        load_arm_section(FinetuneParameters, "finetune", name, PARAMS)
-        load_arm_section(ModelParameters, "model", name, PARAMS)
+        load_variant_section(FinetuneParameters, "finetune", name, PARAMS)
+        load_variant_section(ModelParameters, "model", name, PARAMS)
 
 
 @pytest.mark.parametrize(("schema", "section"), SECTIONS)
@@ -88,19 +88,19 @@ def test_impossible_values_name_their_key(schema: Any, section: str, key: str, v
         from_values(schema, {key: value}, section)
 
 
-def test_impossible_value_of_an_arm_is_named_where_it_stands(tmp_path: Path) -> None:
+def test_impossible_value_of_an_variant_is_named_where_it_stands(tmp_path: Path) -> None:
     values = yaml.safe_load(PARAMS.read_text())
-    values["arms"]["map"]["pretrain"] = {"mask_ratio": 2.0}
-    values["arms"]["combined"]["pretrain"] = {"mask": 2.0}
-    values["arms"]["map"]["model"] = {"hidden_size": 33}
-    values["arms"]["combined"]["model"] = {"width": 64}
+    values["variants"]["map"]["pretrain"] = {"mask_ratio": 2.0}
+    values["variants"]["combined"]["pretrain"] = {"mask": 2.0}
+    values["variants"]["map"]["model"] = {"hidden_size": 33}
+    values["variants"]["combined"]["model"] = {"width": 64}
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(values))
-    with pytest.raises(ParameterError, match="arms.map.pretrain.mask_ratio"):
-        load_arm_section(PretrainParameters, "pretrain", "map", path)
-    with pytest.raises(ParameterError, match="arms.combined.pretrain.mask"):
-        load_arm_section(PretrainParameters, "pretrain", "combined", path)
-    with pytest.raises(ParameterError, match="arms.map.model.hidden_size"):
-        load_arm_section(ModelParameters, "model", "map", path)
-    with pytest.raises(ParameterError, match="arms.combined.model.width"):
-        load_arm_section(ModelParameters, "model", "combined", path)
+    with pytest.raises(ParameterError, match="variants.map.pretrain.mask_ratio"):
+        load_variant_section(PretrainParameters, "pretrain", "map", path)
+    with pytest.raises(ParameterError, match="variants.combined.pretrain.mask"):
+        load_variant_section(PretrainParameters, "pretrain", "combined", path)
+    with pytest.raises(ParameterError, match="variants.map.model.hidden_size"):
+        load_variant_section(ModelParameters, "model", "map", path)
+    with pytest.raises(ParameterError, match="variants.combined.model.width"):
+        load_variant_section(ModelParameters, "model", "combined", path)

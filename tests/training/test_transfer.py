@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from synthdrive.errors import InputError
-from synthdrive.training.transfer import transfer
+from synthdrive.core.errors import InputError
+from synthdrive.finetuning.finetune import transfer
 
 
 class Network(nn.Module):

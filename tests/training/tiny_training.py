@@ -19,17 +19,17 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from synthdrive.artifacts import atomic_directory, write_json
-from synthdrive.maps.lane_segments import LaneSegments
-from synthdrive.models.losses import Losses
+from synthdrive.core.artifacts import atomic_directory, write_json
+from synthdrive.models.draws import uniform
+from synthdrive.models.layers import Losses
 from synthdrive.parameters.optimisation import OptimisationParameters
+from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, LAST_OBSERVED, OTHERS, STEPS, SceneStore, SceneStoreWriter
 from synthdrive.training.data import SceneBatches, Sharing
 from synthdrive.training.devices import make_accelerator
 from synthdrive.training.loop import fit
-from synthdrive.training.resume import RunDirectory
-from synthdrive.training.watched import Watched
-from synthdrive.vectors.draws import uniform
+from synthdrive.training.monitoring import Watched
+from synthdrive.training.resume import ResumeFolder
 
 LANES = 12
 
@@ -145,7 +145,7 @@ class TinyExample:
 
 def train(
     store: Path,
-    run: RunDirectory | None,
+    run: ResumeFolder | None,
     parameters: OptimisationParameters,
     watched: Watched | None = None,
     **settings: Any,
@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--device-batch", type=int, default=8)
     given = parser.parse_args()
     parameters = OptimisationParameters(epochs=given.epochs, batch=8, device_batch=given.device_batch)
-    run = RunDirectory(given.runs, "tiny", {})
+    run = ResumeFolder(given.runs, "tiny", {})
     model, fitted = train(given.store, run, parameters, TinyExample(), kill_at_step=given.kill_at_step)
     main = os.environ.get("RANK", "0") == "0"
     assert bool(fitted.seen) == main

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from synthdrive.maps.lane_segments import MAX_POINTS, LaneSegments
+from synthdrive.models.batch import Batch, pack
+from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, STEPS
-from synthdrive.vectors.batch import Batch, pack
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from synthdrive.archive_reader import Limits
 from synthdrive.augmentation.transforms import Transform
-from synthdrive.maps.argoverse_map_reader import read_maps
-from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.formats.archives import Limits
+from synthdrive.formats.argoverse1_map_reader import read_maps
+from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import LAST_OBSERVED, TRACK_TYPES
 
 LIMITS = Limits(file_bytes=1 << 30, archive_bytes=1 << 34)

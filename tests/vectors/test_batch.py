@@ -11,13 +11,13 @@ import pytest
 import torch
 from made_scenes import lane_segments, make_batch, make_scene
 
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
+from synthdrive.models.batch import collate
+from synthdrive.models.draws import splitmix64, uniform
+from synthdrive.models.goals import dense_goals, sparse_goals
+from synthdrive.models.polylines import AgentFrame
+from synthdrive.models.ragged import Blocks, Ragged
 from synthdrive.scenes.scene_store import LAST_OBSERVED, STEPS, SceneStore, SceneStoreWriter
-from synthdrive.vectors.agent_frame import AgentFrame
-from synthdrive.vectors.batch import collate
-from synthdrive.vectors.draws import splitmix64, uniform
-from synthdrive.vectors.goals import dense_goals, sparse_goals
-from synthdrive.vectors.ragged import Blocks, Ragged
 
 SCENES = [make_scene(seed, others, lanes) for seed, (others, lanes) in enumerate([(3, 6), (0, 1), (5, 0), (1, 9)])]
 ORIGINS = np.array([[1000.0, -500.0], [0.0, 0.0], [250.0, 7.0], [-3000.0, 4000.0]])

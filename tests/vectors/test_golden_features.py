@@ -10,12 +10,11 @@ import pytest
 import torch
 from raw_scenes import Maps, RawScene, parse_scene, scenes_from_tar
 
-from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.models.batch import Batch, collate, pack
+from synthdrive.models.goals import nearest_lane, sparse_goals
+from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, AgentFrame, actor_polylines, lane_polylines
+from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import OBSERVED_STEPS, SceneStore, SceneStoreWriter
-from synthdrive.vectors.agent_frame import AgentFrame
-from synthdrive.vectors.batch import Batch, collate, pack
-from synthdrive.vectors.goals import nearest_lane, sparse_goals
-from synthdrive.vectors.polylines import ACTOR_COLUMNS, LANE_COLUMNS, actor_polylines, lane_polylines
 
 pytestmark = pytest.mark.reference
 

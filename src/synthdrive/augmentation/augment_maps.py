@@ -20,16 +20,22 @@ from synthdrive.augmentation.augmented_scenes import (
     AugmentedScenes,
     join_scenes,
 )
-from synthdrive.augmentation.centrelines import arc_length, joined_centreline, resample
-from synthdrive.augmentation.corridor import CENTRELINE_SPACING, corridor_rows, warp_centreline, warp_segments
+from synthdrive.augmentation.corridor import (
+    CENTRELINE_SPACING,
+    arc_length,
+    corridor_rows,
+    joined_centreline,
+    resample,
+    warp_centreline,
+    warp_segments,
+)
 from synthdrive.augmentation.neighbours import neighbour_offsets
 from synthdrive.augmentation.routes import Route, RouteSampling, sample_routes
 from synthdrive.augmentation.transforms import SHAPES, Transform, TransformShape, make_transform
-from synthdrive.maps.lane_map import LaneMap
-from synthdrive.parallel import ordered_map
+from synthdrive.core.parallel import ordered_map, track
+from synthdrive.core.seeding import generator
 from synthdrive.parameters.augment import AugmentParameters, TransformParameters
-from synthdrive.progress import track
-from synthdrive.seeding import generator
+from synthdrive.scenes.lane_map import LaneMap
 
 Floats = npt.NDArray[np.float64]
 

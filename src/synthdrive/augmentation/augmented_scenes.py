@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from synthdrive.artifacts import read_arrays, read_table, write_arrays, write_table
 from synthdrive.augmentation.transforms import Transform, TransformShape, make_transform
-from synthdrive.errors import InputError
-from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.core.artifacts import read_arrays, read_table, write_arrays, write_table
+from synthdrive.core.errors import InputError
+from synthdrive.scenes.lane_segments import LaneSegments
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.augmentation.centrelines import lane_points
-from synthdrive.errors import InputError
-from synthdrive.maps.lane_map import LaneMap
-from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.augmentation.corridor import lane_points
+from synthdrive.core.errors import InputError
+from synthdrive.scenes.lane_map import LaneMap
+from synthdrive.scenes.lane_segments import LaneSegments
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]

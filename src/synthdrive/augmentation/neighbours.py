@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.augmentation.centrelines import densify, headings, lane_points
+from synthdrive.augmentation.corridor import densify, headings, lane_points
 from synthdrive.augmentation.transforms import Transform
-from synthdrive.maps.lane_map import NO_LANE, LaneMap
+from synthdrive.scenes.lane_map import NO_LANE, LaneMap
 
 Floats = npt.NDArray[np.float64]
 

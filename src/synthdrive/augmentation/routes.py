@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.maps.lane_map import LaneMap, Links
+from synthdrive.scenes.lane_map import LaneMap, Links
 
 Rows = npt.NDArray[np.int64]
 

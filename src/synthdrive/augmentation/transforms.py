@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.errors import ParameterError
+from synthdrive.core.errors import ParameterError
 
 Floats = npt.NDArray[np.float64]
 

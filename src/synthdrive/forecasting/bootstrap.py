@@ -1,6 +1,6 @@
-"""How sure a mean over scenes is: percentile bootstrap intervals, and paired differences between arms.
+"""How sure a mean over scenes is: percentile bootstrap intervals, and paired differences between variants.
 
-Scenes are drawn with replacement (Efron 1979). Two arms are compared on the same scenes and the same seeds, so that
+Scenes are drawn with replacement (Efron 1979). Two variants are compared on the same scenes and the same seeds, so that
 what makes a scene hard for both cancels out. A bootstrap over two or three seeds would be far too sure of itself: what
 another training might give is added by a model of random effects of scenes and seeds, with Student's t weighted by
 their shares of the variance (Cochran 1964): it is large where few seeds decide.
@@ -16,8 +16,8 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import stdtrit
 
-from synthdrive.errors import InputError
-from synthdrive.seeding import generator
+from synthdrive.core.errors import InputError
+from synthdrive.core.seeding import generator
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,7 +42,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Arm minus baseline on the same scenes and seeds; below 0 the arm is better.
+    """Variant minus baseline on the same scenes and seeds; below 0 the variant is better.
 
     Attributes:
         difference: mean over scenes and seeds; its bootstrap interval says what other scenes might give with these
@@ -79,19 +79,21 @@ def mean_intervals(values: Floats, samples: int, seed: int, *item: object) -> li
     ]
 
 
-def paired_difference(arm: Floats, baseline: Floats, samples: int, seed: int, *item: object) -> PairedDifference:
-    """Compare two arms.
+def paired_difference(variant: Floats, baseline: Floats, samples: int, seed: int, *item: object) -> PairedDifference:
+    """Compare two variants.
 
     Args:
-        arm, baseline: (R, S) one metric for R seeds and S scenes, seeds and scenes in the same order; R = 1 where the
+        variant, baseline: (R, S) one metric for R seeds and S scenes, seeds and scenes in the same order; R = 1 where the
             baseline is not trained.
 
     Raises:
         InputError: shapes differ, or there is no scene.
     """
-    if arm.ndim != 2 or arm.shape[1] != baseline.shape[1] or baseline.shape[0] not in (1, arm.shape[0]):
-        raise InputError("paired_difference", f"shapes {arm.shape} and {baseline.shape}", "the same seeds and scenes")
-    difference, base = arm - baseline, np.broadcast_to(baseline, arm.shape)  # [R, S]
+    if variant.ndim != 2 or variant.shape[1] != baseline.shape[1] or baseline.shape[0] not in (1, variant.shape[0]):
+        raise InputError(
+            "paired_difference", f"shapes {variant.shape} and {baseline.shape}", "the same seeds and scenes"
+        )
+    difference, base = variant - baseline, np.broadcast_to(baseline, variant.shape)  # [R, S]
     columns = np.column_stack([difference.mean(axis=0), base.mean(axis=0)])  # [S, 2]
     scenes = _count(columns)
     means = np.concatenate([_resampled(columns, drawn) for drawn in _draws(scenes, samples, seed, *item)])

@@ -1,4 +1,4 @@
-"""Forecasting many scenes: batch by batch, in blocks that survive an interruption."""
+"""Forecasts of a checkpoint: goal distribution, six goals, a trajectory to each, in blocks that survive an interruption (docs/method.md 6)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,121 @@ import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from synthdrive.artifacts import atomic_directory
-from synthdrive.errors import InputError
-from synthdrive.forecasting.forecasts import Forecasts
-from synthdrive.parallel import ordered_map
-from synthdrive.progress import track
+import torch
+from torch import Tensor
+
+from synthdrive.core.artifacts import atomic_directory, file_hash
+from synthdrive.core.errors import InputError
+from synthdrive.core.parallel import ordered_map, track, worker_count
+from synthdrive.core.provenance import run_record
+from synthdrive.core.run_folder import RunFolder
+from synthdrive.core.seeding import item_seed
+from synthdrive.forecasting.fixed_point import fix_goals
+from synthdrive.forecasting.forecasts import MODES, Forecasts
+from synthdrive.forecasting.goal_sets import GoalSets, optimise_goal_sets, rank_goal_sets
+from synthdrive.models.batch import collate
+from synthdrive.models.densetnt import DenseTNT
+from synthdrive.parameters.evaluate import EvaluateParameters
 from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.training.checkpoints import load_forecaster
+from synthdrive.training.devices import device_name
+from synthdrive.training.resume import discard_states
+
+
+def suppress_non_maxima(
+    goals: Tensor,
+    log_prob: Tensor,
+    valid: Tensor,
+    distance: float,
+    miss_rate_weight: float = 0.0,
+    min_probability: float = 0.001,
+    temperature: float = 2.0,
+) -> GoalSets:
+    """Take the likeliest goal, drop those nearer than `distance`, and so on until there are six.
+
+    Where no goal is left, the likeliest that has not been taken follows (the release fills up at random), and a scene
+    with fewer than six goals repeats its likeliest.
+
+    Args:
+        goals: (B, D, 2) metres, agent frame.
+        log_prob: (B, D) natural logarithms of probabilities.
+        valid: (B, D) bool.
+        distance: metres.
+        miss_rate_weight, min_probability, temperature: of the objective that is reported and that orders the goals,
+            see `goal_sets`.
+    """
+    ordered = log_prob.double().masked_fill(~valid, -torch.inf).sort(dim=1, descending=True, stable=True).indices
+    xy = goals.double().gather(1, ordered[..., None].expand(-1, -1, 2))  # [B, D, 2], likeliest first
+    untaken = valid.gather(1, ordered)
+    apart = untaken.clone()
+    place = torch.arange(xy.shape[1], device=xy.device)
+    chosen = []
+    for _ in range(MODES):
+        candidates = torch.where(apart.any(1, keepdim=True), apart, untaken)
+        first = torch.where(candidates, place, xy.shape[1]).amin(1) % xy.shape[1]  # [B]; 0 where none is left
+        goal = xy.gather(1, first[:, None, None].expand(-1, 1, 2))  # [B, 1, 2]
+        chosen.append(goal)
+        untaken = untaken & (place != first[:, None])
+        apart = apart & untaken & ((xy - goal).square().sum(-1) >= distance**2)
+    fixed = fix_goals(goals, log_prob, valid, min_probability)
+    return rank_goal_sets(torch.cat(chosen, dim=1), fixed, miss_rate_weight, temperature)
+
+
+class GoalForecaster:
+    """A network and the way in which its six goals are chosen.
+
+    Args:
+        network: trained, in evaluation mode.
+        parameters: of goal selection.
+        device: where it runs.
+    """
+
+    def __init__(self, network: DenseTNT, parameters: EvaluateParameters, device: torch.device) -> None:
+        self.network = network.to(device).eval()
+        self.parameters = parameters
+        self.device = device
+
+    @torch.no_grad()
+    def forecast(self, store: SceneStore, indices: Sequence[int]) -> Forecasts:
+        """Forecasts of these scenes; every scene draws from a seed of its own."""
+        names = [store.scene_ids[index] for index in indices]
+        if self.device.type == "cpu":
+            torch.set_num_threads(1)  # of this thread: batches are spread over threads, and sums stay the same
+        batch = collate(store, indices).to(self.device)
+        distribution = self.network.goal_distribution(batch)
+        seeds = torch.tensor([item_seed(self.parameters.seed, name) for name in names], device=self.device)
+        chosen = self.choose(distribution.goals, distribution.log_prob, distribution.valid, seeds)
+        goals = chosen.goals.to(distribution.goals.dtype)
+        trajectories = self.network.complete(distribution, goals)  # [B, 6, 30, 2]
+        trajectories = torch.cat([trajectories[:, :, :-1], goals[:, :, None]], dim=2)  # a trajectory ends at its goal
+        return Forecasts.ranked(
+            names,
+            distribution.frame.to_city(trajectories).float().cpu().numpy(),
+            chosen.probabilities.cpu().numpy(),
+            chosen.objective.cpu().numpy(),
+        )
+
+    def choose(self, goals: Tensor, log_prob: Tensor, valid: Tensor, seeds: Tensor) -> GoalSets:
+        """Six goals a scene, as the parameters ask for."""
+        given = self.parameters
+        objective = {
+            "miss_rate_weight": given.miss_rate_weight,
+            "min_probability": given.min_probability,
+            "temperature": given.temperature,
+        }
+        if given.selection == "nms":
+            return suppress_non_maxima(goals, log_prob, valid, given.nms_distance, **objective)
+        return optimise_goal_sets(goals, log_prob, valid, seeds, starts=given.starts, **objective)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; "auto" is the first GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
 
 BLOCK_SCENES = 1024  # forecast scenes that an interruption can cost
 
@@ -72,3 +179,44 @@ def _finished(saved: Path, store: SceneStore, block: range) -> Forecasts | None:
     except InputError:
         return None
     return part if list(part.scene_ids) == [store.scene_ids[index] for index in block] else None
+
+
+def checkpoint_forecasts(
+    checkpoint: Path,
+    scenes: Path,
+    parameters: EvaluateParameters,
+    device: str = "auto",
+    workers: int | None = None,
+    runs: Path = Path(".run"),
+) -> tuple[Forecasts, SceneStore, dict[str, Any]]:
+    """Forecast every scene of a store with a fine-tuned model.
+
+    Args:
+        checkpoint: folder of the model.
+        scenes: folder of the store; its scenes need no future.
+        device: cpu, cuda, or auto (a GPU where there is one).
+        workers: batches at a time on a CPU; see `parallel.worker_count`.
+        runs: where an interrupted run goes on from.
+
+    Returns:
+        The forecasts, the store, and the forecasts' card.
+
+    Raises:
+        InputError: checkpoint or store are missing, damaged, or empty.
+    """
+    network, trained = load_forecaster(checkpoint)
+    store = SceneStore.load(scenes)
+    chosen = choose_device(device)
+    inputs = {"checkpoint": file_hash(checkpoint), "scenes": file_hash(scenes)}
+    record = run_record({"evaluate": parameters}, inputs, trained["seed"], device_name(chosen))
+    threads = 1 if chosen.type == "cuda" else worker_count(workers)
+    discard_states(runs, trained)
+    run = RunFolder(runs, "evaluate", record, Path(checkpoint).name)
+    with run.held():
+        forecaster = GoalForecaster(network, parameters, chosen)
+        forecasts = forecast_scenes(forecaster, store, parameters.batch_size, run.path, threads)
+    return (
+        forecasts,
+        store,
+        {"stage": "evaluate", "variant": trained["variant"], "seed": trained["seed"], "run": record},
+    )

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from synthdrive.artifacts import read_arrays, read_json, read_table, write_arrays, write_json, write_table
-from synthdrive.errors import InputError
+from synthdrive.core.artifacts import read_arrays, read_json, read_table, write_arrays, write_json, write_table
+from synthdrive.core.errors import InputError
 from synthdrive.scenes.scene_store import HORIZON, SceneStore
 
 MODES = 6  # trajectories of a forecast, the benchmark's K
 
-ARRAYS, MANIFEST, CARD = "forecasts.safetensors", "manifest.parquet", "card.json"
+ARRAYS, MANIFEST, METADATA = "forecasts.safetensors", "manifest.parquet", "metadata.json"
 
 _ARRAYS = {"trajectories": ("float32", 4), "probabilities": ("float32", 2), "objective": ("float32", 1)}
 _SUM_TOLERANCE = 1e-4
@@ -95,7 +95,7 @@ class Forecasts:
         """Write into an existing directory, with a card that says what made them."""
         write_arrays(directory / ARRAYS, {name: getattr(self, name) for name in _ARRAYS})
         write_table(directory / MANIFEST, pa.table({"scene_id": pa.array(self.scene_ids, pa.string())}))
-        write_json(directory / CARD, dict(card or {}))
+        write_json(directory / METADATA, dict(card or {}))
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -111,7 +111,7 @@ class Forecasts:
 
 def load_forecast_card(directory: Path) -> dict[str, Any]:
     """What made the forecasts."""
-    card: dict[str, Any] = read_json(Path(directory) / CARD)
+    card: dict[str, Any] = read_json(Path(directory) / METADATA)
     return card
 
 

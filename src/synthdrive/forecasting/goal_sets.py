@@ -30,7 +30,7 @@ from synthdrive.forecasting.fixed_point import (
     fix_goals,
 )
 from synthdrive.forecasting.forecasts import MODES
-from synthdrive.vectors.draws import uniform
+from synthdrive.models.draws import uniform
 
 MISS_DISTANCE = 2.0  # metres
 MISS_COST = 10.0  # metres of expected error that a miss counts as (docs/method.md 6)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.artifacts import atomic_file
-from synthdrive.errors import InputError, SynthDriveError
+from synthdrive.core.artifacts import atomic_file
+from synthdrive.core.errors import InputError, SynthDriveError
 from synthdrive.forecasting.forecasts import MODES, Forecasts
 from synthdrive.scenes.scene_store import HORIZON
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 

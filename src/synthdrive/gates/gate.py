@@ -24,7 +24,7 @@ from great_expectations.data_context.types.base import (
 )
 from great_expectations.expectations.expectation import Expectation
 
-from synthdrive.artifacts import atomic_directory, write_json
+from synthdrive.core.artifacts import atomic_directory, write_json
 
 EXAMPLES = 5  # offending rows that are listed
 

@@ -6,8 +6,8 @@ import great_expectations.expectations as gxe
 from great_expectations.expectations.expectation import Expectation
 
 from synthdrive.gates.plain import at_least, at_most, is_true, within
-from synthdrive.maps.lane_segments import MAX_POINTS
 from synthdrive.parameters.check_raw import MapChecks
+from synthdrive.scenes.lane_segments import MAX_POINTS
 
 KEYS = ("city", "lane_id")
 

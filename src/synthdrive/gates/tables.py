@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from synthdrive.artifacts import read_table
-from synthdrive.errors import InputError
+from synthdrive.core.artifacts import read_table
+from synthdrive.core.errors import InputError
 from synthdrive.scenes.scene_store import AGENT, AV, STEPS, SceneStore
 
 SCENES_AT_A_TIME = 4096

@@ -8,18 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from synthdrive.models.completion import TrajectoryCompletion
+from synthdrive.models.batch import Batch
 from synthdrive.models.encoder import SceneFeatures, VectorEncoder
-from synthdrive.models.goal_scorer import GoalContext, GoalScorer
-from synthdrive.models.lane_scorer import LaneScorer, most_probable_lanes
-from synthdrive.models.losses import Losses
+from synthdrive.models.goals import dense_goals, nearest_lane, sparse_goals
+from synthdrive.models.heads import GoalContext, GoalScorer, LaneScorer, TrajectoryCompletion, most_probable_lanes
+from synthdrive.models.layers import Losses
+from synthdrive.models.polylines import AgentFrame, actor_polylines, lane_polylines
+from synthdrive.models.ragged import Ragged
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.scenes.scene_store import HORIZON, LAST_OBSERVED, OBSERVED_STEPS
-from synthdrive.vectors.agent_frame import AgentFrame
-from synthdrive.vectors.batch import Batch
-from synthdrive.vectors.goals import dense_goals, nearest_lane, sparse_goals
-from synthdrive.vectors.polylines import actor_polylines, lane_polylines
-from synthdrive.vectors.ragged import Ragged
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""VectorNet with attention from AGENT to the lanes: what pre-training hands to fine-tuning (docs/method.md 4.1, 5)."""
+"""VectorNet with attention from the focal agent to the lanes: what pre-training passes on to fine-tuning (docs/method.md 4.1, 5)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,58 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.functional import pad
 
-from synthdrive.models.attention import CrossAttention, SelfAttention
-from synthdrive.models.sub_graph import SubGraph
+from synthdrive.models.layers import (
+    MLP,
+    CrossAttention,
+    SelfAttention,
+    additive_mask,
+    column_factors,
+    coordinates_exact,
+)
+from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines
+from synthdrive.models.ragged import Ragged
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.scenes.scene_store import OBSERVED_STEPS, STEPS
-from synthdrive.vectors.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines
-from synthdrive.vectors.ragged import Ragged
+
+
+class SubGraph(nn.Module):
+    """Two MLPs, then layers of self-attention, ReLU, residual and layer norm; the maximum over the valid vectors."""
+
+    factors: Tensor
+
+    def __init__(self, size: int, layers: int, heads: int, coordinate_scale: float = 1.0) -> None:
+        super().__init__()
+        self.size = size
+        self.register_buffer("factors", column_factors(size, coordinate_scale), persistent=False)
+        self.input_mlp = MLP(size, size)
+        self.hidden_mlp = MLP(size, size)
+        self.attention = nn.ModuleList(SelfAttention(size, heads) for _ in range(layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(size, eps=1e-5) for _ in range(layers))
+
+    def forward(self, vectors: Tensor, valid: Tensor, columns: tuple[int, ...]) -> Tensor:
+        """Features of polylines.
+
+        Args:
+            vectors: (N, V, C), zero padded.
+            valid: (N, V) bool, at least one in each row.
+            columns: (C,) which columns of the full row of `size` numbers these are; the others are zero.
+
+        Returns:
+            (N, size).
+        """
+        weight = (self.input_mlp.linear.weight * self.factors)[:, list(columns)]
+        with coordinates_exact(vectors.device):
+            hidden = self.input_mlp.activate(functional.linear(vectors, weight, self.input_mlp.linear.bias))
+        hidden = self.hidden_mlp(hidden)
+        mask = additive_mask(valid, hidden)
+        for attention, norm in zip(self.attention, self.norms, strict=True):
+            hidden = norm(hidden + functional.relu(attention(hidden, mask)))
+        feature: Tensor = hidden.masked_fill(~valid[..., None], -torch.inf).amax(dim=1)
+        return feature
+
 
 ACTOR_LENGTHS = (OBSERVED_STEPS - 1, STEPS - 1)  # vectors of an observed and of a whole track
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from synthdrive.errors import ParameterError
+from synthdrive.core.errors import ParameterError
 from synthdrive.parameters.optimisation import OptimisationParameters
 
 
@@ -14,8 +14,8 @@ class FinetuneParameters(OptimisationParameters):
 
     Attributes:
         transfer: modules of the pre-trained model whose tensors are loaded ("encoder", "encoder.global_graph"); the
-            rest starts fresh. An arm without pre-training transfers nothing, whatever stands here.
-        fraction: share of the scenes to train on; the subsets of one seed are nested, and the same in every arm.
+            rest starts fresh. A variant without pre-training transfers nothing, whatever stands here.
+        fraction: share of the scenes to train on; the subsets of one seed are nested, and the same in every variant.
     """
 
     epochs: int = 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synthdrive.errors import ParameterError
+from synthdrive.core.errors import ParameterError
 
 
 @dataclass

@@ -11,7 +11,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from synthdrive.errors import ParameterError
+from synthdrive.core.errors import ParameterError
 
 Section = TypeVar("Section")
 
@@ -20,8 +20,8 @@ MOST_BYTES = 1 << 18  # of a parameter file; ten times what params.yaml has
 
 SECTIONS = (
     "seeds",
-    "run_arms",
-    "arms",
+    "run_variants",
+    "variants",
     "scene",
     "data",
     "record_sample",
@@ -83,7 +83,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def load_section(schema: type[Section], section: str, path: Path = DEFAULT_PATH) -> Section:
-    """One section of the file as its dataclass; `section` may be dotted ("arms.map").
+    """One section of the file as its dataclass; `section` may be dotted ("variants.map").
 
     A schema with a `validate(self, where: str) -> None` method has it called, to refuse impossible values.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synthdrive.errors import ParameterError
+from synthdrive.core.errors import ParameterError
 
 # The vectors' 22 feature columns lie at both ends of one row of this width (docs/method.md 1.3, 1.4).
 SMALLEST_HIDDEN_SIZE = 32

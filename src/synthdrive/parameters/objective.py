@@ -1,10 +1,10 @@
-"""What pre-training asks of the network: the options that tell one arm from another."""
+"""What pre-training asks of the network: the options that tell one variant from another."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synthdrive.errors import ParameterError
+from synthdrive.core.errors import ParameterError
 
 MASKED, FORECAST, NONE = "masked", "forecast", "none"
 OBJECTIVES = (MASKED, FORECAST, NONE)
@@ -14,7 +14,7 @@ TARGETS = (ALL_COLUMNS, XY)
 
 @dataclass(frozen=True)
 class ObjectiveParameters:
-    """The pre-training objective of one arm; the defaults are the paper's "combined", without its defects.
+    """The pre-training objective of one variant; the defaults are the paper's "combined", without its defects.
 
     Attributes:
         objective: `masked` reconstructs what was hidden; `forecast` trains DenseTNT itself on the synthetic windows;

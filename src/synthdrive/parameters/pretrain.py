@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synthdrive.errors import ParameterError
+from synthdrive.core.errors import ParameterError
 from synthdrive.parameters.objective import ObjectiveParameters
 from synthdrive.parameters.optimisation import OptimisationParameters
 
@@ -17,7 +17,7 @@ class PretrainParameters(ObjectiveParameters, OptimisationParameters):
 
     Attributes:
         windows: all of them, or only those driven on original or on augmented scenes.
-        fraction: share of these windows to train on; the subsets of one seed are nested, and the same in every arm.
+        fraction: share of these windows to train on; the subsets of one seed are nested, and the same in every variant.
     """
 
     epochs: int = 5

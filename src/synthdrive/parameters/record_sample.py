@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from synthdrive.errors import ParameterError
+from synthdrive.core.errors import ParameterError
 
 SIDES = ("north", "east", "south", "west")
 ALIGNMENTS = ("center", "left", "right", "compact", "nice", "arbitrary")

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from synthdrive.parameters.arms import load_arm_section
+from synthdrive.core.provenance import plain_values
 from synthdrive.parameters.evaluate import EvaluateParameters
 from synthdrive.parameters.finetune import FinetuneParameters
 from synthdrive.parameters.loading import load_section
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.run_record import plain_values
+from synthdrive.parameters.variants import load_variant_section
 
 
 def changed_parameters(card: Mapping[str, Any], parameters: Path) -> Iterator[tuple[str, str, Any, Any]]:
     """(section, key, then, now) of what differs between a card's run record and what its stage would read now.
 
-    A card without recorded parameters, as of an arm that is not pre-trained, differs in nothing.
+    A card without recorded parameters, as of a variant that is not pre-trained, differs in nothing.
     """
     recorded = card.get("run", {}).get("parameters")
     if not recorded:
@@ -26,11 +26,11 @@ def changed_parameters(card: Mapping[str, Any], parameters: Path) -> Iterator[tu
     if card["stage"] == "evaluate":
         used: dict[str, object] = {"evaluate": load_section(EvaluateParameters, "evaluate", parameters)}
     elif card["stage"] == "pretrain":
-        used = {"pretrain": load_arm_section(PretrainParameters, "pretrain", card["arm"], parameters)}
+        used = {"pretrain": load_variant_section(PretrainParameters, "pretrain", card["variant"], parameters)}
     else:
-        used = {"finetune": load_arm_section(FinetuneParameters, "finetune", card["arm"], parameters)}
+        used = {"finetune": load_variant_section(FinetuneParameters, "finetune", card["variant"], parameters)}
     if card["stage"] != "evaluate":
-        used["model"] = load_arm_section(ModelParameters, "model", card["arm"], parameters)
+        used["model"] = load_variant_section(ModelParameters, "model", card["variant"], parameters)
     for section, values in plain_values(used).items():
         for key, now in values.items():
             then = recorded.get(section, {}).get(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from synthdrive.errors import ParameterError
+from synthdrive.core.errors import ParameterError
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class ReportParameters:
         bootstrap_samples: resamples behind every 95 % interval.
         baselines: forecasts without training that stand in the table.
         recorded_scenes, synthetic_windows, augmented_scenes, drives, forecast_scenes: panels of these pictures.
-        reconstructions: windows of each kind of masking, for each arm that has one; pre-training keeps three.
+        reconstructions: windows of each kind of masking, for each variant that has one; pre-training keeps three.
         motion_tracks: most tracks of each set behind the motion distributions.
         transform_amplitude: amplitude at which the map transforms are shown.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synthdrive.errors import ParameterError
+from synthdrive.core.errors import ParameterError
 
 SPEED_SOURCES = ("list", "recorded")
 BETWEEN_LANES = 2.0  # m; lanes lie about 3.5 to 4 m apart

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.maps.lane_segments import MAX_POINTS
+from synthdrive.scenes.lane_segments import MAX_POINTS
 
 Points = npt.NDArray[np.float64]
 

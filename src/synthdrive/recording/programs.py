@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 
-from synthdrive.errors import SynthDriveError
+from synthdrive.core.errors import SynthDriveError
 
 # Ends the program with this process, where the kernel kills that; without util-linux it runs to its own end.
 _TIED = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []

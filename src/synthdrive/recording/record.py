@@ -12,26 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
-from synthdrive.artifacts import atomic_directory, scratch_directory
-from synthdrive.errors import InputError
-from synthdrive.maps.argoverse_map_writer import write_maps
-from synthdrive.maps.lane_map import LaneMap
-from synthdrive.parallel import ordered_map, worker_count
+from synthdrive.core.artifacts import atomic_directory, scratch_directory
+from synthdrive.core.errors import InputError
+from synthdrive.core.parallel import ordered_map, track, worker_count
+from synthdrive.core.seeding import generator, item_seed
+from synthdrive.formats.argoverse1_writers import open_scene_archive, scene_csv, write_maps
 from synthdrive.parameters.record_sample import CityParameters, RecordSampleParameters
-from synthdrive.progress import track
-from synthdrive.recording.city_parts import CityParts
-from synthdrive.recording.demand import Streets, write_demand
-from synthdrive.recording.motion import centre_motion
-from synthdrive.recording.parking import park
+from synthdrive.recording.demand import Streets, park, write_demand
 from synthdrive.recording.programs import Programs
 from synthdrive.recording.scene_selection import choose, find_candidates
-from synthdrive.recording.sensing import sense
+from synthdrive.recording.sensing import CityParts, centre_motion, sense
 from synthdrive.recording.simulation import drive
 from synthdrive.recording.street_lanes import read_street_lanes
 from synthdrive.recording.street_map import draw_map
 from synthdrive.recording.street_network import network_file, redraw
-from synthdrive.scenes.argoverse_scene_writer import open_scene_archive, scene_csv
-from synthdrive.seeding import generator, item_seed
+from synthdrive.scenes.lane_map import LaneMap
 
 SPLIT_NAMES = ("train", "val")
 ARCHIVES = {"train": "forecasting_train_v1.1.tar.gz", "val": "forecasting_val_v1.1.tar.gz"}

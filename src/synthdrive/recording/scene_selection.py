@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.parameters.record_sample import InterestParameters, SceneParameters
-from synthdrive.recording.city_parts import CityParts
-from synthdrive.recording.motion import Motion
+from synthdrive.recording.sensing import CityParts, Motion
 from synthdrive.recording.simulation import Drive
 from synthdrive.scenes.scene_store import LAST_OBSERVED, STEP_SECONDS, STEPS
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
 from synthdrive.recording.street_network import VEHICLE_CLASS
 
 TURNS = {"l": -1, "L": -1, "t": -1, "r": 1, "R": 1, "s": 0}  # SUMO's directions as Argoverse's LEFT, RIGHT, NONE

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import sumo
 
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
 from synthdrive.parameters.record_sample import StreetParameters
 from synthdrive.recording.programs import check_space
 

@@ -13,7 +13,7 @@ from synthdrive.reporting.encoder_gradient import GradientCheck
 from synthdrive.reporting.measurements import Measurements
 from synthdrive.reporting.metric_names import metric
 from synthdrive.reporting.published import Published
-from synthdrive.synthesis.motion import MotionDistributions
+from synthdrive.synthesis.windows import MotionDistributions
 
 
 class Verdict(StrEnum):
@@ -44,7 +44,7 @@ class Evidence:
     """Everything that a test may look at.
 
     Attributes:
-        measured: errors of every arm and baseline.
+        measured: errors of every variant and baseline.
         published: the published numbers.
         synthetic, recorded: motion of the synthetic windows and of the recorded target agents (train scenes).
         max_lane_distance: of each synthetic window, metres from the nearest centreline.

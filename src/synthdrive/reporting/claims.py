@@ -9,14 +9,14 @@ from typing import Any
 
 import yaml
 
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
 from synthdrive.reporting.claim_outcome import Evidence, Outcome, Verdict
 from synthdrive.reporting.claim_tests import TESTS
 from synthdrive.reporting.results_table import label_of
 from synthdrive.reporting.scope import short_source
 
 _KEYS = {"id", "group", "says", "source", "test"}
-_NEEDS = {"arms", "seeds", "source", "train_scenes", "val_scenes"}
+_NEEDS = {"variants", "seeds", "source", "train_scenes", "val_scenes"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Claim:
         says: the statement, with fields for published numbers.
         source: who says so.
         test: `kind` and the arguments of one of `claim_tests.TESTS`.
-        needs: what must have been run: arms, seeds (at least), source, train_scenes and val_scenes (at least).
+        needs: what must have been run: variants, seeds (at least), source, train_scenes and val_scenes (at least).
     """
 
     identifier: str
@@ -120,7 +120,7 @@ def _missing(claim: Claim, evidence: Evidence) -> list[str]:
     ):
         if found < needs.get(key, 0):
             missing.append(f"{needs[key]:,} {what} (this run: {found:,})")
-    absent = [label_of(arm) for arm in needs.get("arms", []) if arm not in measured.arms]
+    absent = [label_of(variant) for variant in needs.get("variants", []) if variant not in measured.variants]
     if absent:
-        missing.append(f"the arm{'s' if len(absent) > 1 else ''} {', '.join(absent)}, not part of this run")
+        missing.append(f"the variant{'s' if len(absent) > 1 else ''} {', '.join(absent)}, not part of this run")
     return missing

@@ -45,7 +45,7 @@ class Content:
 
     Attributes:
         measured, published: the numbers it stands on.
-        arms: (name, description) of every arm that was run.
+        variants: (name, description) of every variant that was run.
         rows: the results table; other_rows: the same rows with the metrics that the paper does not print.
         judged: the claims ledger with its verdicts.
         strata: errors by kind of scene.
@@ -60,7 +60,7 @@ class Content:
 
     measured: Measurements
     published: Published
-    arms: Sequence[tuple[str, str]]
+    variants: Sequence[tuple[str, str]]
     rows: Sequence[Row]
     other_rows: Sequence[Row]
     other_metrics: Sequence[str]

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from synthdrive.models.masked_autoencoder import MaskedAutoencoder
+from synthdrive.models.batch import collate
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.objective import ObjectiveParameters
+from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.vectors.batch import collate
 
 WINDOWS = 8  # enough that both kinds of masking occur
 

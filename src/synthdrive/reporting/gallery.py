@@ -9,11 +9,11 @@ from typing import Any
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
 from synthdrive.augmentation.transforms import SHAPES
 from synthdrive.forecasting.forecasts import Forecasts
-from synthdrive.maps.lane_map import LaneMap
 from synthdrive.parameters.loading import from_values
 from synthdrive.parameters.objective import MASKED
 from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.parameters.report import ReportParameters
+from synthdrive.pretraining.reconstructions import Reconstructions
 from synthdrive.reporting.content import Pictures
 from synthdrive.reporting.measurements import Measurements
 from synthdrive.reporting.motion_evidence import MotionEvidence, ReleasedMotion
@@ -32,10 +32,10 @@ from synthdrive.reporting.pictures.training_curves import Curve, training_curves
 from synthdrive.reporting.pictures.transforms import transform_pictures
 from synthdrive.reporting.results_table import Row, label_of
 from synthdrive.reporting.run_outputs import RunPaths
+from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.released import DrivenAgain
-from synthdrive.training.cards import RECONSTRUCTIONS
-from synthdrive.training.reconstructions import Reconstructions
+from synthdrive.training.metadata import RECONSTRUCTIONS
 
 RELEASED_SHOWN = 5  # released windows whose path and speed are drawn
 
@@ -52,7 +52,7 @@ class Artifacts:
         synthetic, train, val: scene stores.
         released: the authors' released windows and ours beside them; empty where none were given.
         cards: cell -> stage -> card.
-        curves: stage -> arm -> the curve of each seed.
+        curves: stage -> variant -> the curve of each seed.
     """
 
     maps: Mapping[str, LaneMap]
@@ -76,9 +76,9 @@ def draw_pictures(
     source: str,
 ) -> Pictures:
     """All pictures; those for which the run has nothing to show are left out."""
-    arms, seed = list(measured.arms), parameters.seed
+    variants, seed = list(measured.variants), parameters.seed
     given = artifacts
-    curves = [training_curves(stage, given.curves[stage], arms) for stage in ("pretrain", "finetune")]
+    curves = [training_curves(stage, given.curves[stage], variants) for stage in ("pretrain", "finetune")]
     results = [difference_picture(rows, measured.scene_count, len(measured.seeds)), level_picture(rows)]
     synthesis = [
         transform_pictures(next(iter(given.maps.values())), SHAPES["released"], parameters.transform_amplitude),
@@ -105,8 +105,8 @@ def _reconstructions(
     paths: RunPaths, artifacts: Artifacts, measured: Measurements, parameters: ReportParameters
 ) -> list[Picture]:
     found = []
-    for arm in measured.arms:
-        cell = f"{arm}-{measured.seeds[0]}"
+    for variant in measured.variants:
+        cell = f"{variant}-{measured.seeds[0]}"
         card = artifacts.cards[cell]["pretrain"]
         if not card.get("pretrained"):
             continue
@@ -115,15 +115,15 @@ def _reconstructions(
         if settings.objective != MASKED:
             continue
         kept = Reconstructions.load(directory / RECONSTRUCTIONS)
-        label = label_of(arm).lower()
-        found.append(reconstructions(kept, arm, label, parameters.reconstructions, settings.mask_ratio))
+        label = label_of(variant).lower()
+        found.append(reconstructions(kept, variant, label, parameters.reconstructions, settings.mask_ratio))
     return found
 
 
 def _forecasts(paths: RunPaths, val: SceneStore, measured: Measurements, parameters: ReportParameters) -> Picture:
-    from synthdrive.training.forecaster import load_forecaster
+    from synthdrive.training.checkpoints import load_forecaster
 
-    best = min(measured.arms, key=lambda arm: measured.level(arm, "minFDE6").mean)
+    best = min(measured.variants, key=lambda variant: measured.level(variant, "minFDE6").mean)
     cell = f"{best}-{measured.seeds[0]}"
     network, _ = load_forecaster(paths.finetuned / cell)
     made = Forecasts.load(paths.forecasts / cell)

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from synthdrive.maps.lane_segments import LaneSegments
 from synthdrive.reporting.figures import drawing, svg_of
 from synthdrive.reporting.palette import SCALE, colour
+from synthdrive.scenes.lane_segments import LaneSegments
 
 Points = npt.NDArray[np.floating[Any]]
 

@@ -1,4 +1,4 @@
-"""What was measured: every arm's errors scene by scene and seed by seed, and what follows from them."""
+"""What was measured: every variant's errors scene by scene and seed by seed, and what follows from them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class ArmErrors:
-    """One row of the results: a trained arm, or a baseline that needs no training.
+class VariantErrors:
+    """One row of the results: a trained variant, or a baseline that needs no training.
 
     Attributes:
-        name: the arm (`map`) or the baseline (`constant_velocity`).
+        name: the variant (`map`) or the baseline (`constant_velocity`).
         seeds: (R,) training seeds; empty for a baseline.
         scenes: metric name -> (R, S) the metric of each scene for each seed, in the shown unit; R = 1 for a baseline.
         values: metric name -> (R,) mean over the scenes, as the metrics files state it, in the shown unit.
@@ -39,7 +39,7 @@ class ArmErrors:
 
 @dataclass(frozen=True)
 class Level:
-    """A metric of one arm, in the shown unit.
+    """A metric of one variant, in the shown unit.
 
     Attributes:
         mean: over seeds and scenes.
@@ -57,7 +57,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Difference:
-    """Arm minus reference on the same scenes and seeds, in the shown unit.
+    """Variant minus reference on the same scenes and seeds, in the shown unit.
 
     Attributes:
         mean, low, high: the difference and its 95 % interval, for other scenes and other seeds.
@@ -112,7 +112,7 @@ class Measurements:
         scene_count: S validation scenes behind every number.
         train_scenes, windows, windows_augmented: sizes of the training data.
         seeds: training seeds of the run.
-        arms: name -> row, in the order of the run; the first is the reference.
+        variants: name -> row, in the order of the run; the first is the reference.
         baselines: name -> row.
         samples, seed: bootstrap resamples, and the seed of their draws.
     """
@@ -123,19 +123,19 @@ class Measurements:
     windows: int
     windows_augmented: int
     seeds: tuple[int, ...]
-    arms: Mapping[str, ArmErrors]
-    baselines: Mapping[str, ArmErrors]
+    variants: Mapping[str, VariantErrors]
+    baselines: Mapping[str, VariantErrors]
     samples: int
     seed: int = 0
 
     @property
     def reference(self) -> str:
-        """The arm that others are compared with: the run's first."""
-        return next(iter(self.arms))
+        """The variant that others are compared with: the run's first."""
+        return next(iter(self.variants))
 
-    def row(self, name: str) -> ArmErrors:
-        """An arm or a baseline."""
-        return self.arms[name] if name in self.arms else self.baselines[name]
+    def row(self, name: str) -> VariantErrors:
+        """A variant or a baseline."""
+        return self.variants[name] if name in self.variants else self.baselines[name]
 
     def level(self, name: str, metric: str) -> Level:
         """Mean, spread over seeds and interval over scenes of one row."""
@@ -159,5 +159,5 @@ class Measurements:
             "synthetic_windows": self.windows,
             "synthetic_windows_augmented": self.windows_augmented,
             "seeds": list(self.seeds),
-            "arms": list(self.arms),
+            "variants": list(self.variants),
         }

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import savgol_filter
 
+from synthdrive.core.seeding import generator
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.seeding import generator
-from synthdrive.synthesis.motion import MotionDistributions, agent_tracks, compare, motion_distributions
 from synthdrive.synthesis.released import ReleasedDrive, round_as_released
+from synthdrive.synthesis.windows import MotionDistributions, agent_tracks, compare, motion_distributions
 
 Floats = npt.NDArray[np.float64]
 

@@ -20,12 +20,12 @@ LIGHT = {
     "others": "#8b93a0",
     "synthetic": "#d5691f",
     "recorded": "#2b66ae",
-    "arm0": "#6f7681",
-    "arm1": "#2a69b2",
-    "arm2": "#c9541f",
-    "arm3": "#6c47a4",
-    "arm4": "#8f7b16",
-    "arm5": "#1d8a80",
+    "variant0": "#6f7681",
+    "variant1": "#2a69b2",
+    "variant2": "#c9541f",
+    "variant3": "#6c47a4",
+    "variant4": "#8f7b16",
+    "variant5": "#1d8a80",
     "scale0": "#3a3a8c",
     "scale1": "#2c6fb4",
     "scale2": "#1f9a9c",
@@ -54,12 +54,12 @@ DARK = {
     "others": "#737c89",
     "synthetic": "#ff9f5a",
     "recorded": "#70aef5",
-    "arm0": "#a9b0ba",
-    "arm1": "#6fb0f7",
-    "arm2": "#ff9361",
-    "arm3": "#b795f0",
-    "arm4": "#d9c45a",
-    "arm5": "#5cd0c4",
+    "variant0": "#a9b0ba",
+    "variant1": "#6fb0f7",
+    "variant2": "#ff9361",
+    "variant3": "#b795f0",
+    "variant4": "#d9c45a",
+    "variant5": "#5cd0c4",
     "scale0": "#8585ee",
     "scale1": "#64a9f0",
     "scale2": "#4fcfd0",
@@ -74,7 +74,7 @@ DARK = {
 
 SCALE = tuple(f"scale{i}" for i in range(6))  # a quantity in six steps, low to high
 HEAT = tuple(f"heat{i}" for i in range(4))  # a probability in four steps, low to high
-ARMS = tuple(f"arm{i}" for i in range(6))  # training arms in the order of the run
+VARIANTS = tuple(f"variant{i}" for i in range(6))  # training variants in the order of the run
 
 _ROLES = {shade: role for role, shade in LIGHT.items()}
 _COLOUR = re.compile(r"(fill|stroke|stop-color)(: ?|=\")(#[0-9a-f]{6})")
@@ -85,9 +85,9 @@ def colour(role: str) -> str:
     return LIGHT[role]
 
 
-def arm_colour(position: int) -> str:
-    """Colour of the arm at this position in the run's order; the colours repeat after six."""
-    return LIGHT[ARMS[position % len(ARMS)]]
+def variant_colour(position: int) -> str:
+    """Colour of the variant at this position in the run's order; the colours repeat after six."""
+    return LIGHT[VARIANTS[position % len(VARIANTS)]]
 
 
 def with_variables(svg: str) -> str:

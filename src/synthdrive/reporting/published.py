@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
 from synthdrive.reporting.metric_names import HEADLINE
 
 _SECTIONS = ("paper", "data", "table", "table_changes", "abstract", "other", "motion", "settings")
@@ -47,7 +47,7 @@ class Published:
         return cls(values)
 
     def level(self, row: str, metric: str) -> float | None:
-        """A value of the main table; None where the arm is not in it."""
+        """A value of the main table; None where the variant is not in it."""
         return self._number("table", row, metric)
 
     def change(self, row: str, metric: str) -> float | None:

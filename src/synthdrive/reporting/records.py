@@ -11,10 +11,10 @@ SHORT = 10  # characters of a hash that are shown
 
 @dataclass(frozen=True)
 class Record:
-    """One artifact's record, shortened for reading; the whole is in its card.json.
+    """One artifact's record, shortened for reading; the whole is in its metadata.json.
 
     Attributes:
-        cell: arm and seed; stage: pretrain, finetune or evaluate.
+        cell: variant and seed; stage: pretrain, finetune or evaluate.
         commit: abbreviated, with a plus where files differed from it; "none" without git.
         code, parameters: abbreviated SHA-256.
         inputs: name and abbreviated SHA-256 of what was read.
@@ -33,7 +33,7 @@ class Record:
 
 
 def records(cards: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Record]:
-    """Records from cards: cell -> stage -> card; a stage that made nothing (an arm without pre-training) has none."""
+    """Records from cards: cell -> stage -> card; a stage that made nothing (a variant without pre-training) has none."""
     pairs = [(cell, stage, card) for cell, stages in cards.items() for stage, card in stages.items()]
     return [_record(cell, stage, card) for cell, stage, card in pairs if card.get("pretrained") is not False]
 

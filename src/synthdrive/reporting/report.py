@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from synthdrive.artifacts import atomic_directory, write_json
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
-from synthdrive.maps.lane_map import LaneMap, load_maps
+from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.parameters.loading import from_values
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.objective import ObjectiveParameters
 from synthdrive.parameters.report import ReportParameters
-from synthdrive.parameters.run_cells import RunCells
+from synthdrive.parameters.selected_runs import SelectedRuns
 from synthdrive.parameters.synthesize import DriverParameters
 from synthdrive.reporting.claim_outcome import Evidence
 from synthdrive.reporting.claims import Claim, judge, load_claims
@@ -31,10 +30,11 @@ from synthdrive.reporting.pictures.released_drives import released_errors
 from synthdrive.reporting.published import Published
 from synthdrive.reporting.records import records
 from synthdrive.reporting.results_table import results_table
-from synthdrive.reporting.run_outputs import RunPaths, arm_errors, cards_of, curves_of, gate_results, strata_of
+from synthdrive.reporting.run_outputs import RunPaths, cards_of, curves_of, gate_results, strata_of, variant_errors
 from synthdrive.reporting.scope import settings, source_in_words
 from synthdrive.reporting.strata_table import strata_table
 from synthdrive.reporting.summary import summary
+from synthdrive.scenes.lane_map import LaneMap, load_maps
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.released import DrivenAgain, drive_all_again
 
@@ -47,7 +47,7 @@ class ReportInputs:
 
     Attributes:
         paths: the run's artifacts.
-        cells: its arms and seeds; the report reads these and no others, whatever else lies in the folders.
+        cells: its variants and seeds; the report reads these and no others, whatever else lies in the folders.
         source: data source of the run.
         published, claims: data files.
         parameters: of the report.
@@ -56,7 +56,7 @@ class ReportInputs:
     """
 
     paths: RunPaths
-    cells: RunCells
+    cells: SelectedRuns
     source: str
     published: Path
     claims: Path
@@ -100,9 +100,9 @@ def open_artifacts(inputs: ReportInputs) -> Artifacts:
         synthetic=SceneStore.load(paths.synthetic),
         train=SceneStore.load(paths.train),
         val=SceneStore.load(paths.val),
-        cards={cell: cards_of(paths, cell) for arm in cells.arms for cell in paths.cells(arm, cells.seeds)},
+        cards={cell: cards_of(paths, cell) for variant in cells.variants for cell in paths.cells(variant, cells.seeds)},
         curves={
-            stage: {arm: curves_of(folder, paths.cells(arm, cells.seeds)) for arm in cells.arms}
+            stage: {variant: curves_of(folder, paths.cells(variant, cells.seeds)) for variant in cells.variants}
             for stage, folder in (("pretrain", paths.pretrained), ("finetune", paths.finetuned))
         },
     )
@@ -118,12 +118,14 @@ def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Publishe
     beside_released = released_motion(windows, artifacts.synthetic, artifacts.train, most, seed)
     rows = results_table(measured, published)
     strata = {name: [strata_of(paths, name)] for name in parameters.baselines}
-    strata |= {arm: [strata_of(paths, cell) for cell in paths.cells(arm, cells.seeds)] for arm in cells.arms}
+    strata |= {
+        variant: [strata_of(paths, cell) for cell in paths.cells(variant, cells.seeds)] for variant in cells.variants
+    }
     source = source_in_words(inputs.source)
     return Content(
         measured=measured,
         published=published,
-        arms=[(arm, _description(artifacts, f"{arm}-{cells.seeds[0]}")) for arm in cells.arms],
+        variants=[(variant, _description(artifacts, f"{variant}-{cells.seeds[0]}")) for variant in cells.variants],
         rows=rows,
         other_rows=results_table(measured, published, OTHER_METRICS),
         other_metrics=OTHER_METRICS,
@@ -140,7 +142,7 @@ def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Publishe
 
 
 def measure(inputs: ReportInputs, artifacts: Artifacts) -> Measurements:
-    """Errors of every arm and baseline on the validation scenes."""
+    """Errors of every variant and baseline on the validation scenes."""
     paths, cells, scene_ids = inputs.paths, inputs.cells, artifacts.val.scene_ids
     sources = artifacts.synthetic.manifest["source"].to_pylist()
     return Measurements(
@@ -150,8 +152,8 @@ def measure(inputs: ReportInputs, artifacts: Artifacts) -> Measurements:
         windows=len(artifacts.synthetic),
         windows_augmented=sources.count("augmented"),
         seeds=cells.seeds,
-        arms={arm: arm_errors(paths, arm, cells.seeds, scene_ids) for arm in cells.arms},
-        baselines={name: arm_errors(paths, name, (), scene_ids) for name in inputs.parameters.baselines},
+        variants={variant: variant_errors(paths, variant, cells.seeds, scene_ids) for variant in cells.variants},
+        baselines={name: variant_errors(paths, name, (), scene_ids) for name in inputs.parameters.baselines},
         samples=inputs.parameters.bootstrap_samples,
         seed=inputs.parameters.seed,
     )

@@ -1,4 +1,4 @@
-"""The paper's table beside ours: one row an arm, levels with their spread, paired differences with their interval."""
+"""The paper's table beside ours: one row a variant, levels with their spread, paired differences with their interval."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Cell:
     """One metric of one row.
 
     Attributes:
-        level: what was measured; None where the arm was not run.
-        difference: against the reference arm; None for the reference itself and for baselines.
+        level: what was measured; None where the variant was not run.
+        difference: against the reference variant; None for the reference itself and for baselines.
         published: the paper's value; published_change: its printed change against its baseline, per cent.
     """
 
@@ -43,7 +43,7 @@ class Row:
     """One row of the table.
 
     Attributes:
-        name: arm or baseline; label: as shown.
+        name: variant or baseline; label: as shown.
         kind: learned, baseline or not run.
         cells: by metric name.
     """
@@ -55,14 +55,14 @@ class Row:
 
 
 def label_of(name: str) -> str:
-    """An arm's or baseline's name as shown; unknown ones are their own label."""
+    """A variant's or baseline's name as shown; unknown ones are their own label."""
     return LABELS.get(name, name.replace("_", " "))
 
 
 def results_table(measured: Measurements, published: Published, metrics: Sequence[str] = HEADLINE) -> list[Row]:
-    """Baselines first, then the paper's rows in its order, then arms that it does not have."""
+    """Baselines first, then the paper's rows in its order, then variants that it does not have."""
     table = list(published.values["table"])
-    names = [*measured.baselines, *table, *(arm for arm in measured.arms if arm not in table)]
+    names = [*measured.baselines, *table, *(variant for variant in measured.variants if variant not in table)]
     return [_row(name, measured, published, metrics) for name in names]
 
 
@@ -106,7 +106,7 @@ def rows_as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _row(name: str, measured: Measurements, published: Published, metrics: Sequence[str]) -> Row:
-    baseline, run = name in measured.baselines, name in measured.arms
+    baseline, run = name in measured.baselines, name in measured.variants
     cells = {}
     for entry in metrics:
         compared = run and name != measured.reference

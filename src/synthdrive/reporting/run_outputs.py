@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.artifacts import read_json
-from synthdrive.errors import InputError
+from synthdrive.core.artifacts import read_json
+from synthdrive.core.errors import InputError
 from synthdrive.forecasting.evaluate import STRATA, load_scene_errors
 from synthdrive.forecasting.forecasts import load_forecast_card
-from synthdrive.reporting.measurements import ArmErrors
+from synthdrive.reporting.measurements import VariantErrors
 from synthdrive.reporting.metric_names import HEADLINE, metric
-from synthdrive.training.cards import CURVE, MODEL, load_card
+from synthdrive.training.metadata import CURVE, MODEL, load_metadata
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,7 +30,7 @@ class RunPaths:
 
     Attributes:
         maps, augmented, synthetic, train, val: of the data stages.
-        pretrained, finetuned, forecasts, metrics: folders with one entry a cell (`<arm>-<seed>`) or baseline.
+        pretrained, finetuned, forecasts, metrics: folders with one entry a cell (`<variant>-<seed>`) or baseline.
         checks: folder of the gates' results.
     """
 
@@ -45,22 +45,22 @@ class RunPaths:
     metrics: Path = Path("metrics")
     checks: Path = Path("data/checks")
 
-    def cells(self, arm: str, seeds: Sequence[int]) -> list[str]:
-        """Names of an arm's cells."""
-        return [f"{arm}-{seed}" for seed in seeds]
+    def cells(self, variant: str, seeds: Sequence[int]) -> list[str]:
+        """Names of a variant's cells."""
+        return [f"{variant}-{seed}" for seed in seeds]
 
 
-def arm_errors(paths: RunPaths, arm: str, seeds: Sequence[int], scene_ids: Sequence[str]) -> ArmErrors:
-    """Errors of one arm; without seeds, of the baseline of that name.
+def variant_errors(paths: RunPaths, variant: str, seeds: Sequence[int], scene_ids: Sequence[str]) -> VariantErrors:
+    """Errors of one variant; without seeds, of the baseline of that name.
 
     Raises:
         InputError: errors and metrics file disagree, or the errors are of other scenes.
     """
-    names = paths.cells(arm, seeds) if seeds else [arm]
+    names = paths.cells(variant, seeds) if seeds else [variant]
     runs = [_errors(paths, name, scene_ids) for name in names]
     shown = {name: metric(name) for name in runs[0]}
     scenes = {name: np.stack([run[name] for run in runs]) * shown[name].scale for name in shown}
-    return ArmErrors(arm, tuple(seeds), scenes, {name: values.mean(axis=1) for name, values in scenes.items()})
+    return VariantErrors(variant, tuple(seeds), scenes, {name: values.mean(axis=1) for name, values in scenes.items()})
 
 
 def strata_of(paths: RunPaths, name: str) -> dict[str, dict[str, Any]]:
@@ -77,8 +77,8 @@ def curves_of(folder: Path, cells: Sequence[str]) -> list[dict[str, Floats]]:
 def cards_of(paths: RunPaths, cell: str) -> dict[str, dict[str, Any]]:
     """The cards of a cell by stage: pretrain, finetune, evaluate."""
     return {
-        "pretrain": load_card(paths.pretrained / cell),
-        "finetune": load_card(paths.finetuned / cell),
+        "pretrain": load_metadata(paths.pretrained / cell),
+        "finetune": load_metadata(paths.finetuned / cell),
         "evaluate": load_forecast_card(paths.forecasts / cell),
     }
 

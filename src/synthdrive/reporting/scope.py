@@ -41,7 +41,7 @@ def settings(measured: Measurements, published: Published, cards: Mapping[str, M
         Setting("train scenes", f"{measured.train_scenes:,}", f"{data['train_scenes']:,}"),
         Setting("validation scenes", f"{measured.scene_count:,}", f"{data['val_scenes']:,}"),
         Setting("synthetic windows", f"{measured.windows:,}", f"{data['windows']:,}"),
-        Setting("seeds per arm", str(len(measured.seeds)), str(data["seeds"])),
+        Setting("seeds per variant", str(len(measured.seeds)), str(data["seeds"])),
     ]
     for stage, section, key, name, published_key in (
         ("finetune", "model", "hidden_size", "feature width", "hidden_size"),
@@ -65,7 +65,7 @@ def scope(measured: Measurements, published: Published) -> list[tuple[str, str]]
     if measured.source == data["source"]:
         share = measured.train_scenes / data["train_scenes"]
         return [
-            ("Can show", "Whether an arm changes the error on real scenes at this size: arms are compared on the same "
+            ("Can show", "Whether a variant changes the error on real scenes at this size: variants are compared on the same "
              "scenes and seeds, and the interval says how sure that is."),
             ("Cannot show", f"The published levels and sizes: {measured.train_scenes:,} train scenes are {share:.1%} "
              f"of the paper's {data['train_scenes']:,}, and {measured.scene_count:,} validation scenes resolve less "
@@ -73,7 +73,7 @@ def scope(measured: Measurements, published: Published) -> list[tuple[str, str]]
         ]  # fmt: skip
     return [
         ("Can show", "Whether every step of the method runs and learns: maps are warped, driven and checked, "
-         "reconstruction losses fall, forecasts beat constant velocity and lane following; and whether arms differ "
+         "reconstruction losses fall, forecasts beat constant velocity and lane following; and whether variants differ "
          "here, compared on the same scenes and seeds with an interval."),
         ("Cannot show", "The published levels and sizes. The scenes are simulated traffic, not recorded; there are "
          f"{measured.train_scenes:,} to train on instead of {data['train_scenes']:,}; and a simulator's drivers are "

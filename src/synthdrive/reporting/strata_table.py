@@ -1,4 +1,4 @@
-"""Errors by kind of scene: each arm's mean over seeds in every stratum."""
+"""Errors by kind of scene: each variant's mean over seeds in every stratum."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class StratumRow:
 
 @dataclass(frozen=True)
 class StrataTable:
-    """A metric by stratum and arm.
+    """A metric by stratum and variant.
 
     Attributes:
-        metric: label with unit; columns: labels of baselines and arms; rows: the strata.
+        metric: label with unit; columns: labels of baselines and variants; rows: the strata.
     """
 
     metric: str
@@ -45,7 +45,7 @@ class StrataTable:
 
 
 def strata_table(by_name: Mapping[str, Sequence[Mapping[str, Any]]], name: str = "minFDE6") -> StrataTable:
-    """The table of one metric; `by_name`: arm or baseline -> the strata of each of its seeds."""
+    """The table of one metric; `by_name`: variant or baseline -> the strata of each of its seeds."""
     what = metric(name)
     first = next(iter(by_name.values()))[0]
     rows = []

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from synthdrive.artifacts import atomic_directory, read_table, write_table
-from synthdrive.errors import InputError
-from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.core.artifacts import atomic_directory, read_table, write_table
+from synthdrive.core.errors import InputError
+from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.stored_arrays import blocks, open_array, ragged_rows, raw_to_npy, rises_from_zero
 
 STEPS = 50  # 5 s at 10 Hz: 2 s observed, 3 s to forecast (docs/method.md 1.1)

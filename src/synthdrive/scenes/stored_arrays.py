@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
 
 CHECKED_AT_A_TIME = 1 << 20  # elements
 NPY_MAGIC = b"\x93NUMPY\x01\x00"

@@ -9,20 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.augmentation.augmented_scenes import AUGMENTED, AugmentedScene
-from synthdrive.augmentation.centrelines import arc_length
-from synthdrive.augmentation.corridor import overlapping
-from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.augmentation.corridor import arc_length, overlapping
+from synthdrive.core.seeding import generator
 from synthdrive.parameters.synthesize import SynthesizeParameters
+from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OTHERS, STEP_SECONDS, STEPS
-from synthdrive.seeding import generator
-from synthdrive.synthesis.bystanders import draw_bystanders
+from synthdrive.synthesis.background_agents import draw_bystanders
 from synthdrive.synthesis.driver import MILLIMETRE, Drives, drive, start_state
 from synthdrive.synthesis.lane_changes import with_lane_changes
 from synthdrive.synthesis.lane_distance import LaneDistance
-from synthdrive.synthesis.noise import tracking_noise
-from synthdrive.synthesis.pace import Pace, draw_pace, join_pace
 from synthdrive.synthesis.path import Paths, plan_paths, stack_paths
-from synthdrive.synthesis.stops import Stops, draw_stops, join_stops
+from synthdrive.synthesis.realism import Pace, Stops, draw_pace, draw_stops, join_pace, join_stops, tracking_noise
 from synthdrive.synthesis.traffic import NO_LEADER, Following, Platoon, make_platoon
 from synthdrive.synthesis.windows import Windows, cut_windows, describe_windows, within_limits
 

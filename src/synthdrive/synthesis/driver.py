@@ -1,4 +1,4 @@
-"""The rule-based driver: follows its path at 10 Hz as fast as its speed plan allows (docs/method.md 3.2 to 3.4)."""
+"""The rule-based driver: a speed plan for its path, followed at 10 Hz (docs/method.md 3.2 to 3.4)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,45 @@ import numpy.typing as npt
 
 from synthdrive.parameters.synthesize import DriverParameters
 from synthdrive.scenes.scene_store import STEP_SECONDS
-from synthdrive.synthesis.pace import Pace
-from synthdrive.synthesis.path import Paths
-from synthdrive.synthesis.speed import grip_limits, slow_before, speed_plan
-from synthdrive.synthesis.stops import Stops
+from synthdrive.synthesis.path import SPACING, Paths
+from synthdrive.synthesis.realism import Pace, Stops
 from synthdrive.synthesis.traffic import Following
 
 Floats = npt.NDArray[np.float64]
+
+REFERENCE_SPEED = 10.0  # m/s, desired speed at which `lateral_acceleration` is given
+STRAIGHT = 1e-6  # 1/m
+
+
+def speed_plan(paths: Paths, desired_speeds: Floats, driver: DriverParameters) -> Floats:
+    """(D, S) m/s, the speed a driver aims for at each point of the paths.
+
+    On straights `cruise_share` of the desired speed; a bend at v = sqrt(a / foreseen curvature), where the lateral
+    acceleration a grows with the desired speed; and before a bend no more than leaves time to slow down for it gently.
+    """
+    lateral = driver.lateral_acceleration * (desired_speeds / REFERENCE_SPEED) ** driver.lateral_exponent
+    limits = np.sqrt(lateral[:, None] / np.maximum(paths.foreseen, STRAIGHT))
+    limits = np.minimum(limits, driver.cruise_share * desired_speeds[:, None])
+    limits = np.minimum(limits, grip_limits(paths, driver))
+    return slow_before(limits, driver.slowing * desired_speeds)
+
+
+def grip_limits(paths: Paths, driver: DriverParameters) -> Floats:
+    """(D, S) m/s at which the path itself asks for `max_lateral_acceleration`."""
+    limits: Floats = np.sqrt(driver.max_lateral_acceleration / np.maximum(np.abs(paths.curvature), STRAIGHT))
+    return limits
+
+
+def slow_before(limits: Floats, deceleration: Floats) -> Floats:
+    """(D, S) the limits lowered so that `deceleration` (D,) m/s2 is enough to keep all that follow.
+
+    v^2 + 2 b s must not exceed any later limit^2 + 2 b s, so it is a running minimum from the end.
+    """
+    rise = 2.0 * deceleration[:, None] * SPACING * np.arange(limits.shape[1])
+    lowest = np.minimum.accumulate((limits**2 + rise)[:, ::-1], axis=1)[:, ::-1]
+    allowed: Floats = np.sqrt(np.maximum(lowest - rise, 0.0))
+    return allowed
+
 
 MILLIMETRE = 3  # decimals of generated positions
 UNDER_WAY = 0.5  # m/s2; a drive that starts with more than this is already gaining speed, or losing it

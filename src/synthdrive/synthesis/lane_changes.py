@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.augmentation.centrelines import arc_length, headings
+from synthdrive.augmentation.corridor import arc_length, headings
 from synthdrive.parameters.synthesize import LaneChangeParameters
 
 Floats = npt.NDArray[np.float64]

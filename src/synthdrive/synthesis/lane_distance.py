@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.scenes.lane_segments import LaneSegments
 
 Floats = npt.NDArray[np.float64]
 

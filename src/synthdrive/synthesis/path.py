@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d, minimum_filter1d
 
-from synthdrive.augmentation.centrelines import resample
+from synthdrive.augmentation.corridor import resample
 from synthdrive.parameters.synthesize import DriverParameters
 
 Floats = npt.NDArray[np.float64]

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.augmentation.centrelines import arc_length, densify, joined_centreline, lane_points
+from synthdrive.augmentation.corridor import arc_length, densify, joined_centreline, lane_points
 from synthdrive.augmentation.map_matching import match_route
 from synthdrive.augmentation.routes import extend_route, lane_lengths, smooth_successors
 from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
-from synthdrive.errors import InputError
-from synthdrive.maps.lane_map import LaneMap
-from synthdrive.maps.lane_segments import LaneSegments
+from synthdrive.core.errors import InputError
 from synthdrive.parameters.synthesize import DriverParameters
+from synthdrive.scenes.lane_map import LaneMap
+from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import STEP_SECONDS, STEPS
 from synthdrive.synthesis.driver import drive
 from synthdrive.synthesis.lane_distance import LaneDistance, distance_to_polyline

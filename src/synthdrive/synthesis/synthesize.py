@@ -13,14 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from synthdrive.artifacts import write_json
 from synthdrive.augmentation.augmented_scenes import AugmentedScene, AugmentedScenes
-from synthdrive.errors import InputError
-from synthdrive.maps.lane_map import LaneMap
-from synthdrive.maps.lane_segments import LaneSegments
-from synthdrive.parallel import ordered_map
+from synthdrive.core.artifacts import write_json
+from synthdrive.core.errors import InputError
+from synthdrive.core.parallel import ordered_map, track
 from synthdrive.parameters.synthesize import SynthesizeParameters
-from synthdrive.progress import track
+from synthdrive.scenes.lane_map import LaneMap
+from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import STEP_SECONDS, STEPS, SceneStoreWriter
 from synthdrive.synthesis.drive_scenes import SceneBlock, SceneTask, drive_scenes
 

@@ -1,4 +1,4 @@
-"""Checkpoints: the tensors as safetensors, and a card that says what they are and what made them."""
+"""Checkpoints: tensors as safetensors with the metadata that says what they are, and the network that forecasts with them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from synthdrive.artifacts import atomic_directory, atomic_file
-from synthdrive.errors import InputError
-from synthdrive.training.cards import CARD, CURVE, MODEL, write_card, write_curve
+from synthdrive.core.artifacts import atomic_directory, atomic_file
+from synthdrive.core.errors import InputError
+from synthdrive.models.densetnt import DenseTNT
+from synthdrive.parameters.loading import from_values
+from synthdrive.parameters.model import ModelParameters
+from synthdrive.training.metadata import CURVE, METADATA, MODEL, load_metadata, write_curve, write_metadata
 
 
 def save_checkpoint(
@@ -23,12 +26,12 @@ def save_checkpoint(
     curve: Sequence[Mapping[str, float]],
     others: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> None:
-    """Write model.safetensors, card.json, curve.csv and the tensors of `others` by file, all or nothing."""
+    """Write model.safetensors, metadata.json, curve.csv and the tensors of `others` by file, all or nothing."""
     with atomic_directory(directory) as partial:
         save_tensors(partial / MODEL, model.state_dict())
         for name, tensors in (others or {}).items():
             save_tensors(partial / name, tensors)
-        write_card(partial / CARD, card)
+        write_metadata(partial / METADATA, card)
         write_curve(partial / CURVE, curve)
 
 
@@ -67,3 +70,17 @@ def load_exactly(model: nn.Module, state: Mapping[str, Tensor], where: object) -
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(state[name])
+
+
+def load_forecaster(directory: Path) -> tuple[DenseTNT, dict[str, Any]]:
+    """A fine-tuned network, ready to forecast on the CPU, and its card.
+
+    Raises:
+        InputError: card or tensors are missing, damaged, or do not fit together.
+    """
+    card = load_metadata(directory)
+    if card["stage"] != "finetune":
+        raise InputError(f"{directory}: stage", repr(card["stage"]), "'finetune'")
+    network = DenseTNT(from_values(ModelParameters, card["model"], f"{directory}: model"))
+    load_exactly(network, load_model_state(directory), directory)
+    return network.eval(), card

@@ -1,6 +1,6 @@
 """Which scenes make up each step, and how they reach the device; pure functions of (seed, epoch).
 
-The batch of a step does not depend on the number of devices, of loading processes, or on the arm: every device takes
+The batch of a step does not depend on the number of devices, of loading processes, or on the variant: every device takes
 its share of the same global batch.
 """
 
@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from synthdrive.errors import InputError
+from synthdrive.core.errors import InputError
+from synthdrive.core.seeding import generator, item_seed
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.seeding import generator, item_seed
 
 Collate = Callable[[SceneStore, Sequence[int], Sequence[int] | None], Any]
 Indices = npt.NDArray[np.int64]

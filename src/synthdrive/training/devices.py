@@ -1,7 +1,8 @@
-"""Where training runs: one process per device, whatever started it."""
+"""Where training runs: one process per device, whatever started it, and the memory that it keeps."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import sys
@@ -11,10 +12,72 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 
-from synthdrive.errors import SynthDriveError
-from synthdrive.models.host_memory import keep_few_products, keep_freed_memory
-from synthdrive.parallel import worker_count
+from synthdrive.core.errors import ParameterError, SynthDriveError
+from synthdrive.core.parallel import worker_count
 from synthdrive.parameters.optimisation import OptimisationParameters
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of mallopt, in glibc's malloc.h
+_LARGEST = (1 << 31) - 1  # an int; larger blocks are still mapped one by one
+
+_PRODUCTS = 64  # more than one layer's, forward and backward, need between two uses
+_PRODUCT_CACHES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")  # torch's own, and oneDNN's beneath it
+
+
+def keep_freed_memory() -> bool:
+    """Have this process reuse freed memory rather than give it back to the system.
+
+    By default glibc maps every block above some megabytes anew and unmaps it when it is freed, so that each activation
+    of each training step on a CPU is paid for in page faults: a tenth of the time for small batches, a third for
+    batches of 64 scenes. Peak memory stays the same; it is just not returned until the process ends.
+
+    Returns:
+        True where the C library took the setting (glibc), False elsewhere.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    settings = ((_MMAP_THRESHOLD, _LARGEST), (_TRIM_THRESHOLD, _LARGEST), (_TOP_PAD, 1 << 26))
+    return all(mallopt(option, value) == 1 for option, value in settings)
+
+
+def keep_few_products() -> None:
+    """Have torch keep the code of a few matrix products in bfloat16; to be called before the first of them.
+
+    oneDNN compiles one for each shape, of half a megabyte, and torch keeps up to 1,024 of them twice over. Scenes make
+    ever new shapes, so that most are never used again: a gigabyte, which lies scattered among the memory that steps
+    reuse, so that new steps find no room there and take as much again. A user's own setting stays.
+    """
+    for name in _PRODUCT_CACHES:
+        os.environ.setdefault(name, str(_PRODUCTS))
+
+
+PROCESSES = "SYNTHDRIVE_PROCESSES"
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def spread_over_devices() -> None:
+    """Start the running script again in as many processes as `SYNTHDRIVE_PROCESSES` says, in place of this one.
+
+    Does nothing when that is unset or 1, or when a launcher (torchrun, accelerate launch) has started this process.
+
+    Raises:
+        ParameterError: the variable is not a whole number from 1.
+    """
+    text = os.environ.get(PROCESSES, "1")
+    if not text.isdigit() or int(text) < 1:
+        raise ParameterError(PROCESSES, repr(text), "a whole number from 1")
+    if int(text) == 1 or "WORLD_SIZE" in os.environ:
+        return
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={text}"]
+    os.execv(sys.executable, [*launcher, *sys.argv])
+
 
 GPU_LOADERS = 8  # loading processes per GPU at most; one on its own does not keep up with an H200
 
@@ -38,7 +101,7 @@ def make_accelerator(parameters: OptimisationParameters) -> Accelerator:
     if not torch.cuda.is_available():
         keep_freed_memory()
         keep_few_products()
-    AcceleratorState._reset_state()  # a process may run several cells, of other precisions too
+    AcceleratorState._reset_state()  # a process may run several runs, of other precisions too
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),  # several processes find one another on a CPU only when told so
         mixed_precision="bf16" if parameters.precision == "bfloat16" else "no",

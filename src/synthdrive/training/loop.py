@@ -14,18 +14,15 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from synthdrive.core.parallel import track
+from synthdrive.core.seeding import item_seed
 from synthdrive.parameters.optimisation import OptimisationParameters
-from synthdrive.progress import track
-from synthdrive.seeding import item_seed
-from synthdrive.training.adam import Adam
 from synthdrive.training.checkpoints import load_exactly
-from synthdrive.training.curve import ROWS_PER_EPOCH, Curve
 from synthdrive.training.data import Part, SceneBatches
 from synthdrive.training.devices import division
-from synthdrive.training.non_finite import report_non_finite
-from synthdrive.training.resume import EpochState, RunDirectory
-from synthdrive.training.schedule import learning_rate
-from synthdrive.training.watched import Watched, look_again
+from synthdrive.training.monitoring import ROWS_PER_EPOCH, Curve, Watched, look_again, report_non_finite
+from synthdrive.training.optimisation import Adam, learning_rate
+from synthdrive.training.resume import EpochState, ResumeFolder
 
 Item = TypeVar("Item")
 
@@ -72,7 +69,7 @@ def fit(
     batches: SceneBatches,
     parameters: OptimisationParameters,
     accelerator: Accelerator,
-    run: RunDirectory | None = None,
+    run: ResumeFolder | None = None,
     label: str = "training",
     inspection: Path = Path(".run/non-finite"),
     watched: Watched | None = None,
@@ -211,7 +208,7 @@ class _Trainer:
         self._unchecked.clear()
 
 
-def _take_up(model: nn.Module, adam: Adam, run: RunDirectory | None) -> tuple[History, int, dict[str, Tensor]]:
+def _take_up(model: nn.Module, adam: Adam, run: ResumeFolder | None) -> tuple[History, int, dict[str, Tensor]]:
     """Load the newest state, where there is one; returns the history, the number of epochs done, and what was seen."""
     state = run.load() if run is not None else None
     if state is None:

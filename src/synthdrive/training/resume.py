@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from synthdrive.artifacts import atomic_directory, read_json, write_json
-from synthdrive.errors import InputError, lack
-from synthdrive.run_folder import RunFolder
+from synthdrive.core.artifacts import atomic_directory, read_json, write_json
+from synthdrive.core.errors import InputError, lack
+from synthdrive.core.run_folder import RunFolder
 from synthdrive.training.checkpoints import load_tensors, save_tensors
 
 KEPT = 2  # states; the older one is there for the case that the newer is damaged
@@ -44,7 +44,7 @@ class EpochState:
     seen: dict[str, Tensor] = field(default_factory=dict)
 
 
-class RunDirectory(RunFolder):
+class ResumeFolder(RunFolder):
     """The folder of a training run, with the state after each epoch."""
 
     def save(self, state: EpochState) -> None:
@@ -92,9 +92,9 @@ class RunDirectory(RunFolder):
         return sorted(self.path.glob("epoch-*"), reverse=True)
 
 
-def training_identity(arm: str, record: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
+def training_identity(variant: str, record: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
     """What settles the numbers of a training run: all that a state must agree in to be taken up."""
-    return {"arm": arm, **settled(record, training)}
+    return {"variant": variant, **settled(record, training)}
 
 
 def settled(record: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,5 +106,5 @@ def settled(record: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str,
 def discard_states(root: Path, card: Mapping[str, Any]) -> None:
     """Remove the states of the run that made a checkpoint, by the checkpoint's card: its result is safe."""
     if "run" in card and "training" in card:
-        identity = training_identity(card["arm"], card["run"], card["training"])
-        RunDirectory(root, card["stage"], identity, f"{card['arm']}-{card['seed']}").discard()
+        identity = training_identity(card["variant"], card["run"], card["training"])
+        ResumeFolder(root, card["stage"], identity, f"{card['variant']}-{card['seed']}").discard()

@@ -128,7 +128,7 @@ class Fault:
             output.write(f"exit status {done}\n")
 
 
-def arm() -> None:
+def variant() -> None:
     """Watch this process if it is a stage's script and a fault is planned."""
     text = os.environ.get("SYNTHDRIVE_FAULT")
     if not text or len(sys.orig_argv) < 2 or not re.fullmatch(r"(.*/)?stages/\w+\.py", sys.orig_argv[1]):
@@ -142,4 +142,4 @@ def arm() -> None:
         atexit.register(lambda: (fault.log / f"{fault.stage}.actions").write_text(json.dumps(fault.actions)))
 
 
-arm()
+variant()

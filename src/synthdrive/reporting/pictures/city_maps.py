@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from synthdrive.maps.lane_map import LaneMap
 from synthdrive.reporting.map_drawing import View, centrelines, map_drawing
 from synthdrive.reporting.picture import LegendEntry, Panel, Picture
+from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import SceneStore
 
 MARGIN = 30.0  # m around the scenes' places

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from synthdrive.core.seeding import generator
 from synthdrive.reporting.map_drawing import map_drawing
 from synthdrive.reporting.picture import Panel, Picture
 from synthdrive.reporting.pictures.scene_layers import add_others, add_scene_lanes, scene_view
 from synthdrive.reporting.pictures.speed_scale import SPEED_EDGES, speed_legend, speeds_of
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.seeding import generator
 
 
 def contact_sheet(store: SceneStore, count: int, seed: int) -> Picture:

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.augmentation.augmented_scenes import AUGMENTED, AugmentedScene, AugmentedScenes
-from synthdrive.maps.lane_map import LaneMap
+from synthdrive.core.seeding import item_seed
 from synthdrive.reporting.map_drawing import Points, View, centrelines, map_drawing
 from synthdrive.reporting.picture import LegendEntry, Panel, Picture
-from synthdrive.seeding import item_seed
+from synthdrive.scenes.lane_map import LaneMap
 
 CLEAR = 5.0  # m, a displacement that can be seen
 CANDIDATES = 200  # scenes among which those to show are sought

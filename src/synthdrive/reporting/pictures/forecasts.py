@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.reporting.map_drawing import View, map_drawing
 from synthdrive.reporting.palette import HEAT
 from synthdrive.reporting.picture import LegendEntry, Panel, Picture
 from synthdrive.reporting.pictures.scene_layers import add_agent, add_others, add_scene_lanes, pick_scenes
 from synthdrive.scenes.scene_store import LAST_OBSERVED, SceneStore
-from synthdrive.vectors.batch import collate
 
 HEAT_EDGES = (0.001, 0.003, 0.01)  # probability of a goal of 1 m2; below the first is drawn only down to FAINTEST
 FAINTEST = 0.0003
@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.floating[Any]]
 
 def forecasts(
     network: DenseTNT | None,
-    arm: str,
+    variant: str,
     store: SceneStore,
     trajectories: Floats,
     probabilities: Floats,
@@ -36,7 +36,7 @@ def forecasts(
 
     Args:
         network: gives the goal distribution; None leaves it out.
-        arm: as shown.
+        variant: as shown.
         store: the S validation scenes, in the order of the forecasts.
         trajectories: (S, 6, 30, 2) metres, city axes, relative to each scene's origin.
         probabilities: (S, 6).
@@ -54,7 +54,7 @@ def forecasts(
         panels.append(Panel(f"forecast-{number}", title, svg))
     return Picture(
         name="forecasts",
-        title=f"Forecasts on validation scenes: {arm}",
+        title=f"Forecasts on validation scenes: {variant}",
         caption="Random validation scenes in equal parts from left turns, straight drives and right turns. Shaded: how "
         "likely the network holds each place for the agent 3 s later; lines: the six trajectories chosen to cover it; "
         "the ring marks the best of the six. Look at whether the truth lies inside the shading and whether the "

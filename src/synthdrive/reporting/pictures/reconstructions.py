@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from synthdrive.pretraining.reconstructions import Reconstructions
 from synthdrive.reporting.map_drawing import MapDrawing, Points, View, map_drawing
 from synthdrive.reporting.picture import LegendEntry, Panel, Picture
-from synthdrive.training.reconstructions import Reconstructions
 
 HALF_WIDTH = 55.0  # m; the crop is 50 m to either side
 WIDTH = 1.7  # inches; three of them stand beside each other on a phone
@@ -26,8 +26,8 @@ class _Panel:
     epoch: int | None = None
 
 
-def reconstructions(kept: Reconstructions, arm: str, label: str, count: int, mask_ratio: float) -> Picture:
-    """At most `count` samples of each kind that the arm trains: masked input, epochs, truth."""
+def reconstructions(kept: Reconstructions, variant: str, label: str, count: int, mask_ratio: float) -> Picture:
+    """At most `count` samples of each kind that the variant trains: masked input, epochs, truth."""
     epochs = [_Panel(f"epoch-{epoch}", epoch) for epoch in shown_epochs(kept.epochs)]
     stages = [_Panel(INPUT), *epochs, _Panel(TRUTH)]
     panels = []
@@ -43,7 +43,7 @@ def reconstructions(kept: Reconstructions, arm: str, label: str, count: int, mas
     }
     parts = [text for kind, text in given.items() if (kept.is_map if kind == "map" else ~kept.is_map).any()]
     return Picture(
-        name=f"reconstruction-{arm}",
+        name=f"reconstruction-{variant}",
         title=f"Masked pre-training: {label}",
         caption=f"The same synthetic windows before training (epoch 0) and up to its end (epoch {kept.epochs}), masked "
         f"and turned alike throughout. {''.join(parts)}Of every hidden line the network is told its first piece. "

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from synthdrive.maps.lane_map import LaneMap
 from synthdrive.reporting.figures import drawing, quiet_grid, svg_of
 from synthdrive.reporting.map_drawing import View, centrelines, map_drawing
 from synthdrive.reporting.palette import colour
 from synthdrive.reporting.picture import LegendEntry, Panel, Picture
+from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import STEP_SECONDS
 from synthdrive.synthesis.released import DrivenAgain
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from synthdrive.reporting.metric_names import HEADLINE, counted, metric
-from synthdrive.reporting.palette import ARMS, colour
+from synthdrive.reporting.palette import VARIANTS, colour
 from synthdrive.reporting.picture import LegendEntry, Panel, Picture
 from synthdrive.reporting.pictures.charts import Estimate, interval_chart
 from synthdrive.reporting.results_table import Row
 
 
 def difference_picture(rows: Sequence[Row], scenes: int, seeds: int) -> Picture | None:
-    """Relative paired differences to the baseline arm with the published change; None where there is one arm only."""
+    """Relative paired differences to the baseline variant with the published change; None where there is one variant only."""
     learned = [row for row in rows if row.kind == "learned"]
     panels = []
     for name in HEADLINE:
@@ -23,7 +23,7 @@ def difference_picture(rows: Sequence[Row], scenes: int, seeds: int) -> Picture 
                 continue
             relative, low, high = cell.difference.relative
             dots = tuple(100.0 * value / cell.difference.reference for value in cell.difference.seeds)
-            shade = colour(ARMS[place % len(ARMS)])
+            shade = colour(VARIANTS[place % len(VARIANTS)])
             estimates.append(Estimate(row.label, shade, relative, low, high, dots, cell.published_change))
         if estimates:
             chart = interval_chart(
@@ -42,8 +42,8 @@ def difference_picture(rows: Sequence[Row], scenes: int, seeds: int) -> Picture 
         "are single seeds, the diamond is the published change. An interval that holds zero shows no effect.",
         panels=tuple(panels),
         legend=(
-            LegendEntry("arm1", "measured, 95 % interval"),
-            LegendEntry("arm1", "one seed", "ring"),
+            LegendEntry("variant1", "measured, 95 % interval"),
+            LegendEntry("variant1", "one seed", "ring"),
             LegendEntry("ink", "published change", "diamond"),
         ),
         panel_width=320,
@@ -52,7 +52,7 @@ def difference_picture(rows: Sequence[Row], scenes: int, seeds: int) -> Picture 
 
 
 def level_picture(rows: Sequence[Row]) -> Picture:
-    """Levels of baselines and arms with their 95 % intervals and seeds."""
+    """Levels of baselines and variants with their 95 % intervals and seeds."""
     measured = [row for row in rows if row.kind != "not run"]
     learned = [row.name for row in rows if row.kind == "learned"]
     panels = []
@@ -62,7 +62,7 @@ def level_picture(rows: Sequence[Row]) -> Picture:
             level = row.cells[name].level
             if level is None:
                 continue
-            shade = colour(ARMS[learned.index(row.name) % len(ARMS)] if row.name in learned else "others")
+            shade = colour(VARIANTS[learned.index(row.name) % len(VARIANTS)] if row.name in learned else "others")
             dots = level.seeds if len(level.seeds) > 1 else ()
             estimates.append(Estimate(row.label, shade, level.mean, level.low, level.high, dots))
         label = f"{metric(name).label} ({metric(name).unit})"
@@ -72,10 +72,10 @@ def level_picture(rows: Sequence[Row]) -> Picture:
     return Picture(
         name="levels",
         title="Levels",
-        caption="Mean over seeds and scenes with its 95 % interval over scenes; rings are single seeds. A trained arm "
+        caption="Mean over seeds and scenes with its 95 % interval over scenes; rings are single seeds. A trained variant "
         "must lie clearly left of the two forecasts that learn nothing.",
         panels=tuple(panels),
-        legend=(LegendEntry("others", "no training"), LegendEntry("arm0", "trained arms")),
+        legend=(LegendEntry("others", "no training"), LegendEntry("variant0", "trained variants")),
         panel_width=320,
         chart=True,
     )

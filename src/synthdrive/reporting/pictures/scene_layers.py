@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from synthdrive.core.seeding import item_seed
 from synthdrive.reporting.map_drawing import MapDrawing, View, centrelines
 from synthdrive.scenes.scene_store import AGENT, LAST_OBSERVED, OBSERVED_STEPS, Scene, SceneStore
-from synthdrive.seeding import item_seed
 
 TURNS = ("left", "straight", "right")
 

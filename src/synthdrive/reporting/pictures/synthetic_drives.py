@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.maps.lane_map import LaneMap
 from synthdrive.reporting.map_drawing import View, centrelines, map_drawing
 from synthdrive.reporting.picture import Panel, Picture
 from synthdrive.reporting.pictures.speed_scale import SPEED_EDGES, speed_legend, speeds_of
+from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import SceneStore
 
 Strings = npt.NDArray[np.str_]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from synthdrive.augmentation.centrelines import resample
+from synthdrive.augmentation.corridor import resample
 from synthdrive.augmentation.transforms import KINDS, TransformShape, make_transform
-from synthdrive.maps.lane_map import LaneMap
 from synthdrive.reporting.map_drawing import View, centrelines, map_drawing
 from synthdrive.reporting.palette import colour
 from synthdrive.reporting.picture import LegendEntry, Panel, Picture
+from synthdrive.scenes.lane_map import LaneMap
 
 NAMES = {"smooth": "Smooth turn", "double": "Double turn", "ripple": "Ripple", "combination": "Combination"}
 SPACING = 1.0  # m between the points of a centreline before it is warped, so that bends are drawn smooth

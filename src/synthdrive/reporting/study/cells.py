@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.artifacts import file_hash, read_json, write_json
-from synthdrive.errors import InputError
+from synthdrive.core.artifacts import file_hash, read_json, write_json
+from synthdrive.core.errors import InputError
+from synthdrive.core.provenance import values_hash
 from synthdrive.forecasting.evaluate import load_scene_errors, load_scene_strata
 from synthdrive.forecasting.forecasts import load_forecast_card
 from synthdrive.parameters.recorded import changed_parameters
 from synthdrive.reporting.metric_names import HEADLINE, ONE_GUESS, metric
 from synthdrive.reporting.run_outputs import curves_of
-from synthdrive.run_record import values_hash
-from synthdrive.training.cards import load_card
+from synthdrive.training.metadata import load_metadata
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,11 +34,11 @@ _RECORD = ("commit", "modified", "code", "parameters_sha256", "inputs", "python"
 
 @dataclass(frozen=True)
 class StudyCell:
-    """One arm trained with one seed, or a baseline that needs no training, and how well it forecasts.
+    """One variant trained with one seed, or a baseline that needs no training, and how well it forecasts.
 
     Attributes:
-        arm, seed: which; seed is None for a baseline.
-        description: of the arm.
+        variant, seed: which; seed is None for a baseline.
+        description: of the variant.
         scenes: SHA-256 of the validation scenes' names, in order.
         errors: metric name -> (S,) in the shown unit.
         strata: stratum -> S characters, 1 where the scene belongs to it, else 0.
@@ -48,7 +48,7 @@ class StudyCell:
         runs: the run records in short: of pretrain and finetune where there were such, and of evaluate.
     """
 
-    arm: str
+    variant: str
     seed: int | None
     description: str
     scenes: str
@@ -62,7 +62,7 @@ class StudyCell:
     @property
     def name(self) -> str:
         """The cell as the pipeline names it."""
-        return self.arm if self.seed is None else f"{self.arm}-{self.seed}"
+        return self.variant if self.seed is None else f"{self.variant}-{self.seed}"
 
     @property
     def means(self) -> dict[str, float]:
@@ -81,17 +81,17 @@ class StudyCells:
     """All cells of a study, on the same scenes.
 
     Attributes:
-        arms: arm -> seed -> cell.
+        variants: variant -> seed -> cell.
         baselines: name -> cell.
     """
 
-    arms: Mapping[str, Mapping[int, StudyCell]]
+    variants: Mapping[str, Mapping[int, StudyCell]]
     baselines: Mapping[str, StudyCell]
 
     def __iter__(self) -> Any:
-        """Baselines, then every cell of every arm."""
+        """Baselines, then every cell of every variant."""
         yield from self.baselines.values()
-        for seeds in self.arms.values():
+        for seeds in self.variants.values():
             yield from seeds.values()
 
     @property
@@ -99,10 +99,12 @@ class StudyCells:
         """S, 0 where there is no cell."""
         return next((len(cell.errors[HEADLINE[0]]) for cell in self), 0)
 
-    def paired_errors(self, arms: Sequence[str], name: str) -> tuple[list[int], list[Floats]]:
-        """The seeds that all these arms have, and for each arm (R, S) errors of one metric in the shown unit."""
-        seeds = sorted(set.intersection(*(set(self.arms.get(arm, {})) for arm in arms))) if arms else []
-        return seeds, [np.array([self.arms[arm][seed].errors[name] for seed in seeds]) for arm in arms]
+    def paired_errors(self, variants: Sequence[str], name: str) -> tuple[list[int], list[Floats]]:
+        """The seeds that all these variants have, and for each variant (R, S) errors of one metric in the shown unit."""
+        seeds = (
+            sorted(set.intersection(*(set(self.variants.get(variant, {})) for variant in variants))) if variants else []
+        )
+        return seeds, [np.array([self.variants[variant][seed].errors[name] for seed in seeds]) for variant in variants]
 
 
 def collect_cell(
@@ -118,7 +120,7 @@ def collect_cell(
     Raises:
         InputError: one of them is missing or damaged, or was made with other parameters or windows.
     """
-    cards = {"pretrain": load_card(pretrained), "finetune": load_card(finetuned)}
+    cards = {"pretrain": load_metadata(pretrained), "finetune": load_metadata(finetuned)}
     cards["evaluate"] = load_forecast_card(forecasts)
     for folder, card in zip((pretrained, finetuned, forecasts), cards.values(), strict=True):
         for section, key, then, now in changed_parameters(card, parameters):
@@ -128,7 +130,7 @@ def collect_cell(
     if windows is not None and synthetic is not None and windows != file_hash(synthetic):
         raise InputError(pretrained, f"made from windows {windows[:8]}", f"those of {synthetic}: train it again")
     return StudyCell(
-        arm=after["arm"],
+        variant=after["variant"],
         seed=after["seed"],
         description=after["description"],
         learning=_learning(finetuned),
@@ -144,7 +146,7 @@ def collect_baseline(forecasts: Path) -> StudyCell:
     """A baseline's cell from what `evaluate_baselines` left."""
     card = load_forecast_card(forecasts)
     return StudyCell(
-        arm=card["arm"],
+        variant=card["variant"],
         seed=None,
         description="",
         learning={},
@@ -156,7 +158,7 @@ def collect_baseline(forecasts: Path) -> StudyCell:
 
 
 def save_cell(cell: StudyCell, folder: Path) -> Path:
-    """Write `<folder>/<arm>-<seed>.json`; returns its path.
+    """Write `<folder>/<variant>-<seed>.json`; returns its path.
 
     Raises:
         InputError: the cells that are there were judged on other scenes.
@@ -177,7 +179,7 @@ def load_cells(folder: Path) -> StudyCells:
     Raises:
         InputError: a file is none of `save_cell`'s, or its scenes, or how goals were chosen, are not the others'.
     """
-    arms: dict[str, dict[int, StudyCell]] = {}
+    variants: dict[str, dict[int, StudyCell]] = {}
     baselines: dict[str, StudyCell] = {}
     first: StudyCell | None = None
     for path in sorted(Path(folder).glob("*.json")):
@@ -194,10 +196,10 @@ def load_cells(folder: Path) -> StudyCells:
         if judged != first.runs["evaluate"]["parameters_sha256"]:
             raise InputError(path, "other parameters of evaluate", f"those of {first.name}")
         if cell.seed is None:
-            baselines[cell.arm] = cell
+            baselines[cell.variant] = cell
         else:
-            arms.setdefault(cell.arm, {})[cell.seed] = cell
-    return StudyCells(arms, baselines)
+            variants.setdefault(cell.variant, {})[cell.seed] = cell
+    return StudyCells(variants, baselines)
 
 
 def _judged(forecasts: Path) -> dict[str, Any]:

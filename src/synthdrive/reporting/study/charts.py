@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from synthdrive.reporting.metric_names import metric
-from synthdrive.reporting.palette import arm_colour, colour
+from synthdrive.reporting.palette import colour, variant_colour
 from synthdrive.reporting.pictures.charts import SMALLEST_SHARE, Estimate, Series, interval_chart, line_chart
 from synthdrive.reporting.results_table import label_of
 from synthdrive.reporting.study.cells import StudyCells
@@ -32,7 +32,7 @@ def comparison_chart(compared: Sequence[ComparedArm], name: str) -> str:
         relative, low, high = difference.relative
         dots = tuple(100.0 * value / difference.reference for value in difference.seeds)
         low, high = max(low, -_WIDEST), min(high, max(_WIDEST, relative))
-        estimates.append(Estimate(label_of(row.arm), arm_colour(place), relative, low, high, dots))
+        estimates.append(Estimate(label_of(row.variant), variant_colour(place), relative, low, high, dots))
     label = f"change in {metric(name).label} (%)"
     return interval_chart(estimates, label, colour("ink"), zero=colour("muted")) if estimates else ""
 
@@ -47,29 +47,29 @@ def curve_chart(curve: AmountCurve, points: Mapping[tuple[str, float], ComparedA
         seeds = sorted(set.intersection(*(set(row.seeds) for _, row in rows)))
         runs = [[row.levels[name].seeds[row.seeds.index(seed)] for _, row in rows] for seed in seeds]
         if runs:
-            series.append(Series(label, arm_colour(place), np.array([x for x, _ in rows]), np.array(runs)))
+            series.append(Series(label, variant_colour(place), np.array([x for x, _ in rows]), np.array(runs)))
     label = f"{metric(name).label} ({metric(name).unit})"
     return line_chart(series, curve.x_label, label, legend=True) if series else ""
 
 
-def spread_chart(arms: Sequence[str], cells: StudyCells) -> str:
-    """Share of the scenes whose smallest endpoint error is larger than x, as SVG; nothing where no arm is measured."""
+def spread_chart(variants: Sequence[str], cells: StudyCells) -> str:
+    """Share of the scenes whose smallest endpoint error is larger than x, as SVG; nothing where no variant is measured."""
     x = np.linspace(0.0, _FURTHEST, 61)
     series = []
-    for place, arm in enumerate(arms):
-        seeds, (errors,) = cells.paired_errors([arm], "minFDE6")  # [R, S]
+    for place, variant in enumerate(variants):
+        seeds, (errors,) = cells.paired_errors([variant], "minFDE6")  # [R, S]
         if seeds:
             beyond = 100.0 * (errors[:, :, None] > x).mean(axis=1)  # [R, 61]
-            series.append(Series(label_of(arm), arm_colour(place), x, np.maximum(beyond, SMALLEST_SHARE)))
+            series.append(Series(label_of(variant), variant_colour(place), x, np.maximum(beyond, SMALLEST_SHARE)))
     return line_chart(series, "minFDE6 (m)", "scenes beyond (%)", log=True, legend=True) if series else ""
 
 
-def learning_chart(arms: Sequence[str], cells: StudyCells) -> str:
-    """Curves of fine-tuning, as SVG; nothing where no arm is measured."""
+def learning_chart(variants: Sequence[str], cells: StudyCells) -> str:
+    """Curves of fine-tuning, as SVG; nothing where no variant is measured."""
     series = []
-    for place, arm in enumerate(arms):
-        runs = [cell.learning["top1_fde"] for cell in cells.arms.get(arm, {}).values()]
+    for place, variant in enumerate(variants):
+        runs = [cell.learning["top1_fde"] for cell in cells.variants.get(variant, {}).values()]
         if runs:
             epochs = np.arange(1.0, len(runs[0]) + 1.0)
-            series.append(Series(label_of(arm), arm_colour(place), epochs, np.array(runs)))
+            series.append(Series(label_of(variant), variant_colour(place), epochs, np.array(runs)))
     return line_chart(series, "epoch", "endpoint error (m)", legend=True) if series else ""

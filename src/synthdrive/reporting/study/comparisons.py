@@ -1,4 +1,4 @@
-"""Arms of a study compared: paired on the same scenes and seeds, overall, by amount of data and by kind of scene."""
+"""Variants of a study compared: paired on the same scenes and seeds, overall, by amount of data and by kind of scene."""
 
 from __future__ import annotations
 
@@ -21,63 +21,63 @@ FAR = 5.0  # m; six goals that all lie further from the truth have left out wher
 
 @dataclass(frozen=True)
 class ComparedArm:
-    """An arm beside its reference, on the seeds that both have.
+    """A variant beside its reference, on the seeds that both have.
 
     Attributes:
-        arm, description: which.
+        variant, description: which.
         seeds: (R,).
-        levels: metric -> of the arm.
+        levels: metric -> of the variant.
         differences: metric -> paired difference; None for the reference itself.
     """
 
-    arm: str
+    variant: str
     description: str
     seeds: list[int]
     levels: Mapping[str, Level]
     differences: Mapping[str, Difference | None]
 
 
-def compare(cells: StudyCells, arm: str, reference: str) -> ComparedArm | None:
-    """One arm against its reference in all of METRICS; None where they have no seed in common yet."""
+def compare(cells: StudyCells, variant: str, reference: str) -> ComparedArm | None:
+    """One variant against its reference in all of METRICS; None where they have no seed in common yet."""
     levels, differences = {}, {}
     seeds: list[int] = []
     for name in METRICS:
-        seeds, (ours, theirs) = cells.paired_errors([arm, reference], name)
+        seeds, (ours, theirs) = cells.paired_errors([variant, reference], name)
         if not seeds:
             return None
         levels[name] = level_of(ours)
-        differences[name] = Difference.of(ours, theirs, SAMPLES, 0, "study") if arm != reference else None
-    return ComparedArm(arm, cells.arms[arm][seeds[0]].description, seeds, levels, differences)
+        differences[name] = Difference.of(ours, theirs, SAMPLES, 0, "study") if variant != reference else None
+    return ComparedArm(variant, cells.variants[variant][seeds[0]].description, seeds, levels, differences)
 
 
 def compare_amounts(curve: AmountCurve, cells: StudyCells) -> dict[tuple[str, float], ComparedArm | None]:
-    """(series, x) -> that arm against the first series' at the same amount, or against the first amount of a series
+    """(series, x) -> that variant against the first series' at the same amount, or against the first amount of a series
     that stands alone."""
     first = next(iter(curve.series.values()))
     points = {}
-    for label, arms in curve.series.items():
-        for place, (x, arm) in enumerate(zip(curve.x, arms, strict=True)):
-            points[label, x] = compare(cells, arm, first[place] if len(curve.series) > 1 else first[0])
+    for label, variants in curve.series.items():
+        for place, (x, variant) in enumerate(zip(curve.x, variants, strict=True)):
+            points[label, x] = compare(cells, variant, first[place] if len(curve.series) > 1 else first[0])
     return points
 
 
-def losses_to_baselines(cells: StudyCells, arms: Sequence[str]) -> list[str]:
-    """A sentence for every arm and baseline that beats or equals it in a metric: such an arm has not learned enough."""
+def losses_to_baselines(cells: StudyCells, variants: Sequence[str]) -> list[str]:
+    """A sentence for every variant and baseline that beats or equals it in a metric: such a variant has not learned enough."""
     found = []
-    for arm in (arm for arm in arms if arm in cells.arms):
+    for variant in (variant for variant in variants if variant in cells.variants):
         for baseline in cells.baselines.values():
             lost = []
             for name in (*HEADLINE, *ONE_GUESS):
-                _, (ours,) = cells.paired_errors([arm], name)
+                _, (ours,) = cells.paired_errors([variant], name)
                 lost += loss(name, float(ours.mean()), float(baseline.errors[name].mean()))
             if lost:
-                found.append(f"`{arm}` does not beat {label_of(baseline.arm).lower()} in {', '.join(lost)}.")
+                found.append(f"`{variant}` does not beat {label_of(baseline.variant).lower()} in {', '.join(lost)}.")
     return found
 
 
 @dataclass(frozen=True)
 class StratumDifference:
-    """Two arms in one kind of scene.
+    """Two variants in one kind of scene.
 
     Attributes:
         stratum: as evaluation names it; scenes: how many.
@@ -90,19 +90,19 @@ class StratumDifference:
     difference: Mapping[str, Difference]
 
 
-def compare_by_stratum(cells: StudyCells, arm: str, reference: str) -> list[StratumDifference]:
-    """One arm against another in every stratum that has scenes; empty where they have no seed in common yet."""
-    seeds, _ = cells.paired_errors([arm, reference], HEADLINE[0])
+def compare_by_stratum(cells: StudyCells, variant: str, reference: str) -> list[StratumDifference]:
+    """One variant against another in every stratum that has scenes; empty where they have no seed in common yet."""
+    seeds, _ = cells.paired_errors([variant, reference], HEADLINE[0])
     if not seeds:
         return []
     rows = []
-    for stratum, members in cells.arms[arm][seeds[0]].strata.items():
+    for stratum, members in cells.variants[variant][seeds[0]].strata.items():
         inside = np.array(list(members)) == "1"
         if not inside.any():
             continue
         means, differences = {}, {}
         for name in HEADLINE:
-            _, (ours, theirs) = cells.paired_errors([arm, reference], name)
+            _, (ours, theirs) = cells.paired_errors([variant, reference], name)
             ours, theirs = ours[:, inside], theirs[:, inside]
             means[name] = float(theirs.mean())
             differences[name] = Difference.of(ours, theirs, SAMPLES, 0, "study", stratum)
@@ -112,16 +112,16 @@ def compare_by_stratum(cells: StudyCells, arm: str, reference: str) -> list[Stra
 
 @dataclass(frozen=True)
 class ErrorSpread:
-    """How an arm's smallest endpoint errors (minFDE6) are spread over the scenes; means over its seeds.
+    """How a variant's smallest endpoint errors (minFDE6) are spread over the scenes; means over its seeds.
 
     Attributes:
-        arm: which; seeds: (R,).
+        variant: which; seeds: (R,).
         median, ninth_decile: metres.
         far: scenes with an error beyond FAR (%).
         far_share: what these make up of the mean error (%).
     """
 
-    arm: str
+    variant: str
     seeds: list[int]
     median: float
     ninth_decile: float
@@ -129,16 +129,16 @@ class ErrorSpread:
     far_share: float
 
 
-def error_spread(cells: StudyCells, arm: str) -> ErrorSpread | None:
-    """The spread of one arm's errors; None where it has no cell yet."""
-    seeds, (errors,) = cells.paired_errors([arm], "minFDE6")  # [R, S]
+def error_spread(cells: StudyCells, variant: str) -> ErrorSpread | None:
+    """The spread of one variant's errors; None where it has no cell yet."""
+    seeds, (errors,) = cells.paired_errors([variant], "minFDE6")  # [R, S]
     if not seeds:
         return None
     median, ninth_decile = np.quantile(errors, (0.5, 0.9), axis=1).mean(axis=1)
     far = errors > FAR
     share = (errors * far).sum(axis=1) / errors.sum(axis=1)
     return ErrorSpread(
-        arm, seeds, float(median), float(ninth_decile), 100.0 * float(far.mean()), 100.0 * float(share.mean())
+        variant, seeds, float(median), float(ninth_decile), 100.0 * float(far.mean()), 100.0 * float(share.mean())
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from synthdrive.artifacts import atomic_file, write_json
+from synthdrive.core.artifacts import atomic_file, write_json
 from synthdrive.reporting.claims import Claim, Judged
 from synthdrive.reporting.measurements import Difference
 from synthdrive.reporting.metric_names import HEADLINE, counted, metric, signed
@@ -24,12 +24,12 @@ from synthdrive.reporting.study.comparisons import (
 )
 from synthdrive.reporting.study.plan import (
     AmountCurve,
-    ArmsSection,
     ClaimsSection,
     Comparison,
     Headline,
     LearningSection,
     StudyPlan,
+    VariantsSection,
 )
 from synthdrive.reporting.study.tables import (
     cell_table,
@@ -60,7 +60,7 @@ def write_study(
 
     Args:
         plan: what is put beside what.
-        cells: arms that the plan names and that are not there yet are said to be open.
+        cells: variants that the plan names and that are not there yet are said to be open.
         choices: cells judged on scenes held back from the training scenes.
         command: the command that trains and collects, for the page to name.
         claims: the claims ledger; published: the numbers that it refers to.
@@ -76,7 +76,7 @@ def write_study(
     page.spread(plan.spread)
     page.learning(plan.learning)
     page.heading(plan.encoder.title, plan.encoder.text)
-    page.table(encoder_table(plan.encoder.arms, cells))
+    page.table(encoder_table(plan.encoder.variants, cells))
     page.choices(plan.choices, choices)
     page.claims(plan.claims, judge_on_cells(claims, published, cells, plan.claims.source))
     page.lines += ["", "## Where this is not the paper", "", *deviation_table(plan.deviations, cells, page.facts)]
@@ -115,7 +115,7 @@ class _Page:
     def comparisons(self, comparisons: Sequence[Comparison]) -> None:
         self.results["comparisons"] = []
         for number, comparison in enumerate(comparisons):
-            steps = _steps(self.cells.arms.get(comparison.reference, {}))
+            steps = _steps(self.cells.variants.get(comparison.reference, {}))
             compared = self._comparison("comparisons", comparison, self.cells, self.facts | steps)
             for name in HEADLINE:
                 svg = comparison_chart(compared, name)
@@ -129,9 +129,9 @@ class _Page:
     def _comparison(
         self, section: str, comparison: Comparison, cells: StudyCells, facts: Mapping[str, str]
     ) -> list[ComparedArm]:
-        """The table of the reference and the other arms, as far as they are measured."""
-        arms = (comparison.reference, *comparison.arms)
-        compared = [row for arm in arms if (row := compare(cells, arm, comparison.reference))]
+        """The table of the reference and the other variants, as far as they are measured."""
+        variants = (comparison.reference, *comparison.variants)
+        compared = [row for variant in variants if (row := compare(cells, variant, comparison.reference))]
         self.heading(comparison.title, comparison.text, facts)
         self.table(comparison_tables(comparison, compared, cells))
         self.results[section].append({"title": comparison.title, "rows": [_plain(row) for row in compared]})
@@ -152,23 +152,23 @@ class _Page:
         self.results["strata"] = []
         for comparison in comparisons:
             self.heading(comparison.title, comparison.text)
-            for arm in comparison.arms:
-                found = compare_by_stratum(self.cells, arm, comparison.reference)
-                self.table(strata_table(arm, comparison.reference, found))
+            for variant in comparison.variants:
+                found = compare_by_stratum(self.cells, variant, comparison.reference)
+                self.table(strata_table(variant, comparison.reference, found))
                 rows = [asdict(row) for row in found]
-                self.results["strata"].append({"arm": arm, "reference": comparison.reference, "rows": rows})
+                self.results["strata"].append({"variant": variant, "reference": comparison.reference, "rows": rows})
 
-    def spread(self, section: ArmsSection) -> None:
-        spreads = [spread for arm in section.arms if (spread := error_spread(self.cells, arm))]
+    def spread(self, section: VariantsSection) -> None:
+        spreads = [spread for variant in section.variants if (spread := error_spread(self.cells, variant))]
         self.heading(section.title, section.text)
         self.table(spread_table(spreads))
-        self.chart("spread", section.title, spread_chart(section.arms, self.cells))
+        self.chart("spread", section.title, spread_chart(section.variants, self.cells))
         self.results["spread"] = [asdict(spread) for spread in spreads]
 
     def learning(self, section: LearningSection) -> None:
         self.heading(section.title, section.text)
-        for number, (title, arms) in enumerate(section.charts.items()):
-            self.chart(f"learning-{number}", title, learning_chart(arms, self.cells))
+        for number, (title, variants) in enumerate(section.charts.items()):
+            self.chart(f"learning-{number}", title, learning_chart(variants, self.cells))
 
     def claims(self, section: ClaimsSection, judged: Sequence[Judged]) -> None:
         self.heading(section.title, section.text)
@@ -206,7 +206,7 @@ def _facts(cells: StudyCells) -> dict[str, str]:
 
 
 def _steps(reference: Mapping[int, StudyCell]) -> dict[str, str]:
-    """Optimisation steps of the arm that others are compared with: the same with every seed."""
+    """Optimisation steps of the variant that others are compared with: the same with every seed."""
     return {"steps": _number(max((cell.finetuning["steps"] for cell in reference.values()), default=0))}
 
 
@@ -215,9 +215,9 @@ def _number(number: int) -> str:
 
 
 def _standing(cells: StudyCells, command: str) -> list[str]:
-    count = sum(len(seeds) for seeds in cells.arms.values())
+    count = sum(len(seeds) for seeds in cells.variants.values())
     return [
-        f"{counted(count, 'cell')} of {counted(len(cells.arms), 'arm')} stand below, each judged on the same "
+        f"{counted(count, 'cell')} of {counted(len(cells.variants), 'variant')} stand below, each judged on the same "
         f"{counted(cells.scene_count, 'validation scene')}. `{command}` trains what is missing and writes this page; "
         "the errors of every scene are in [cells](cells), the numbers of the tables in [results.json](results.json).",
         "",
@@ -230,7 +230,7 @@ def _standing(cells: StudyCells, command: str) -> list[str]:
 
 def _headline(headline: Headline, cells: StudyCells, published: Published) -> list[str]:
     """One result in a paragraph, beside what is published; nothing while it is not measured."""
-    row = compare(cells, headline.arm, headline.reference)
+    row = compare(cells, headline.variant, headline.reference)
     if row is None:
         return []
     changes = []
@@ -238,7 +238,7 @@ def _headline(headline: Headline, cells: StudyCells, published: Published) -> li
         theirs = published.change(headline.published, name)
         beside = "" if theirs is None else f" (paper: {signed(theirs, 2)} %)"
         changes.append(f"{metric(name).label} {change(row.differences[name])}{beside}")
-    of = f"`{headline.arm}` against `{headline.reference}`, {named_seeds(row.seeds)}"
+    of = f"`{headline.variant}` against `{headline.reference}`, {named_seeds(row.seeds)}"
     return [f"{of}: {'; '.join(changes)}. {headline.text.strip()}", ""]
 
 
@@ -247,7 +247,7 @@ def _plain(row: ComparedArm) -> dict[str, Any]:
         return None if value is None else asdict(value) | {"verdict": value.verdict}
 
     return {
-        "arm": row.arm,
+        "variant": row.variant,
         "description": row.description,
         "seeds": row.seeds,
         "levels": {name: asdict(level) for name, level in row.levels.items()},
@@ -257,4 +257,4 @@ def _plain(row: ComparedArm) -> dict[str, Any]:
 
 def describe(cells: StudyCells) -> str:
     """Which cells there are, in a line."""
-    return ", ".join([*cells.baselines, *(f"{arm} ({len(seeds)})" for arm, seeds in cells.arms.items())])
+    return ", ".join([*cells.baselines, *(f"{variant} ({len(seeds)})" for variant, seeds in cells.variants.items())])

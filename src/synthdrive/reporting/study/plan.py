@@ -5,24 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from synthdrive.errors import ParameterError
+from synthdrive.core.errors import ParameterError
 from synthdrive.parameters.loading import from_values, read_mapping
 
 
 @dataclass
 class Comparison:
-    """Arms against one reference.
+    """Variants against one reference.
 
     Attributes:
         title, text: as shown.
-        reference: the arm that the others are compared with.
-        arms: the others.
+        reference: the variant that the others are compared with.
+        variants: the others.
     """
 
     title: str
     text: str
     reference: str
-    arms: list[str]
+    variants: list[str]
 
 
 @dataclass
@@ -32,7 +32,7 @@ class AmountCurve:
     Attributes:
         title, text, x_label: as shown.
         x: (N,) amounts.
-        series: label -> (N,) arms.
+        series: label -> (N,) variants.
     """
 
     title: str
@@ -48,26 +48,26 @@ class Deviation:
 
     Attributes:
         what, why: in words.
-        arms: an arm that goes the paper's way and the one that goes ours, where both were run.
+        variants: a variant that goes the paper's way and the one that goes ours, where both were run.
     """
 
     what: str
     why: str
-    arms: list[str] = field(default_factory=list)
+    variants: list[str] = field(default_factory=list)
 
 
 @dataclass
-class ArmsSection:
-    """A section that says something of each of a few arms.
+class VariantsSection:
+    """A section that says something of each of a few variants.
 
     Attributes:
         title, text: as shown.
-        arms: in the order of the section.
+        variants: in the order of the section.
     """
 
     title: str
     text: str
-    arms: list[str]
+    variants: list[str]
 
 
 @dataclass
@@ -76,7 +76,7 @@ class LearningSection:
 
     Attributes:
         title, text: as shown.
-        charts: title of a chart -> the arms in it.
+        charts: title of a chart -> the variants in it.
     """
 
     title: str
@@ -89,12 +89,12 @@ class Headline:
     """A result that the page begins with.
 
     Attributes:
-        arm, reference: what is compared.
+        variant, reference: what is compared.
         published: row of the published table of changes to put beside it.
         text: what the reader should know of it.
     """
 
-    arm: str
+    variant: str
     reference: str
     published: str
     text: str
@@ -137,9 +137,9 @@ class StudyPlan:
     comparisons: list[Comparison]
     curves: list[AmountCurve]
     strata: list[Comparison]
-    spread: ArmsSection
+    spread: VariantsSection
     learning: LearningSection
-    encoder: ArmsSection
+    encoder: VariantsSection
     choices: list[Comparison]
     claims: ClaimsSection
     deviations: list[Deviation]
@@ -153,7 +153,7 @@ def load_plan(path: Path) -> StudyPlan:
     """
     plan = from_values(StudyPlan, read_mapping(path), str(path))
     for curve in plan.curves:
-        for label, arms in curve.series.items():
-            if len(arms) != len(curve.x):
-                raise ParameterError(f"{path}: {curve.title}: {label}", f"{len(arms)} arms", f"{len(curve.x)}")
+        for label, variants in curve.series.items():
+            if len(variants) != len(curve.x):
+                raise ParameterError(f"{path}: {curve.title}: {label}", f"{len(variants)} variants", f"{len(curve.x)}")
     return plan

@@ -23,11 +23,11 @@ from synthdrive.reporting.study.plan import AmountCurve, Comparison, Deviation
 
 def comparison_tables(comparison: Comparison, compared: Sequence[ComparedArm], cells: StudyCells) -> list[str]:
     """The headline metrics, what is missing, what loses to a baseline, and the other metrics."""
-    arms = [comparison.reference, *comparison.arms]
-    found = {row.arm for row in compared}
-    missing = [arm for arm in arms if arm not in found]
-    note = ["", f"Not measured yet: {', '.join(f'`{arm}`' for arm in missing)}."] if missing else []
-    losses = [line for loss in losses_to_baselines(cells, arms) for line in ("", loss)]
+    variants = [comparison.reference, *comparison.variants]
+    found = {row.variant for row in compared}
+    missing = [variant for variant in variants if variant not in found]
+    note = ["", f"Not measured yet: {', '.join(f'`{variant}`' for variant in missing)}."] if missing else []
+    losses = [line for loss in losses_to_baselines(cells, variants) for line in ("", loss)]
     others = [name for name in METRICS if name not in HEADLINE]
     return [
         *_comparison_table(compared, HEADLINE, cells),
@@ -44,7 +44,7 @@ def comparison_tables(comparison: Comparison, compared: Sequence[ComparedArm], c
 
 
 def _fewer_seeds(compared: Sequence[ComparedArm]) -> list[str]:
-    """A sentence for the arms that have the same fewer seeds than their reference: what its level is on these alone."""
+    """A sentence for the variants that have the same fewer seeds than their reference: what its level is on these alone."""
     fewer: dict[tuple[int, ...], list[ComparedArm]] = {}
     for row in compared[1:]:
         if row.seeds != compared[0].seeds:
@@ -56,25 +56,25 @@ def _fewer_seeds(compared: Sequence[ComparedArm]) -> list[str]:
             if name in HEADLINE and difference is not None:
                 what, whole = metric(name), reference.levels[name].mean
                 parts.append(f"{what.label} {what.text(difference.reference)} (all its seeds: {what.text(whole)})")
-        arms = ", ".join(f"`{row.arm}`" for row in rows)
+        variants = ", ".join(f"`{row.variant}`" for row in rows)
         stand = "stands" if len(rows) == 1 else "stand"
-        lines += ["", f"{arms} {stand} against {named_seeds(seeds)} of `{reference.arm}`: {'; '.join(parts)}."]
+        lines += ["", f"{variants} {stand} against {named_seeds(seeds)} of `{reference.variant}`: {'; '.join(parts)}."]
     return lines
 
 
 def _comparison_table(compared: Sequence[ComparedArm], names: Sequence[str], cells: StudyCells) -> list[str]:
-    head = ["arm", "seeds", *(f"{metric(name).label} ({metric(name).unit})" for name in names)]
+    head = ["variant", "seeds", *(f"{metric(name).label} ({metric(name).unit})" for name in names)]
     head += [f"{metric(name).label}, change" for name in names]
     rows = []
     for baseline in cells.baselines.values():
         means = baseline.means
         rows.append(
-            [label_of(baseline.arm), "", *(metric(name).text(means[name]) for name in names), *[""] * len(names)]
+            [label_of(baseline.variant), "", *(metric(name).text(means[name]) for name in names), *[""] * len(names)]
         )
     for row in compared:
         levels = [_level(row.levels[name], name) for name in names]
         changes = [change(row.differences[name]) for name in names]
-        rows.append([_arm(row.arm, row.description), seeds_text(row.seeds), *levels, *changes])
+        rows.append([_variant(row.variant, row.description), seeds_text(row.seeds), *levels, *changes])
     return _table(head, rows)
 
 
@@ -98,38 +98,38 @@ def curve_table(curve: AmountCurve, points: Mapping[tuple[str, float], ComparedA
     return _table(head, rows)
 
 
-def strata_table(arm: str, reference: str, found: Sequence[StratumDifference]) -> list[str]:
-    """The differences of one arm to another, a row a stratum."""
+def strata_table(variant: str, reference: str, found: Sequence[StratumDifference]) -> list[str]:
+    """The differences of one variant to another, a row a stratum."""
     head = ["scenes", "number"]
     for name in HEADLINE:
-        head += [f"{metric(name).label} of `{reference}` ({metric(name).unit})", f"`{arm}`, change"]
+        head += [f"{metric(name).label} of `{reference}` ({metric(name).unit})", f"`{variant}`, change"]
     rows = []
     for row in sorted(found, key=lambda row: stratum_order(row.stratum)):
         shown = [stratum_words(row.stratum), str(row.scenes)]
         for name in HEADLINE:
             shown += [metric(name).text(row.reference[name]), change(row.difference[name])]
         rows.append(shown)
-    return _table(head, rows) if rows else [f"Not measured yet: `{arm}`."]
+    return _table(head, rows) if rows else [f"Not measured yet: `{variant}`."]
 
 
 def spread_table(spreads: Sequence[ErrorSpread]) -> list[str]:
-    """How the endpoint errors of arms are spread over the scenes, a row an arm."""
-    head = ["arm", "seeds", "median (m)", "nine of ten below (m)"]
+    """How the endpoint errors of variants are spread over the scenes, a row a variant."""
+    head = ["variant", "seeds", "median (m)", "nine of ten below (m)"]
     head += [f"scenes beyond {FAR:g} m (%)", "their share of the mean (%)"]
     rows = [
-        [f"`{row.arm}`", seeds_text(row.seeds), f"{row.median:.2f}", f"{row.ninth_decile:.2f}", f"{row.far:.1f}",
+        [f"`{row.variant}`", seeds_text(row.seeds), f"{row.median:.2f}", f"{row.ninth_decile:.2f}", f"{row.far:.1f}",
          f"{row.far_share:.0f}"]
         for row in spreads
     ]  # fmt: skip
     return _table(head, rows) if rows else ["Not measured yet."]
 
 
-def encoder_table(arms: Sequence[str], cells: StudyCells) -> list[str]:
+def encoder_table(variants: Sequence[str], cells: StudyCells) -> list[str]:
     """What pre-training did to the encoder, a row a cell."""
     head = ["cell", "tensors", "moved", "relative change", "gradient norm, first epoch", "last epoch"]
     rows = []
-    for arm in arms:
-        for cell in cells.arms.get(arm, {}).values():
+    for variant in variants:
+        for cell in cells.variants.get(variant, {}).values():
             if not cell.pretraining:
                 continue
             encoder = cell.pretraining["encoder"]
@@ -144,9 +144,9 @@ def deviation_table(deviations: Sequence[Deviation], cells: StudyCells, facts: M
     rows = []
     for deviation in deviations:
         effect = "not measured"
-        if len(deviation.arms) == 2 and (row := compare(cells, deviation.arms[1], deviation.arms[0])):
+        if len(deviation.variants) == 2 and (row := compare(cells, deviation.variants[1], deviation.variants[0])):
             changes = [f"{metric(name).label} {change(row.differences[name])}" for name in HEADLINE]
-            effect = f"`{row.arm}` against `{deviation.arms[0]}`: {'; '.join(changes)}"
+            effect = f"`{row.variant}` against `{deviation.variants[0]}`: {'; '.join(changes)}"
         rows.append([deviation.what.format(**facts), deviation.why, effect])
     return _table(["what", "why", "effect"], rows)
 
@@ -186,8 +186,8 @@ def change(difference: Difference | None) -> str:
     return f"**{difference.text}**" if low > 0 or high < 0 else difference.text
 
 
-def _arm(arm: str, description: str) -> str:
-    return f"`{arm}`: {description}"
+def _variant(variant: str, description: str) -> str:
+    return f"`{variant}`: {description}"
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

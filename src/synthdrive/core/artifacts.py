@@ -1,0 +1,251 @@
+"""Artifacts are written whole or not at all, with the same bytes for the same content."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import glob
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from synthdrive.core.errors import InputError, SynthDriveError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems without locks: nothing is refused there
+MOST_TABLE_BYTES = 1 << 30  # unpacked; the manifest of a million scenes takes a quarter
+MOST_TABLE_PARTS = 1 << 14  # columns, row groups; read before anything else
+
+
+@contextlib.contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty directory that replaces `path` when the block ends well and vanishes when it does not.
+
+    Whatever ends the process: a whole directory or none stands at `path`, and what a killed process leaves beside it is
+    removed by the next one that writes there.
+
+    Raises:
+        SynthDriveError: another process is writing `path` at this moment.
+    """
+    path = Path(path)
+    with _work_folder(path, "partial") as folder:
+        new, old = folder / "new", folder / "old"
+        new.mkdir()
+        yield new
+        if path.is_dir() and not path.is_symlink():
+            path.rename(old)  # not removed in place: a kill would leave half of it
+        elif path.exists() or path.is_symlink():
+            path.unlink()
+        try:
+            new.rename(path)
+        except BaseException:
+            if old.is_dir():
+                old.rename(path)
+            raise
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; it is moved to `path` when the block ends well, else removed. Raises as above."""
+    path = Path(path)
+    with _work_folder(path, "partial") as folder:
+        partial = folder / path.name
+        yield partial
+        partial.replace(path)
+
+
+@contextlib.contextmanager
+def scratch_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty directory beside `path` that is gone after the block, or, after a kill, with the next one."""
+    with _work_folder(Path(path), "scratch") as folder:
+        new = folder / "new"  # `folder` is locked, and what is written into a directory locks that
+        new.mkdir()
+        yield new
+
+
+@contextlib.contextmanager
+def _work_folder(path: Path, kind: str) -> Iterator[Path]:
+    """A folder beside `path`, locked as long as this process lives: one that is not locked is a killed process's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{path.name}.{kind}-"
+    with contextlib.ExitStack() as locks:
+        with _locked(path.parent):  # nobody looks between the making of a folder and its locking
+            for other in path.parent.glob(f"{glob.escape(prefix)}*"):
+                _remove_abandoned(other, path)
+            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
+            locks.enter_context(_locked(folder))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path, path: Path) -> None:
+    try:
+        with _locked(folder, wait=False):
+            shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError:
+        raise SynthDriveError(
+            f"{path}: another process is writing it. Wait until it has ended, or stop it, then run this again."
+        ) from None
+    except OSError:  # somebody else's, or gone already
+        return
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Hold a folder's lock, which ends with the process; raises BlockingIOError where it is not to be waited for."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            if not wait or error.errno not in NO_LOCKS:
+                raise
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON with sorted keys, two-space indent and a final newline; NaN is refused."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    with atomic_file(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; raises InputError naming the file, and the line where it breaks off."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "a JSON file") from None
+    except (ValueError, RecursionError, OSError) as error:  # ValueError: no JSON, no text, or a number of many digits
+        raise InputError(path, f"unreadable JSON ({error})", "a whole JSON file") from None
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet table (zstd), atomically and with the same bytes for the same table."""
+    with atomic_file(path) as partial:
+        pq.write_table(table.replace_schema_metadata(None), partial, compression="zstd", row_group_size=65536)
+
+
+def read_table(path: Path, columns: Mapping[str, pa.DataType] | None = None) -> pa.Table:
+    """Read a Parquet table of numbers, truth values and texts.
+
+    Args:
+        columns: columns that must be there, with their types.
+
+    Raises:
+        InputError: the file is missing or damaged, has other columns, or unpacks to more than MOST_TABLE_BYTES.
+    """
+    try:
+        table = _read_flat_table(path)
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "a Parquet table") from None
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a column's name is no UTF-8
+        raise InputError(path, f"unreadable Parquet ({error})", "a whole Parquet table") from None
+    for name, dtype in (columns or {}).items():
+        if name not in table.column_names:
+            raise InputError(path, f"columns {table.column_names}", f"a column {name!r} of type {dtype}")
+        if table.schema.field(name).type != dtype:
+            found = table.schema.field(name).type
+            raise InputError(f"{path}: column {name!r}", f"type {found}", f"type {dtype}")
+    return table
+
+
+def _read_flat_table(path: Path) -> pa.Table:
+    """A whole table; first its texts are read as they are packed, where one may stand for a million."""
+    # pq.read_table imports pandas on the way (0.3 s).
+    with pq.ParquetFile(path, memory_map=True, thrift_container_size_limit=MOST_TABLE_PARTS) as file:
+        schema, metadata = file.schema_arrow, file.metadata
+    for field in schema:
+        if not (pa.types.is_primitive(field.type) or field.type == pa.string()):
+            raise InputError(f"{path}: column {field.name!r}", f"type {field.type}", "numbers, truth values or texts")
+    texts = [field.name for field in schema if field.type == pa.string()]
+    numbers = sum(field.type.bit_width for field in schema if field.name not in texts) * metadata.num_rows // 8
+    packed = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    _check_unpacked(path, max(numbers, packed))
+    with pq.ParquetFile(path, memory_map=True, metadata=metadata, read_dictionary=texts) as file:
+        columns = file.read(texts)
+    _check_unpacked(path, numbers + sum(_text_bytes(chunk) for column in columns.columns for chunk in column.chunks))
+    with pq.ParquetFile(path, memory_map=True, metadata=metadata) as file:
+        table = file.read()
+    table.validate(full=True)  # texts are UTF-8
+    return table
+
+
+def _text_bytes(column: pa.DictionaryArray) -> int:
+    """Bytes that a column of texts takes when each row has its own."""
+    # Arrow's buffers themselves: its own to_numpy would import pandas.
+    ends = np.frombuffer(column.dictionary.buffers()[1] or b"", np.int32)[: len(column.dictionary) + 1]
+    texts = np.frombuffer(column.indices.buffers()[1] or b"", np.int32)[column.offset : column.offset + len(column)]
+    lengths = np.append(np.diff(ends), 0)  # the last stands for rows without a text
+    return int(lengths[np.clip(texts, -1, len(lengths) - 1)].sum(dtype=np.int64)) + ends.itemsize * len(column)
+
+
+def _check_unpacked(path: Path, size: int) -> None:
+    if size > MOST_TABLE_BYTES:
+        raise InputError(path, f"a table that unpacks to {size} bytes", f"at most {MOST_TABLE_BYTES}")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
+    """Write named arrays as one safetensors file, atomically."""
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    with atomic_file(path) as partial:
+        save_file(contiguous, partial, metadata=dict(metadata or {}))
+        partial.chmod(0o644)
+
+
+def read_arrays(
+    path: Path, names: Mapping[str, tuple[str, int]] | None = None
+) -> tuple[dict[str, Array], dict[str, str]]:
+    """Read a safetensors file: its arrays and its metadata.
+
+    Args:
+        names: for each array that must be there, its dtype ("float64") and number of dimensions.
+
+    Raises:
+        InputError: the file is missing or damaged, or an array is missing or of another kind.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            metadata = dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "a safetensors file") from None
+    except (SafetensorError, OSError, ValueError, AttributeError) as error:  # AttributeError: a type that NumPy lacks
+        raise InputError(path, f"unreadable safetensors ({error})", "a whole safetensors file") from None
+    for name, (dtype, dimensions) in (names or {}).items():
+        if name not in arrays:
+            raise InputError(path, f"arrays {sorted(arrays)}", f"an array {name!r}")
+        if str(arrays[name].dtype) != dtype or arrays[name].ndim != dimensions:
+            found = f"{arrays[name].dtype} with {arrays[name].ndim} dimensions"
+            raise InputError(f"{path}: array {name!r}", found, f"{dtype} with {dimensions} dimensions")
+    return arrays, metadata
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, or of a directory's file names and contents in sorted order; hexadecimal."""
+    path = Path(path)
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    for file in files:
+        if path.is_dir():
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,174 @@
+"""Provenance: which commit, code, parameters, data, packages, device and seed made an artifact.
+
+It holds no host or user name, no environment variable and no path outside the working directory, and works without git.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGE = "synthdrive"
+
+
+def imported_files(file: Path, source: Path) -> set[Path]:
+    """The files of the package that running `file` can import, with `file` itself.
+
+    Imports inside functions count too.
+
+    Args:
+        file: a module or a script.
+        source: the folder that holds the package.
+    """
+    found: set[Path] = set()
+    waiting = [file]
+    while waiting:
+        file = waiting.pop()
+        if file in found:
+            continue
+        found.add(file)
+        waiting += [path for name in _imported_names(file) for path in _module_files(name, source)]
+    return found
+
+
+def _imported_names(file: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), filename=str(file))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.split(".")[0] == PACKAGE}
+
+
+def _module_files(name: str, source: Path) -> list[Path]:
+    """The module's own file and the __init__.py of each package above it; nothing for an attribute's name."""
+    parts = name.split(".")
+    faces = [source.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
+    module = source.joinpath(*parts).with_suffix(".py")
+    return [path for path in [*faces, module] if path.is_file()]
+
+
+PACKAGES = ("synthdrive", "torch", "accelerate", "numpy", "safetensors", "pyarrow", "omegaconf")
+"""Packages whose version may change what is trained or evaluated."""
+
+_SOURCE = Path(__file__).resolve().parent
+_GIT_SECONDS = 10.0
+
+
+def run_record(
+    parameters: Mapping[str, object],
+    inputs: Mapping[str, str],
+    seed: int | None = None,
+    device: str | None = None,
+    entry: str | None = None,
+) -> dict[str, Any]:
+    """What made an artifact, as plain JSON values.
+
+    Args:
+        parameters: every parameter that was used, by section: plain values or parameter dataclasses.
+        inputs: SHA-256 (`artifacts.file_hash`) of the files and directories that were read, by the name that the
+            record gives them.
+        seed: the training seed, where there is one.
+        device: in words ("cpu", "NVIDIA H200"), where there is one.
+        entry: the module that the stage enters the package by, where its own code is to be told from the rest.
+
+    Returns:
+        commit (null without git) and whether tracked files differ from it; code (of the whole package), stage_code (of
+        what `entry` can import; null without one), parameters_sha256 and inputs as SHA-256; python, platform and
+        package versions; seed; device.
+    """
+    plain = plain_values(parameters)
+    return {
+        "commit": git_commit(),
+        "modified": git_modified(),
+        "code": code_hash(),
+        "stage_code": code_hash(entry) if entry else None,
+        "parameters": plain,
+        "parameters_sha256": values_hash(plain),
+        "inputs": dict(sorted(inputs.items())),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "packages": package_versions(),
+        "device": device,
+        "seed": seed,
+    }
+
+
+def plain_values(values: object) -> Any:
+    """Dataclasses, mappings and sequences as the dicts and lists that JSON knows."""
+    if is_dataclass(values) and not isinstance(values, type):
+        return plain_values(asdict(values))
+    if isinstance(values, Mapping):
+        return {str(key): plain_values(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [plain_values(value) for value in values]
+    return values
+
+
+def values_hash(values: object) -> str:
+    """SHA-256 of plain values, independent of the order of their keys; hexadecimal."""
+    return hashlib.sha256(json.dumps(plain_values(values), sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def code_hash(entry: str | None = None) -> str:
+    """SHA-256 of the package's Python sources, or of those alone that module `entry` can import, with itself.
+
+    It identifies the code where there is no git.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(_SOURCE.rglob("*.py") if entry is None else _imported_by(entry)):
+        digest.update(path.relative_to(_SOURCE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _imported_by(module: str) -> set[Path]:
+    return imported_files(_SOURCE.parent.joinpath(*module.split(".")).with_suffix(".py"), _SOURCE.parent)
+
+
+@cache
+def git_commit() -> str | None:
+    """The commit that the package's sources are at; None without git, or where they are not tracked by it."""
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None
+    commit = _git("rev-parse", "HEAD")
+    return commit.strip() if commit else None
+
+
+def git_modified() -> bool | None:
+    """Whether tracked sources, stages or parameters differ from the commit; None without git."""
+    if git_commit() is None:
+        return None
+    status = _git("status", "--porcelain", "--untracked-files=no", "--", ":/*.py", ":/params.yaml", ":/*.toml")
+    return None if status is None else bool(status.strip())
+
+
+def package_versions() -> dict[str, str | None]:
+    """Installed versions of PACKAGES; None for one that is missing. Imports none of them."""
+    versions: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(_SOURCE), *arguments], capture_output=True, text=True, timeout=_GIT_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout

@@ -1,0 +1,258 @@
+"""Tar archives: read as a stream that is never trusted, written with bytes that depend on their content alone."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import stat
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO
+
+from synthdrive.core.errors import InputError
+
+BLOCK = tarfile.BLOCKSIZE
+SKIP_CHUNK = 1 << 20
+MAX_NAME_HEADER = 1 << 20  # bytes of a long-name or pax header; a path has at most 4096
+MAX_MEMBERS = 1 << 20  # five times the scenes of Argoverse 1; a header of zeros is packed to a byte or two
+MAX_PADDING = 1 << 24  # bytes of zeros at the end; a record has 10,240 unless asked otherwise
+GZIP_MAGIC = b"\x1f\x8b"
+
+_NAME_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+_KINDS = {
+    tarfile.LNKTYPE: "a hard link",
+    tarfile.SYMTYPE: "a symbolic link",
+    tarfile.CHRTYPE: "a character device",
+    tarfile.BLKTYPE: "a block device",
+    tarfile.FIFOTYPE: "a named pipe",
+    tarfile.GNUTYPE_SPARSE: "a sparse file",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much an archive may unfold to.
+
+    Attributes:
+        file_bytes: the largest file that is read.
+        archive_bytes: everything in the archive together, unpacked, the files that are passed over included.
+    """
+
+    file_bytes: int
+    archive_bytes: int
+
+
+def read_files(source: Path, wanted: Callable[[str], bool], limits: Limits) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the wanted files, one at a time: a tarball's in its own order, a folder's by name.
+
+    What macOS leaves behind (`._x`, `__MACOSX/`) and other hidden files are passed over.
+
+    Args:
+        source: a .tar.gz, .tgz or .tar file, or a folder.
+        wanted: says from the path inside the source whether a file is to be read.
+        limits: what is refused as too large.
+
+    Raises:
+        InputError: there is no such source; it is damaged or cut short; a member has an absolute path or `..` in it,
+            is a link, device or sparse file; a wanted file's path is no text; or a limit is passed. Nothing is ever
+            written.
+    """
+    source = Path(source)
+    if source.is_dir():
+        yield from _read_folder(source, wanted, limits)
+    elif source.is_file():
+        yield from _read_tarball(source, wanted, limits)
+    else:
+        raise InputError(source, "no such file", "a .tar.gz file, or a folder with its contents")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether some part of the path is hidden or of macOS's own making."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+def _read_folder(folder: Path, wanted: Callable[[str], bool], limits: Limits) -> Iterator[tuple[str, bytes]]:
+    for root, directories, names in os.walk(folder):
+        directories.sort()
+        for name in sorted(names):
+            path = Path(root, name)
+            inner = path.relative_to(folder).as_posix()
+            if is_hidden(inner) or not wanted(inner):
+                continue
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(path, "something that is not a file", "a file")
+            _check_text(folder, inner)
+            _check_size(path, status.st_size, limits)
+            yield inner, path.read_bytes()
+
+
+def _read_tarball(archive: Path, wanted: Callable[[str], bool], limits: Limits) -> Iterator[tuple[str, bytes]]:
+    with _opened(archive, limits) as stream:
+        for name, size in _members(stream):
+            padded = -(-size // BLOCK) * BLOCK
+            if is_hidden(name) or not wanted(name):
+                stream.skip(padded)
+                continue
+            _check_text(archive, name)
+            _check_size(f"{archive}: {name}", size, limits)
+            yield name, stream.read(padded)[:size]
+
+
+@dataclass
+class _Stream:
+    """An archive's bytes, unpacked, up to a limit."""
+
+    archive: Path
+    file: BinaryIO
+    left: int
+
+    def read(self, size: int) -> bytes:
+        """Exactly so many bytes."""
+        self.left -= size
+        if self.left < 0:
+            raise InputError(
+                self.archive, "an archive that unpacks to more than the limit", "less",
+                "If the archive is genuine, raise ingest.max_archive_gigabytes.",
+            )  # fmt: skip
+        content = self.file.read(size)
+        if len(content) < size:
+            found = "the end of the file in the middle"
+            raise InputError(self.archive, found, "a whole tar archive", "Download it again.")
+        return content
+
+    def skip(self, size: int) -> None:
+        """Read so many bytes, a little at a time, and forget them."""
+        while size:
+            size -= len(self.read(min(size, SKIP_CHUNK)))
+
+    def finish(self) -> None:
+        """Read the padding at the end, so that the gzip container's check sum is compared."""
+        padding = 0
+        while block := self.file.read(BLOCK):
+            padding += len(block)
+            if padding > MAX_PADDING or block.strip(b"\0"):
+                raise InputError(self.archive, "more after the end of the archive", "zeros to fill the last record")
+
+
+def _members(stream: _Stream) -> Iterator[tuple[str, int]]:
+    """Name and size of each file; the consumer reads exactly its content, padded to blocks, before it goes on."""
+    long_name = ""
+    for _ in range(MAX_MEMBERS):
+        header = stream.read(BLOCK)
+        if not header.strip(b"\0"):
+            stream.finish()
+            return
+        try:
+            member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        except tarfile.HeaderError as error:
+            raise InputError(stream.archive, f"a damaged tar header ({error})", "a whole tar archive") from None
+        if member.type in _NAME_HEADERS:
+            long_name = _long_name(stream, member) or long_name
+            continue
+        name, long_name = long_name or member.name, ""
+        _check_member(stream.archive, name, member)
+        if member.isreg():
+            yield name, member.size
+    raise InputError(stream.archive, f"more than {MAX_MEMBERS} members", "fewer")
+
+
+def _check_text(source: Path, name: str) -> None:
+    """A scene is named after its file, and names are written as UTF-8."""
+    if not name.isprintable():
+        raise InputError(f"{source}: {name!r}"[:300], "a path that is no plain text", "printable characters in UTF-8")
+
+
+def _check_member(archive: Path, name: str, member: tarfile.TarInfo) -> None:
+    where, path = f"{archive}: {name!r}"[:300], PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise InputError(where, "a path that leads out of the archive", "a relative path without '..'")
+    if member.type in _KINDS or not (member.isreg() or member.isdir()):
+        kind = _KINDS.get(member.type, f"a member of type {member.type!r}")
+        raise InputError(where, kind, "files and directories only")
+    if member.size < 0 or (member.isdir() and member.size):
+        raise InputError(where, f"size {member.size}", "a file's size, or 0 for a directory")
+
+
+def _long_name(stream: _Stream, header: tarfile.TarInfo) -> str:
+    """The path that a GNU long-name or pax header gives to the next member; empty where it gives none."""
+    if not 0 <= header.size <= MAX_NAME_HEADER:
+        raise InputError(stream.archive, f"a header of {header.size} bytes", f"at most {MAX_NAME_HEADER}")
+    content = stream.read(-(-header.size // BLOCK) * BLOCK)[: header.size]
+    if header.type == tarfile.GNUTYPE_LONGNAME:
+        return content.rstrip(b"\0").decode("utf-8", "surrogateescape")
+    if header.type != tarfile.XHDTYPE:
+        return ""
+    return _pax_path(stream.archive, content)
+
+
+def _pax_path(archive: Path, content: bytes) -> str:
+    """The path in a pax header, a list of `<length> <key>=<value>`; empty where there is none."""
+    name, position = "", 0
+    while position < len(content):
+        digits, _, _ = content[position : position + 8].partition(b" ")
+        if not digits.isdigit() or not len(digits) + 3 <= int(digits) <= len(content) - position:
+            raise InputError(archive, "a damaged pax header", "a whole tar archive")
+        key, _, value = content[position + len(digits) + 1 : position + int(digits) - 1].partition(b"=")
+        if key.startswith(b"GNU.sparse") or key == b"size":
+            raise InputError(
+                archive, f"a pax header {key.decode('ascii', 'replace')!r}", "plain files of less than 8 GB"
+            )
+        if key == b"path":
+            name = value.decode("utf-8", "surrogateescape")
+        position += int(digits)
+    return name
+
+
+@contextmanager
+def _opened(archive: Path, limits: Limits) -> Iterator[_Stream]:
+    """The unpacked stream; damage to the gzip container becomes an InputError."""
+    with archive.open("rb") as file:
+        zipped = file.read(2) == GZIP_MAGIC
+        file.seek(0)
+        unpacked = io.BufferedReader(gzip.GzipFile(fileobj=file), SKIP_CHUNK) if zipped else file
+        try:
+            yield _Stream(archive, unpacked, limits.archive_bytes)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise InputError(
+                archive, f"a damaged or truncated gzip file ({error})", "a whole archive", "Download it again."
+            ) from None
+
+
+def _check_size(where: object, size: int, limits: Limits) -> None:
+    if size > limits.file_bytes:
+        raise InputError(
+            where, f"{size} bytes", f"at most {limits.file_bytes}",
+            "If the file is genuine, raise ingest.max_file_megabytes.",
+        )  # fmt: skip
+
+
+LEVEL = 6  # of gzip: 9 takes three times as long for 2 % fewer bytes
+
+
+@contextmanager
+def reproducible_tar(stream: IO[bytes]) -> Iterator[tarfile.TarFile]:
+    """A tar.gz written to `stream`: no time stamp, no file name, no user in any header."""
+    with (
+        gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=LEVEL) as packed,
+        tarfile.open(fileobj=packed, mode="w|", format=tarfile.USTAR_FORMAT) as archive,
+    ):
+        yield archive
+
+
+def add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Add one file to the archive."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode, member.mtime = len(content), 0o644, 0
+    archive.addfile(member, io.BytesIO(content))

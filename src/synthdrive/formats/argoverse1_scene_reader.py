@@ -1,0 +1,225 @@
+"""Scenes in the official Argoverse 1 layout: a CSV file each, `<split>/data/<id>.csv`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import csv
+
+from synthdrive.core.errors import InputError
+from synthdrive.formats.archives import Limits, read_files
+from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, STEP_SECONDS, STEPS, TRACK_TYPES
+
+COLUMN_TYPES = {
+    "TIMESTAMP": pa.float64(),
+    "TRACK_ID": pa.dictionary(pa.int32(), pa.string()),
+    "OBJECT_TYPE": pa.dictionary(pa.int32(), pa.string()),
+    "X": pa.float64(),
+    "Y": pa.float64(),
+    "CITY_NAME": pa.dictionary(pa.int32(), pa.string()),
+}
+LONGEST_HEADER = 1024  # bytes; the official header has 45
+MOST_ROWS = STEPS * 5_000  # official scenes have up to 300 tracks
+FARTHEST = 8192.0  # metres from AGENT; beyond it float32 is no longer true to 1 mm
+
+_CONVERT = csv.ConvertOptions(column_types=COLUMN_TYPES, include_columns=list(COLUMN_TYPES))
+_PARSE = csv.ParseOptions(quote_char=False, ignore_empty_lines=True)
+
+
+@dataclass(frozen=True)
+class RecordedScene:
+    """One scene file, its rows sorted by track; see `scene_store.Scene` for what is not said here.
+
+    Attributes:
+        scene_id: the file's stem.
+        city: name of the map.
+        origin: (2,) float64, AGENT at the last observed step, metres, city frame.
+        xy: (R, 2) float32, metres, city axes, relative to `origin`.
+        step: (R,) uint8.
+        track_lengths: (K,) int64.
+        track_types: (K,) uint8.
+        start_time: the first time stamp, seconds.
+        times: (50,) float64, seconds since `start_time`; (20,) of a test scene.
+    """
+
+    scene_id: str
+    city: str
+    origin: npt.NDArray[np.float64]
+    xy: npt.NDArray[np.float32]
+    step: npt.NDArray[np.uint8]
+    track_lengths: npt.NDArray[np.int64]
+    track_types: npt.NDArray[np.uint8]
+    start_time: float
+    times: npt.NDArray[np.float64]
+
+
+def scene_files(source: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
+    """Path and content of each scene file of a tarball or folder; raises InputError where there is none."""
+    found = False
+    for name, content in read_files(source, lambda name: name.endswith(".csv"), limits):
+        found = True
+        yield name, content
+    if not found:
+        raise InputError(source, "no scene", "files <split>/data/<id>.csv")
+
+
+def read_scene(content: bytes, name: str, steps: int = STEPS) -> RecordedScene:
+    """One scene from its CSV file.
+
+    Args:
+        content: the file; columns are found by name, others than the official six are passed over.
+        name: the file's path, whose stem is the scene's id; also for messages.
+        steps: that the scene must have; OBSERVED_STEPS for one without a future.
+
+    Raises:
+        InputError: a column is missing, a value is no number, the scene has not exactly `steps` time stamps, its AGENT
+            not exactly as many rows, there are two AGENTs or AVs, a track's time stamps do not rise, or two cities;
+            names file, row (the header is row 1), what was found and what was expected.
+    """
+    rows = _read_rows(content, name)
+    times, step = np.unique(rows.time, return_inverse=True)
+    if len(times) != steps:
+        raise InputError(name, f"{len(times)} time stamps", f"{steps} ({steps * STEP_SECONDS:g} s at 10 Hz)")
+    lengths = np.bincount(rows.track, minlength=len(rows.track_ids))
+    types = _track_types(rows, name)
+    _check_agents(rows, types, lengths, name, steps)
+    tracks = np.argsort(types, kind="stable")  # AGENT, AV, then OTHERS in the order of appearance
+    rank = np.empty(len(tracks), dtype=np.int64)
+    rank[tracks] = np.arange(len(tracks))
+    order = np.argsort(rank[rows.track], kind="stable")
+    step, track = step[order], rows.track[order]
+    stuck = np.flatnonzero((np.diff(step) <= 0) & (np.diff(track) == 0))
+    if stuck.size:
+        row = int(order[stuck[0] + 1])
+        found = f"track {rows.track_ids[rows.track[row]]!r} at {rows.time[row]} s again or out of order"
+        raise InputError(f"{name}, row {row + 2}", found, "time stamps that rise along a track")
+    xy = np.stack([rows.x, rows.y], axis=1)[order]
+    origin = xy[LAST_OBSERVED]
+    relative = xy - origin
+    far = np.flatnonzero(np.abs(relative).max(axis=1) > FARTHEST)
+    if far.size:
+        found = f"a point {np.abs(relative[far[0]]).max():.0f} m from AGENT"
+        raise InputError(f"{name}, row {order[far[0]] + 2}", found, f"at most {FARTHEST:.0f} m")
+    return RecordedScene(
+        scene_id=PurePosixPath(name).stem,
+        city=rows.city,
+        origin=origin,
+        xy=relative.astype(np.float32),
+        step=step.astype(np.uint8),
+        track_lengths=lengths[tracks],
+        track_types=types[tracks].astype(np.uint8),
+        start_time=float(times[0]),
+        times=times - times[0],
+    )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The table's rows, in the order of the file."""
+
+    time: npt.NDArray[np.float64]
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
+    track: npt.NDArray[np.int32]
+    track_ids: list[str]
+    object_type: npt.NDArray[np.int32]
+    object_types: list[str]
+    city: str
+
+
+def _read_rows(content: bytes, name: str) -> _Rows:
+    _check_header(content, name)
+    options = csv.ReadOptions(use_threads=False, block_size=len(content) + 1)
+    try:
+        table = csv.read_csv(pa.BufferReader(content), options, _PARSE, _CONVERT)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise InputError(name, f"unreadable CSV ({str(error)[:200]})", "a whole Argoverse 1 scene file") from None
+    if table.num_rows == 0:
+        raise InputError(name, "no row after the header", "rows of tracks")
+    if table.num_rows > MOST_ROWS:
+        raise InputError(name, f"{table.num_rows} rows", f"at most {MOST_ROWS}")
+    numbers = {}
+    for column in ("TIMESTAMP", "X", "Y"):
+        values = numbers[column] = _floats(table, column)
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if wrong.size:
+            raise InputError(f"{name}, row {wrong[0] + 2}", f"{column} {values[wrong[0]]}", "a finite number")
+    track, track_ids = _categories(table, "TRACK_ID")
+    object_type, object_types = _categories(table, "OBJECT_TYPE")
+    city, cities = _categories(table, "CITY_NAME")
+    if len(cities) != 1:
+        row = int(np.flatnonzero(city != city[0])[0]) + 2
+        raise InputError(f"{name}, row {row}", f"cities {' and '.join(map(repr, cities[:3]))}", "one city")
+    return _Rows(
+        numbers["TIMESTAMP"], numbers["X"], numbers["Y"], track, track_ids, object_type, object_types, cities[0]
+    )
+
+
+def _check_header(content: bytes, name: str) -> None:
+    header = content[:LONGEST_HEADER].splitlines()[0] if content else b""
+    if len(header) >= LONGEST_HEADER:
+        raise InputError(f"{name}, row 1", f"a header of {LONGEST_HEADER} bytes or more", ",".join(COLUMN_TYPES))
+    columns = header.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").split(",")
+    for column in COLUMN_TYPES:
+        if columns.count(column) != 1:
+            found = f"{columns.count(column)} columns {column!r} in {','.join(columns)[:200]!r}"
+            raise InputError(f"{name}, row 1", found, f"the columns {','.join(COLUMN_TYPES)}")
+
+
+# The three below read Arrow's buffers themselves: its own to_numpy would import pandas, 60 MB in each worker.
+def _chunk(table: pa.Table, column: str) -> pa.Array:
+    return table[column].chunk(0) if table[column].num_chunks == 1 else pa.concat_arrays(table[column].chunks)
+
+
+def _floats(table: pa.Table, column: str) -> npt.NDArray[np.float64]:
+    """(R,) float64, NaN where a value is missing."""
+    array = _chunk(table, column)
+    values = np.frombuffer(array.buffers()[1], dtype=np.float64)[array.offset : array.offset + len(array)]
+    if array.null_count:
+        values = np.where([value is None for value in array.to_pylist()], np.nan, values)
+    return values
+
+
+def _categories(table: pa.Table, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
+    """(R,) int32 index of each row's text among the distinct ones in the order of appearance, and these."""
+    array = _chunk(table, column)
+    indices = np.frombuffer(array.indices.buffers()[1], dtype=np.int32)[array.offset : array.offset + len(array)]
+    return indices, array.dictionary.to_pylist()
+
+
+def _track_types(rows: _Rows, name: str) -> npt.NDArray[np.int64]:
+    """(K,) type of each track, in the order of appearance."""
+    for text in rows.object_types:
+        if text not in TRACK_TYPES:
+            row = int(np.flatnonzero(rows.object_type == rows.object_types.index(text))[0]) + 2
+            raise InputError(f"{name}, row {row}", f"OBJECT_TYPE {text[:40]!r}", f"one of {', '.join(TRACK_TYPES)}")
+    codes = np.array([TRACK_TYPES.index(text) for text in rows.object_types])[rows.object_type]
+    types = np.empty(len(rows.track_ids), dtype=np.int64)
+    types[rows.track] = codes
+    mixed = np.flatnonzero(types[rows.track] != codes)
+    if mixed.size:
+        found = f"track {rows.track_ids[rows.track[mixed[0]]]!r} with several types"
+        raise InputError(f"{name}, row {mixed[0] + 2}", found, "one OBJECT_TYPE for each TRACK_ID")
+    return types
+
+
+def _check_agents(
+    rows: _Rows, types: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], name: str, steps: int
+) -> None:
+    for kind, least in ((AGENT, 1), (AV, 0)):
+        tracks = np.flatnonzero(types == kind)
+        if not least <= len(tracks) <= 1:
+            raise InputError(
+                name, f"{len(tracks)} tracks of type {TRACK_TYPES[kind]}", "one" if least else "at most one"
+            )
+    agent = int(np.flatnonzero(types == AGENT)[0])
+    if lengths[agent] != steps:
+        there = rows.time[rows.track == agent]
+        missing = rows.time[~np.isin(rows.time, there)]
+        found = f"{lengths[agent]} rows" + (f", none at {missing.min()} s" if missing.size else "")
+        raise InputError(f"{name}, AGENT {rows.track_ids[agent]}", found, f"exactly {steps}")

@@ -1,0 +1,178 @@
+"""Maps and scenes written in the official Argoverse 1 layout."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdrive.core.artifacts import atomic_file
+from synthdrive.core.errors import InputError
+from synthdrive.formats.archives import add_member, reproducible_tar
+from synthdrive.scenes.lane_map import NO_LANE, LaneMap
+from synthdrive.scenes.scene_store import TRACK_TYPES
+
+OFFICIAL_MAP_IDS = {"MIA": 10316, "PIT": 10314}  # in the names of the official files
+TURN_DIRECTIONS = {-1: "LEFT", 0: "NONE", 1: "RIGHT"}
+
+
+def map_file_name(city: str) -> str:
+    """Name of a city's vector map; cities that Argoverse does not have get a number from their name."""
+    number = int.from_bytes(hashlib.blake2b(city.encode(), digest_size=4).digest(), "big")
+    return f"pruned_argoverse_{city}_{OFFICIAL_MAP_IDS.get(city, 20000 + number % 80000)}_vector_map.xml"
+
+
+def vector_map_xml(lane_map: LaneMap) -> bytes:
+    """The map as an Argoverse 1 vector map: every centreline point a node, every lane a way with its tags.
+
+    Coordinates are printed so that reading them gives the same float64; heights are not written.
+    """
+    segments = lane_map.segments
+    ids = segments.lane_ids.tolist()
+    nodes, ways = list[str](), list[str]()
+    for row, (lane_id, count) in enumerate(zip(ids, segments.counts.tolist(), strict=True)):
+        first = len(nodes)
+        nodes += [
+            f'  <node id="{first + k}" x="{x!r}" y="{y!r}" />'
+            for k, (x, y) in enumerate(segments.points[row, :count].tolist())
+        ]
+        left, right = int(lane_map.left[row]), int(lane_map.right[row])
+        tags = {
+            "has_traffic_control": bool(segments.has_traffic_control[row]),
+            "turn_direction": TURN_DIRECTIONS[int(segments.turn[row])],
+            "is_intersection": bool(segments.is_intersection[row]),
+            "l_neighbor_id": None if left == NO_LANE else ids[left],
+            "r_neighbor_id": None if right == NO_LANE else ids[right],
+        }
+        ways.append(f'  <way lane_id="{lane_id}">')
+        ways += [f'    <tag k="{key}" v="{value}" />' for key, value in tags.items()]
+        ways += [f'    <nd ref="{node}" />' for node in range(first, first + count)]
+        ways += [f'    <tag k="predecessor" v="{ids[other]}" />' for other in lane_map.predecessors.of(row)]
+        ways += [f'    <tag k="successor" v="{ids[other]}" />' for other in lane_map.successors.of(row)]
+        ways.append("  </way>")
+    head = ["<?xml version='1.0' encoding='UTF-8'?>", "<ArgoverseVectorMap>"]
+    return ("\n".join([*head, *nodes, *ways, "</ArgoverseVectorMap>"]) + "\n").encode()
+
+
+def write_maps(path: Path, maps: Mapping[str, LaneMap]) -> None:
+    """Write hd_maps.tar.gz: one vector map a city, in the order of their names; same maps, same bytes.
+
+    Args:
+        path: the .tar.gz to write, atomically.
+        maps: lane maps by city code (three letters in Argoverse).
+    """
+    with atomic_file(path) as partial, partial.open("wb") as stream, reproducible_tar(stream) as archive:
+        for city in sorted(maps):
+            add_member(archive, f"map_files/{map_file_name(city)}", vector_map_xml(maps[city]))
+
+
+HEADER = "TIMESTAMP,TRACK_ID,OBJECT_TYPE,X,Y,CITY_NAME"
+SPLITS = ("train", "val", "test_obs")  # folders of the official archives
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_FIELD = re.compile(r"[^,\"\s]+")
+
+
+@dataclass(frozen=True)
+class SceneRows:
+    """The R rows of one scene's CSV, in file order: rising time, any order of tracks within a step.
+
+    Attributes:
+        timestamps: (R,) float64, seconds.
+        track_ids: R names.
+        track_types: (R,) uint8, indices into scene_store.TRACK_TYPES.
+        xy: (R, 2) float64, metres, city frame.
+        city: the map it is on (MIA, PIT, BER, ...).
+
+    Raises:
+        InputError: lengths differ, a value is not finite, or a name would break the CSV.
+    """
+
+    timestamps: npt.NDArray[np.float64]
+    track_ids: list[str]
+    track_types: npt.NDArray[np.uint8]
+    xy: npt.NDArray[np.float64]
+    city: str
+
+    def __post_init__(self) -> None:
+        rows = len(self.timestamps)
+        if self.xy.shape != (rows, 2) or len(self.track_ids) != rows or self.track_types.shape != (rows,):
+            found = f"{rows} times, {len(self.track_ids)} ids, {len(self.track_types)} types, xy {self.xy.shape}"
+            raise InputError("SceneRows", found, "as many of each, and xy of shape (R, 2)")
+        if not (np.isfinite(self.timestamps).all() and np.isfinite(self.xy).all()):
+            raise InputError("SceneRows", "a time or position that is NaN or infinite", "finite values")
+        if rows and self.track_types.max() >= len(TRACK_TYPES):
+            raise InputError("SceneRows.track_types", str(self.track_types.max()), f"below {len(TRACK_TYPES)}")
+        for name in {*self.track_ids, self.city}:
+            if not _FIELD.fullmatch(name):
+                raise InputError("SceneRows", f"name {name!r}", "a name without comma, quote or blank")
+
+
+def scene_csv(rows: SceneRows) -> bytes:
+    """The scene as an Argoverse 1 CSV, positions to 1 mm, times to 0.1 us."""
+    lines = [HEADER]
+    values = zip(rows.timestamps.tolist(), rows.track_ids, rows.track_types.tolist(), *rows.xy.T.tolist(), strict=True)
+    for time, track_id, track_type, x, y in values:
+        lines.append(f"{time:.7f},{track_id},{TRACK_TYPES[track_type]},{x:.3f},{y:.3f},{rows.city}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+class SceneArchive:
+    """An open archive to which scenes are added one by one; get one from `open_scene_archive`."""
+
+    def __init__(self, archive: tarfile.TarFile, split: str) -> None:
+        self._archive, self._split, self._names = archive, split, set[str]()
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def add(self, scene_id: str | int, scene: SceneRows | bytes) -> None:
+        """Write one scene: its rows, or the CSV that `scene_csv` made of them elsewhere.
+
+        Raises:
+            InputError: the id is no plain file name, or was written before.
+        """
+        name = str(scene_id)
+        if not _NAME.fullmatch(name):
+            raise InputError(f"scene id {name!r}", "a name unfit for a file", "letters, digits, dots, dashes")
+        if name in self._names:
+            raise InputError(f"scene id {name!r}", "the same id twice", "ids that are unique within an archive")
+        self._names.add(name)
+        content = scene if isinstance(scene, bytes) else scene_csv(scene)
+        add_member(self._archive, f"{self._split}/data/{name}.csv", content)
+
+
+@contextmanager
+def open_scene_archive(path: Path, split: str) -> Iterator[SceneArchive]:
+    """Open `path` for writing scenes of one split; it appears when the block ends well, whole, or not at all.
+
+    Args:
+        path: the .tar.gz to write, as forecasting_train_v1.1.tar.gz.
+        split: folder inside it: train, val or test_obs.
+    """
+    if split not in SPLITS:
+        raise InputError("split", repr(split), f"one of {', '.join(SPLITS)}")
+    with atomic_file(path) as partial, partial.open("wb") as stream, reproducible_tar(stream) as archive:
+        yield SceneArchive(archive, split)
+
+
+def write_scenes(path: Path, split: str, scenes: Iterable[tuple[str | int, SceneRows | bytes]]) -> int:
+    """Stream scenes into a tar.gz, in constant memory and with the same bytes for the same scenes in the same order.
+
+    Returns:
+        how many were written.
+
+    Raises:
+        InputError: see SceneRows, `SceneArchive.add` and `open_scene_archive`.
+    """
+    with open_scene_archive(path, split) as archive:
+        for scene_id, scene in scenes:
+            archive.add(scene_id, scene)
+        return len(archive)

@@ -1,0 +1,96 @@
+"""Where AGENT may end up: sparse goals along lanes, dense goals on a grid around the best (docs/method.md 1.5, 5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from synthdrive.models.ragged import Ragged
+
+SAME_POINT = 0.01  # metres; lane points that fall into the same cell of this size are one goal
+_KEY_SPAN = 1 << 24  # cells to either side of the origin that a key can tell apart
+
+
+def sparse_goals(lane_points: Tensor, lane_valid: Tensor, lanes: Ragged, spacing: float) -> tuple[Tensor, Ragged]:
+    """Points along every lane, no further apart than `spacing` on average.
+
+    Per lane its points that no earlier lane point of the scene coincides with, then n - 1 points that divide each
+    interval evenly, where n is the smallest number with mean interval / n <= spacing.
+
+    Args:
+        lane_points: (M, 10, 2) metres, agent frame.
+        lane_valid: (M, 10) bool.
+        lanes: which scene each lane belongs to.
+        spacing: metres.
+
+    Returns:
+        (G, 2) goals, scene by scene and lane by lane, and which scene each belongs to.
+    """
+    points = lane_valid.shape[1]
+    step = lane_points[:, 1:] - lane_points[:, :-1]
+    inside = lane_valid[:, 1:]
+    mean = (torch.linalg.vector_norm(step, dim=-1) * inside).sum(1) / inside.sum(1).clamp(min=1)
+    extra = (torch.ceil(mean / spacing).long() - 1).clamp(min=0)  # [M] points inserted in every interval
+    counts = points + inside.sum(1) * extra
+    lane = torch.repeat_interleave(counts)  # [N] candidates: 10 points, then the inserted ones
+    place = torch.arange(len(lane), device=lane.device) - (counts.cumsum(0) - counts)[lane]
+    is_point = place < points
+    inserted = (place - points).clamp(min=0)
+    per_interval = extra[lane].clamp(min=1)
+    interval = torch.where(is_point, place, inserted // per_interval)
+    share = torch.where(is_point, 0, inserted % per_interval + 1).to(step.dtype) / (extra[lane] + 1).to(step.dtype)
+    padded_step = torch.nn.functional.pad(step, (0, 0, 0, 1))
+    goals = lane_points[lane, interval] + share[:, None] * padded_step[lane, interval]
+    keep = ~is_point | _first_of_each(lane_points, lane_valid, lanes)[lane, interval]
+    return goals[keep], Ragged.from_scene(lanes.scene[lane[keep]], len(lanes.counts))
+
+
+def dense_goals(best: Tensor, best_valid: Tensor, radius: int) -> tuple[Tensor, Ragged]:
+    """All integer points within +-radius of the rounded best sparse goals, each once.
+
+    Args:
+        best: (B, K, 2) metres, agent frame.
+        best_valid: (B, K) bool.
+        radius: metres, in x and in y.
+
+    Returns:
+        (N, 2) goals, scene by scene, at most K (2 radius + 1)^2 of each, and which scene each belongs to.
+    """
+    side = torch.arange(-radius, radius + 1, device=best.device)
+    offset = torch.cartesian_prod(side, side)  # [R, 2]
+    grid = (best.round().long()[:, :, None] + offset).flatten(1, 2)  # [B, K R, 2]
+    key = (grid[..., 0] + _KEY_SPAN) * (2 * _KEY_SPAN) + grid[..., 1] + _KEY_SPAN
+    none = torch.iinfo(key.dtype).max
+    key = torch.where(best_valid.repeat_interleave(len(offset), dim=1), key, none).sort(dim=1).values
+    first = torch.cat([key[:, :1] != none, (key[:, 1:] != key[:, :-1]) & (key[:, 1:] != none)], dim=1)
+    scene = torch.arange(len(best), device=best.device)[:, None].expand_as(key)[first]
+    key = key[first]
+    goals = torch.stack([key // (2 * _KEY_SPAN) - _KEY_SPAN, key % (2 * _KEY_SPAN) - _KEY_SPAN], dim=-1)
+    return goals.to(best.dtype), Ragged.from_scene(scene, len(best))
+
+
+def nearest_lane(lane_points: Tensor, lane_valid: Tensor, lanes: Ragged, endpoint: Tensor) -> Tensor:
+    """(B,) int64, place among its scene's lanes of the lane that has the point nearest to the true endpoint.
+
+    Args:
+        lane_points, lane_valid, lanes: see `sparse_goals`.
+        endpoint: (B, 2) metres, agent frame.
+    """
+    distance = torch.linalg.vector_norm(lane_points - endpoint[lanes.scene][:, None], dim=-1)
+    nearest = torch.where(lane_valid, distance, torch.inf).amin(dim=1)
+    return lanes.pad(nearest, torch.inf).argmin(dim=1)
+
+
+def _first_of_each(lane_points: Tensor, lane_valid: Tensor, lanes: Ragged) -> Tensor:
+    """(M, 10) bool, True at the valid points whose cell no earlier point of the scene has."""
+    cell = (lane_points / SAME_POINT).round().long()
+    valid = lane_valid.flatten()
+    x, y = (value[valid] for value in cell.flatten(0, 1).unbind(-1))
+    scene = lanes.scene.repeat_interleave(lane_points.shape[1])[valid]
+    key = ((scene * (2 * _KEY_SPAN) + x + _KEY_SPAN) * (2 * _KEY_SPAN)) + y + _KEY_SPAN
+    key, order = key.sort(stable=True)
+    first = torch.ones_like(key, dtype=torch.bool)
+    first[1:] = key[1:] != key[:-1]
+    result = torch.zeros_like(valid)
+    result[torch.nonzero(valid).squeeze(1)[order]] = first
+    return result.view_as(lane_valid)

@@ -1,0 +1,160 @@
+"""The agent frame, and actors and lanes as polylines of vectors in it (docs/method.md 1.2 to 1.4), computed on the batch's device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from synthdrive.models.batch import Batch
+from synthdrive.models.ragged import Ragged
+from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OBSERVED_STEPS, OTHERS, STEPS
+
+HEADING_STEPS = 6  # the heading is the mean of p[j + 2] - p[j] over the last 6 observed points (docs/method.md 1.2)
+
+
+@dataclass(frozen=True)
+class AgentFrame:
+    """A rotation and an origin for each of B scenes: x' = dx cos - dy sin, y' = dx sin + dy cos.
+
+    Attributes:
+        origin: (B, 2) metres, the scene's own city axes.
+        cos, sin: (B,) of the angle.
+    """
+
+    origin: Tensor
+    cos: Tensor
+    sin: Tensor
+
+    @classmethod
+    def of(cls, agent: Tensor, angle: Tensor | None = None) -> Self:
+        """Frame of AGENT's track.
+
+        Args:
+            agent: (B, 50, 2) metres, city axes.
+            angle: (B,) radians, by which to turn the frame's content further, counterclockwise.
+        """
+        last = agent[:, OBSERVED_STEPS - HEADING_STEPS : OBSERVED_STEPS]  # [B, 6, 2]
+        heading = (last[:, 2:] - last[:, :-2]).mean(dim=1)  # [B, 2]
+        length = torch.linalg.vector_norm(heading, dim=1)
+        moving = length > 0
+        scale = torch.where(moving, length, 1.0)
+        # cos(pi/2 - atan2(y, x)) = y / r and sin(...) = x / r; a standing agent heads to +x, as atan2(0, 0) = 0.
+        cos, sin = heading[:, 1] / scale, torch.where(moving, heading[:, 0] / scale, 1.0)
+        if angle is not None:
+            turn_cos, turn_sin = torch.cos(angle).to(cos.dtype), torch.sin(angle).to(cos.dtype)
+            cos, sin = cos * turn_cos - sin * turn_sin, sin * turn_cos + cos * turn_sin
+        return cls(agent[:, LAST_OBSERVED], cos, sin)
+
+    def __getitem__(self, scene: Tensor) -> AgentFrame:
+        """The frames of these scenes, one for each item."""
+        return AgentFrame(self.origin[scene], self.cos[scene], self.sin[scene])
+
+    def to_agent(self, points: Tensor) -> Tensor:
+        """(B, ..., 2) city axes -> agent frame, metres."""
+        origin, cos, sin = self._like(points)
+        dx, dy = (points - origin).unbind(-1)
+        return torch.stack([dx * cos - dy * sin, dx * sin + dy * cos], dim=-1)
+
+    def to_city(self, points: Tensor) -> Tensor:
+        """(B, ..., 2) agent frame -> city axes relative to the scene's origin, metres."""
+        origin, cos, sin = self._like(points)
+        x, y = points.unbind(-1)
+        return torch.stack([x * cos + y * sin, y * cos - x * sin], dim=-1) + origin
+
+    def _like(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        shape = (len(points), *[1] * (points.ndim - 2))
+        return self.origin.reshape(*shape, 2), self.cos.reshape(shape), self.sin.reshape(shape)
+
+
+# previous x, y | x, y | time | is AV, is AGENT, is OTHERS | polyline index | row index
+ACTOR_COLUMNS = tuple(range(10))
+# y, x of the point before the previous | intersection | turn | traffic control | polyline index | point index | 1 |
+# y, x | previous y, x; counted from the end of the row
+LANE_COLUMNS = (-18, -17, *range(-10, 0))
+ACTOR_INDEX, LANE_INDEX = 8, 5  # places of the polyline index among the columns
+ACTOR_XY = (2, 3)  # places of the current x, y among the actor columns
+LANE_XY = (9, 8)  # and among the lane columns
+
+METRES = (0, 1, 2, 3, -18, -17, -4, -3, -2, -1)  # columns of the full row that hold coordinates
+
+
+@dataclass(frozen=True)
+class Polylines:
+    """N polylines of one kind.
+
+    Attributes:
+        vectors: (N, V, 10) for actors or (N, V, 12) for lanes, in the order of the columns' names above; zero padded.
+        valid: (N, V) bool.
+        items: which scene each polyline belongs to.
+    """
+
+    vectors: Tensor
+    valid: Tensor
+    items: Ragged
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def select(self, keep: Tensor) -> Polylines:
+        """The polylines where `keep` (N,) is True."""
+        return Polylines(self.vectors[keep], self.valid[keep], self.items.select(keep))
+
+
+def actor_polylines(batch: Batch, frame: AgentFrame, observed_only: bool, with_index: bool = True) -> Polylines:
+    """Every track with two rows or more as a polyline, AGENT's the first of its scene.
+
+    Args:
+        batch: raw points.
+        frame: the frame to see them in.
+        observed_only: leave out the rows after the last observed step, as fine-tuning must.
+        with_index: fill in the polyline index; else its column is 0.
+
+    Returns:
+        Polylines of up to 19 or 49 vectors; the first vector of a polyline ends at the track's second row.
+    """
+    steps = OBSERVED_STEPS if observed_only else STEPS
+    valid = batch.track_valid[:, :steps]
+    if observed_only:
+        valid = valid & (batch.track_step[:, :steps] <= LAST_OBSERVED)
+    keep = valid[:, 1]
+    items = batch.tracks.select(keep)
+    valid = valid[keep]
+    points = frame[items.scene].to_agent(batch.track_xy[keep, :steps])  # [N, steps, 2]
+    time = batch.times[items.scene[:, None], batch.track_step[keep, 1:steps]]
+    kind = batch.track_type[keep]
+    row = torch.arange(1, steps, device=kind.device)
+    per_track = [(kind == wanted) for wanted in (AV, AGENT, OTHERS)] + [items.position * with_index]
+    columns = [points[:, :-1], points[:, 1:], time[..., None]]
+    columns += [value.to(points.dtype)[:, None, None].expand(-1, steps - 1, 1) for value in per_track]
+    columns += [row.to(points.dtype)[None, :, None].expand(len(points), -1, 1)]
+    valid = valid[:, 1:]
+    return Polylines(torch.cat(columns, dim=-1) * valid[..., None], valid, items)
+
+
+def lane_polylines(batch: Batch, frame: AgentFrame, actor_counts: Tensor, with_index: bool = True) -> Polylines:
+    """Every lane of the crop as a polyline of up to 9 vectors.
+
+    Args:
+        batch: raw points.
+        frame: the frame to see them in.
+        actor_counts: (B,) actor polylines of each scene, which come first in the polyline index.
+        with_index: fill in the polyline index; else its column is 0.
+    """
+    items = batch.lanes
+    points = frame[items.scene].to_agent(batch.lane_xy)  # [M, 10, 2]
+    before = torch.cat([2.0 * points[:, :1] - points[:, 1:2], points[:, :-2]], dim=1)  # [M, 9, 2]
+    index = (actor_counts[items.scene] + items.position) * with_index
+    signed = [2 * flag.to(index.dtype) - 1 for flag in (batch.lane_is_intersection, batch.lane_has_traffic_control)]
+    shape = (-1, points.shape[1] - 1, 1)
+    lane = [
+        value.to(points.dtype)[:, None, None].expand(shape) for value in (signed[0], batch.lane_turn, signed[1], index)
+    ]
+    number = torch.arange(1, points.shape[1], device=index.device).to(points.dtype)
+    point = number[None, :, None].expand(len(points), -1, 1)
+    current, previous = points[:, 1:].flip(-1), points[:, :-1].flip(-1)
+    columns = [before.flip(-1), *lane, point, torch.ones_like(point), current, previous]
+    valid = batch.lane_valid[:, 1:]
+    return Polylines(torch.cat(columns, dim=-1) * valid[..., None], valid, items)

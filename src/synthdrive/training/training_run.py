@@ -1,0 +1,163 @@
+"""One run of the study, a variant with a seed: start or resume, fit, write the checkpoint with its metadata."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from synthdrive.core.artifacts import file_hash
+from synthdrive.core.provenance import run_record
+from synthdrive.core.seeding import item_seed
+from synthdrive.parameters.loading import DEFAULT_PATH
+from synthdrive.parameters.optimisation import OptimisationParameters
+from synthdrive.parameters.variants import load_variant
+from synthdrive.training.checkpoints import save_checkpoint
+from synthdrive.training.data import Collate, Indices, SceneBatches, Sharing
+from synthdrive.training.devices import device_name, division, loading_workers
+from synthdrive.training.loop import Fit, fit
+from synthdrive.training.metadata import CURVE
+from synthdrive.training.monitoring import Watched
+from synthdrive.training.resume import ResumeFolder, training_identity
+
+RUNS = Path(".run")
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One variant and seed, and where its files are.
+
+    Attributes:
+        variant: its name under `variants` in the parameter file.
+        seed: training seed: settles the model's start, the order of the scenes, and every random draw.
+        out: directory to write: model.safetensors, metadata.json, curve.csv; reconstructions.safetensors where masked
+            pre-training has made them.
+        parameters: the parameter file.
+        curve: a second place for the curve, where one is wanted.
+        workers: loading processes; None: none on a CPU, some on a GPU. Changes no number.
+        runs: where resume states are kept.
+    """
+
+    variant: str
+    seed: int
+    out: Path
+    parameters: Path = DEFAULT_PATH
+    curve: Path | None = None
+    workers: int | None = None
+    runs: Path = RUNS
+
+    @property
+    def name(self) -> str:
+        """The run as the pipeline names it."""
+        return f"{self.variant}-{self.seed}"
+
+    def card(self, stage: str, **content: object) -> dict[str, Any]:
+        """A card of this run."""
+        variant = load_variant(self.variant, self.parameters)
+        return {
+            "stage": stage,
+            "variant": self.variant,
+            "description": variant.description,
+            "seed": self.seed,
+            **content,
+        }
+
+
+STAGE_MODULE = "synthdrive.training.cells"  # what it can import, and nothing else of the package, settles a training
+
+
+def seed_model(stage: str, seed: int) -> None:
+    """Settle the random start of a stage's model: the same in every variant of a seed, so that variants are paired.
+
+    The two stages start from different draws, as two runs would: a variant whose pre-training leaves the encoder as it
+    was (docs/method.md 4.6) then shows what another random start does.
+    """
+    torch.manual_seed(item_seed(seed, "model", stage))
+
+
+def scene_batches(
+    run: TrainingRun, store: Path, indices: Indices, parameters: OptimisationParameters, accelerator: Accelerator
+) -> SceneBatches:
+    """The batches of this process."""
+    from synthdrive.models.batch import collate
+
+    return make_batches(run, store, indices, parameters, accelerator, collate)
+
+
+def make_batches(
+    run: TrainingRun,
+    store: Path,
+    indices: Indices,
+    parameters: OptimisationParameters,
+    accelerator: Accelerator,
+    collate: Collate,
+) -> SceneBatches:
+    """The batches of this process, with another way to collate."""
+    sharing = Sharing(parameters.batch, parameters.device_batch, accelerator.num_processes, accelerator.process_index)
+    workers = loading_workers(accelerator.device, accelerator.num_processes) if run.workers is None else run.workers
+    pin = accelerator.device.type == "cuda"
+    return SceneBatches(store, indices, run.seed, sharing, collate, workers, pin)
+
+
+def run_provenance(
+    run: TrainingRun, parameters: Mapping[str, Any], inputs: Mapping[str, Path], accelerator: Accelerator
+) -> dict[str, Any]:
+    """What makes the run's checkpoint; `parameters` and `inputs` as `execute` takes them."""
+    hashes = {name: file_hash(path) for name, path in inputs.items()}
+    return run_record(parameters, hashes, run.seed, device_name(accelerator.device), STAGE_MODULE)
+
+
+def execute(
+    stage: str,
+    run: TrainingRun,
+    model: nn.Module,
+    batches: SceneBatches,
+    parameters: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    accelerator: Accelerator,
+    content: Mapping[str, Any],
+    watched: Watched | None = None,
+) -> Fit:
+    """Fit the model and write the run's checkpoint.
+
+    The last epoch's state stays: until DVC has recorded the checkpoint, it may yet be lost. The next stage, which can
+    only begin after that, discards it.
+
+    Args:
+        parameters: the parameters used, by section; that of `stage` holds the optimisation's.
+        inputs: what the stage read, by the names that the card gives them.
+        content: what else the card says.
+        watched: examples to look at before training and after each epoch, kept beside the checkpoint.
+
+    Raises:
+        SystemExit: interrupted (130); the state of the last whole epoch stays.
+    """
+    record = run_provenance(run, parameters, inputs, accelerator)
+    identity = training_identity(run.variant, record, division(accelerator))
+    states = ResumeFolder(run.runs, stage, identity, run.name)
+    label = f"{stage} {run.name}"
+    with states.held(accelerator.is_main_process):
+        try:
+            place = states.path / "non-finite"
+            fitted = fit(model, batches, parameters[stage], accelerator, states, label, place, watched)
+        except KeyboardInterrupt:
+            print(
+                f"{label}: stopped; the same command goes on after the last epoch, from {states.path}", file=sys.stderr
+            )
+            raise SystemExit(130) from None
+        if accelerator.is_main_process:
+            card = run.card(stage, **content, training=fitted.training, encoder=fitted.encoder, run=record)
+            kept = {watched.file: {**watched.fixed(model), **fitted.seen}} if watched is not None else {}
+            save_checkpoint(run.out, model, {**card, "last_epoch": fitted.last_epoch}, fitted.curve, kept)
+            if run.curve is not None:
+                run.curve.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(run.out / CURVE, run.curve)
+    accelerator.end_training()
+    return fitted

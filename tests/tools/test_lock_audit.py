@@ -1,0 +1,125 @@
+"""The audit of the lock, on a small environment whose lock goes wrong in each way that the audit names."""
+
+import json
+import zipfile
+
+import pytest
+from packaging.requirements import Requirement
+from tools.lock_audit import audit, installed_packages, is_affected, known_vulnerabilities, licence
+from tools.verify import Verdict
+from tools.wheels import LockedPackage
+
+from synthdrive.core.errors import InputError
+
+METADATA = {
+    "torch": ("2.13.0+cpu", ["mathematics", 'windows-only; sys_platform == "win32"', "cuda-library"]),
+    "cuda-library": ("12", []),
+    "pipeline": ("3.1", ["helper>=1", 'optional; extra == "all"']),
+    "helper": ("1.5", []),
+    "optional": ("1.0", []),
+    "mathematics": ("1.0", []),
+    "pip": ("23.0", []),
+}
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """Installed distributions with nothing but their metadata."""
+    for name, (version, requires) in METADATA.items():
+        folder = tmp_path / "site" / f"{name.replace('-', '_')}-{version}.dist-info"
+        folder.mkdir(parents=True)
+        lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", "License: MIT"]
+        (folder / "METADATA").write_text("\n".join([*lines, *(f"Requires-Dist: {item}" for item in requires), ""]))
+    return installed_packages([str(tmp_path / "site")])
+
+
+def locked(**versions):
+    return [LockedPackage(name.replace("_", "-"), version, frozenset({"0" * 64})) for name, version in versions.items()]
+
+
+def problems(
+    installed, capsys, lock=None, requirements=("torch==2.13.0", "pipeline[all]==3.1"), project=("torch>=2.6",)
+):
+    verdict = Verdict()
+    lock = lock or locked(pipeline="3.1", helper="1.5", optional="1.0", mathematics="1.0")
+    audit(
+        lock, [Requirement(item) for item in requirements], [Requirement(item) for item in project], installed, verdict
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert verdict.failures == sum(line.startswith("      ") for line in lines)
+    return [line.strip() for line in lines if line.startswith("      ")]
+
+
+def test_a_whole_lock_passes_with_a_build_of_torch_that_brings_more(installed, capsys):
+    assert problems(installed, capsys) == []
+
+
+def test_an_entry_that_nothing_leads_to(installed, capsys):
+    assert problems(installed, capsys, requirements=["torch==2.13.0", "pipeline==3.1"]) == ["optional: not needed"]
+
+
+def test_an_absent_entry(installed, capsys):
+    found = problems(installed, capsys, lock=locked(pipeline="3.1", optional="1.0", mathematics="1.0"))
+    assert "helper: not in the lock" in found
+
+
+def test_a_lock_that_is_older_than_requirements_in(installed, capsys):
+    found = problems(installed, capsys, requirements=["torch==2.13.0", "pipeline[all]==3.2", "newcomer"])
+    assert "pipeline[all]==3.2: 3.1 is there" in found
+    assert "newcomer: not there" in found
+
+
+def test_pyproject_asks_for_more_than_is_locked(installed, capsys):
+    assert "torch>=3: 2.13.0+cpu is there" in problems(installed, capsys, project=["torch>=3"])
+
+
+def test_another_version_is_installed(installed, capsys):
+    found = problems(installed, capsys, lock=locked(pipeline="3.1", helper="1.6", optional="1.0", mathematics="1.0"))
+    assert found == ["helper: 1.6 locked, 1.5 installed"]
+
+
+def test_licence_as_stated(installed):
+    assert licence(installed["helper"]) == "MIT"
+
+
+@pytest.mark.parametrize(
+    ("version", "affected", "expected"),
+    [
+        ("1.5", {"versions": ["1.4", "1.5"]}, True),
+        ("1.5", {"ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "1.5"}]}]}, False),
+        ("1.5", {"ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "1.10"}]}]}, True),
+        ("1.5", {"ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "1.2"}, {"last_affected": "1.5"}]}]}, True),
+        ("1.5", {"ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "1.6"}]}]}, False),
+        ("1.5", {"ranges": [{"type": "GIT", "events": [{"introduced": "0"}]}]}, False),
+    ],
+)
+def test_affected_versions(version, affected, expected):
+    assert is_affected(version, affected) is expected
+
+
+def test_advisories_name_locked_versions(tmp_path):
+    affected = {"package": {"ecosystem": "PyPI", "name": "Helper"}, "versions": ["1.5"]}
+    records = [
+        {"id": "A-1", "summary": "a hole", "affected": [affected]},
+        {"id": "A-2", "withdrawn": "2020-01-01T00:00:00Z", "affected": [affected]},
+        {"id": "A-3", "affected": [{"package": {"ecosystem": "PyPI", "name": "unknown"}, "versions": ["1.5"]}]},
+    ]
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for record in records:
+            archive.writestr(f"{record['id']}.json", json.dumps(record))
+    assert known_vulnerabilities(locked(helper="1.5"), tmp_path / "all.zip") == (3, ["helper==1.5: A-1 a hole"])
+    assert known_vulnerabilities(locked(helper="1.6"), tmp_path / "all.zip") == (3, [])
+
+
+def test_what_is_no_archive_of_advisories_is_refused(tmp_path):
+    (tmp_path / "all.zip").write_bytes(b"<html>")
+    with pytest.raises(InputError, match="an archive of OSV records"):
+        known_vulnerabilities(locked(helper="1.5"), tmp_path / "all.zip")
+
+
+@pytest.mark.parametrize("content", [b"[" * 10**6, b" " * (64 << 20), b"1" * 10_000, b'{"affected": 1}'])
+def test_an_advisory_that_means_harm_is_refused(tmp_path, content):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("A-1.json", content)
+    with pytest.raises(InputError, match=r"all\.zip"):
+        known_vulnerabilities(locked(helper="1.5"), tmp_path / "all.zip")

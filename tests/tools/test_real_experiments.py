@@ -1,0 +1,135 @@
+"""Experiments run for real on a tiny pipeline: what re-runs for which parameter, sweeps, tables and plots of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tiny_pipeline import copy_of, dvc, git, run, stages_run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+TRAINED = {"pretrain@combined-0", "finetune@combined-0", "evaluate@combined-0", "report"}
+CHANGES = {  # an experiment for each stage: what it changes -> all that runs again, and nothing else
+    "record_sample.scenes.tracking_noise=0.06": {
+        "record_sample", "ingest", "check_raw", "synthesize", "finetune@none-0", "finetune@combined-0",
+        "evaluate@none-0", "evaluate@combined-0", "evaluate_baselines", "report",
+    },  # not what stands on the maps alone; the driver looks at the scenes and drives the same windows
+    "ingest.turn_angle=31.0": {"ingest"},  # the same scenes count as turns, so nothing after it runs
+    "check_raw.scenes.max_speed=46.0": {"check_raw", "augment", "report"},  # the same routes come out
+    "augment.seed=1": {"augment", "synthesize", "check_synthetic", "pretrain@none-0", *TRAINED},
+    "synthesize.seed=1": {"synthesize", "check_synthetic", "pretrain@none-0", *TRAINED},
+    "check_synthetic.max_speed=21.0": {"check_synthetic", "pretrain@none-0", *TRAINED},
+    "pretrain.mask_ratio=0.3": {"pretrain@none-0", *TRAINED},  # the baseline is not trained again
+    "finetune.decay=0.5": {
+        "finetune@none-0", "finetune@combined-0", "evaluate@none-0", "evaluate@combined-0", "report",
+    },
+    "evaluate.miss_threshold=3.0": {"evaluate@none-0", "evaluate@combined-0", "evaluate_baselines", "report"},
+    "report.seed=1": {"report"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def repository(tiny_pipeline, tmp_path_factory):
+    """A copy in which experiments may be made."""
+    return copy_of(tiny_pipeline, tmp_path_factory.mktemp("experiments") / "pipeline")
+
+
+def name_of(change: str) -> str:
+    return change.split("=")[0].replace(".", "-").replace("_", "-")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_experiment_runs_what_depends_on_its_parameter_and_nothing_else(repository, change):
+    printed = dvc(repository, "exp", "run", "--temp", "--name", name_of(change), "--set-param", change)
+    assert stages_run(printed) == CHANGES[change]
+    assert git(repository, "status", "--porcelain") == ""
+    reference = next(ref for ref in references(repository) if ref.endswith(f"/{name_of(change)}"))
+    assert change.split("=")[1] in git(repository, "diff", "main", reference, "--", "params.yaml")
+
+
+def references(repository: Path) -> list[str]:
+    """Where git keeps the results of experiments."""
+    return git(repository, "for-each-ref", "--format=%(refname)", "refs/exps").split()
+
+
+@pytest.fixture(scope="module")
+def compared(tiny_pipeline, tmp_path_factory):
+    """A copy with one experiment, which changes how goals are chosen."""
+    root = copy_of(tiny_pipeline, tmp_path_factory.mktemp("compared") / "pipeline")
+    dvc(root, "exp", "run", "--temp", "--name", "nms", "--set-param", "evaluate.selection=nms")
+    return root
+
+
+def test_the_table_of_experiments_has_a_column_a_parameter_that_differs_and_a_metric_of_an_variant(compared):
+    (compared / ".ready").touch()  # stands for an environment that is set up
+    printed = run(compared, "make", "experiments", f"SYNTHDRIVE_CONTAINER={compared}")
+    header, main, nms = [line.split() for line in printed.splitlines() if line.strip(" ─")]
+    assert header[0] == "Experiment"
+    assert header[-1] == "evaluate.selection"
+    metrics = {f"{metric}.{variant}" for metric in ("MR6", "minFDE6", "minADE6") for variant in ("none", "combined")}
+    assert {"minFDE6.none", "minFDE6.combined"} <= set(header[1:-1]) <= metrics
+    assert (main[0], main[-1]) == ("main", "goal_sets")
+    assert (nms[2], nms[-1]) == ("[nms]", "nms")
+    recorded = json.loads(git(compared, "show", "main:metrics/none-0.json"))
+    assert float(main[header.index("minFDE6.none")]) == pytest.approx(recorded["minFDE6"], abs=6e-4)
+
+
+def test_differences_are_listed_by_metric_and_parameter(compared):
+    found = json.loads(dvc(compared, "exp", "diff", "main", "nms", "--json"))
+    assert found["params"] == {"params.yaml": {"evaluate.selection": {"old": "goal_sets", "new": "nms"}}}
+    changed = found["metrics"]["reports/metrics.json"]
+    assert {"minFDE6.none", "minFDE6.combined"} <= set(changed)
+    assert all(entry["old"] != entry["new"] for entry in changed.values())
+
+
+def test_plots_overlay_the_curves_and_put_the_pictures_side_by_side(compared, tmp_path):
+    dvc(compared, "plots", "diff", "main", "nms", "--out", str(tmp_path))
+    page = (tmp_path / "index.html").read_text()
+    printed = dvc(compared, "plots", "diff", "main", "nms", "--json", "--split", "--out", str(tmp_path))
+    found = json.loads(printed)["data"]
+    curves = {name for name in found if name.startswith("reports/curves/")}
+    names = ("pretrain/combined", "finetune/none", "finetune/combined")
+    assert curves == {f"reports/curves/{name}.csv" for name in names}
+    for name in (*curves, "MR6", "minFDE6", "minADE6"):
+        (plot,) = found[name]
+        assert plot["revisions"] == ["main", "nms"]
+        points = plot["anchor_definitions"]["<DVC_METRIC_DATA>"]
+        assert {point["rev"] for point in points} == {"main", "nms"}
+        assert json.dumps({"text": name})[1:-1] in page  # its title, which tells the variants apart
+    pictures = {name for name in found if name.endswith(".svg")}
+    assert {Path(name).parent.name for name in pictures} == {"differences", "forecasts"}
+    for name in pictures:
+        assert [entry["revisions"] for entry in found[name]] == [["main"], ["nms"]]
+        for revision in ("main", "nms"):
+            file = f"static/{revision}_{name.replace('/', '_')}"
+            assert file in page
+            assert "<svg" in (tmp_path / file).read_text()
+
+
+def test_a_sweep_over_seeds_and_variants_runs_from_the_queue_of_a_fresh_clone(tiny_pipeline, tmp_path):
+    clone = tmp_path / "clone"
+    git(tiny_pipeline, "clone", "-q", "--no-hardlinks", str(tiny_pipeline), str(clone))
+    assert not (clone / "data/maps").exists()
+    dvc(clone, "exp", "run", "--queue", "--name", "two-seeds", "--set-param", "seeds=[0,1]")
+    dvc(clone, "exp", "run", "--queue", "--name", "three-variants", "--set-param", "run_variants=[none,map,combined]")
+    dvc(clone, "exp", "run", "--run-all", "--jobs", "1")
+    status = dvc(clone, "queue", "status")
+    assert status.count("Success") == 2
+    table = csv.DictReader(io.StringIO(dvc(clone, "exp", "show", "--csv")))
+    rows = {row["Experiment"]: row for row in table}
+    assert rows["two-seeds"]["seeds"] == "[0, 1]"
+    assert rows["three-variants"]["minFDE6.map"]
+    both = [float(rows["two-seeds"][f"metrics/none-{seed}.json:minFDE6"]) for seed in (0, 1)]
+    assert float(rows["two-seeds"]["minFDE6.none"]) == pytest.approx(sum(both) / 2, abs=1e-5)
+    assert float(rows["three-variants"]["minFDE6.none"]) == pytest.approx(
+        both[0], abs=1e-5
+    )  # the same seed, the same model
+    dvc(clone, "exp", "apply", "two-seeds")
+    assert sorted(path.name for path in (clone / "models/finetuned").iterdir()) == [
+        "combined-0", "combined-1", "none-0", "none-1",
+    ]  # fmt: skip

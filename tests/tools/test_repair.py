@@ -1,0 +1,102 @@
+"""Damage that DVC does not see, in a tiny DVC pipeline: found, made good from the other copy, or removed."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tools.repair import repair
+
+DVC_YAML = """\
+stages:
+  make:
+    cmd: mkdir -p folder && echo first > folder/a && echo second > folder/b && echo single > file && echo git > metrics
+    outs:
+      - folder
+      - file
+      - metrics:
+          cache: false
+"""
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("made")
+    (root / "dvc.yaml").write_text(DVC_YAML)
+    dvc(root, "init", "-q", "--no-scm")
+    dvc(root, "repro", "-q")
+    return root
+
+
+@pytest.fixture
+def root(made, tmp_path):
+    shutil.copytree(made, tmp_path / "copy", symlinks=True)
+    dvc(tmp_path / "copy", "status")  # DVC takes the copies' times and sizes down
+    return tmp_path / "copy"
+
+
+def rot(file: Path) -> None:
+    """Change a byte, as a bad disk does: size, time and mode stay."""
+    before = file.stat()
+    content = file.read_bytes()
+    file.chmod(0o644)
+    file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    file.chmod(before.st_mode & 0o777)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def cached(root: Path, text: str) -> Path:
+    return next(path for path in (root / ".dvc/cache/files/md5").glob("*/*") if text in path.read_text())
+
+
+def contents(root: Path) -> list[str]:
+    return [(root / name).read_text() for name in ("folder/a", "folder/b", "file", "metrics")]
+
+
+WHOLE = ["first\n", "second\n", "single\n", "git\n"]
+
+
+def test_rotten_artifacts_are_restored_from_the_cache(root):
+    rot(root / "folder" / "a")
+    rot(root / "file")
+    assert "up to date" in dvc(root, "status")
+    assert repair(root, change=False)["damaged"] == 2
+    assert repair(root)["restored"] == 2
+    assert contents(root) == WHOLE
+    assert "up to date" in dvc(root, "status")
+
+
+@pytest.mark.parametrize("text", ["second", "single", "relpath"])
+def test_a_rotten_cache_is_restored_from_the_workspace(root, text, capsys):
+    copy = cached(root, text)
+    before = copy.read_bytes()
+    rot(copy)
+    repair(root)
+    assert f"{copy.relative_to(root)}: damaged, restored" in capsys.readouterr().out
+    assert copy.read_bytes() == before
+    assert copy.stat().st_mode & 0o777 == 0o444
+    assert repair(root)["damaged"] == 0
+
+
+def test_without_a_whole_copy_dvc_makes_it_again(root):
+    rot(root / "metrics")
+    rot(cached(root, "second"))
+    rot(root / "folder" / "b")
+    assert repair(root)["removed"] == 3
+    dvc(root, "repro", "-q")
+    assert contents(root) == WHOLE
+    assert repair(root)["damaged"] == 0
+
+
+def test_what_a_user_changes_is_left_to_dvc(root):
+    (root / "file").write_text("of my own")
+    assert repair(root)["damaged"] == 0
+    assert (root / "file").read_text() == "of my own"

@@ -1,0 +1,60 @@
+"""Comparison of two checkouts that have run."""
+
+import json
+
+import pytest
+import yaml
+from tools.same_results import same_results
+from tools.verify import Verdict
+
+from synthdrive.core.errors import InputError
+
+
+@pytest.fixture
+def checkouts(tmp_path):
+    """Two checkouts with the same results: one data stage and one variant."""
+    parameters = {"verify": {"spot_stages": ["ingest"], "tolerances": {"minFDE6": 0.1}}}
+    outs = {"ingest": {"path": "data/maps", "md5": "a" * 32}, "evaluate@none-0": {"path": "metrics/none-0.json"}}
+    lock = {"stages": {name: {"outs": [out]} for name, out in outs.items()}}
+    for name in ("inside", "outside"):
+        (tmp_path / name / "metrics").mkdir(parents=True)
+        (tmp_path / name / "params.yaml").write_text(yaml.safe_dump(parameters))
+        (tmp_path / name / "dvc.lock").write_text(yaml.safe_dump(lock))
+        (tmp_path / name / "metrics" / "none-0.json").write_text(json.dumps({"minFDE6": 1.5}))
+    return tmp_path / "inside", tmp_path / "outside"
+
+
+def failures(inside, outside):
+    verdict = Verdict()
+    same_results(inside, outside, verdict)
+    assert verdict.comparisons == 2
+    return verdict.failures
+
+
+def test_the_same_results(checkouts):
+    assert failures(*checkouts) == 0
+
+
+def test_other_bytes(checkouts, capsys):
+    path = checkouts[0] / "dvc.lock"
+    path.write_text(path.read_text().replace("a" * 32, "b" * 32))
+    assert failures(*checkouts) == 1
+    assert f"data/maps: recorded {'a' * 32}, made {'b' * 32}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("value", "expected"), [(1.55, 0), (1.65, 1), (float("nan"), 1)])
+def test_metrics_within_tolerance(checkouts, value, expected):
+    (checkouts[0] / "metrics" / "none-0.json").write_text(json.dumps({"minFDE6": value}))
+    assert failures(*checkouts) == expected
+
+
+def test_nothing_to_compare_with_is_no_agreement(checkouts):
+    (checkouts[1] / "metrics" / "none-0.json").unlink()
+    with pytest.raises(InputError, match="no metrics"):
+        same_results(*checkouts, Verdict())
+
+
+def test_a_data_stage_that_never_ran_outside_is_no_agreement(checkouts):
+    (checkouts[1] / "dvc.lock").write_text("stages: {evaluate: {outs: [{path: metrics/none-0.json}]}}")
+    with pytest.raises(InputError, match="no ingest"):
+        same_results(*checkouts, Verdict())

@@ -1,0 +1,150 @@
+"""A folder that holds every wheel of the environment, so that it can be set up again with no network.
+
+`record` writes `vendored.lock` into the folder: one wheel for each locked package and each package that the build of
+torch brings with it, by SHA-256. `check` compares the folder with that file and with requirements.lock. Both run
+before the environment exists, so this module needs the standard library alone.
+
+A package that its authors publish as sources only is kept twice: the archive under `sources/`, which must have a hash
+of requirements.lock, and the wheel that was built from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthdrive.core.errors import InputError, SynthDriveError, exit_on_error
+
+VENDORED_LOCK = "vendored.lock"
+SOURCES = "sources"
+_ENTRY = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.+!_-]*)$")
+_HASH = re.compile(r"^--hash=sha256:([0-9a-f]{64})$")
+
+
+@dataclass(frozen=True)
+class LockedPackage:
+    """An entry of a lock file: normalised name, version and the SHA-256 of every archive that may stand for it."""
+
+    name: str
+    version: str
+    hashes: frozenset[str]
+
+
+def normalised(name: str) -> str:
+    """A package's name as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def read_lock(path: Path) -> list[LockedPackage]:
+    """The entries of a lock file, in its order.
+
+    Raises:
+        InputError: a line is no `name==version` with its SHA-256 hashes, or a package stands there twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "a lock file") from None
+    packages: dict[str, LockedPackage] = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        words = line.split("#")[0].split()
+        if not words:
+            continue
+        entry, hashes = _ENTRY.match(words[0]), [_HASH.match(word) for word in words[1:]]
+        if entry is None or not all(hashes):
+            raise InputError(path, f"{' '.join(words)[:80]!r}", "name==version --hash=sha256:...", "Run: make lock")
+        package = LockedPackage(normalised(entry[1]), entry[2], frozenset(found[1] for found in hashes if found))
+        if not package.hashes:
+            raise InputError(path, f"{package.name} without a hash", "one hash or more", "Run: make lock")
+        if package.name in packages:
+            raise InputError(path, f"{package.name} twice", "each package once", "Run: make lock")
+        packages[package.name] = package
+    return list(packages.values())
+
+
+def sha256(path: Path) -> str:
+    """A file's SHA-256, as pip knows it; hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def wheels_of(folder: Path) -> dict[tuple[str, str], Path]:
+    """Wheels of a folder by normalised name and version; raises InputError where one package has two."""
+    found: dict[tuple[str, str], Path] = {}
+    versions: dict[str, str] = {}
+    for path in sorted(folder.glob("*.whl")):
+        name, version = path.name.split("-")[:2]
+        key = normalised(name), version
+        if key[0] in versions:
+            raise InputError(folder, f"two wheels of {key[0]}", "one", "Empty the folder and run make vendor again.")
+        found[key], versions[key[0]] = path, version
+    return found
+
+
+def foreign_wheels(folder: Path, lock: list[LockedPackage]) -> list[str]:
+    """What is wrong with a folder against requirements.lock: packages without a wheel, wheels with other bytes."""
+    wheels = wheels_of(folder)
+    sources = {sha256(path): path.name for path in sorted((folder / SOURCES).glob("*"))}
+    problems = []
+    for package in lock:
+        wheel = wheels.get((package.name, package.version))
+        if wheel is None:
+            problems.append(f"{package.name}=={package.version}: no wheel")
+        elif sha256(wheel) not in package.hashes and not package.hashes & sources.keys():
+            problems.append(f"{wheel.name}: neither its hash nor that of a source archive is in the lock")
+    return problems
+
+
+def record(folder: Path, lock: list[LockedPackage]) -> int:
+    """Write the folder's vendored.lock; returns the number of wheels.
+
+    Raises:
+        SynthDriveError: the folder does not hold what requirements.lock asks for.
+    """
+    if problems := foreign_wheels(folder, lock):
+        raise SynthDriveError(f"{folder}: " + "; ".join(problems))
+    lines = [f"{name}=={version} --hash=sha256:{sha256(path)}\n" for (name, version), path in wheels_of(folder).items()]
+    (folder / VENDORED_LOCK).write_text("".join(lines), encoding="utf-8")
+    return len(lines)
+
+
+def check(folder: Path, lock: list[LockedPackage]) -> int:
+    """Compare a folder with its vendored.lock and with requirements.lock; returns the number of wheels.
+
+    Raises:
+        InputError: there is no vendored.lock, or it is damaged.
+        SynthDriveError: the wheels are not those that were recorded, or not those of requirements.lock.
+    """
+    recorded = {(package.name, package.version): package.hashes for package in read_lock(folder / VENDORED_LOCK)}
+    wheels = wheels_of(folder)
+    problems = [f"{name}=={version}: recorded, but not there" for name, version in recorded.keys() - wheels.keys()]
+    problems += [f"{path.name}: not recorded" for key, path in wheels.items() if key not in recorded]
+    problems += [
+        f"{path.name}: other bytes than recorded"
+        for key, path in wheels.items()
+        if key in recorded and sha256(path) not in recorded[key]
+    ]
+    problems += foreign_wheels(folder, lock)
+    if problems:
+        raise SynthDriveError(f"{folder}: " + "; ".join(sorted(problems)) + ". Run: make vendor WHEELS=<new folder>")
+    return len(wheels)
+
+
+def main() -> None:
+    """Command line: `python -m tools.wheels {record,check} FOLDER`; exit status 2 when not whole."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["record", "check"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--lock", type=Path, default=Path("requirements.lock"))
+    arguments = parser.parse_args()
+    with exit_on_error():
+        lock = read_lock(arguments.lock)
+        count = (record if arguments.action == "record" else check)(arguments.folder, lock)
+    print(f"{arguments.folder}: {count} wheels, {len(lock)} of them locked by {arguments.lock}")
+
+
+if __name__ == "__main__":
+    main()
