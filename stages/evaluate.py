@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from synthdrive.core.errors import exit_on_error
+from synthdrive.core.provenance import PROVENANCE
 from synthdrive.forecasting.evaluate import describe, write_evaluation
 from synthdrive.forecasting.forecast_scenes import checkpoint_forecasts
 from synthdrive.parameters.evaluate import EvaluateParameters
@@ -29,17 +30,18 @@ def main() -> None:
         "--workers", type=int, help="batches at a time on a CPU (default: SYNTHDRIVE_WORKERS, else all)"
     )
     parser.add_argument("--runs", type=Path, default=Path(".run"), help="where an interrupted run goes on from")
+    parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder of its record (%(default)s)")
     given = parser.parse_args()
     name = given.checkpoint.name
     with exit_on_error():
         parameters = load_section(EvaluateParameters, "evaluate", given.params)
         SceneStore.load(given.scenes, check=False).require_future(given.scenes)
-        forecasts, store, card = checkpoint_forecasts(
-            given.checkpoint, given.scenes, parameters, given.device, given.workers, given.runs
+        forecasts, store, metadata = checkpoint_forecasts(
+            given.checkpoint, given.scenes, parameters, given.device, given.workers, given.runs, given.provenance
         )
         out = given.out or Path("forecasts") / name
         metrics = given.metrics or Path("metrics") / f"{name}.json"
-        print(describe(name, write_evaluation(forecasts, store, parameters, card, out, metrics)), file=sys.stderr)
+        print(describe(name, write_evaluation(forecasts, store, parameters, metadata, out, metrics)), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from synthdrive.core.artifacts import file_hash
 from synthdrive.core.errors import exit_on_error
-from synthdrive.core.provenance import run_record
+from synthdrive.core.provenance import plain_values
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.forecasting.evaluate import describe, write_evaluation
 from synthdrive.forecasting.forecast_scenes import forecast_scenes
@@ -32,12 +31,12 @@ def main() -> None:
     with exit_on_error():
         parameters = load_section(EvaluateParameters, "evaluate", given.params)
         store = SceneStore.load(given.scenes)
-        record = run_record({"evaluate": parameters}, {"scenes": file_hash(given.scenes)})
+        used = plain_values({"evaluate": parameters})
         for name, baseline in BASELINES.items():
             forecasts = forecast_scenes(baseline(), store, parameters.batch_size)
-            card = {"stage": "evaluate", "variant": name, "seed": None, "run": record}
+            metadata = {"stage": "evaluate", "variant": name, "seed": None, "parameters": used}
             metrics = given.metrics / f"{name}.json"
-            found = write_evaluation(forecasts, store, parameters, card, given.out / name, metrics)
+            found = write_evaluation(forecasts, store, parameters, metadata, given.out / name, metrics)
             print(describe(name, found), file=sys.stderr)
 
 

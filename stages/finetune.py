@@ -10,7 +10,8 @@ import argparse
 from pathlib import Path
 
 from synthdrive.core.errors import exit_on_error
-from synthdrive.training.cells import finetune
+from synthdrive.core.provenance import PROVENANCE
+from synthdrive.finetuning.finetune import finetune
 from synthdrive.training.training_run import RUNS, TrainingRun
 
 
@@ -20,18 +21,23 @@ def main() -> None:
     parser.add_argument("--variant", required=True, help="an entry of `variants` in the parameters")
     parser.add_argument("--seed", required=True, type=int, help="training seed")
     parser.add_argument("--scenes", type=Path, default=Path("data/scenes/train"), help="scene store to train on")
-    parser.add_argument("--pretrained", type=Path, help="checkpoint (default: models/pretrained/<variant>-<seed>)")
+    parser.add_argument(
+        "--pretrained", type=Path, help="checkpoint of its pre-training; without one it is trained from scratch"
+    )
     parser.add_argument("--out", type=Path, help="checkpoint (default: models/finetuned/<variant>-<seed>)")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters (default: %(default)s)")
     parser.add_argument("--curve", type=Path, help="write the training curve (CSV) here too")
     parser.add_argument("--workers", type=int, help="loading processes (default: 0 on a CPU, up to 8 per GPU)")
     parser.add_argument("--runs", type=Path, default=RUNS, help="where resume states are kept (default: %(default)s)")
+    parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder of its record (%(default)s)")
     given = parser.parse_args()
     name = f"{given.variant}-{given.seed}"
     out = given.out or Path(f"models/finetuned/{name}")
     with exit_on_error():
-        run = TrainingRun(given.variant, given.seed, out, given.params, given.curve, given.workers, given.runs)
-        finetune(run, given.scenes, given.pretrained or Path(f"models/pretrained/{name}"))
+        run = TrainingRun(
+            given.variant, given.seed, out, given.params, given.curve, given.workers, given.runs, given.provenance
+        )
+        finetune(run, given.scenes, given.pretrained)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import argparse
 from pathlib import Path
 
 from synthdrive.core.errors import exit_on_error
-from synthdrive.training.cells import pretrain
+from synthdrive.core.provenance import PROVENANCE
+from synthdrive.pretraining.pretrain import pretrain
 from synthdrive.training.training_run import RUNS, TrainingRun
 
 
@@ -25,10 +26,13 @@ def main() -> None:
     parser.add_argument("--curve", type=Path, help="write the training curve (CSV) here too")
     parser.add_argument("--workers", type=int, help="loading processes (default: 0 on a CPU, up to 8 per GPU)")
     parser.add_argument("--runs", type=Path, default=RUNS, help="where resume states are kept (default: %(default)s)")
+    parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder of its record (%(default)s)")
     given = parser.parse_args()
     out = given.out or Path(f"models/pretrained/{given.variant}-{given.seed}")
     with exit_on_error():
-        run = TrainingRun(given.variant, given.seed, out, given.params, given.curve, given.workers, given.runs)
+        run = TrainingRun(
+            given.variant, given.seed, out, given.params, given.curve, given.workers, given.runs, given.provenance
+        )
         pretrain(run, given.synthetic)
 
 

@@ -11,7 +11,7 @@ from synthdrive.core.errors import exit_on_error
 from synthdrive.parameters.data import DataParameters
 from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 from synthdrive.parameters.report import ReportParameters
-from synthdrive.parameters.selected_runs import load_cells
+from synthdrive.parameters.selected_runs import load_selected_runs
 from synthdrive.parameters.synthesize import SynthesizeParameters
 from synthdrive.reporting.report import ReportInputs, write_report
 from synthdrive.reporting.run_outputs import RunPaths
@@ -34,7 +34,7 @@ def main() -> None:
     with exit_on_error():
         inputs = ReportInputs(
             paths=RunPaths(**{field.name: getattr(given, field.name) for field in fields(RunPaths)}),
-            cells=load_cells(given.params),
+            cells=load_selected_runs(given.params),
             source=load_section(DataParameters, "data", given.params).source,
             published=given.published,
             claims=given.claims,

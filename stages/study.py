@@ -18,10 +18,10 @@ from pathlib import Path
 from synthdrive.core.errors import exit_on_error
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.parameters.loading import DEFAULT_PATH
-from synthdrive.parameters.selected_runs import load_cells as run_cells
+from synthdrive.parameters.selected_runs import load_selected_runs as run_cells
 from synthdrive.reporting.claims import load_claims
 from synthdrive.reporting.published import Published
-from synthdrive.reporting.study.cells import collect_baseline, collect_cell, load_cells, save_cell
+from synthdrive.reporting.study.cells import collect_baseline, collect_cell, load_selected_runs, save_cell
 from synthdrive.reporting.study.page import describe, write_study
 from synthdrive.reporting.study.plan import load_plan
 
@@ -61,7 +61,7 @@ def main() -> None:
             for name in BASELINES:
                 if (given.forecasts / name / "errors.parquet").is_file():
                     save_cell(collect_baseline(given.forecasts / name), given.out / given.into)
-        collected, choices = load_cells(given.out / "cells"), load_cells(given.out / "choices")
+        collected, choices = load_selected_runs(given.out / "cells"), load_selected_runs(given.out / "choices")
         claims, published = load_claims(Path("claims.yaml")), Published.load(Path("published.yaml"))
         write_study(plan, collected, choices, "make study", given.out, claims, published)
         print(f"study: {given.out}: {describe(collected)}", file=sys.stderr)

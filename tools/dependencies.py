@@ -1,12 +1,13 @@
-"""The code that a stage depends on: its script and every module of ours that it reaches through imports.
+"""The code that a stage depends on: does dvc.yaml declare what the stage's script imports?
 
-DVC re-runs a stage when a declared dependency changes, and does not follow imports. `python -m
-tools.dependencies` says where dvc.yaml and the imports disagree; `--write` mends dvc.yaml.
+DVC re-runs a stage when a declared dependency changes, and does not follow imports. A stage declares its script, whole
+packages (folders) or single modules of this project, and requirements.lock. `python -m tools.dependencies` names the
+imports that no declared dependency holds, and the declared ones that no import needs.
 """
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,17 @@ from ruamel.yaml import YAML
 from synthdrive.core.provenance import imported_files
 
 ENVIRONMENT = "requirements.lock"
+PUBLIC_FACE = "src/synthdrive/__init__.py"  # offers names on demand: what a stage uses, it imports from its own module
 
 
 def import_closure(script: Path, repository: Path) -> list[str]:
     """Files that running `script` can import from the package, with the script itself, relative to the repository.
 
-    Imports inside functions count too. Sorted, the script first.
+    Imports inside functions count too; empty `__init__.py` do not. Sorted.
     """
     found = imported_files(repository / script, repository / "src")
-    modules = sorted(path.relative_to(repository).as_posix() for path in found if path != repository / script)
-    return [Path(script).as_posix(), *(path for path in modules if (repository / path).stat().st_size)]
+    paths = {path.relative_to(repository).as_posix() for path in found if path.stat().st_size}
+    return sorted(paths - {PUBLIC_FACE})
 
 
 def stage_script(command: str) -> str | None:
@@ -32,60 +34,42 @@ def stage_script(command: str) -> str | None:
     return next((word for word in command.split() if word.startswith("stages/") and word.endswith(".py")), None)
 
 
-def is_code(dependency: str) -> bool:
-    """Whether this dependency is one that the import closure decides."""
-    return dependency.startswith(("src/", "stages/")) or dependency == ENVIRONMENT
-
-
-def declared_and_needed(dvc_yaml: dict[str, Any], repository: Path) -> dict[str, tuple[list[str], list[str]]]:
-    """For each stage, the code dependencies that dvc.yaml declares and those that it should."""
+def undeclared_and_unneeded(dvc_yaml: dict[str, Any], repository: Path) -> dict[str, tuple[list[str], list[str]]]:
+    """By stage: imported files that no declared dependency holds, and declared code that holds no imported file."""
     result = {}
     for name, stage in dvc_yaml["stages"].items():
         script = stage_script(stage["cmd"])
-        if script is not None:
-            declared = [dependency for dependency in stage.get("deps", []) if is_code(str(dependency))]
-            # Package data (page templates) is code too, but no import leads to it.
-            data = [path for path in declared if not path.endswith(".py") and path != ENVIRONMENT]
-            result[name] = (declared, [*import_closure(Path(script), repository), *data, ENVIRONMENT])
+        if script is None:
+            continue
+        declared = [str(dependency) for dependency in stage.get("deps", []) if _is_code(str(dependency))]
+        needed = [*import_closure(Path(script), repository), ENVIRONMENT]
+        missing = [path for path in needed if not any(_holds(dependency, path) for dependency in declared)]
+        unneeded = [dependency for dependency in declared if not any(_holds(dependency, path) for path in needed)]
+        result[name] = (missing, unneeded)
     return result
 
 
-def write_dependencies(repository: Path) -> list[str]:
-    """Rewrite the code dependencies in dvc.yaml; returns the names of the stages that changed."""
-    yaml = YAML()
-    yaml.width = 200
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    path = repository / "dvc.yaml"
-    content = yaml.load(path)
-    changed = []
-    for name, (declared, needed) in declared_and_needed(content, repository).items():
-        if declared != needed:
-            dependencies = content["stages"][name].setdefault("deps", [])
-            data = [dependency for dependency in dependencies if not is_code(str(dependency))]
-            dependencies[:] = [*data, *needed]
-            changed.append(name)
-    if changed:
-        yaml.dump(content, path)
-    return changed
+def problems(dvc_yaml: dict[str, Any], repository: Path) -> Iterable[str]:
+    """A line for each stage whose dependencies are not what it imports."""
+    for name, (missing, unneeded) in undeclared_and_unneeded(dvc_yaml, repository).items():
+        if missing or unneeded:
+            yield f"dvc.yaml: {name}: not declared: {missing}; declared, but not imported: {unneeded}"
+
+
+def _is_code(dependency: str) -> bool:
+    return dependency.startswith(("src/", "stages/")) or dependency == ENVIRONMENT
+
+
+def _holds(dependency: str, path: str) -> bool:
+    return path == dependency or path.startswith(dependency.rstrip("/") + "/")
 
 
 def main() -> None:
-    """Compare, or with --write mend; exit status 1 where they disagree."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="rewrite the code dependencies in dvc.yaml")
-    arguments = parser.parse_args()
-    repository = Path.cwd()
-    if arguments.write:
-        changed = write_dependencies(repository)
-        print(f"dvc.yaml: {', '.join(changed) if changed else 'nothing to change'}")
-        return
-    content = YAML(typ="safe").load(repository / "dvc.yaml")
-    wrong = {name: pair for name, pair in declared_and_needed(content, repository).items() if pair[0] != pair[1]}
-    for name, (declared, needed) in wrong.items():
-        print(
-            f"{name}: missing {sorted(set(needed) - set(declared))}, not needed {sorted(set(declared) - set(needed))}"
-        )
-    raise SystemExit(1 if wrong else 0)
+    """Exit status 1 where a stage's dependencies are not what it imports."""
+    found = list(problems(YAML(typ="safe").load(Path("dvc.yaml")), Path.cwd()))
+    for line in found:
+        print(line)
+    raise SystemExit(1 if found else 0)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def test_a_share_of_what_may_be_zero_has_no_interval():
     assert np.isnan([found.relative.low, found.relative.high]).all()
 
 
-def test_an_variant_is_no_different_from_itself():
+def test_a_variant_is_no_different_from_itself():
     values = np.random.default_rng(6).random((3, 40))
     found = paired_difference(values, values, 100, 0)
     assert (found.difference.mean, found.difference.low, found.difference.high) == (0, 0, 0)

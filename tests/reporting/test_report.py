@@ -156,7 +156,7 @@ def test_tables_for_dvc_have_a_row_a_cell(run: ReportInputs, report: tuple[Path,
     assert metrics["MR6"]["none"] == pytest.approx(np.mean(means), abs=1e-6)
 
 
-def test_an_variant_without_pre_training_has_no_record_of_it(report: tuple[Path, Content]) -> None:
+def test_a_variant_without_pre_training_has_no_record_of_it(report: tuple[Path, Content]) -> None:
     made = {(record.cell, record.stage) for record in report[1].records}
     assert ("none-0", "finetune") in made
     assert ("none-0", "pretrain") not in made

@@ -282,7 +282,7 @@ def test_an_interval_too_wide_to_see_others_beside_it_is_drawn_to_a_doubling() -
     assert chart(-90.0, 80.0) != chart(-100.0, 100.0)
 
 
-def test_an_variant_with_fewer_seeds_than_its_reference_says_what_the_others_are(folder: Path) -> None:
+def test_a_variant_with_fewer_seeds_than_its_reference_says_what_the_others_are(folder: Path) -> None:
     plan = load_plan(folder / "study.yaml")
     write(folder, plan)
     assert "stands against" not in (folder / "README.md").read_text()
@@ -369,7 +369,7 @@ def test_a_baseline_that_beats_the_variants_leaves_nothing_to_compare(folder: Pa
     assert verdicts["map-lowers-minFDE6"] == "not testable here"
 
 
-def test_a_curve_needs_an_variant_for_every_amount(folder: Path) -> None:
+def test_a_curve_needs_a_variant_for_every_amount(folder: Path) -> None:
     broken = {**PLAN, "curves": [{**PLAN["curves"][0], "x": [10.0]}]}  # type: ignore[index]
     (folder / "study.yaml").write_text(yaml.safe_dump(broken))
     with pytest.raises(ParameterError, match="Less data: (map|scratch): found 2 variants; expected 1"):

@@ -1,53 +1,46 @@
 from pathlib import Path
 
+import pytest
 from ruamel.yaml import YAML
-from tools.dependencies import declared_and_needed, import_closure, write_dependencies
+from tools.dependencies import import_closure, problems, undeclared_and_unneeded
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def make_repository(root: Path) -> Path:
-    package = root / "src" / "synthdrive"
-    (package / "maps").mkdir(parents=True)
-    (package / "__init__.py").write_text('"""Doc."""\n')
-    (package / "maps" / "__init__.py").write_text("")
-    (package / "maps" / "lane_map.py").write_text("from synthdrive.core.errors import InputError\n")
-    (package / "core/errors.py").write_text("InputError = ValueError\n")
-    (package / "unused.py").write_text("X = 1\n")
-    (root / "stages").mkdir()
-    (root / "stages" / "ingest.py").write_text("def main():\n    from synthdrive.maps import lane_map\n")
-    (root / "dvc.yaml").write_text(
-        "stages:\n  ingest:\n    # why\n    cmd: python stages/ingest.py --out data\n"
-        "    deps:\n      - raw\n      - src/synthdrive/unused.py\n"
-    )
-    return root
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    package = tmp_path / "src" / "synthdrive"
+    for name, text in {
+        "__init__.py": '"""Doc."""\n',
+        "scenes/__init__.py": "",
+        "scenes/lane_map.py": "from synthdrive.core.errors import InputError\n",
+        "core/__init__.py": "",
+        "core/errors.py": "InputError = ValueError\n",
+        "unused/module.py": "X = 1\n",
+    }.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / "ingest.py").write_text("def main():\n    from synthdrive.scenes import lane_map\n")
+    return tmp_path
 
 
-def test_the_closure_follows_imports_inside_functions_and_leaves_out_empty_package_faces(tmp_path):
-    closure = import_closure(Path("stages/ingest.py"), make_repository(tmp_path))
-    assert closure == [
-        "stages/ingest.py",
-        "src/synthdrive/__init__.py",
-        "src/synthdrive/core/errors.py",
-        "src/synthdrive/scenes/lane_map.py",
-    ]
+def _stage(*dependencies: str) -> dict:
+    return {"stages": {"ingest": {"cmd": "python stages/ingest.py --out data", "deps": list(dependencies)}}}
 
 
-def test_writing_keeps_data_dependencies_and_comments_and_is_then_up_to_date(tmp_path):
-    root = make_repository(tmp_path)
-    assert write_dependencies(root) == ["ingest"]
-    assert write_dependencies(root) == []
-    text = (root / "dvc.yaml").read_text()
-    assert "# why" in text
-    assert "unused" not in text
-    dependencies = YAML(typ="safe").load(text)["stages"]["ingest"]["deps"]
-    assert dependencies[0] == "raw"
-    assert dependencies[-1] == "requirements.lock"
+def test_the_closure_follows_imports_inside_functions_and_leaves_out_empty_package_faces(repository: Path) -> None:
+    closure = import_closure(Path("stages/ingest.py"), repository)
+    assert closure == ["src/synthdrive/core/errors.py", "src/synthdrive/scenes/lane_map.py", "stages/ingest.py"]
 
 
-def test_dvc_yaml_declares_what_the_stages_import():
-    content = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")
-    pairs = declared_and_needed(content, REPOSITORY)
-    assert pairs
-    for name, (declared, needed) in pairs.items():
-        assert declared == needed, f"{name}: run `make dependencies`"
+def test_folders_must_hold_the_imports_and_no_folder_is_declared_in_vain(repository: Path) -> None:
+    whole = ("raw", "stages/ingest.py", "src/synthdrive/core", "src/synthdrive/scenes", "requirements.lock")
+    assert list(problems(_stage(*whole), repository)) == []
+    missing, unneeded = undeclared_and_unneeded(_stage("raw", *whole[3:], "src/synthdrive/unused"), repository)["ingest"]
+    assert missing == ["src/synthdrive/core/errors.py", "stages/ingest.py"]
+    assert unneeded == ["src/synthdrive/unused"]
+
+
+def test_dvc_yaml_declares_what_the_stages_import() -> None:
+    assert list(problems(YAML(typ="safe").load(REPOSITORY / "dvc.yaml"), REPOSITORY)) == []

@@ -56,7 +56,7 @@ def test_a_parameter_touches_the_stages_that_read_it(checkout, old, new, stages)
         parameters.write_text(text)
 
 
-def test_an_variants_parameter_touches_its_own_cells_alone(checkout):
+def test_a_variants_parameter_touches_its_own_cells_alone(checkout):
     parameters = checkout / "params.yaml"
     text = parameters.read_text()
     try:

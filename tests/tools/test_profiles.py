@@ -9,7 +9,7 @@ from synthdrive.core.errors import ParameterError
 from synthdrive.parameters.finetune import FinetuneParameters
 from synthdrive.parameters.loading import SECTIONS, read_parameters
 from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.parameters.selected_runs import load_cells
+from synthdrive.parameters.selected_runs import load_selected_runs
 from synthdrive.parameters.variants import load_variant_section
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -161,12 +161,12 @@ def test_every_profile_fits_params_yaml(tmp_path, profile):
     parameters.write_text((REPOSITORY / "params.yaml").read_text())
     apply_profile(profile, parameters)
     assert set(read_parameters(parameters)) == set(SECTIONS)
-    for variant in load_cells(parameters).variants:
+    for variant in load_selected_runs(parameters).variants:
         load_variant_section(PretrainParameters, "pretrain", variant, parameters)
         load_variant_section(FinetuneParameters, "finetune", variant, parameters)
 
 
-def test_an_variant_on_top_of_another_says_only_how_it_differs(tmp_path):
+def test_a_variant_on_top_of_another_says_only_how_it_differs(tmp_path):
     parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
     parameters.write_text(
         "variants:\n  base:\n    description: base\n    finetune:\n      epochs: 16\n"

@@ -65,7 +65,7 @@ def compared(tiny_pipeline, tmp_path_factory):
     return root
 
 
-def test_the_table_of_experiments_has_a_column_a_parameter_that_differs_and_a_metric_of_an_variant(compared):
+def test_the_table_of_experiments_has_a_column_a_parameter_that_differs_and_a_metric_of_a_variant(compared):
     (compared / ".ready").touch()  # stands for an environment that is set up
     printed = run(compared, "make", "experiments", f"SYNTHDRIVE_CONTAINER={compared}")
     header, main, nms = [line.split() for line in printed.splitlines() if line.strip(" ─")]

@@ -113,16 +113,16 @@ def test_states_go_when_the_checkpoint_they_led_to_is_used(tmp_path: Path) -> No
     record = dict.fromkeys(("stage_code", "parameters_sha256", "inputs", "packages", "device", "seed"), "0")
     run = ResumeFolder(tmp_path, "pretrain", training_identity("map", record, {"processes": 2}), "map-0")
     run.save(_state(1))
-    card = {"stage": "pretrain", "variant": "map", "seed": 0, "run": record, "training": {"processes": 1}}
-    discard_states(tmp_path, card)
+    made = {"stage": "pretrain", "name": "map-0", "variant": "map", "made_by": record, "training": {"processes": 1}}
+    discard_states(tmp_path, made)
     assert run.load() is not None
-    card["training"] = {"processes": 2}
+    made["training"] = {"processes": 2}
     with run.held():
-        discard_states(tmp_path, card)
+        discard_states(tmp_path, made)
         assert run.load() is not None
-    discard_states(tmp_path, card)
+    discard_states(tmp_path, made)
     assert not run.path.exists()
-    discard_states(tmp_path, {"stage": "pretrain", "variant": "none", "seed": 0})
+    discard_states(tmp_path, {})
 
 
 def test_a_state_that_cannot_be_read_for_lack_of_memory_is_not_passed_over(

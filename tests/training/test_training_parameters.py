@@ -88,7 +88,7 @@ def test_impossible_values_name_their_key(schema: Any, section: str, key: str, v
         from_values(schema, {key: value}, section)
 
 
-def test_impossible_value_of_an_variant_is_named_where_it_stands(tmp_path: Path) -> None:
+def test_impossible_value_of_a_variant_is_named_where_it_stands(tmp_path: Path) -> None:
     values = yaml.safe_load(PARAMS.read_text())
     values["variants"]["map"]["pretrain"] = {"mask_ratio": 2.0}
     values["variants"]["combined"]["pretrain"] = {"mask": 2.0}

@@ -17,7 +17,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from synthdrive.core.artifacts import read_json, write_json
+from synthdrive.core.errors import InputError
+
 PACKAGE = "synthdrive"
+PROVENANCE = Path("provenance")
+"""Where stages write how their artifacts came about, outside of what DVC tracks: no artifact depends on it."""
 
 
 def imported_files(file: Path, source: Path) -> set[Path]:
@@ -61,7 +66,7 @@ def _module_files(name: str, source: Path) -> list[Path]:
 PACKAGES = ("synthdrive", "torch", "accelerate", "numpy", "safetensors", "pyarrow", "omegaconf")
 """Packages whose version may change what is trained or evaluated."""
 
-_SOURCE = Path(__file__).resolve().parent
+_SOURCE = Path(__file__).resolve().parents[1]
 _GIT_SECONDS = 10.0
 
 
@@ -104,6 +109,20 @@ def run_record(
     }
 
 
+def write_provenance(root: Path, stage: str, name: str, content: Mapping[str, Any]) -> None:
+    """Write `<root>/<stage>/<name>.json`: what made an artifact, when, on what machine and how fast."""
+    write_json(Path(root) / stage / f"{name}.json", {"stage": stage, "name": name, **content})
+
+
+def load_provenance(root: Path, stage: str, name: str) -> dict[str, Any]:
+    """What `write_provenance` wrote; empty where it is missing or damaged, as for an artifact that was fetched."""
+    try:
+        content = read_json(Path(root) / stage / f"{name}.json")
+    except InputError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def plain_values(values: object) -> Any:
     """Dataclasses, mappings and sequences as the dicts and lists that JSON knows."""
     if is_dataclass(values) and not isinstance(values, type):
@@ -139,7 +158,7 @@ def _imported_by(module: str) -> set[Path]:
 @cache
 def git_commit() -> str | None:
     """The commit that the package's sources are at; None without git, or where they are not tracked by it."""
-    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+    if _git("ls-files", "--error-unmatch", "core/provenance.py") is None:
         return None
     commit = _git("rev-parse", "HEAD")
     return commit.strip() if commit else None

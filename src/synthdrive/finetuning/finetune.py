@@ -13,15 +13,18 @@ from torch import Tensor, nn
 
 from synthdrive.core.artifacts import file_hash
 from synthdrive.core.errors import InputError
-from synthdrive.core.provenance import plain_values
+from synthdrive.core.provenance import load_provenance, plain_values
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.parameters.finetune import FinetuneParameters
 from synthdrive.parameters.model import ModelParameters
+from synthdrive.parameters.objective import NONE
+from synthdrive.parameters.pretrain import PretrainParameters
+from synthdrive.parameters.variants import load_variant_section
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import load_model_state
 from synthdrive.training.data import Indices, subset
-from synthdrive.training.devices import make_accelerator
-from synthdrive.training.metadata import load_metadata
+from synthdrive.training.devices import make_accelerator, spread_over_devices
+from synthdrive.training.metadata import MODEL, load_metadata
 from synthdrive.training.resume import discard_states
 from synthdrive.training.training_run import TrainingRun, execute, scene_batches, seed_model
 
@@ -41,7 +44,7 @@ class Transfer:
     unused: list[str]
 
     def describe(self) -> dict[str, list[str]]:
-        """Plain values for the card."""
+        """Plain values for the metadata."""
         return {"loaded": self.loaded, "fresh": self.fresh, "unused": self.unused}
 
     def __str__(self) -> str:
@@ -91,27 +94,40 @@ def _modules(names: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
 
 
-def run_finetuning(
-    run: TrainingRun, model: ModelParameters, parameters: FinetuneParameters, scenes: Path, pretrained: Path
-) -> None:
-    """Fine-tune and write the run's checkpoint."""
+def finetune(run: TrainingRun, scenes: Path, pretrained: Path | None = None) -> None:
+    """Fine-tune one variant with one seed, from a pre-trained checkpoint or from scratch, and write its checkpoint.
+
+    Args:
+        run: which variant and seed, and where its files are.
+        scenes: scene store of recorded scenes.
+        pretrained: checkpoint of the variant's pre-training; None for a variant that is trained from scratch.
+
+    Raises:
+        InputError: the checkpoint is missing, or not of this variant's pre-training, seed and model.
+        SynthDriveError: parameters or scenes cannot be used, or the loss is not finite.
+    """
+    parameters = load_variant_section(FinetuneParameters, "finetune", run.variant, run.parameters)
+    model = load_variant_section(ModelParameters, "model", run.variant, run.parameters)
+    spread_over_devices()
     accelerator = make_accelerator(parameters)
     store = SceneStore.load(scenes)
     indices = usable_scenes(store, parameters, run.seed, scenes)
     batches = scene_batches(run, scenes, indices, parameters, accelerator)
     seed_model("finetune", run.seed)
     network = DenseTNT(model)
-    origin, transferred = take_over(network, model, parameters, run, pretrained)
+    origin, transferred = load_pretrained_weights(network, model, parameters, run, pretrained)
     if accelerator.is_main_process:
-        discard_states(run.runs, load_metadata(pretrained))
+        if pretrained is not None:
+            discard_states(run.runs, load_provenance(run.provenance, "pretrain", Path(pretrained).name))
         print(f"finetune {run.name}: {transferred}", flush=True)
+    inputs = {"scenes": scenes} if pretrained is None else {"scenes": scenes, "pretrained": pretrained}
     execute(
         "finetune",
         run,
         network,
         batches,
         {"model": model, "finetune": parameters},
-        {"scenes": scenes, "pretrained": pretrained},
+        inputs,
         accelerator,
         {
             "model": plain_values(model),
@@ -119,6 +135,7 @@ def run_finetuning(
             "pretrained": origin,
             "transfer": transferred.describe(),
         },
+        __name__,
     )
 
 
@@ -134,32 +151,46 @@ def usable_scenes(store: SceneStore, parameters: FinetuneParameters, seed: int, 
     return rows[subset(len(rows), parameters.fraction, seed)].astype(np.int64)
 
 
-def take_over(
-    network: nn.Module, model: ModelParameters, parameters: FinetuneParameters, run: TrainingRun, pretrained: Path
+def load_pretrained_weights(
+    network: nn.Module,
+    model: ModelParameters,
+    parameters: FinetuneParameters,
+    run: TrainingRun,
+    pretrained: Path | None,
 ) -> tuple[dict[str, Any], Transfer]:
-    """Load what pre-training learned; returns where it comes from, for the card, and what became of each tensor.
+    """Load what pre-training learned; returns where it comes from, for the metadata, and what became of each tensor.
+
+    A checkpoint of another variant is as good where its pre-training is the same.
 
     Raises:
-        InputError: the checkpoint belongs to another variant or seed, or to another model.
+        InputError: the checkpoint belongs to another pre-training, seed or model, or there is none where one is needed.
     """
-    card = load_metadata(pretrained)
-    for key, wanted in (("stage", "pretrain"), ("variant", run.variant), ("seed", run.seed)):
-        if card[key] != wanted:
-            raise InputError(f"{pretrained}: {key}", repr(card[key]), repr(wanted))
-    if not card.get("pretrained"):
-        return {"trained": False}, transfer(network, {}, [], pretrained)
-    if card["model"] != plain_values(model):
-        differing = sorted(key for key, value in plain_values(model).items() if card["model"].get(key) != value)
-        found = ", ".join(f"{key} {card['model'].get(key)}" for key in differing)
+    wanted = load_variant_section(PretrainParameters, "pretrain", run.variant, run.parameters)
+    if pretrained is None:
+        if wanted.objective != NONE:
+            key = f"{run.parameters}: variants.{run.variant}"
+            raise InputError(
+                key, f"objective {wanted.objective}, and no checkpoint", "a checkpoint of its pre-training"
+            )
+        return {"trained": False}, transfer(network, {}, [], run.out)
+    metadata = load_metadata(pretrained)
+    for key, value in (("stage", "pretrain"), ("seed", run.seed)):
+        if metadata[key] != value:
+            raise InputError(f"{pretrained}: {key}", repr(metadata[key]), repr(value))
+    found = {**metadata["parameters"]["pretrain"], **{f"model.{k}": v for k, v in metadata["model"].items()}}
+    needed = {**plain_values(wanted), **{f"model.{k}": v for k, v in plain_values(model).items()}}
+    differing = sorted(key for key in needed if found.get(key) != needed[key])
+    if differing:
         raise InputError(
-            f"{pretrained}: model", found, f"section model as variant {run.variant} changes it: pre-train again"
+            f"{pretrained}: {differing[0]}",
+            repr(found.get(differing[0])),
+            f"{needed[differing[0]]!r}, as variant {run.variant} has it: pre-train again",
         )
-    state = load_model_state(pretrained)
     origin = {
         "trained": True,
-        "sha256": file_hash(Path(pretrained) / "model.safetensors"),
-        "last_epoch": card["last_epoch"],
-        "encoder": card["encoder"],
-        "windows": card["data"]["used"],
+        "sha256": file_hash(Path(pretrained) / MODEL),
+        "last_epoch": metadata["last_epoch"],
+        "encoder": metadata["encoder"],
+        "windows": metadata["data"]["used"],
     }
-    return origin, transfer(network, state, parameters.transfer, pretrained)
+    return origin, transfer(network, load_model_state(pretrained), parameters.transfer, pretrained)

@@ -133,13 +133,13 @@ def write_evaluation(
     forecasts: Forecasts,
     store: SceneStore,
     parameters: EvaluateParameters,
-    card: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     output: Path,
     metrics: Path,
 ) -> dict[str, float | int]:
-    """Write the forecasts with their card, errors and strata into `output`, and the headline numbers to `metrics`."""
+    """Write the forecasts with their metadata, errors and strata into `output`, and the headline numbers to `metrics`."""
     with atomic_directory(output) as partial:
-        forecasts.save(partial, card)
+        forecasts.save(partial, metadata)
         headline = score(forecasts, store, parameters, partial)
     write_json(metrics, headline)
     return headline

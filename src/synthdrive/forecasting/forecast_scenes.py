@@ -14,7 +14,7 @@ from torch import Tensor
 from synthdrive.core.artifacts import atomic_directory, file_hash
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import ordered_map, track, worker_count
-from synthdrive.core.provenance import run_record
+from synthdrive.core.provenance import PROVENANCE, load_provenance, plain_values, run_record, write_provenance
 from synthdrive.core.run_folder import RunFolder
 from synthdrive.core.seeding import item_seed
 from synthdrive.forecasting.fixed_point import fix_goals
@@ -188,6 +188,7 @@ def checkpoint_forecasts(
     device: str = "auto",
     workers: int | None = None,
     runs: Path = Path(".run"),
+    provenance: Path = PROVENANCE,
 ) -> tuple[Forecasts, SceneStore, dict[str, Any]]:
     """Forecast every scene of a store with a fine-tuned model.
 
@@ -197,9 +198,10 @@ def checkpoint_forecasts(
         device: cpu, cuda, or auto (a GPU where there is one).
         workers: batches at a time on a CPU; see `parallel.worker_count`.
         runs: where an interrupted run goes on from.
+        provenance: where the record of how they came about is written.
 
     Returns:
-        The forecasts, the store, and the forecasts' card.
+        The forecasts, the store, and the forecasts' metadata.
 
     Raises:
         InputError: checkpoint or store are missing, damaged, or empty.
@@ -210,13 +212,12 @@ def checkpoint_forecasts(
     inputs = {"checkpoint": file_hash(checkpoint), "scenes": file_hash(scenes)}
     record = run_record({"evaluate": parameters}, inputs, trained["seed"], device_name(chosen))
     threads = 1 if chosen.type == "cuda" else worker_count(workers)
-    discard_states(runs, trained)
-    run = RunFolder(runs, "evaluate", record, Path(checkpoint).name)
+    name = Path(checkpoint).name
+    discard_states(runs, load_provenance(provenance, "finetune", name))
+    run = RunFolder(runs, "evaluate", record, name)
     with run.held():
         forecaster = GoalForecaster(network, parameters, chosen)
         forecasts = forecast_scenes(forecaster, store, parameters.batch_size, run.path, threads)
-    return (
-        forecasts,
-        store,
-        {"stage": "evaluate", "variant": trained["variant"], "seed": trained["seed"], "run": record},
-    )
+    made = {"variant": trained["variant"], "seed": trained["seed"]}
+    write_provenance(provenance, "evaluate", name, {**made, "made_by": record})
+    return forecasts, store, {"stage": "evaluate", **made, "parameters": plain_values({"evaluate": parameters})}

@@ -91,11 +91,11 @@ class Forecasts:
         arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS)
         return cls([scene_id for part in parts for scene_id in part.scene_ids], *arrays)
 
-    def save(self, directory: Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write into an existing directory, with a card that says what made them."""
+    def save(self, directory: Path, metadata: Mapping[str, Any] | None = None) -> None:
+        """Write into an existing directory, with metadata that say what they are."""
         write_arrays(directory / ARRAYS, {name: getattr(self, name) for name in _ARRAYS})
         write_table(directory / MANIFEST, pa.table({"scene_id": pa.array(self.scene_ids, pa.string())}))
-        write_json(directory / METADATA, dict(card or {}))
+        write_json(directory / METADATA, dict(metadata or {}))
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -109,10 +109,10 @@ class Forecasts:
         return cls(table["scene_id"].to_pylist(), *(arrays[name] for name in _ARRAYS))
 
 
-def load_forecast_card(directory: Path) -> dict[str, Any]:
-    """What made the forecasts."""
-    card: dict[str, Any] = read_json(Path(directory) / METADATA)
-    return card
+def load_forecast_metadata(directory: Path) -> dict[str, Any]:
+    """What the forecasts are: stage, variant, seed, parameters."""
+    metadata: dict[str, Any] = read_json(Path(directory) / METADATA)
+    return metadata
 
 
 def check_scenes(forecasts: Forecasts, store: SceneStore) -> None:

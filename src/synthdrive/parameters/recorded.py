@@ -15,22 +15,22 @@ from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.parameters.variants import load_variant_section
 
 
-def changed_parameters(card: Mapping[str, Any], parameters: Path) -> Iterator[tuple[str, str, Any, Any]]:
-    """(section, key, then, now) of what differs between a card's run record and what its stage would read now.
+def changed_parameters(metadata: Mapping[str, Any], parameters: Path) -> Iterator[tuple[str, str, Any, Any]]:
+    """(section, key, then, now) of what differs between an artifact's metadata and what its stage would read now.
 
-    A card without recorded parameters, as of a variant that is not pre-trained, differs in nothing.
+    Metadata without parameters differ in nothing.
     """
-    recorded = card.get("run", {}).get("parameters")
+    recorded = metadata.get("parameters")
     if not recorded:
         return
-    if card["stage"] == "evaluate":
+    if metadata["stage"] == "evaluate":
         used: dict[str, object] = {"evaluate": load_section(EvaluateParameters, "evaluate", parameters)}
-    elif card["stage"] == "pretrain":
-        used = {"pretrain": load_variant_section(PretrainParameters, "pretrain", card["variant"], parameters)}
+    elif metadata["stage"] == "pretrain":
+        used = {"pretrain": load_variant_section(PretrainParameters, "pretrain", metadata["variant"], parameters)}
     else:
-        used = {"finetune": load_variant_section(FinetuneParameters, "finetune", card["variant"], parameters)}
-    if card["stage"] != "evaluate":
-        used["model"] = load_variant_section(ModelParameters, "model", card["variant"], parameters)
+        used = {"finetune": load_variant_section(FinetuneParameters, "finetune", metadata["variant"], parameters)}
+    if metadata["stage"] != "evaluate":
+        used["model"] = load_variant_section(ModelParameters, "model", metadata["variant"], parameters)
     for section, values in plain_values(used).items():
         for key, now in values.items():
             then = recorded.get(section, {}).get(key)

@@ -22,7 +22,7 @@ class SelectedRuns:
     seeds: tuple[int, ...]
 
 
-def load_cells(path: Path = DEFAULT_PATH) -> SelectedRuns:
+def load_selected_runs(path: Path = DEFAULT_PATH) -> SelectedRuns:
     """`run_variants` and `seeds` of a parameter file.
 
     Raises:

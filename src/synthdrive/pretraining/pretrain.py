@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
 
-from synthdrive.core.artifacts import atomic_directory
-from synthdrive.core.errors import InputError
+from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.provenance import plain_values
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.objective import FORECAST, MASKED
+from synthdrive.parameters.objective import FORECAST, MASKED, NONE
 from synthdrive.parameters.pretrain import PretrainParameters
+from synthdrive.parameters.variants import load_variant_section
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.reconstructions import FixedWindows
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.data import Indices, subset
-from synthdrive.training.devices import division, make_accelerator
-from synthdrive.training.metadata import CURVE, METADATA, MODEL, RECONSTRUCTIONS, load_metadata, write_metadata
-from synthdrive.training.resume import settled
-from synthdrive.training.training_run import TrainingRun, execute, run_provenance, scene_batches, seed_model
+from synthdrive.training.devices import make_accelerator, spread_over_devices
+from synthdrive.training.training_run import TrainingRun, execute, scene_batches, seed_model
 
 
-def run_pretraining(run: TrainingRun, model: ModelParameters, parameters: PretrainParameters, synthetic: Path) -> None:
-    """Pre-train and write the run's checkpoint."""
+def pretrain(run: TrainingRun, synthetic: Path) -> None:
+    """Pre-train one variant with one seed and write its checkpoint.
+
+    Args:
+        run: which variant and seed, and where its files are.
+        synthetic: scene store of windows.
+
+    Raises:
+        ParameterError: the variant pre-trains nothing.
+        SynthDriveError: parameters or windows cannot be used, or the loss is not finite.
+    """
+    parameters = load_variant_section(PretrainParameters, "pretrain", run.variant, run.parameters)
+    model = load_variant_section(ModelParameters, "model", run.variant, run.parameters)
+    if parameters.objective == NONE:
+        key = f"{run.parameters}: variants.{run.variant}.pretrain.objective"
+        raise ParameterError(key, NONE, "an objective; this variant is trained from scratch, by fine-tuning alone")
+    spread_over_devices()
     accelerator = make_accelerator(parameters)
-    used = {"model": model, "pretrain": parameters}
-    if accelerator.num_processes == 1:
-        record = run_provenance(run, used, {"synthetic": synthetic}, accelerator)
-        if other := take_equal(run, record, division(accelerator)):
-            print(f"pretrain {run.name}: the same pre-training as {other}, taken over", flush=True)
-            return
     store = SceneStore.load(synthetic)
     indices = usable_windows(store, parameters, run.seed, synthetic)
     batches = scene_batches(run, synthetic, indices, parameters, accelerator)
@@ -46,46 +50,13 @@ def run_pretraining(run: TrainingRun, model: ModelParameters, parameters: Pretra
         run,
         pretraining_model(model, parameters),
         batches,
-        used,
+        {"model": model, "pretrain": parameters},
         {"synthetic": synthetic},
         accelerator,
-        {
-            "pretrained": True,
-            "model": plain_values(model),
-            "data": {"windows": len(store), "used": len(indices)},
-        },
+        {"model": plain_values(model), "data": {"windows": len(store), "used": len(indices)}},
+        __name__,
         watched,
     )
-
-
-def take_equal(run: TrainingRun, record: Mapping[str, Any], training: Mapping[str, Any]) -> str | None:
-    """Take over what another variant of this seed learned where nothing but the name differs, as with two variants that part
-    in fine-tuning alone; returns that variant's run.
-
-    It must lie beside `run.out`. A run never takes over its own earlier result.
-
-    Args:
-        run: the run that is to be trained.
-        record, training: what would settle its numbers, see `settled`.
-    """
-    for card_path in sorted(run.out.parent.glob(f"*-{run.seed}/{METADATA}")):
-        other = card_path.parent
-        try:
-            card = load_metadata(other)
-        except InputError:
-            continue
-        equal = settled(card.get("run", {}), card.get("training", {})) == settled(record, training)
-        if card["variant"] == run.variant or not equal or "same_as" in card:
-            continue
-        with atomic_directory(run.out) as partial:
-            for name in (MODEL, CURVE, *([RECONSTRUCTIONS] if (other / RECONSTRUCTIONS).exists() else [])):
-                shutil.copyfile(other / name, partial / name)
-            write_metadata(partial / METADATA, {**card, **run.card("pretrain"), "run": record, "same_as": other.name})
-        if run.curve is not None:
-            run.curve.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(run.out / CURVE, run.curve)
-        return other.name
-    return None
 
 
 def pretraining_model(model: ModelParameters, parameters: PretrainParameters) -> nn.Module:

@@ -22,7 +22,7 @@ from synthdrive.training.metadata import CURVE, METADATA, MODEL, load_metadata, 
 def save_checkpoint(
     directory: Path,
     model: nn.Module,
-    card: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     curve: Sequence[Mapping[str, float]],
     others: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> None:
@@ -31,7 +31,7 @@ def save_checkpoint(
         save_tensors(partial / MODEL, model.state_dict())
         for name, tensors in (others or {}).items():
             save_tensors(partial / name, tensors)
-        write_metadata(partial / METADATA, card)
+        write_metadata(partial / METADATA, metadata)
         write_curve(partial / CURVE, curve)
 
 
@@ -73,14 +73,14 @@ def load_exactly(model: nn.Module, state: Mapping[str, Tensor], where: object) -
 
 
 def load_forecaster(directory: Path) -> tuple[DenseTNT, dict[str, Any]]:
-    """A fine-tuned network, ready to forecast on the CPU, and its card.
+    """A fine-tuned network, ready to forecast on the CPU, and its metadata.
 
     Raises:
-        InputError: card or tensors are missing, damaged, or do not fit together.
+        InputError: metadata or tensors are missing, damaged, or do not fit together.
     """
-    card = load_metadata(directory)
-    if card["stage"] != "finetune":
-        raise InputError(f"{directory}: stage", repr(card["stage"]), "'finetune'")
-    network = DenseTNT(from_values(ModelParameters, card["model"], f"{directory}: model"))
+    metadata = load_metadata(directory)
+    if metadata["stage"] != "finetune":
+        raise InputError(f"{directory}: stage", repr(metadata["stage"]), "'finetune'")
+    network = DenseTNT(from_values(ModelParameters, metadata["model"], f"{directory}: model"))
     load_exactly(network, load_model_state(directory), directory)
-    return network.eval(), card
+    return network.eval(), metadata

@@ -128,7 +128,7 @@ def require_compiler() -> None:
 
 
 def device_name(device: torch.device) -> str:
-    """The device in words, for cards."""
+    """The device in words, for provenance."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 

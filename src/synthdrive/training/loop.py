@@ -47,13 +47,14 @@ class History:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a training run did, for its card; the model itself was trained in place.
+    """What a training run did, for its metadata; the model itself was trained in place.
 
     Attributes:
         curve: rows of the training curve.
         last_epoch: means over the last epoch: loss, its parts, gradient norms.
         encoder: tensors, how many of them training moved, relative change of the whole, mean gradient norm per epoch.
-        training: steps, batch, devices, speed.
+        training: epochs, scenes, steps, batch.
+        course: how it went on this machine: devices, threads, speed, interruptions; provenance, no part of a result.
         seen: what the model made of the watched examples, (1 + epochs, ...) each; in the main process alone.
     """
 
@@ -61,6 +62,7 @@ class Fit:
     last_epoch: dict[str, float]
     encoder: dict[str, Any]
     training: dict[str, Any]
+    course: dict[str, Any]
     seen: dict[str, Tensor]
 
 
@@ -270,6 +272,8 @@ def _summary(
             "scenes": scenes,
             "steps": batches.steps * parameters.epochs,
             "batch": parameters.batch,
+        },
+        course={
             **division(accelerator),
             "parts_per_step": batches.sharing.parts(min(parameters.batch, scenes)),
             "seconds": round(history.seconds, 3),

@@ -1,4 +1,4 @@
-"""Card and curve of a training run: plain JSON and CSV, so that reading or writing them needs no torch."""
+"""Metadata and curve of a checkpoint: plain JSON and CSV, so that reading or writing them needs no torch."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ RECONSTRUCTIONS = "reconstructions.safetensors"  # of masked pre-training
 LEADING = ("epoch", "step", "learning_rate", "loss")
 
 
-def write_metadata(path: Path, card: Mapping[str, Any]) -> None:
-    """Write a card."""
-    write_json(path, dict(card))
+def write_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Write what a checkpoint is."""
+    write_json(path, dict(metadata))
 
 
 def load_metadata(directory: Path) -> dict[str, Any]:
-    """The card of a checkpoint directory; raises InputError when it is missing or is none."""
+    """The metadata of a checkpoint directory; raises InputError when they are missing or incomplete."""
     path = Path(directory) / METADATA
-    card = read_json(path)
-    if not isinstance(card, dict) or not {"stage", "variant", "seed"} <= card.keys():
-        raise InputError(path, "no stage, variant and seed in it", "the card of a trained model")
-    return card
+    metadata = read_json(path)
+    if not isinstance(metadata, dict) or not {"stage", "variant", "seed"} <= metadata.keys():
+        raise InputError(path, "no stage, variant and seed in it", "the metadata of a checkpoint")
+    return metadata
 
 
 def write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:

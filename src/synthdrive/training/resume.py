@@ -33,7 +33,7 @@ class EpochState:
     Attributes:
         epochs: epochs done.
         model, optimiser: tensors by name.
-        history: plain values that end up in curve and card.
+        history: plain values that end up in curve and metadata.
         seen: what the network made of the examples on which it is watched, a row for the start and one for each epoch.
     """
 
@@ -98,13 +98,13 @@ def training_identity(variant: str, record: Mapping[str, Any], training: Mapping
 
 
 def settled(record: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
-    """What settles the numbers of a run, of its record and of its card's section `training` (`devices.division`)."""
+    """What settles the numbers of a run: from its provenance record, and from how it was divided (`devices.division`)."""
     recorded = ("stage_code", "parameters_sha256", "inputs", "packages", "python", "device", "seed")
     return {key: record.get(key) for key in recorded} | {key: training.get(key) for key in ("processes", "threads")}
 
 
-def discard_states(root: Path, card: Mapping[str, Any]) -> None:
-    """Remove the states of the run that made a checkpoint, by the checkpoint's card: its result is safe."""
-    if "run" in card and "training" in card:
-        identity = training_identity(card["variant"], card["run"], card["training"])
-        ResumeFolder(root, card["stage"], identity, f"{card['variant']}-{card['seed']}").discard()
+def discard_states(root: Path, provenance: Mapping[str, Any]) -> None:
+    """Remove the states of the run that made a checkpoint, named by its provenance: its result is safe."""
+    if {"stage", "name", "variant", "made_by", "training"} <= provenance.keys():
+        identity = training_identity(provenance["variant"], provenance["made_by"], provenance["training"])
+        ResumeFolder(root, provenance["stage"], identity, provenance["name"]).discard()

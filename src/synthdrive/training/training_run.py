@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from synthdrive.core.artifacts import file_hash
-from synthdrive.core.provenance import run_record
+from synthdrive.core.provenance import PROVENANCE, plain_values, run_record, write_provenance
 from synthdrive.core.seeding import item_seed
 from synthdrive.parameters.loading import DEFAULT_PATH
 from synthdrive.parameters.optimisation import OptimisationParameters
@@ -43,6 +43,7 @@ class TrainingRun:
         curve: a second place for the curve, where one is wanted.
         workers: loading processes; None: none on a CPU, some on a GPU. Changes no number.
         runs: where resume states are kept.
+        provenance: where the record of how it came about is written; no other stage depends on it.
     """
 
     variant: str
@@ -52,14 +53,15 @@ class TrainingRun:
     curve: Path | None = None
     workers: int | None = None
     runs: Path = RUNS
+    provenance: Path = PROVENANCE
 
     @property
     def name(self) -> str:
         """The run as the pipeline names it."""
         return f"{self.variant}-{self.seed}"
 
-    def card(self, stage: str, **content: object) -> dict[str, Any]:
-        """A card of this run."""
+    def metadata(self, stage: str, **content: object) -> dict[str, Any]:
+        """What a checkpoint of this run is; the same on every machine, commit and day."""
         variant = load_variant(self.variant, self.parameters)
         return {
             "stage": stage,
@@ -68,9 +70,6 @@ class TrainingRun:
             "seed": self.seed,
             **content,
         }
-
-
-STAGE_MODULE = "synthdrive.training.cells"  # what it can import, and nothing else of the package, settles a training
 
 
 def seed_model(stage: str, seed: int) -> None:
@@ -106,14 +105,6 @@ def make_batches(
     return SceneBatches(store, indices, run.seed, sharing, collate, workers, pin)
 
 
-def run_provenance(
-    run: TrainingRun, parameters: Mapping[str, Any], inputs: Mapping[str, Path], accelerator: Accelerator
-) -> dict[str, Any]:
-    """What makes the run's checkpoint; `parameters` and `inputs` as `execute` takes them."""
-    hashes = {name: file_hash(path) for name, path in inputs.items()}
-    return run_record(parameters, hashes, run.seed, device_name(accelerator.device), STAGE_MODULE)
-
-
 def execute(
     stage: str,
     run: TrainingRun,
@@ -123,6 +114,7 @@ def execute(
     inputs: Mapping[str, Path],
     accelerator: Accelerator,
     content: Mapping[str, Any],
+    entry: str,
     watched: Watched | None = None,
 ) -> Fit:
     """Fit the model and write the run's checkpoint.
@@ -132,14 +124,17 @@ def execute(
 
     Args:
         parameters: the parameters used, by section; that of `stage` holds the optimisation's.
-        inputs: what the stage read, by the names that the card gives them.
-        content: what else the card says.
+        inputs: what the stage read, by the names that the provenance gives them.
+        content: what else the metadata says.
+        entry: the module that the stage enters the package by: what it can import, and nothing else of the package,
+            settles a training.
         watched: examples to look at before training and after each epoch, kept beside the checkpoint.
 
     Raises:
         SystemExit: interrupted (130); the state of the last whole epoch stays.
     """
-    record = run_provenance(run, parameters, inputs, accelerator)
+    hashes = {name: file_hash(path) for name, path in inputs.items()}
+    record = run_record(parameters, hashes, run.seed, device_name(accelerator.device), entry)
     identity = training_identity(run.variant, record, division(accelerator))
     states = ResumeFolder(run.runs, stage, identity, run.name)
     label = f"{stage} {run.name}"
@@ -153,9 +148,18 @@ def execute(
             )
             raise SystemExit(130) from None
         if accelerator.is_main_process:
-            card = run.card(stage, **content, training=fitted.training, encoder=fitted.encoder, run=record)
+            metadata = run.metadata(
+                stage,
+                **content,
+                parameters=plain_values(parameters),
+                training=fitted.training,
+                encoder=fitted.encoder,
+                last_epoch=fitted.last_epoch,
+            )
             kept = {watched.file: {**watched.fixed(model), **fitted.seen}} if watched is not None else {}
-            save_checkpoint(run.out, model, {**card, "last_epoch": fitted.last_epoch}, fitted.curve, kept)
+            save_checkpoint(run.out, model, metadata, fitted.curve, kept)
+            course = {"variant": run.variant, "seed": run.seed, "made_by": record, "training": fitted.course}
+            write_provenance(run.provenance, stage, run.name, course)
             if run.curve is not None:
                 run.curve.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(run.out / CURVE, run.curve)

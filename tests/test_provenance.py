@@ -14,7 +14,8 @@ import pytest
 from synthdrive.core import provenance as module
 from synthdrive.core.provenance import run_record, values_hash
 from synthdrive.training.resume import settled
-from synthdrive.training.training_run import STAGE_MODULE
+
+STAGE_MODULE = "synthdrive.pretraining.pretrain"
 
 
 @dataclass
@@ -50,7 +51,7 @@ def test_record_works_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_commit_is_that_of_the_tracked_sources_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "src"
-    source.mkdir()
+    (source / "core").mkdir(parents=True)
     (source / "core/provenance.py").write_text("x = 1\n")
     monkeypatch.setattr(module, "_SOURCE", source)
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
@@ -61,7 +62,6 @@ def test_commit_is_that_of_the_tracked_sources_only(tmp_path: Path, monkeypatch:
     subprocess.run([*git, "commit", "-q", "-m", "add"], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     module.git_commit.cache_clear()
-    monkeypatch.setattr(module, "__file__", str(source / "core/provenance.py"))
     assert module.git_commit() == head
     assert module.git_modified() is False
     (source / "core/provenance.py").write_text("x = 2\n")
@@ -89,11 +89,11 @@ def test_a_training_is_told_by_the_code_that_it_can_reach(tmp_path: Path, monkey
         return record["code"], settled(record, {})
 
     whole, identity = edited()
-    for name in ("reporting/layout.py", "pipeline/verify.py", "forecasting/forecast_scenes.py"):
+    for name in ("finetuning/finetune.py", "forecasting/forecasts.py", "forecasting/forecast_scenes.py"):
         before, (whole, again) = whole, edited(name)
         assert whole != before
         assert again == identity
-    for name in ("training/cells.py", "models/encoder.py", "models/batch.py", "core/seeding.py"):  # from near to far
+    for name in ("pretraining/pretrain.py", "models/encoder.py", "models/batch.py", "core/seeding.py"):  # from near to far
         before_edit, identity = identity, edited(name)[1]
         assert identity != before_edit
 

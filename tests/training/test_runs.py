@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -18,14 +17,16 @@ import yaml
 from safetensors.torch import load_file
 from tiny_training import write_store
 
+from synthdrive.core import provenance
 from synthdrive.core.errors import InputError, ParameterError
+from synthdrive.core.provenance import load_provenance
+from synthdrive.finetuning.finetune import finetune
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.parameters.model import ModelParameters
 from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.pretraining.pretrain import pretraining_model, usable_windows
+from synthdrive.pretraining.pretrain import pretrain, pretraining_model, usable_windows
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training import training_run
-from synthdrive.training.cells import finetune, pretrain
 from synthdrive.training.checkpoints import load_forecaster
 from synthdrive.training.metadata import RECONSTRUCTIONS, load_metadata
 from synthdrive.training.training_run import TrainingRun, seed_model
@@ -58,17 +59,18 @@ def _parameters(folder: Path, **changes: Any) -> Path:
 
 
 def _run(folder: Path, variant: str, parameters: Path, stage: str = "pretrain", seed: int = 0) -> TrainingRun:
-    return TrainingRun(variant, seed, folder / stage / f"{variant}-{seed}", parameters, runs=folder / "runs")
+    out = folder / stage / f"{variant}-{seed}"
+    return TrainingRun(variant, seed, out, parameters, runs=folder / "runs", provenance=folder / "provenance")
 
 
-def test_both_stages_of_an_variant(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_both_stages_of_a_variant(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parameters = _parameters(tmp_path)
     first = _run(tmp_path, "combined", parameters)
     second = replace(_run(tmp_path, "combined", parameters, "finetune"), curve=tmp_path / "plots" / "curve.csv")
     pretrain(first, store)
     finetune(second, store, first.out)
     assert "tensors loaded (encoder)" in capsys.readouterr().out
-    files = ["metadata.json", "curve.csv", "model.safetensors"]
+    files = ["curve.csv", "metadata.json", "model.safetensors"]
     assert sorted(path.name for path in second.out.iterdir()) == files
     assert sorted(path.name for path in first.out.iterdir()) == [*files, RECONSTRUCTIONS]
     assert second.curve is not None
@@ -81,44 +83,42 @@ def test_both_stages_of_an_variant(store: Path, tmp_path: Path, capsys: pytest.C
     assert set(card["transfer"]["loaded"]) == encoder
     assert set(card["transfer"]["fresh"]) == set(tensors) - encoder
     assert card["pretrained"]["encoder"]["tensors_moved"] == len(encoder)
-    assert card["run"]["seed"] == 0
-    assert set(card["run"]["inputs"]) == {"scenes", "pretrained"}
+    record = load_provenance(second.provenance, "finetune", second.name)
+    assert record["made_by"]["seed"] == 0
+    assert set(record["made_by"]["inputs"]) == {"scenes", "pretrained"}
     assert card["last_epoch"]["loss"] > 0
     network, again = load_forecaster(second.out)
     assert again == card
     assert all(torch.equal(value, tensors[name]) for name, value in network.state_dict().items())
 
 
-def test_variant_without_pre_training_has_a_card_alone_and_starts_fresh(store: Path, tmp_path: Path) -> None:
+def test_a_variant_without_pre_training_starts_fresh(store: Path, tmp_path: Path) -> None:
     parameters = _parameters(tmp_path)
-    first, second = _run(tmp_path, "none", parameters), _run(tmp_path, "none", parameters, "finetune")
+    with pytest.raises(ParameterError, match=r"variants\.none\.pretrain\.objective"):
+        pretrain(_run(tmp_path, "none", parameters), store)
+    run = _run(tmp_path, "none", parameters, "finetune")
+    finetune(run, store)
+    metadata = load_metadata(run.out)
+    assert metadata["transfer"]["loaded"] == []
+    assert metadata["pretrained"] == {"trained": False}
+    with pytest.raises(InputError, match="variants.map"):
+        finetune(_run(tmp_path, "map", parameters, "finetune"), store)
+
+
+def test_checkpoints_hold_nothing_of_machine_commit_or_day(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = _parameters(tmp_path)
+    monkeypatch.setattr(provenance, "git_commit", lambda: "a" * 40)
+    first, second = (_run(tmp_path / place, "combined", parameters) for place in ("one", "another"))
     pretrain(first, store)
-    assert [path.name for path in first.out.iterdir()] == ["metadata.json"]
-    finetune(second, store, first.out)
-    card = load_metadata(second.out)
-    assert card["transfer"]["loaded"] == []
-    assert card["pretrained"] == {"trained": False}
-
-
-def test_baseline_pre_trains_without_torch(store: Path, tmp_path: Path) -> None:
-    arguments = [
-        "--variant",
-        "none",
-        "--seed",
-        "0",
-        "--out",
-        str(tmp_path / "out"),
-        "--params",
-        str(_parameters(tmp_path)),
-    ]
-    code = (
-        "import runpy, sys\n"
-        f"sys.argv = ['pretrain', *{arguments!r}]\n"
-        f"runpy.run_path({str(REPOSITORY / 'stages' / 'pretrain.py')!r}, run_name='__main__')\n"
-        "print('torch' in sys.modules, 'accelerate' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "False False"
+    monkeypatch.setattr(provenance, "git_commit", lambda: "b" * 40)
+    monkeypatch.setattr("platform.platform", lambda *_: "elsewhere")
+    pretrain(second, store)
+    for path in first.out.iterdir():
+        assert path.read_bytes() == (second.out / path.name).read_bytes(), path.name
+    records = [load_provenance(run.provenance, "pretrain", run.name)["made_by"]["commit"] for run in (first, second)]
+    assert records == ["a" * 40, "b" * 40]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -165,19 +165,19 @@ def test_fresh_tensors_depend_on_the_seed_alone() -> None:
     assert not torch.equal(combined[shared[0]], start(1)[shared[0]])
 
 
-def test_an_variant_of_the_users_own(store: Path, tmp_path: Path) -> None:
+def test_a_variant_of_the_users_own(store: Path, tmp_path: Path) -> None:
     variant = {"description": "half of the scenes", "pretrain": {"mask_ratio": 0.25}, "finetune": {"fraction": 0.5}}
     parameters = _parameters(tmp_path, **{"variants.mine": variant})
     first, second = _run(tmp_path, "mine", parameters), _run(tmp_path, "mine", parameters, "finetune")
     pretrain(first, store)
     finetune(second, store, first.out)
-    assert load_metadata(first.out)["run"]["parameters"]["pretrain"]["mask_ratio"] == 0.25
+    assert load_metadata(first.out)["parameters"]["pretrain"]["mask_ratio"] == 0.25
     assert load_metadata(second.out)["data"] == {"scenes": 12, "used": 6}
     with pytest.raises(ParameterError, match="no variant 'yours'"):
         pretrain(_run(tmp_path, "yours", parameters), store)
 
 
-def test_an_variant_with_another_network_beside_the_baseline(store: Path, tmp_path: Path) -> None:
+def test_a_variant_with_another_network_beside_the_baseline(store: Path, tmp_path: Path) -> None:
     variant = {"description": "the paper's features", "model": {"polyline_index": True, "detach_endpoint_query": True}}
     parameters = _parameters(tmp_path, **{"variants.indexed": variant})
     for name in ("combined", "indexed"):
@@ -185,8 +185,7 @@ def test_an_variant_with_another_network_beside_the_baseline(store: Path, tmp_pa
         pretrain(first, store)
         finetune(second, store, first.out)
         network, card = load_forecaster(second.out)
-        assert "same_as" not in load_metadata(first.out)
-        assert card["model"] == load_metadata(first.out)["model"] == card["run"]["parameters"]["model"]
+        assert card["model"] == load_metadata(first.out)["model"] == card["parameters"]["model"]
         assert card["model"]["hidden_size"] == 32
         assert network.model.polyline_index == (name == "indexed")
         seed_model("finetune", 0)
@@ -199,10 +198,10 @@ def test_checkpoint_that_does_not_fit_is_refused(store: Path, tmp_path: Path) ->
     first = _run(tmp_path, "map", _parameters(tmp_path))
     pretrain(first, store)
     wider = _parameters(tmp_path, **{"model.hidden_size": 64})
-    with pytest.raises(InputError, match="hidden_size 32"):
+    with pytest.raises(InputError, match=r"model\.hidden_size: found 32"):
         finetune(_run(tmp_path, "map", wider, "finetune"), store, first.out)
     parameters = _parameters(tmp_path)
-    with pytest.raises(InputError, match="expected 'trajectory'"):
+    with pytest.raises(InputError, match="map_probability"):
         finetune(_run(tmp_path, "trajectory", parameters, "finetune"), store, first.out)
     with pytest.raises(InputError, match="seed"):
         finetune(_run(tmp_path, "map", parameters, "finetune", seed=1), store, first.out)
@@ -280,7 +279,7 @@ def test_interrupted_run_keeps_its_state(store: Path, tmp_path: Path, precision:
     run = _run(tmp_path, "map", parameters)
     _interrupt_pretraining(run, store)
     pretrain(run, store)
-    assert load_metadata(run.out)["training"]["resumed_after"] == [1]
+    assert load_provenance(run.provenance, "pretrain", run.name)["training"]["resumed_after"] == [1]
     for name in ("model.safetensors", "curve.csv", RECONSTRUCTIONS):
         assert (run.out / name).read_bytes() == (undisturbed.out / name).read_bytes()
 
@@ -298,7 +297,7 @@ def test_a_state_made_under_another_number_of_threads_is_not_taken_up(
     finally:
         torch.set_num_threads(threads)
     assert f"was made with threads {threads} (now {threads + 1})" in capsys.readouterr().out
-    training = load_metadata(run.out)["training"]
+    training = load_provenance(run.provenance, "pretrain", run.name)["training"]
     assert training["threads"] == threads + 1
     assert training["resumed_after"] == []
 
@@ -307,42 +306,30 @@ def test_a_state_made_under_another_number_of_threads_is_not_taken_up(
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
 def test_stage_on_two_processes_gives_the_loss_of_one(store: Path, tmp_path: Path, stage: str) -> None:
     parameters = _parameters(tmp_path)
-    source = ["--synthetic", store] if stage == "pretrain" else ["--scenes", store, "--pretrained", tmp_path / "none"]
+    source = ["--synthetic", store] if stage == "pretrain" else ["--scenes", store]
     variant = "combined" if stage == "pretrain" else "none"
-    if stage == "finetune":
-        pretrain(TrainingRun("none", 0, tmp_path / "none", parameters), store)
     losses = {}
     for processes in ("1", "2"):
         out = tmp_path / processes
         command = [sys.executable, REPOSITORY / "stages" / f"{stage}.py", "--variant", variant, "--seed", "0", *source]
         command += ["--out", out, "--params", parameters, "--runs", tmp_path / "runs"]
+        command += ["--provenance", tmp_path / "provenance"]
         environment = {**os.environ, "SYNTHDRIVE_PROCESSES": processes, "OMP_NUM_THREADS": "1"}
         subprocess.run([*map(str, command)], check=True, env=environment, capture_output=True)
-        card = json.loads((out / "metadata.json").read_text())
-        assert card["training"]["processes"] == int(processes)
-        losses[processes] = card["last_epoch"]
+        course = load_provenance(tmp_path / "provenance", stage, f"{variant}-0")["training"]
+        assert course["processes"] == int(processes)
+        losses[processes] = load_metadata(out)["last_epoch"]
     assert losses["2"] == pytest.approx(losses["1"], rel=1e-3)
 
 
-def test_variants_that_part_in_fine_tuning_share_their_pre_training(
-    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_variants_that_differ_in_fine_tuning_alone_may_share_a_pre_training(store: Path, tmp_path: Path) -> None:
     longer = {"description": "combined, fine-tuned for longer", "pretrain": {}, "finetune": {"epochs": 2}}
     other = {"description": "another mask", "pretrain": {"mask_ratio": 0.3}, "finetune": {}}
     parameters = _parameters(tmp_path, **{"variants.longer": longer, "variants.other": other})
-    runs = {variant: _run(tmp_path, variant, parameters) for variant in ("combined", "longer", "other")}
-    for run in runs.values():
-        pretrain(run, store)
-    assert "pretrain longer-0: the same pre-training as combined-0, taken over" in capsys.readouterr().out
-    cards = {variant: load_metadata(run.out) for variant, run in runs.items()}
-    assert cards["longer"]["same_as"] == "combined-0"
-    assert (cards["longer"]["variant"], cards["longer"]["description"]) == ("longer", "combined, fine-tuned for longer")
-    assert "same_as" not in cards["combined"] | cards["other"]
-    weights = {variant: (run.out / "model.safetensors").read_bytes() for variant, run in runs.items()}
-    assert weights["longer"] == weights["combined"] != weights["other"]
-    shown = {variant: (run.out / RECONSTRUCTIONS).read_bytes() for variant, run in runs.items()}
-    assert shown["longer"] == shown["combined"] != shown["other"]
-    shutil.rmtree(tmp_path / "runs")
-    pretrain(runs["combined"], store)  # its own earlier result, and what was taken from it, are not taken for it
-    assert "same_as" not in load_metadata(runs["combined"].out)
-    assert "pretrain combined-0: epoch 1 of 1" in capsys.readouterr().out
+    first = _run(tmp_path, "combined", parameters)
+    pretrain(first, store)
+    run = _run(tmp_path, "longer", parameters, "finetune")
+    finetune(run, store, first.out)
+    assert load_metadata(run.out)["training"]["epochs"] == 2
+    with pytest.raises(InputError, match="mask_ratio"):
+        finetune(_run(tmp_path, "other", parameters, "finetune"), store, first.out)
