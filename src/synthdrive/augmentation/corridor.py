@@ -1,4 +1,4 @@
-"""Centrelines of lanes along a route, and the corridor around them: densified, warped, brought back to ten points a lane."""
+"""Centrelines along a route, and the corridor of lanes around them: densified, warped, brought back to ten points."""
 
 from __future__ import annotations
 

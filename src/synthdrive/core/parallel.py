@@ -1,4 +1,4 @@
-"""Work spread over processes, and its progress; results come back in order, so that the number of workers never shows in a file."""
+"""Work spread over processes, and its progress; results come back in order, however many workers there are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fine-tuning of DenseTNT on recorded scenes, from pre-trained weights that are named one by one (docs/method.md 4.5, 5)."""
+"""Fine-tuning of DenseTNT on recorded scenes, from pre-trained weights or from scratch (docs/method.md 4.5, 5)."""
 
 from __future__ import annotations
 

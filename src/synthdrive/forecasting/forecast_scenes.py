@@ -1,4 +1,7 @@
-"""Forecasts of a checkpoint: goal distribution, six goals, a trajectory to each, in blocks that survive an interruption (docs/method.md 6)."""
+"""Forecasts of a checkpoint: goal distribution, six goals, a trajectory to each (docs/method.md 6).
+
+Scenes are forecast in blocks that survive an interruption.
+"""
 
 from __future__ import annotations
 

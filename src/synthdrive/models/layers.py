@@ -1,4 +1,4 @@
-"""What the networks are made of: attention without biases (as in the paper's release), perceptrons, and their losses."""
+"""Building blocks: attention without biases (as in the paper's release), perceptrons, and what a forward pass returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The agent frame, and actors and lanes as polylines of vectors in it (docs/method.md 1.2 to 1.4), computed on the batch's device."""
+"""The agent frame, and actors and lanes as polylines of vectors in it (docs/method.md 1.2 to 1.4).
+
+Computed from raw points on the batch's device.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A few fixed windows, always with the same mask and rotation: how the network fills in what is hidden, epoch by epoch."""
+"""A few fixed windows, always masked and rotated alike: how the network fills in what is hidden, epoch by epoch."""
 
 from __future__ import annotations
 

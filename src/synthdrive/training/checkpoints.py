@@ -1,4 +1,4 @@
-"""Checkpoints: tensors as safetensors with the metadata that says what they are, and the network that forecasts with them."""
+"""Checkpoints: tensors as safetensors, metadata that say what they are, and the network that forecasts with them."""
 
 from __future__ import annotations
 
