@@ -5,12 +5,12 @@ import pytest
 import yaml
 from tools.profiles import apply_profile
 
+from synthdrive.config.finetune import FinetuneParameters
+from synthdrive.config.loading import SECTIONS, read_parameters
+from synthdrive.config.pretrain import PretrainParameters
+from synthdrive.config.report import load_cells
+from synthdrive.config.training import load_variant_section
 from synthdrive.core.errors import ParameterError
-from synthdrive.parameters.finetune import FinetuneParameters
-from synthdrive.parameters.loading import SECTIONS, read_parameters
-from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.parameters.selected_runs import load_cells
-from synthdrive.parameters.variants import load_variant_section
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROFILES = sorted((REPOSITORY / "profiles").glob("*.yaml"))

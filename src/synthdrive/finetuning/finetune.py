@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from synthdrive.config.finetune import FinetuneParameters
+from synthdrive.config.model import ModelParameters
 from synthdrive.core.artifacts import file_hash
 from synthdrive.core.errors import InputError
 from synthdrive.core.provenance import plain_values
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.parameters.finetune import FinetuneParameters
-from synthdrive.parameters.model import ModelParameters
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import load_model_state
 from synthdrive.training.data import Indices, subset

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from synthdrive.config.model import ModelParameters
+from synthdrive.config.pretrain import FORECAST, MASKED, PretrainParameters
 from synthdrive.core.artifacts import atomic_directory
 from synthdrive.core.errors import InputError
 from synthdrive.core.provenance import plain_values
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.objective import FORECAST, MASKED
-from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.reconstructions import FixedWindows
 from synthdrive.scenes.scene_store import SceneStore

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from synthdrive.config.finetune import FinetuneParameters
+from synthdrive.config.model import ModelParameters
+from synthdrive.config.pretrain import NONE, PretrainParameters
+from synthdrive.config.training import load_variant_section
 from synthdrive.core.artifacts import atomic_directory
-from synthdrive.parameters.finetune import FinetuneParameters
-from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.objective import NONE
-from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.parameters.variants import load_variant_section
 from synthdrive.training.devices import is_main_process, spread_over_devices
 from synthdrive.training.metadata import METADATA, write_metadata
 from synthdrive.training.training_run import TrainingRun

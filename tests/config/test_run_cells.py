@@ -4,15 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from given_parameters import committed
+from synthdrive.config.report import ReportParameters, SelectedRuns
 from synthdrive.core.errors import ParameterError
-from synthdrive.parameters.loading import from_values
-from synthdrive.parameters.report import ReportParameters
-from synthdrive.parameters.selected_runs import SelectedRuns, load_selected_runs
 
 
 def test_cells_in_the_order_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("seeds: [3, 1]\nrun_variants: [none, map]\n")
-    assert load_selected_runs(tmp_path / "params.yaml") == SelectedRuns(variants=("none", "map"), seeds=(3, 1))
+    assert load_cells(tmp_path / "params.yaml") == SelectedRuns(variants=("none", "map"), seeds=(3, 1))
 
 
 @pytest.mark.parametrize(
@@ -29,7 +28,7 @@ def test_cells_in_the_order_of_the_file(tmp_path: Path) -> None:
 def test_cells_that_mean_nothing_are_refused(text: str, key: str, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(ParameterError, match=f"params.yaml: {key}"):
-        load_selected_runs(tmp_path / "params.yaml")
+        load_cells(tmp_path / "params.yaml")
 
 
 @pytest.mark.parametrize(
@@ -38,4 +37,4 @@ def test_cells_that_mean_nothing_are_refused(text: str, key: str, tmp_path: Path
 )
 def test_report_parameters_that_mean_nothing_are_refused(key: str, value: object) -> None:
     with pytest.raises(ParameterError, match=rf"report\.{key}"):
-        from_values(ReportParameters, {key: value}, "report")
+        committed(ReportParameters, **{key: value})

@@ -1,9 +1,10 @@
-"""Size of the networks and the choices that pre-training and fine-tuning share."""
+"""Section `model`: the size of the networks, and choices that pre-training and fine-tuning share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from synthdrive.config.loading import value
 from synthdrive.core.errors import ParameterError
 
 # The vectors' 22 feature columns lie at both ends of one row of this width (docs/method.md 1.3, 1.4).
@@ -31,30 +32,22 @@ class ModelParameters:
             random, as in the paper's release (docs/method.md 8.5).
     """
 
-    hidden_size: int = 128
-    sub_graph_layers: int = 3
-    sub_graph_heads: int = 2
-    kept_lane_probability: float = 0.95
-    goal_spacing: float = 1.0
-    dense_from_goals: int = 150
-    dense_radius: int = 2
-    coordinate_scale: float = 1.0
-    polyline_index: bool = False
-    detach_endpoint_query: bool = False
+    hidden_size: int = value(at_least=SMALLEST_HIDDEN_SIZE, unit="")
+    sub_graph_layers: int = value(at_least=1, unit="")
+    sub_graph_heads: int = value(at_least=1, unit="")
+    kept_lane_probability: float = value(above=0, at_most=1, unit="")
+    goal_spacing: float = value(above=0, unit="m")
+    dense_from_goals: int = value(at_least=1, unit="")
+    dense_radius: int = value(at_least=0, unit="m")
+    coordinate_scale: float = value(above=0, unit="m")
+    polyline_index: bool = value()
+    detach_endpoint_query: bool = value()
 
     def validate(self, where: str) -> None:
-        """Refuse impossible values; raises ParameterError naming `where` and the key."""
-        if self.hidden_size < SMALLEST_HIDDEN_SIZE or self.hidden_size % 8:
+        """The width must be a multiple of 8, and of the number of heads."""
+        if self.hidden_size % 8:
             expected = f"a multiple of 8 from {SMALLEST_HIDDEN_SIZE}"
             raise ParameterError(f"{where}.hidden_size", str(self.hidden_size), expected)
-        if self.sub_graph_heads < 1 or self.hidden_size % self.sub_graph_heads:
+        if self.hidden_size % self.sub_graph_heads:
             expected = f"a divisor of hidden_size ({self.hidden_size})"
             raise ParameterError(f"{where}.sub_graph_heads", str(self.sub_graph_heads), expected)
-        for name, lowest in (("sub_graph_layers", 1), ("dense_from_goals", 1), ("dense_radius", 0)):
-            if getattr(self, name) < lowest:
-                raise ParameterError(f"{where}.{name}", str(getattr(self, name)), f"a whole number from {lowest}")
-        if not 0.0 < self.kept_lane_probability <= 1.0:
-            raise ParameterError(f"{where}.kept_lane_probability", str(self.kept_lane_probability), "above 0, up to 1")
-        for name in ("goal_spacing", "coordinate_scale"):
-            if not 0.0 < getattr(self, name) < float("inf"):
-                raise ParameterError(f"{where}.{name}", str(getattr(self, name)), "metres, above 0")
