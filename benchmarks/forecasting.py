@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from synthdrive.config.evaluate import EvaluateParameters
+from synthdrive.config.loading import load_section
+from synthdrive.config.training import ModelParameters
 from synthdrive.forecasting.forecast_scenes import GoalForecaster
 from synthdrive.forecasting.goal_sets import GoalSets, optimise_goal_sets
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.parameters.evaluate import EvaluateParameters
-from synthdrive.parameters.loading import load_section
-from synthdrive.parameters.model import ModelParameters
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import load_forecaster
 

@@ -18,23 +18,26 @@ import argparse
 import resource
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from synthdrive.config.composition import load_profile_section
+from synthdrive.config.training import ModelParameters, PretrainParameters
 from synthdrive.models.batch import Batch, collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.models.layers import Losses
-from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.objective import ObjectiveParameters
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.devices import keep_few_products, keep_freed_memory
 
 REFERENCE_FINE_TUNING = 6.7  # scenes per CPU second, batch 64
 REFERENCE_PRE_TRAINING = 7.0  # samples per CPU second, batch 32
+PARAMETERS = Path(__file__).resolve().parents[1] / "params.yaml"
+PAPER = PARAMETERS.parent / "profiles" / "paper.yaml"
 
 
 def main() -> None:
@@ -52,12 +55,14 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     keep_few_products()
-    model = ModelParameters(hidden_size=given.hidden_size)
+    paper = load_profile_section(ModelParameters, "model", PAPER, PARAMETERS)
+    model = replace(paper, hidden_size=given.hidden_size)
+    objective = load_profile_section(PretrainParameters, "pretrain", PAPER, PARAMETERS)
     for path, make, name, reference in (
         (given.scenes, lambda: DenseTNT(model), "fine-tuning", REFERENCE_FINE_TUNING),
         (
             given.windows,
-            lambda: MaskedAutoencoder(model, ObjectiveParameters()),
+            lambda: MaskedAutoencoder(model, objective),
             "pre-training",
             REFERENCE_PRE_TRAINING,
         ),

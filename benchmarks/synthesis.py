@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from synthdrive.augmentation.augment_maps import augment_maps, describe
+from synthdrive.config.augment import AugmentParameters
+from synthdrive.config.data import SceneParameters
+from synthdrive.config.loading import DEFAULT_PATH, load_section
+from synthdrive.config.synthesize import SynthesizeParameters
 from synthdrive.core.artifacts import file_hash
-from synthdrive.parameters.augment import AugmentParameters
-from synthdrive.parameters.loading import DEFAULT_PATH, load_section
-from synthdrive.parameters.scene import SceneParameters
-from synthdrive.parameters.synthesize import SynthesizeParameters
 from synthdrive.scenes.lane_map import load_maps
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.synthesize import synthesize

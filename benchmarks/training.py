@@ -26,14 +26,18 @@ import pyarrow as pa
 import torch
 from torch import nn
 
+from synthdrive.config.composition import load_profile_section
+from synthdrive.config.loading import load_section
+from synthdrive.config.training import (
+    PRECISIONS,
+    FinetuneParameters,
+    ModelParameters,
+    OptimisationParameters,
+    PretrainParameters,
+)
 from synthdrive.core.artifacts import atomic_directory
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.parameters.finetune import FinetuneParameters
-from synthdrive.parameters.loading import load_section
-from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.optimisation import PRECISIONS, OptimisationParameters
-from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
 from synthdrive.scenes.scene_store import AGENT, LAST_OBSERVED, OTHERS, STEPS, SceneStore, SceneStoreWriter
@@ -44,6 +48,8 @@ from synthdrive.training.loop import fit
 PAPER_SCENES = {"pretrain": 374_000, "finetune": 205_942}  # docs/method.md 1.1, 3.1
 ACTORS, LANES, LANE_METRES = 23.5, 48, 25.0  # of the reference's scenes; 1 m goals on these lanes are about 1,200
 SITES = 40
+PARAMETERS = Path(__file__).resolve().parents[1] / "params.yaml"
+PAPER = PARAMETERS.parent / "profiles" / "paper.yaml"
 
 
 def main() -> None:
@@ -79,8 +85,8 @@ def main() -> None:
 
 def measure(stage: str, directory: Path, given: argparse.Namespace) -> None:
     """Train for a while and print what it took."""
-    model = load_section(ModelParameters, "model", given.model) if given.model else ModelParameters()
-    base: OptimisationParameters = PretrainParameters() if stage == "pretrain" else FinetuneParameters()
+    model = load_section(ModelParameters, "model", given.model) if given.model else paper_model()
+    base = paper_training(stage)
     batch = given.batch or base.batch
     cuda = torch.cuda.is_available()
     parameters: Any = replace(
@@ -108,11 +114,22 @@ def measure(stage: str, directory: Path, given: argparse.Namespace) -> None:
     report(stage, len(indices), wall, cpu, fitted.training["waiting_for_data"], accelerator.device, workers)
 
 
+def paper_model() -> ModelParameters:
+    """The paper's sizes."""
+    return load_profile_section(ModelParameters, "model", PAPER, PARAMETERS)
+
+
+def paper_training(stage: str) -> OptimisationParameters:
+    """The paper's schedule of one stage."""
+    schemas: dict[str, type[OptimisationParameters]] = {"pretrain": PretrainParameters, "finetune": FinetuneParameters}
+    return load_profile_section(schemas[stage], stage, PAPER, PARAMETERS)
+
+
 def report(
     stage: str, scenes: int, wall: float, cpu: float, waiting: float, device: torch.device, workers: int
 ) -> None:
     """Print the figures of one stage."""
-    epochs = PretrainParameters().epochs if stage == "pretrain" else FinetuneParameters().epochs
+    epochs = paper_training(stage).epochs
     paper = epochs * PAPER_SCENES[stage]
     if device.type == "cuda":
         memory = f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB on the device"

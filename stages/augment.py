@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 from synthdrive.augmentation.augment_maps import augment_maps, describe
+from synthdrive.config.augment import AugmentParameters
+from synthdrive.config.data import SceneParameters
+from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.core.artifacts import atomic_directory
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parallel import open_executor
-from synthdrive.parameters.augment import AugmentParameters
-from synthdrive.parameters.loading import DEFAULT_PATH, load_section
-from synthdrive.parameters.scene import SceneParameters
 from synthdrive.scenes.lane_map import load_maps
 
 

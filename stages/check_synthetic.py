@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from synthdrive.config.checks import CheckSyntheticParameters
+from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.core.errors import exit_on_error
 from synthdrive.gates.checks import check_synthetic
-from synthdrive.parameters.check_synthetic import CheckSyntheticParameters
-from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 
 
 def main() -> int:

@@ -6,12 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from synthdrive.config.evaluate import EvaluateParameters
+from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.provenance import PROVENANCE
 from synthdrive.forecasting.evaluate import describe, write_evaluation
 from synthdrive.forecasting.forecast_scenes import checkpoint_forecasts
-from synthdrive.parameters.evaluate import EvaluateParameters
-from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 from synthdrive.scenes.scene_store import SceneStore
 
 

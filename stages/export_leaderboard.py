@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from synthdrive.config.evaluate import EvaluateParameters
+from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.core.errors import exit_on_error
 from synthdrive.forecasting.forecast_scenes import checkpoint_forecasts
 from synthdrive.forecasting.forecasts import Forecasts, check_scenes
 from synthdrive.forecasting.leaderboard import write_leaderboard_file
-from synthdrive.parameters.evaluate import EvaluateParameters
-from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 from synthdrive.scenes.scene_store import SceneStore
 
 

@@ -11,14 +11,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from synthdrive.config.data import DataParameters, IngestParameters, SceneParameters
+from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.core.artifacts import scratch_directory
 from synthdrive.core.errors import exit_on_error
 from synthdrive.ingestion.hold_out import hold_out
 from synthdrive.ingestion.ingest import TEST, ingest_maps, ingest_scenes
-from synthdrive.parameters.data import DataParameters
-from synthdrive.parameters.ingest import IngestParameters
-from synthdrive.parameters.loading import DEFAULT_PATH, load_section
-from synthdrive.parameters.scene import SceneParameters
 from synthdrive.scenes.lane_map import load_maps
 
 SHOWN = 20  # skipped scenes that are printed; all are in skipped.json

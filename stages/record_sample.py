@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from synthdrive.config.loading import DEFAULT_PATH, load_section
+from synthdrive.config.record_sample import RecordSampleParameters
 from synthdrive.core.errors import exit_on_error
-from synthdrive.parameters.loading import DEFAULT_PATH, load_section
-from synthdrive.parameters.record_sample import RecordSampleParameters
 from synthdrive.recording.record import record
 
 

@@ -7,12 +7,11 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from synthdrive.config.data import DataParameters
+from synthdrive.config.loading import DEFAULT_PATH, load_section
+from synthdrive.config.report import ReportParameters, load_selected_runs
+from synthdrive.config.synthesize import SynthesizeParameters
 from synthdrive.core.errors import exit_on_error
-from synthdrive.parameters.data import DataParameters
-from synthdrive.parameters.loading import DEFAULT_PATH, load_section
-from synthdrive.parameters.report import ReportParameters
-from synthdrive.parameters.selected_runs import load_selected_runs
-from synthdrive.parameters.synthesize import SynthesizeParameters
 from synthdrive.reporting.report import ReportInputs, write_report
 from synthdrive.reporting.run_outputs import RunPaths
 from synthdrive.reporting.summary import summary

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from synthdrive.config.evaluate import EvaluateParameters
+from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.core.errors import exit_on_error
 from synthdrive.forecasting.evaluate import describe, score
 from synthdrive.forecasting.forecasts import Forecasts
-from synthdrive.parameters.evaluate import EvaluateParameters
-from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 from synthdrive.scenes.scene_store import SceneStore
 
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from synthdrive.config.data import IngestParameters
+from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.core.errors import exit_on_error
 from synthdrive.ingestion.ingest import archive_limits
 from synthdrive.ingestion.select_scenes import read_ids, select_scenes
-from synthdrive.parameters.ingest import IngestParameters
-from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 
 
 def main() -> None:

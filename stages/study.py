@@ -15,10 +15,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from synthdrive.config.loading import DEFAULT_PATH
+from synthdrive.config.report import load_cells as run_cells
 from synthdrive.core.errors import exit_on_error
 from synthdrive.forecasting.baselines import BASELINES
-from synthdrive.parameters.loading import DEFAULT_PATH
-from synthdrive.parameters.selected_runs import load_selected_runs as run_cells
 from synthdrive.reporting.claims import load_claims
 from synthdrive.reporting.published import Published
 from synthdrive.reporting.study.cells import collect_baseline, collect_cell, load_selected_runs, save_cell

@@ -93,7 +93,12 @@ def test_a_training_is_told_by_the_code_that_it_can_reach(tmp_path: Path, monkey
         before, (whole, again) = whole, edited(name)
         assert whole != before
         assert again == identity
-    for name in ("pretraining/pretrain.py", "models/encoder.py", "models/batch.py", "core/seeding.py"):  # from near to far
+    for name in (
+        "pretraining/pretrain.py",
+        "models/encoder.py",
+        "models/batch.py",
+        "core/seeding.py",
+    ):  # from near to far
         before_edit, identity = identity, edited(name)[1]
         assert identity != before_edit
 

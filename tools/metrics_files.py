@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from synthdrive.config.evaluate import EvaluateParameters
+from synthdrive.config.loading import load_section
 from synthdrive.core.artifacts import read_json
 from synthdrive.core.errors import InputError
 from synthdrive.forecasting.evaluate import headline_metrics, scene_errors
 from synthdrive.forecasting.forecasts import Forecasts
-from synthdrive.parameters.evaluate import EvaluateParameters
-from synthdrive.parameters.loading import load_section
 from synthdrive.scenes.scene_store import SceneStore
 
 FOLDER, FORECASTS, SCENES = "metrics", "forecasts", "data/scenes/"

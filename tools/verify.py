@@ -22,11 +22,11 @@ from typing import Any
 
 import yaml
 
+from synthdrive.config.loading import load_section
+from synthdrive.config.report import VerifyParameters
+from synthdrive.config.whole_file import changed_parameters
 from synthdrive.core.artifacts import read_json
 from synthdrive.core.errors import InputError, SynthDriveError, exit_on_error
-from synthdrive.parameters.loading import load_section
-from synthdrive.parameters.recorded import changed_parameters
-from synthdrive.parameters.verify import VerifyParameters
 from tools.dependencies import declared_and_needed
 from tools.metrics_files import differences, recorded_files, scored_again
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from grid_city import grid_city
 
-from synthdrive.parameters.augment import AugmentParameters
-from synthdrive.parameters.loading import load_section
+from synthdrive.config.augment import AugmentParameters
+from synthdrive.config.loading import load_section
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 

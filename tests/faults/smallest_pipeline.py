@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from tools.profiles import apply_profile
 
 REPOSITORY = Path(__file__).resolve().parents[2]

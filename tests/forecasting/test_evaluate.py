@@ -15,6 +15,9 @@ import pytest
 import torch
 from forecasting_scenes import driven, straight_lanes, write_store
 
+from synthdrive.config.evaluate import EvaluateParameters
+from synthdrive.config.loading import from_values, load_section
+from synthdrive.config.training import ModelParameters
 from synthdrive.core.artifacts import atomic_directory, file_hash, read_json
 from synthdrive.core.errors import ParameterError
 from synthdrive.core.seeding import item_seed
@@ -23,9 +26,6 @@ from synthdrive.forecasting.evaluate import load_scene_errors, scene_errors, sco
 from synthdrive.forecasting.forecast_scenes import GoalForecaster
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.parameters.evaluate import EvaluateParameters
-from synthdrive.parameters.loading import from_values, load_section
-from synthdrive.parameters.model import ModelParameters
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import save_checkpoint
 

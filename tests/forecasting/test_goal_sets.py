@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from synthdrive.config.evaluate import EvaluateParameters
+from synthdrive.config.loading import load_section
 from synthdrive.forecasting.fixed_point import fix_goals
 from synthdrive.forecasting.forecast_scenes import suppress_non_maxima
 from synthdrive.forecasting.goal_sets import expected_error, optimise_goal_sets, rank_goal_sets
-from synthdrive.parameters.evaluate import EvaluateParameters
-from synthdrive.parameters.loading import load_section
 
 torch.set_num_threads(1)
 

@@ -12,6 +12,10 @@ import pytest
 import torch
 
 from raw_data import observed_only, write_raw
+from synthdrive.config.data import IngestParameters
+from synthdrive.config.evaluate import EvaluateParameters
+from synthdrive.config.loading import load_section
+from synthdrive.config.training import ModelParameters
 from synthdrive.core.errors import InputError
 from synthdrive.core.provenance import plain_values
 from synthdrive.forecasting.baselines import BASELINES
@@ -24,10 +28,6 @@ from synthdrive.formats.argoverse1_writers import write_scenes
 from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.parameters.evaluate import EvaluateParameters
-from synthdrive.parameters.ingest import IngestParameters
-from synthdrive.parameters.loading import load_section
-from synthdrive.parameters.model import ModelParameters
 from synthdrive.scenes.scene_store import LAST_OBSERVED, OBSERVED_STEPS, SceneStore
 from synthdrive.training.checkpoints import save_checkpoint
 from synthdrive.training.data import SceneBatches, Sharing

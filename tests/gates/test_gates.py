@@ -10,16 +10,15 @@ import pyarrow as pa
 import pytest
 
 from raw_data import scene_rows, straight_map, write_raw
+from synthdrive.config.checks import CheckRawParameters, CheckSyntheticParameters
+from synthdrive.config.data import IngestParameters
+from synthdrive.config.loading import load_section
 from synthdrive.core.artifacts import read_json, read_table, write_table
 from synthdrive.core.errors import InputError
 from synthdrive.formats.argoverse1_writers import scene_csv
 from synthdrive.gates.checks import check_raw, check_synthetic
 from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
 from synthdrive.ingestion.statistics import map_manifest
-from synthdrive.parameters.check_raw import CheckRawParameters
-from synthdrive.parameters.check_synthetic import CheckSyntheticParameters
-from synthdrive.parameters.ingest import IngestParameters
-from synthdrive.parameters.loading import load_section
 from synthdrive.scenes.scene_store import STEPS, SceneStore, SceneStoreWriter
 
 REPOSITORY = Path(__file__).resolve().parents[2]

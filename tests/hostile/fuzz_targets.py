@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from raw_data import scene_rows, straight_map, write_raw
+from synthdrive.config.augment import AugmentParameters
+from synthdrive.config.data import IngestParameters
+from synthdrive.config.loading import load_section
 from synthdrive.formats.archives import Limits, read_files
 from synthdrive.formats.argoverse1_map_reader import read_map
 from synthdrive.formats.argoverse1_scene_reader import read_scene
 from synthdrive.formats.argoverse1_writers import scene_csv, vector_map_xml
 from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
-from synthdrive.parameters.augment import AugmentParameters
-from synthdrive.parameters.ingest import IngestParameters
-from synthdrive.parameters.loading import load_section
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.released import read_released

@@ -15,14 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
+from synthdrive.config.augment import AugmentParameters
+from synthdrive.config.loading import load_section
 from synthdrive.core.artifacts import read_arrays, read_json, read_table
 from synthdrive.core.errors import InputError
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_map_reader import read_maps
 from synthdrive.formats.argoverse1_scene_reader import read_scene, scene_files
-from synthdrive.parameters.augment import AugmentParameters
-from synthdrive.parameters.loading import load_section
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import SceneStore

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from tools.wheels import read_lock
 
 from raw_data import straight_map
 from synthdrive.augmentation.augmented_scenes import MANIFEST_COLUMNS, AugmentedScenes, join_scenes
@@ -25,6 +24,7 @@ from synthdrive.formats.archives import Limits, read_files
 from synthdrive.formats.argoverse1_map_reader import read_maps
 from synthdrive.formats.argoverse1_writers import SceneRows, scene_csv, write_maps, write_scenes
 from synthdrive.scenes.lane_map import LaneMap, Links
+from tools.wheels import read_lock
 
 LIMITS = Limits(10**7, 10**8)
 BUSY = [HealthCheck.too_slow]  # a machine that is busy is not the tests' fault

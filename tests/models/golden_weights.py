@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from given_parameters import paper
+from synthdrive.config.training import ModelParameters
 from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines
 from synthdrive.models.ragged import Ragged
-from synthdrive.parameters.model import ModelParameters
 
-PAPER = ModelParameters(polyline_index=True)
+PAPER = paper(ModelParameters, polyline_index=True)
 
 NETWORK_TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}  # as the reference data states, float32
 

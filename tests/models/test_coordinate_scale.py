@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+from given_parameters import paper
+from synthdrive.config.training import ModelParameters
 from synthdrive.core.errors import ParameterError
 from synthdrive.models.encoder import SubGraph
 from synthdrive.models.heads import GoalEncoder, TrajectoryCompletion
 from synthdrive.models.layers import column_factors
 from synthdrive.models.polylines import ACTOR_COLUMNS, ACTOR_XY, LANE_COLUMNS, LANE_XY
-from synthdrive.parameters.model import ModelParameters
 from synthdrive.pretraining.masking import masked_queries
 
 SIZE, SCALE = 32, 10.0
@@ -72,4 +73,4 @@ def test_without_a_scale_goals_far_out_on_a_ray_look_alike() -> None:
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_scale_that_is_none_is_refused(scale: float) -> None:
     with pytest.raises(ParameterError, match="coordinate_scale"):
-        ModelParameters(coordinate_scale=scale).validate("model")
+        paper(ModelParameters, coordinate_scale=scale)

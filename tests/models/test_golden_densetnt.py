@@ -9,13 +9,14 @@ import pytest
 import torch
 from golden_weights import PAPER, gradient_norms, join, load_reference, polylines
 
+from given_parameters import paper
+from synthdrive.config.training import ModelParameters
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.models.encoder import SceneFeatures
 from synthdrive.models.goals import sparse_goals
 from synthdrive.models.heads import most_probable_lanes
 from synthdrive.models.polylines import AgentFrame
 from synthdrive.models.ragged import Ragged
-from synthdrive.parameters.model import ModelParameters
 
 pytestmark = pytest.mark.reference
 
@@ -31,7 +32,7 @@ def golden(request, reference: Path):
 @pytest.fixture(scope="module")
 def network(golden) -> DenseTNT:
     # The reference leaves the endpoint encoder without gradient (docs/method.md 8.5).
-    network = DenseTNT(ModelParameters(polyline_index=True, detach_endpoint_query=True))
+    network = DenseTNT(paper(ModelParameters, polyline_index=True, detach_endpoint_query=True))
     load_reference(network, golden)
     return network
 

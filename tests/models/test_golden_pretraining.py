@@ -9,7 +9,8 @@ import pytest
 import torch
 from golden_weights import NETWORK_TOLERANCE, PAPER, gradient_norms, join, load_reference, polylines
 
-from synthdrive.parameters.objective import ObjectiveParameters
+from given_parameters import paper
+from synthdrive.config.training import ObjectiveParameters
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder, dead_mode_losses
 from synthdrive.pretraining.masking import Masking, position_code
 
@@ -24,7 +25,7 @@ def golden(reference: Path):
 
 
 def network(golden, variant: str) -> MaskedAutoencoder:
-    objective = ObjectiveParameters(decoder_sees_encoder=variant == "fixed", lane_padding_in_loss=True)
+    objective = paper(ObjectiveParameters, decoder_sees_encoder=variant == "fixed", lane_padding_in_loss=True)
     network = MaskedAutoencoder(PAPER, objective)
     load_reference(network, golden)
     return network

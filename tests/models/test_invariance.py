@@ -9,13 +9,13 @@ import pytest
 import torch
 from made_scenes import MadeScene, make_batch, make_scene
 
+from given_parameters import paper
+from synthdrive.config.training import ModelParameters, ObjectiveParameters
 from synthdrive.models.densetnt import DenseTNT, GoalDistribution
-from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.objective import ObjectiveParameters
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.masking import Masking
 
-SMALL = ModelParameters(hidden_size=32, dense_from_goals=20)
+SMALL = paper(ModelParameters, hidden_size=32, dense_from_goals=20)
 # others, lanes: everyday scenes, one without others, one with a single lane, one without lanes, and a large one
 SCENES = [
     make_scene(seed, others, lanes) for seed, (others, lanes) in enumerate([(3, 6), (0, 5), (4, 1), (2, 0), (40, 150)])
@@ -30,7 +30,7 @@ def densetnt(model: ModelParameters = SMALL) -> DenseTNT:
 
 def autoencoder(model: ModelParameters = SMALL, **objective) -> MaskedAutoencoder:
     torch.manual_seed(0)
-    return MaskedAutoencoder(model, ObjectiveParameters(**objective)).double()
+    return MaskedAutoencoder(model, paper(ObjectiveParameters, **objective)).double()
 
 
 def forecast(network: DenseTNT, distribution: GoalDistribution, scene: int) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +69,7 @@ def test_forecast_does_not_depend_on_order():
     reordered = [scene.reordered(random) for scene in SCENES]
     assert_same_forecasts(densetnt(), SCENES, reordered)
     with pytest.raises(AssertionError):  # as the paper has it, the polyline's number is a feature
-        assert_same_forecasts(densetnt(ModelParameters(hidden_size=32, polyline_index=True)), SCENES, reordered)
+        assert_same_forecasts(densetnt(paper(ModelParameters, hidden_size=32, polyline_index=True)), SCENES, reordered)
 
 
 def test_forecast_does_not_depend_on_the_city_axes():
@@ -123,7 +123,7 @@ def test_reconstruction_does_not_depend_on_order():
 
     random = np.random.default_rng(1)
     reordered = [scene.reordered(random) for scene in SCENES]
-    indexed = autoencoder(ModelParameters(hidden_size=32, polyline_index=True))
+    indexed = autoencoder(paper(ModelParameters, hidden_size=32, polyline_index=True))
     for network, same in ((autoencoder(), True), (indexed, False)):
         ours, theirs = (torch.cat(hidden_lanes(network, scenes)) for scenes in (SCENES, reordered))
         assert len(ours) > 20

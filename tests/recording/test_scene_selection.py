@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthdrive.parameters.record_sample import SceneParameters
+from synthdrive.config.record_sample import SceneParameters
 from synthdrive.recording.scene_selection import Candidates, Window, choose
 from synthdrive.recording.sensing import CityParts, Motion, sense
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, STEPS

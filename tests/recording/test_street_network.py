@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
+from synthdrive.config.record_sample import MapParameters, StreetParameters
 from synthdrive.core.errors import InputError
-from synthdrive.parameters.record_sample import MapParameters, StreetParameters
 from synthdrive.recording.street_lanes import read_street_lanes
 from synthdrive.recording.street_map import draw_map
 from synthdrive.recording.street_network import bend_speeds, network_file, redraw, round_corners

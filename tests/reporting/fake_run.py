@@ -10,20 +10,18 @@ import pyarrow as pa
 import torch
 import yaml
 
+from given_parameters import paper
 from synthdrive.augmentation.augmented_scenes import AugmentedScene, join_scenes
 from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
+from synthdrive.config.evaluate import EvaluateParameters
+from synthdrive.config.loading import load_section
+from synthdrive.config.report import ReportParameters, SelectedRuns
+from synthdrive.config.training import FinetuneParameters, ModelParameters, PretrainParameters
 from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.core.provenance import plain_values, run_record
 from synthdrive.forecasting.evaluate import write_evaluation
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.parameters.evaluate import EvaluateParameters
-from synthdrive.parameters.finetune import FinetuneParameters
-from synthdrive.parameters.loading import load_section
-from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.parameters.report import ReportParameters
-from synthdrive.parameters.selected_runs import SelectedRuns
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.reconstructions import FixedWindows
 from synthdrive.reporting.report import ReportInputs
@@ -207,8 +205,8 @@ def _write_augmented(directory: Path, lane_map: LaneMap) -> None:
 
 def _write_models(paths: RunPaths, variant: str, seed: int) -> None:
     torch.manual_seed(seed)
-    model = ModelParameters(hidden_size=32)
-    settings = PretrainParameters()
+    model = paper(ModelParameters, hidden_size=32)
+    settings = paper(PretrainParameters)
     cell = f"{variant}-{seed}"
     card = {"variant": variant, "seed": seed, "description": f"the variant {variant}", "model": plain_values(model)}
     record = run_record({"model": model, "pretrain": settings}, {}, seed, "cpu")
@@ -221,7 +219,7 @@ def _write_models(paths: RunPaths, variant: str, seed: int) -> None:
         pretrained = {**card, "stage": "pretrain", "pretrained": True, "run": record}
         kept = {RECONSTRUCTIONS: _reconstructions(paths.synthetic, network, settings, seed)}
         save_checkpoint(paths.pretrained / cell, network, pretrained, curve, kept)
-    record = run_record({"model": model, "finetune": FinetuneParameters()}, {}, seed, "cpu")
+    record = run_record({"model": model, "finetune": paper(FinetuneParameters)}, {}, seed, "cpu")
     curve = [{"epoch": e / 4, "step": float(e), "loss": 9 / e, "goal": 5 / e, "top1_fde": 4 / e} for e in range(1, 20)]
     save_checkpoint(paths.finetuned / cell, DenseTNT(model), {**card, "stage": "finetune", "run": record}, curve)
 

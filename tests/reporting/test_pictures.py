@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from fake_run import REPOSITORY, town, write_scenes
 
+from given_parameters import paper
 from synthdrive.augmentation.transforms import SHAPES
-from synthdrive.parameters.loading import load_section
-from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.objective import ObjectiveParameters
-from synthdrive.parameters.synthesize import SynthesizeParameters
+from synthdrive.config.loading import load_section
+from synthdrive.config.synthesize import SynthesizeParameters
+from synthdrive.config.training import ModelParameters, ObjectiveParameters
 from synthdrive.reporting.content import Content
 from synthdrive.reporting.encoder_gradient import encoder_gradient
 from synthdrive.reporting.map_drawing import View, map_drawing
@@ -200,7 +200,7 @@ def test_released_files_keep_their_own_motion(reference: Path, store: SceneStore
 
 
 def test_released_mask_keeps_the_gradient_from_the_encoder(store: SceneStore) -> None:
-    checks = encoder_gradient(store, ModelParameters(hidden_size=32), ObjectiveParameters())
+    checks = encoder_gradient(store, paper(ModelParameters, hidden_size=32), paper(ObjectiveParameters))
     assert checks[False].reached == 0
     assert checks[True].reached == checks[True].tensors > 20
 

@@ -13,17 +13,14 @@ import pytest
 import yaml
 from fake_run import town, write_scenes
 
+from synthdrive.config.evaluate import EvaluateParameters
+from synthdrive.config.loading import load_section
+from synthdrive.config.training import FinetuneParameters, ModelParameters, PretrainParameters, load_variant_section
 from synthdrive.core.artifacts import file_hash
 from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.provenance import run_record
 from synthdrive.forecasting.baselines import ConstantVelocity
 from synthdrive.forecasting.evaluate import write_evaluation
-from synthdrive.parameters.evaluate import EvaluateParameters
-from synthdrive.parameters.finetune import FinetuneParameters
-from synthdrive.parameters.loading import load_section
-from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.parameters.variants import load_variant_section
 from synthdrive.reporting.claims import load_claims
 from synthdrive.reporting.measurements import Difference
 from synthdrive.reporting.published import Published

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from raw_data import scene_rows, straight_map, write_raw
+from synthdrive.config.data import IngestParameters
 from synthdrive.core.artifacts import file_hash, read_table
 from synthdrive.core.errors import InputError
 from synthdrive.formats.argoverse1_writers import scene_csv
 from synthdrive.ingestion.hold_out import fold_of_scenes
 from synthdrive.ingestion.ingest import BATCH_SCENES, find_source, ingest_maps, ingest_scenes, scene_order
-from synthdrive.parameters.ingest import IngestParameters
 from synthdrive.scenes.lane_map import load_maps
 from synthdrive.scenes.scene_store import STEPS, SceneStore
 

@@ -10,9 +10,9 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "augmentation"))
 from grid_city import grid_city
 
 from synthdrive.augmentation.augment_maps import augment_maps
-from synthdrive.parameters.augment import AugmentParameters
-from synthdrive.parameters.loading import load_section
-from synthdrive.parameters.synthesize import SynthesizeParameters
+from synthdrive.config.augment import AugmentParameters
+from synthdrive.config.loading import load_section
+from synthdrive.config.synthesize import SynthesizeParameters
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 

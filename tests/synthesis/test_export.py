@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from synthdrive.config.data import IngestParameters
+from synthdrive.config.loading import load_section
 from synthdrive.formats.export_scenes import export_scenes
 from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
-from synthdrive.parameters.ingest import IngestParameters
-from synthdrive.parameters.loading import load_section
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.synthesize import synthesize
 

@@ -7,11 +7,11 @@ import pytest
 
 from conftest import PARAMS
 from synthdrive.augmentation.augment_maps import augment_maps
+from synthdrive.config.augment import AugmentParameters
+from synthdrive.config.loading import load_section
+from synthdrive.config.synthesize import SynthesizeParameters
 from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_map_reader import read_maps
-from synthdrive.parameters.augment import AugmentParameters
-from synthdrive.parameters.loading import load_section
-from synthdrive.parameters.synthesize import SynthesizeParameters
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.released import drive_all_again, round_as_released
 from synthdrive.synthesis.synthesize import synthesize

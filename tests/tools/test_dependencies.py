@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+
 from tools.dependencies import import_closure, problems, undeclared_and_unneeded
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,7 +38,9 @@ def test_the_closure_follows_imports_inside_functions_and_leaves_out_empty_packa
 def test_folders_must_hold_the_imports_and_no_folder_is_declared_in_vain(repository: Path) -> None:
     whole = ("raw", "stages/ingest.py", "src/synthdrive/core", "src/synthdrive/scenes", "requirements.lock")
     assert list(problems(_stage(*whole), repository)) == []
-    missing, unneeded = undeclared_and_unneeded(_stage("raw", *whole[3:], "src/synthdrive/unused"), repository)["ingest"]
+    missing, unneeded = undeclared_and_unneeded(_stage("raw", *whole[3:], "src/synthdrive/unused"), repository)[
+        "ingest"
+    ]
     assert missing == ["src/synthdrive/core/errors.py", "stages/ingest.py"]
     assert unneeded == ["src/synthdrive/unused"]
 

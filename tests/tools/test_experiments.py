@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tools.verify import changes_since_lock
 
 REPOSITORY = Path(__file__).resolve().parents[2]

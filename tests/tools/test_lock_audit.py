@@ -5,11 +5,11 @@ import zipfile
 
 import pytest
 from packaging.requirements import Requirement
+
+from synthdrive.core.errors import InputError
 from tools.lock_audit import audit, installed_packages, is_affected, known_vulnerabilities, licence
 from tools.verify import Verdict
 from tools.wheels import LockedPackage
-
-from synthdrive.core.errors import InputError
 
 METADATA = {
     "torch": ("2.13.0+cpu", ["mathematics", 'windows-only; sys_platform == "win32"', "cuda-library"]),

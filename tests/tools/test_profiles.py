@@ -3,14 +3,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tools.profiles import apply_profile
 
+from synthdrive.config.loading import SECTIONS, read_parameters
+from synthdrive.config.report import load_selected_runs
+from synthdrive.config.training import FinetuneParameters, PretrainParameters, load_variant_section
 from synthdrive.core.errors import ParameterError
-from synthdrive.parameters.finetune import FinetuneParameters
-from synthdrive.parameters.loading import SECTIONS, read_parameters
-from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.parameters.selected_runs import load_selected_runs
-from synthdrive.parameters.variants import load_variant_section
+from tools.profiles import apply_profile
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROFILES = sorted((REPOSITORY / "profiles").glob("*.yaml"))

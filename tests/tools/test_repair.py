@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tools.repair import repair
 
 DVC_YAML = """\

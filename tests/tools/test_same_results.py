@@ -4,10 +4,10 @@ import json
 
 import pytest
 import yaml
-from tools.same_results import same_results
-from tools.verify import Verdict
 
 from synthdrive.core.errors import InputError
+from tools.same_results import same_results
+from tools.verify import Verdict
 
 
 @pytest.fixture

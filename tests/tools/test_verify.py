@@ -7,22 +7,20 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tools.verify import Verdict, compare_metrics, verify, verify_cards, verify_metrics
 
 from raw_data import write_raw
+from synthdrive.config.data import IngestParameters
+from synthdrive.config.evaluate import EvaluateParameters
+from synthdrive.config.loading import load_section
+from synthdrive.config.training import ModelParameters, PretrainParameters, load_variant_section
 from synthdrive.core.artifacts import read_json, write_json
 from synthdrive.core.errors import SynthDriveError
 from synthdrive.core.provenance import plain_values
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.forecasting.evaluate import write_evaluation
 from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
-from synthdrive.parameters.evaluate import EvaluateParameters
-from synthdrive.parameters.ingest import IngestParameters
-from synthdrive.parameters.loading import load_section
-from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.parameters.variants import load_variant_section
 from synthdrive.scenes.scene_store import SceneStore
+from tools.verify import Verdict, compare_metrics, verify, verify_cards, verify_metrics
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PARAMETERS = {

@@ -3,9 +3,9 @@
 import hashlib
 
 import pytest
-from tools.wheels import check, read_lock, record
 
 from synthdrive.core.errors import InputError, SynthDriveError
+from tools.wheels import check, read_lock, record
 
 
 def digest(content: bytes) -> str:

@@ -9,17 +9,17 @@ import pytest
 import torch
 from tiny_training import write_store
 
+from given_parameters import paper
+from synthdrive.config.training import ModelParameters, ObjectiveParameters
 from synthdrive.core.artifacts import read_arrays, write_arrays
 from synthdrive.core.errors import InputError
-from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.objective import ObjectiveParameters
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.reconstructions import SAMPLES, FixedWindows, Reconstructions
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import save_tensors
 from synthdrive.training.monitoring import look_again
 
-MODEL = ModelParameters(hidden_size=32, sub_graph_layers=1)
+MODEL = paper(ModelParameters, hidden_size=32, sub_graph_layers=1)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> SceneStore:
 
 def _keep(path: Path, store: SceneStore, seed: int = 0, windows: int = 20, **objective: float) -> Reconstructions:
     """Look at one network, then at another."""
-    settings = ObjectiveParameters(**objective)  # type: ignore[arg-type]
+    settings = paper(ObjectiveParameters, **objective)
     torch.manual_seed(1)
     first, second = MaskedAutoencoder(MODEL, settings), MaskedAutoencoder(MODEL, settings)
     before = torch.get_rng_state()

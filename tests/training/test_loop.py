@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import load_file
 from tiny_training import TinyExample, TinyModel, train, write_store
 
+from given_parameters import paper
+from synthdrive.config.training import OptimisationParameters
 from synthdrive.core.errors import SynthDriveError
-from synthdrive.parameters.optimisation import OptimisationParameters
 from synthdrive.training.monitoring import NonFiniteLossError
 from synthdrive.training.resume import ResumeFolder
 
@@ -28,7 +29,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _parameters(**changes: object) -> OptimisationParameters:
-    return OptimisationParameters(**{"epochs": 3, "batch": 8, "device_batch": 8, **changes})  # type: ignore[arg-type]
+    return paper(
+        OptimisationParameters, **{"epochs": 3, "batch": 8, "device_batch": 8, "learning_rate": 1e-3, **changes}
+    )
 
 
 def test_it_learns_and_tells(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

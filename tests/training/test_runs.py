@@ -17,13 +17,13 @@ import yaml
 from safetensors.torch import load_file
 from tiny_training import write_store
 
+from given_parameters import paper
+from synthdrive.config.training import ModelParameters, PretrainParameters
 from synthdrive.core import provenance
 from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.provenance import load_provenance
 from synthdrive.finetuning.finetune import finetune
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.pretrain import PretrainParameters
 from synthdrive.pretraining.pretrain import pretrain, pretraining_model, usable_windows
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training import training_run
@@ -149,11 +149,11 @@ def test_forecast_variant_hands_over_the_whole_network(store: Path, tmp_path: Pa
 
 
 def test_fresh_tensors_depend_on_the_seed_alone() -> None:
-    model = ModelParameters(hidden_size=32, sub_graph_layers=1)
+    model = paper(ModelParameters, hidden_size=32, sub_graph_layers=1)
 
     def start(seed: int, **changes: Any) -> dict[str, torch.Tensor]:
         seed_model("pretrain", seed)
-        return pretraining_model(model, PretrainParameters(**changes)).state_dict()
+        return pretraining_model(model, paper(PretrainParameters, **changes)).state_dict()
 
     combined = start(0)
     for changes in ({"map_probability": 1.0}, {"map_probability": 0.0}, {"decoder_sees_encoder": False}):
@@ -216,7 +216,7 @@ def test_checkpoint_that_does_not_fit_is_refused(store: Path, tmp_path: Path) ->
 
 def test_windows_by_source_lanes_and_share(store: Path) -> None:
     windows = SceneStore.load(store)
-    everything = PretrainParameters(min_lanes=0)
+    everything = paper(PretrainParameters, min_lanes=0)
 
     def used(**changes: Any) -> set[int]:
         return set(usable_windows(windows, replace(everything, **changes), 0, store).tolist())

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from synthdrive.parameters.finetune import FinetuneParameters
-from synthdrive.parameters.optimisation import OptimisationParameters
-from synthdrive.parameters.pretrain import PretrainParameters
+from given_parameters import paper
+from synthdrive.config.training import FinetuneParameters, OptimisationParameters, PretrainParameters
 from synthdrive.training.optimisation import learning_rate
 
 
 def test_papers_fine_tuning_rates_epoch_by_epoch() -> None:
     steps = 3218  # docs/method.md 1.1: 205,942 scenes in batches of 64
-    rates = [learning_rate(epoch * steps, steps, FinetuneParameters()) for epoch in range(16)]
+    rates = [learning_rate(epoch * steps, steps, paper(FinetuneParameters)) for epoch in range(16)]
     assert rates == pytest.approx([1e-3] * 5 + [3e-4] * 5 + [9e-5] * 5 + [2.7e-5])
-    assert learning_rate(5 * steps - 1, steps, FinetuneParameters()) == pytest.approx(1e-3)
+    assert learning_rate(5 * steps - 1, steps, paper(FinetuneParameters)) == pytest.approx(1e-3)
 
 
 def test_papers_pre_training_rate_is_constant() -> None:
-    assert {learning_rate(step, 1461, PretrainParameters()) for step in range(0, 7305, 500)} == {1e-4}
+    assert {learning_rate(step, 1461, paper(PretrainParameters)) for step in range(0, 7305, 500)} == {1e-4}
 
 
 def test_cosine_with_warm_up() -> None:
-    parameters = OptimisationParameters(
-        epochs=10, learning_rate=0.1, schedule="cosine", warmup_epochs=0.5, final_factor=0.1
+    parameters = paper(
+        OptimisationParameters, epochs=10, learning_rate=0.1, schedule="cosine", warmup_epochs=0.5, final_factor=0.1
     )
     rates = [learning_rate(step, 100, parameters) for step in range(1000)]
     assert rates[0] == pytest.approx(0.1 / 50)
@@ -35,7 +34,9 @@ def test_cosine_with_warm_up() -> None:
 
 
 def test_warm_up_rises_before_the_step_schedule_too() -> None:
-    parameters = OptimisationParameters(epochs=4, schedule="step", milestones=[2], warmup_epochs=1.0)
+    parameters = paper(
+        OptimisationParameters, epochs=4, learning_rate=1e-3, schedule="step", milestones=[2], warmup_epochs=1.0
+    )
     assert learning_rate(0, 10, parameters) == pytest.approx(1e-4)
     assert learning_rate(9, 10, parameters) == pytest.approx(1e-3)
     assert learning_rate(20, 10, parameters) == pytest.approx(3e-4)

@@ -19,10 +19,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from given_parameters import paper
+from synthdrive.config.training import OptimisationParameters
 from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.models.draws import uniform
 from synthdrive.models.layers import Losses
-from synthdrive.parameters.optimisation import OptimisationParameters
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, LAST_OBSERVED, OTHERS, STEPS, SceneStore, SceneStoreWriter
 from synthdrive.training.data import SceneBatches, Sharing
@@ -171,7 +172,9 @@ def main() -> None:
     parser.add_argument("--kill-at-step", type=int)
     parser.add_argument("--device-batch", type=int, default=8)
     given = parser.parse_args()
-    parameters = OptimisationParameters(epochs=given.epochs, batch=8, device_batch=given.device_batch)
+    parameters = paper(
+        OptimisationParameters, epochs=given.epochs, batch=8, device_batch=given.device_batch, learning_rate=1e-3
+    )
     run = ResumeFolder(given.runs, "tiny", {})
     model, fitted = train(given.store, run, parameters, TinyExample(), kill_at_step=given.kill_at_step)
     main = os.environ.get("RANK", "0") == "0"

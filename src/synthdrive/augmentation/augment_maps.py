@@ -32,9 +32,9 @@ from synthdrive.augmentation.corridor import (
 from synthdrive.augmentation.neighbours import neighbour_offsets
 from synthdrive.augmentation.routes import Route, RouteSampling, sample_routes
 from synthdrive.augmentation.transforms import SHAPES, Transform, TransformShape, make_transform
+from synthdrive.config.augment import AugmentParameters, TransformParameters
 from synthdrive.core.parallel import ordered_map, track
 from synthdrive.core.seeding import generator
-from synthdrive.parameters.augment import AugmentParameters, TransformParameters
 from synthdrive.scenes.lane_map import LaneMap
 
 Floats = npt.NDArray[np.float64]

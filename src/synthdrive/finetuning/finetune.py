@@ -11,15 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from synthdrive.config.training import (
+    NONE,
+    FinetuneParameters,
+    ModelParameters,
+    PretrainParameters,
+    load_variant_section,
+)
 from synthdrive.core.artifacts import file_hash
 from synthdrive.core.errors import InputError
 from synthdrive.core.provenance import load_provenance, plain_values
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.parameters.finetune import FinetuneParameters
-from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.objective import NONE
-from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.parameters.variants import load_variant_section
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import load_model_state
 from synthdrive.training.data import Indices, subset

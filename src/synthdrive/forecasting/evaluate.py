@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.core.artifacts import atomic_directory, read_table, write_json, write_table
 from synthdrive.forecasting.bootstrap import mean_intervals
 from synthdrive.forecasting.forecasts import Forecasts, check_scenes
 from synthdrive.forecasting.metrics import ERRORS, GUESSES, HORIZON, PROBABILISTIC_ERRORS, displacement_errors
-from synthdrive.parameters.evaluate import EvaluateParameters
 from synthdrive.scenes.scene_store import LAST_OBSERVED, STEP_SECONDS, SceneStore
 
 Booleans = npt.NDArray[np.bool_]

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.core.artifacts import atomic_directory, file_hash
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import ordered_map, track, worker_count
@@ -25,7 +26,6 @@ from synthdrive.forecasting.forecasts import MODES, Forecasts
 from synthdrive.forecasting.goal_sets import GoalSets, optimise_goal_sets, rank_goal_sets
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.parameters.evaluate import EvaluateParameters
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import load_forecaster
 from synthdrive.training.devices import device_name

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from synthdrive.config.checks import CheckRawParameters, CheckSyntheticParameters
 from synthdrive.gates import map_suite, scene_suite, synthetic_suite
 from synthdrive.gates.gate import Check, Verdict, run_gate
 from synthdrive.gates.tables import lane_table, require, scene_table
-from synthdrive.parameters.check_raw import CheckRawParameters
-from synthdrive.parameters.check_synthetic import CheckSyntheticParameters
 
 STEP_ROUNDING = 0.004  # metres; positions are rounded to 1 mm, in x and y, at both ends of a step
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import great_expectations.expectations as gxe
 from great_expectations.expectations.expectation import Expectation
 
+from synthdrive.config.checks import MapChecks
 from synthdrive.gates.plain import at_least, at_most, is_true, within
-from synthdrive.parameters.check_raw import MapChecks
 from synthdrive.scenes.lane_segments import MAX_POINTS
 
 KEYS = ("city", "lane_id")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import great_expectations.expectations as gxe
 from great_expectations.expectations.expectation import Expectation
 
+from synthdrive.config.checks import SceneChecks
 from synthdrive.gates.plain import at_least, at_most, is_true, one_of, within
-from synthdrive.parameters.check_raw import SceneChecks
 from synthdrive.scenes.scene_store import STEPS
 
 KEYS = ("scene_id",)

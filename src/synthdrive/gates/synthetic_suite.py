@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from great_expectations.expectations.expectation import Expectation
 
+from synthdrive.config.checks import CheckSyntheticParameters
 from synthdrive.gates.plain import at_least, at_most, is_true, one_of, within
 from synthdrive.gates.scene_suite import store_expectations
-from synthdrive.parameters.check_synthetic import CheckSyntheticParameters
 
 KEYS = ("scene_id",)
 

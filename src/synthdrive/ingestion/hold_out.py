@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from synthdrive.config.data import IngestParameters
 from synthdrive.core.artifacts import atomic_directory
 from synthdrive.core.errors import InputError
 from synthdrive.core.seeding import item_seed
 from synthdrive.ingestion.ingest import SKIPPED
-from synthdrive.parameters.ingest import IngestParameters
 from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
 
 WRITTEN_AT_ONCE = 1024  # scenes

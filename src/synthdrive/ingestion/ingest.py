@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from synthdrive.config.data import IngestParameters
 from synthdrive.core.artifacts import atomic_directory, write_json, write_table
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import local_executor, ordered_map, track, worker_count
@@ -20,7 +21,6 @@ from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_map_reader import read_maps
 from synthdrive.formats.argoverse1_scene_reader import RecordedScene, read_scene, scene_files
 from synthdrive.ingestion.statistics import Centrelines, agent_statistics, map_manifest
-from synthdrive.parameters.ingest import IngestParameters
 from synthdrive.scenes.lane_map import LaneMap, load_maps
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import OBSERVED_STEPS, STEPS, SceneStoreWriter

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from synthdrive.config.training import ModelParameters
 from synthdrive.models.batch import Batch
 from synthdrive.models.encoder import SceneFeatures, VectorEncoder
 from synthdrive.models.goals import dense_goals, nearest_lane, sparse_goals
@@ -15,7 +16,6 @@ from synthdrive.models.heads import GoalContext, GoalScorer, LaneScorer, Traject
 from synthdrive.models.layers import Losses
 from synthdrive.models.polylines import AgentFrame, actor_polylines, lane_polylines
 from synthdrive.models.ragged import Ragged
-from synthdrive.parameters.model import ModelParameters
 from synthdrive.scenes.scene_store import HORIZON, LAST_OBSERVED, OBSERVED_STEPS
 
 

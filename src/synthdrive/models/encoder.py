@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.functional import pad
 
+from synthdrive.config.training import ModelParameters
 from synthdrive.models.layers import (
     MLP,
     CrossAttention,
@@ -19,7 +20,6 @@ from synthdrive.models.layers import (
 )
 from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines
 from synthdrive.models.ragged import Ragged
-from synthdrive.parameters.model import ModelParameters
 from synthdrive.scenes.scene_store import OBSERVED_STEPS, STEPS
 
 

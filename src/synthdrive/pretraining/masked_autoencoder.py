@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from synthdrive.config.training import XY, ModelParameters, ObjectiveParameters
 from synthdrive.models.batch import Batch
 from synthdrive.models.encoder import VectorEncoder
 from synthdrive.models.layers import Losses, column_factors, full_precision
@@ -23,8 +24,6 @@ from synthdrive.models.polylines import (
     lane_polylines,
 )
 from synthdrive.models.ragged import Ragged
-from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.objective import XY, ObjectiveParameters
 from synthdrive.pretraining.masking import Masking, draw_angle, draw_masking, masked_queries, position_code
 from synthdrive.pretraining.reconstruction_decoder import ReconstructionDecoder, absolute_error
 

@@ -7,13 +7,10 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from synthdrive.config.training import FORECAST, MASKED, NONE, ModelParameters, PretrainParameters, load_variant_section
 from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.provenance import plain_values
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.objective import FORECAST, MASKED, NONE
-from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.parameters.variants import load_variant_section
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.reconstructions import FixedWindows
 from synthdrive.scenes.scene_store import SceneStore

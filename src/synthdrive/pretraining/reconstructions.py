@@ -11,11 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from synthdrive.config.training import ObjectiveParameters
 from synthdrive.core.artifacts import read_arrays
 from synthdrive.core.errors import InputError
 from synthdrive.core.seeding import generator, item_seed
 from synthdrive.models.batch import collate
-from synthdrive.parameters.objective import ObjectiveParameters
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder, Reconstruction
 from synthdrive.pretraining.masking import Masking, draw_masking
 from synthdrive.scenes.scene_store import SceneStore

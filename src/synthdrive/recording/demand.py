@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from synthdrive.parameters.record_sample import TrafficParameters
+from synthdrive.config.record_sample import TrafficParameters
 from synthdrive.recording.centrelines import along, arc_length
 from synthdrive.recording.street_lanes import StreetLane
 

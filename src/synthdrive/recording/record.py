@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from synthdrive.config.record_sample import CityParameters, RecordSampleParameters
 from synthdrive.core.artifacts import atomic_directory, scratch_directory
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import ordered_map, track, worker_count
 from synthdrive.core.seeding import generator, item_seed
 from synthdrive.formats.argoverse1_writers import open_scene_archive, scene_csv, write_maps
-from synthdrive.parameters.record_sample import CityParameters, RecordSampleParameters
 from synthdrive.recording.demand import Streets, park, write_demand
 from synthdrive.recording.programs import Programs
 from synthdrive.recording.scene_selection import choose, find_candidates

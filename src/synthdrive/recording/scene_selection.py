@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.parameters.record_sample import InterestParameters, SceneParameters
+from synthdrive.config.record_sample import InterestParameters, SceneParameters
 from synthdrive.recording.sensing import CityParts, Motion
 from synthdrive.recording.simulation import Drive
 from synthdrive.scenes.scene_store import LAST_OBSERVED, STEP_SECONDS, STEPS

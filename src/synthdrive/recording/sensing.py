@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
+from synthdrive.config.record_sample import CityParameters, SceneParameters
 from synthdrive.formats.argoverse1_writers import SceneRows
-from synthdrive.parameters.record_sample import CityParameters, SceneParameters
 from synthdrive.recording.simulation import Drive
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, STEP_SECONDS, STEPS

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from synthdrive.config.record_sample import TrafficParameters
 from synthdrive.core.errors import InputError
-from synthdrive.parameters.record_sample import TrafficParameters
 from synthdrive.recording.programs import Programs, check_space
 from synthdrive.recording.street_network import SUMO_HOME
 from synthdrive.scenes.scene_store import STEP_SECONDS

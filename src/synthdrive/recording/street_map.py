@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.parameters.record_sample import MapParameters
+from synthdrive.config.record_sample import MapParameters
 from synthdrive.recording.centrelines import cut, pieces_needed
 from synthdrive.recording.street_lanes import StreetLane
 from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links

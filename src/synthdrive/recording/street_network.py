@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import sumo
 
+from synthdrive.config.record_sample import StreetParameters
 from synthdrive.core.errors import InputError
-from synthdrive.parameters.record_sample import StreetParameters
 from synthdrive.recording.programs import check_space
 
 Points = npt.NDArray[np.float64]

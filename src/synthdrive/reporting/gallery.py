@@ -8,11 +8,10 @@ from typing import Any
 
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
 from synthdrive.augmentation.transforms import SHAPES
+from synthdrive.config.loading import from_values
+from synthdrive.config.report import ReportParameters
+from synthdrive.config.training import MASKED, PretrainParameters
 from synthdrive.forecasting.forecasts import Forecasts
-from synthdrive.parameters.loading import from_values
-from synthdrive.parameters.objective import MASKED
-from synthdrive.parameters.pretrain import PretrainParameters
-from synthdrive.parameters.report import ReportParameters
 from synthdrive.pretraining.reconstructions import Reconstructions
 from synthdrive.reporting.content import Pictures
 from synthdrive.reporting.measurements import Measurements

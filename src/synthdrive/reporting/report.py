@@ -9,18 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
+from synthdrive.config.loading import from_values
+from synthdrive.config.report import ReportParameters, SelectedRuns
+from synthdrive.config.synthesize import DriverParameters
+from synthdrive.config.training import ModelParameters
 from synthdrive.core.artifacts import atomic_directory, write_json
-from synthdrive.parameters.loading import from_values
-from synthdrive.parameters.model import ModelParameters
-from synthdrive.parameters.objective import ObjectiveParameters
-from synthdrive.parameters.report import ReportParameters
-from synthdrive.parameters.selected_runs import SelectedRuns
-from synthdrive.parameters.synthesize import DriverParameters
 from synthdrive.reporting.claim_outcome import Evidence
 from synthdrive.reporting.claims import Claim, judge, load_claims
 from synthdrive.reporting.content import Content
 from synthdrive.reporting.dvc_plots import write_curves, write_metrics, write_results
-from synthdrive.reporting.encoder_gradient import encoder_gradient
+from synthdrive.reporting.encoder_gradient import OBJECTIVE, encoder_gradient
 from synthdrive.reporting.gallery import Artifacts, draw_pictures
 from synthdrive.reporting.gates import gates
 from synthdrive.reporting.layout import markdown, page
@@ -172,7 +170,7 @@ def gather_evidence(
         synthetic=motion.synthetic,
         recorded=motion.recorded,
         max_lane_distance=distance,
-        gradient=encoder_gradient(artifacts.synthetic, model, ObjectiveParameters()),
+        gradient=encoder_gradient(artifacts.synthetic, model, OBJECTIVE),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from synthdrive.parameters.synthesize import BystanderParameters
+from synthdrive.config.synthesize import BystanderParameters
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import STEP_SECONDS, STEPS
 

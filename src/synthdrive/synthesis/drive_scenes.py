@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from synthdrive.augmentation.augmented_scenes import AUGMENTED, AugmentedScene
 from synthdrive.augmentation.corridor import arc_length, overlapping
+from synthdrive.config.synthesize import SynthesizeParameters
 from synthdrive.core.seeding import generator
-from synthdrive.parameters.synthesize import SynthesizeParameters
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OTHERS, STEP_SECONDS, STEPS
 from synthdrive.synthesis.background_agents import draw_bystanders

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.parameters.synthesize import DriverParameters
+from synthdrive.config.synthesize import DriverParameters
 from synthdrive.scenes.scene_store import STEP_SECONDS
 from synthdrive.synthesis.path import SPACING, Paths
 from synthdrive.synthesis.realism import Pace, Stops

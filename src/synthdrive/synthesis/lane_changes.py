@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.augmentation.corridor import arc_length, headings
-from synthdrive.parameters.synthesize import LaneChangeParameters
+from synthdrive.config.synthesize import LaneChangeParameters
 
 Floats = npt.NDArray[np.float64]
 

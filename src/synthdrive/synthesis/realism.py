@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.parameters.synthesize import NoiseParameters, PaceParameters, StopParameters
+from synthdrive.config.synthesize import NoiseParameters, PaceParameters, StopParameters
 from synthdrive.scenes.scene_store import STEP_SECONDS
 
 Floats = npt.NDArray[np.float64]

@@ -15,8 +15,8 @@ from synthdrive.augmentation.corridor import arc_length, densify, joined_centrel
 from synthdrive.augmentation.map_matching import match_route
 from synthdrive.augmentation.routes import extend_route, lane_lengths, smooth_successors
 from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
+from synthdrive.config.synthesize import DriverParameters
 from synthdrive.core.errors import InputError
-from synthdrive.parameters.synthesize import DriverParameters
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import STEP_SECONDS, STEPS

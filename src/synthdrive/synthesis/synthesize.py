@@ -14,10 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from synthdrive.augmentation.augmented_scenes import AugmentedScene, AugmentedScenes
+from synthdrive.config.synthesize import SynthesizeParameters
 from synthdrive.core.artifacts import write_json
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import ordered_map, track
-from synthdrive.parameters.synthesize import SynthesizeParameters
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import STEP_SECONDS, STEPS, SceneStoreWriter

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.parameters.synthesize import DriverParameters, TrafficParameters
+from synthdrive.config.synthesize import DriverParameters, TrafficParameters
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import savgol_filter
 
-from synthdrive.parameters.synthesize import LimitParameters
+from synthdrive.config.synthesize import LimitParameters
 from synthdrive.scenes.scene_store import AGENT, STEP_SECONDS, STEPS, SceneStore
 
 Floats = npt.NDArray[np.float64]

@@ -12,9 +12,9 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 
+from synthdrive.config.training import OptimisationParameters
 from synthdrive.core.errors import ParameterError, SynthDriveError
 from synthdrive.core.parallel import worker_count
-from synthdrive.parameters.optimisation import OptimisationParameters
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of mallopt, in glibc's malloc.h
 _LARGEST = (1 << 31) - 1  # an int; larger blocks are still mapped one by one

@@ -14,9 +14,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from synthdrive.config.training import OptimisationParameters
 from synthdrive.core.parallel import track
 from synthdrive.core.seeding import item_seed
-from synthdrive.parameters.optimisation import OptimisationParameters
 from synthdrive.training.checkpoints import load_exactly
 from synthdrive.training.data import Part, SceneBatches
 from synthdrive.training.devices import division

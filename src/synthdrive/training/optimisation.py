@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+from synthdrive.config.training import OptimisationParameters
 from synthdrive.core.errors import InputError
-from synthdrive.parameters.optimisation import OptimisationParameters
 
 
 def learning_rate(step: int, steps_per_epoch: int, parameters: OptimisationParameters) -> float:

@@ -13,12 +13,11 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from synthdrive.config.loading import DEFAULT_PATH
+from synthdrive.config.training import OptimisationParameters, load_variant
 from synthdrive.core.artifacts import file_hash
 from synthdrive.core.provenance import PROVENANCE, plain_values, run_record, write_provenance
 from synthdrive.core.seeding import item_seed
-from synthdrive.parameters.loading import DEFAULT_PATH
-from synthdrive.parameters.optimisation import OptimisationParameters
-from synthdrive.parameters.variants import load_variant
 from synthdrive.training.checkpoints import save_checkpoint
 from synthdrive.training.data import Collate, Indices, SceneBatches, Sharing
 from synthdrive.training.devices import device_name, division, loading_workers

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from synthdrive.config.whole_file import changed_parameters
 from synthdrive.core.artifacts import file_hash, read_json, write_json
 from synthdrive.core.errors import InputError
 from synthdrive.core.provenance import values_hash
 from synthdrive.forecasting.evaluate import load_scene_errors, load_scene_strata
 from synthdrive.forecasting.forecasts import load_forecast_card
-from synthdrive.parameters.recorded import changed_parameters
 from synthdrive.reporting.metric_names import HEADLINE, ONE_GUESS, metric
 from synthdrive.reporting.run_outputs import curves_of
 from synthdrive.training.metadata import load_metadata

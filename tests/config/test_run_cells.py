@@ -4,26 +4,26 @@ from pathlib import Path
 
 import pytest
 
+from given_parameters import committed
+from synthdrive.config.report import ReportParameters, SelectedRuns, load_selected_runs
 from synthdrive.core.errors import ParameterError
-from synthdrive.parameters.loading import from_values
-from synthdrive.parameters.report import ReportParameters
-from synthdrive.parameters.selected_runs import SelectedRuns, load_selected_runs
 
 
 def test_cells_in_the_order_of_the_file(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("seeds: [3, 1]\nrun_variants: [none, map]\n")
+    (tmp_path / "params.yaml").write_text("seeds: [3, 1]\nfrom_scratch: [none]\nrun_variants: [map]\n")
     assert load_selected_runs(tmp_path / "params.yaml") == SelectedRuns(variants=("none", "map"), seeds=(3, 1))
 
 
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("seeds: [0]\n", "run_variants"),
-        ("seeds: []\nrun_variants: [none]\n", "seeds"),
-        ("seeds: ['0']\nrun_variants: [none]\n", "seeds"),
-        ("seeds: [true]\nrun_variants: [none]\n", "seeds"),
-        ("seeds: [0]\nrun_variants: none\n", "run_variants"),
-        ("seeds: [0]\nrun_variants: [none, none]\n", "run_variants"),
+        ("seeds: [0]\nrun_variants: [map]\n", "from_scratch"),
+        ("seeds: [0]\nfrom_scratch: [none]\n", "run_variants"),
+        ("seeds: []\nfrom_scratch: [none]\nrun_variants: [map]\n", "seeds"),
+        ("seeds: ['0']\nfrom_scratch: [none]\nrun_variants: [map]\n", "seeds"),
+        ("seeds: [true]\nfrom_scratch: [none]\nrun_variants: [map]\n", "seeds"),
+        ("seeds: [0]\nfrom_scratch: [none]\nrun_variants: map\n", "run_variants"),
+        ("seeds: [0]\nfrom_scratch: [none]\nrun_variants: [map, none]\n", "run_variants"),
     ],
 )
 def test_cells_that_mean_nothing_are_refused(text: str, key: str, tmp_path: Path) -> None:
@@ -38,4 +38,4 @@ def test_cells_that_mean_nothing_are_refused(text: str, key: str, tmp_path: Path
 )
 def test_report_parameters_that_mean_nothing_are_refused(key: str, value: object) -> None:
     with pytest.raises(ParameterError, match=rf"report\.{key}"):
-        from_values(ReportParameters, {key: value}, "report")
+        committed(ReportParameters, **{key: value})

@@ -1,0 +1,47 @@
+"""Section `evaluate`: how forecasts are chosen from a goal distribution, and how they are judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from synthdrive.config.loading import value
+from synthdrive.core.errors import ParameterError
+
+
+@dataclass(frozen=True)
+class EvaluateParameters:
+    """Section `evaluate` of params.yaml.
+
+    Attributes:
+        selection: goal_sets (minimise the expected error over sets of six goals) or nms (non-maximum suppression).
+        miss_rate_weight: r in (1 - r) minFDE + r 10 miss, the objective of goal_sets.
+        min_probability: goals below it are left out of the objective.
+        nms_distance: metres that two goals chosen by nms keep from each other.
+        temperature: metres; goal j has a probability in proportion to exp(-E(y_j) / temperature), E its error alone.
+        miss_threshold: metres; a scene whose smallest endpoint error is above it is missed.
+        starts: goal sets drawn at random for every scene.
+        seed: of these draws.
+        slow_below, fast_above: m/s, the agent's mean speed in the strata slow and fast.
+        displacement_edges: m, limits between the strata by how far the agent gets in 5 s.
+        bootstrap_samples: resamples of the scenes behind every 95 % interval.
+        batch_size: scenes that run through the network together.
+    """
+
+    selection: str = value(choices=("goal_sets", "nms"))
+    miss_rate_weight: float = value(at_least=0, at_most=1, unit="")
+    min_probability: float = value(above=0, below=1, unit="")
+    nms_distance: float = value(above=0, below=100, unit="m")
+    temperature: float = value(above=0, below=100, unit="m")
+    miss_threshold: float = value(above=0, below=100, unit="m")
+    starts: int = value(at_least=1, at_most=4096, unit="")
+    seed: int = value(at_least=0, unit="")
+    slow_below: float = value(above=0, unit="m/s")
+    fast_above: float = value(above=0, unit="m/s")
+    displacement_edges: list[float] = value(above=0, unit="m", rising=True)
+    bootstrap_samples: int = value(at_least=1, at_most=100_000, unit="")
+    batch_size: int = value(at_least=1, at_most=4096, unit="")
+
+    def validate(self, where: str) -> None:
+        """No scene may be both slow and fast."""
+        if self.slow_below > self.fast_above:
+            raise ParameterError(f"{where}.fast_above", str(self.fast_above), f"at least slow_below, {self.slow_below}")

@@ -1,0 +1,323 @@
+"""Parameters come from one plain YAML file, section by section, into typed dataclasses.
+
+A dataclass declares each parameter once, with its type, range and unit: `rate: float = value(above=0, at_most=1,
+unit="1/s")`. No parameter has a default here: what a file leaves out is an error. The dataclasses are OmegaConf
+structured configs; OmegaConf builds them, and what it would convert silently ("8" for 8) is refused before.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from synthdrive.core.errors import ParameterError
+
+Section = TypeVar("Section")
+
+DEFAULT_PATH = Path("params.yaml")
+MOST_BYTES = 1 << 18  # of a parameter file; ten times what params.yaml has
+
+SECTIONS = (
+    "seeds",
+    "from_scratch",
+    "run_variants",
+    "variants",
+    "scene",
+    "data",
+    "record_sample",
+    "ingest",
+    "check_raw",
+    "augment",
+    "synthesize",
+    "check_synthetic",
+    "model",
+    "pretrain",
+    "finetune",
+    "evaluate",
+    "report",
+    "verify",
+)
+
+# Old dotted name -> new one. A list's index is left out, and so is `variants.<name>.` before what a variant changes.
+RENAMED = {
+    "on_top_of": "extends",
+}
+_OF_AN_VARIANT = re.compile(r"variants\.[^.]+\.")
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a parameter may be; of a list or mapping, what each of its items may be.
+
+    Attributes:
+        unit: of a number; "" where it has none.
+        above, at_least, below, at_most: limits of a number.
+        choices: the texts that are allowed.
+        pattern: regular expression that a text must match as a whole.
+        fewest, most: items of a list.
+        rising: each number of a list must be larger than the one before.
+        distinct: no item of a list may occur twice.
+    """
+
+    unit: str | None = None
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+    choices: tuple[str, ...] = ()
+    pattern: str = r"(?s).*\S.*"
+    fewest: int = 0
+    most: int | None = None
+    rising: bool = False
+    distinct: bool = False
+
+    def describe(self, kind: type) -> str:
+        """What is allowed, in words."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if kind is str:
+            return "text that is not blank" if self.pattern == Allowed.pattern else f"text that matches {self.pattern}"
+        limits = {"above": self.above, "at least": self.at_least, "below": self.below, "at most": self.at_most}
+        words = " and ".join(f"{word} {limit}" for word, limit in limits.items() if limit is not None)
+        return f"{_KINDS[kind]} {words}".rstrip() + (f" ({self.unit})" if self.unit else "")
+
+    def holds(self, value: Any) -> bool:
+        """Whether a plain value of the right type lies within the limits."""
+        if isinstance(value, str):
+            return value in self.choices if self.choices else re.fullmatch(self.pattern, value) is not None
+        return (
+            math.isfinite(value)
+            and (self.above is None or value > self.above)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.below is None or value < self.below)
+            and (self.at_most is None or value <= self.at_most)
+        )
+
+
+_ALLOWED = "allowed"
+
+
+def value(**limits: Any) -> Any:
+    """Declare a parameter with what it may be; the keywords are those of `Allowed`."""
+    return field(metadata={_ALLOWED: Allowed(**limits)})
+
+
+def allowed(parameter: Any) -> Allowed:
+    """What a dataclass's field declares; without a declaration, any finite number and any text that is not blank."""
+    return cast(Allowed, parameter.metadata.get(_ALLOWED, Allowed()))
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML as DVC reads it: 1e-3 is a number, a key twice is an error; and no aliases, which can fill any memory."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """A node, unless it is another's alias."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"an alias in line {self.line + 1}, where values are written out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping, unless it has a key twice."""
+        names = [key.value for key, _ in node.value]
+        for key, _ in node.value:
+            if names.count(key.value) > 1:
+                raise yaml.YAMLError(f"{key.value!r} twice, the last time in line {node.end_mark.line}")
+        return cast(dict[Any, Any], super().construct_mapping(node, deep))
+
+
+_PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*[eE][-+]?\d+"), [*"-+0123456789"]
+)
+
+
+def read_parameters(path: Path = DEFAULT_PATH) -> dict[str, Any]:
+    """The whole parameter file as plain values.
+
+    Raises:
+        ParameterError: it is no mapping of plain YAML, or has an unknown section or a parameter by an old name.
+    """
+    content = read_mapping(path)
+    refuse_renamed(content, path)
+    unknown = sorted(set(map(str, content)) - set(SECTIONS))
+    if unknown:
+        raise ParameterError(f"{path}: {unknown[0]}", "an unknown section", f"one of {', '.join(SECTIONS)}")
+    return content
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """A YAML file of names with plain values.
+
+    Raises:
+        ParameterError: the file is missing, too large, not YAML, not plain or no mapping.
+    """
+    try:
+        size = Path(path).stat().st_size
+        if size > MOST_BYTES:
+            raise ParameterError(path, f"{size} bytes", f"a YAML file of at most {MOST_BYTES}")
+        return parse_mapping(Path(path).read_text(encoding="utf-8"), path)
+    except FileNotFoundError:
+        raise ParameterError(path, "no such file", "a YAML file of parameters") from None
+    except (ValueError, OSError) as error:  # ValueError: not UTF-8
+        raise ParameterError(path, f"unreadable YAML ({error})", "a YAML file of parameters") from None
+
+
+def parse_mapping(text: str, path: object) -> dict[str, Any]:
+    """As `read_mapping`, from a file's text."""
+    try:
+        content = yaml.load(text, _PlainLoader)  # noqa: S506 (a SafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
+        raise ParameterError(path, f"unreadable YAML ({error})", "a YAML file of parameters") from None
+    if not isinstance(content, dict):
+        raise ParameterError(path, type(content).__name__, "sections with their parameters")
+    return content
+
+
+def refuse_renamed(values: Mapping[str, Any], path: object) -> None:
+    """Raise ParameterError for a parameter that has another name now; says which."""
+    for name in _dotted_names(values, ""):
+        prefix = _OF_AN_VARIANT.match(name)
+        old = name[prefix.end() :] if prefix else name
+        if old in RENAMED:
+            new = name.removesuffix(old) + RENAMED[old]
+            raise ParameterError(f"{path}: {name}", "a parameter's old name", f"its new name, {new}")
+
+
+def _dotted_names(values: Any, above: str) -> Sequence[str]:
+    if isinstance(values, list):
+        return [name for item in values for name in _dotted_names(item, above)]
+    if not isinstance(values, Mapping):
+        return []
+    names = []
+    for key, inner in values.items():
+        name = f"{above}.{key}" if above else str(key)
+        names += [name, *_dotted_names(inner, name)]
+    return names
+
+
+def load_section(schema: type[Section], section: str, path: Path = DEFAULT_PATH) -> Section:
+    """One section of the file as its dataclass; `section` may be dotted ("record_sample.traffic").
+
+    Raises:
+        ParameterError: see `from_values`, or there is no such section.
+    """
+    values: Any = read_parameters(path)
+    for key in section.split("."):
+        if not isinstance(values, dict) or key not in values:
+            known = ", ".join(map(str, values)) if isinstance(values, dict) else "nothing"
+            raise ParameterError(f"{path}: {section}", f"no {key!r}", f"one of {known}")
+        values = values[key]
+    return from_values(schema, values, f"{path}: {section}")
+
+
+def from_values(schema: type[Section], values: Any, where: str) -> Section:
+    """A dataclass from plain values, checked.
+
+    A `validate(self, where: str) -> None` method of the dataclass, or of one inside it, checks what concerns several
+    parameters.
+
+    Raises:
+        ParameterError: a key is missing, unknown, of the wrong type, not finite or out of range; says which, what was
+            found and what is allowed.
+    """
+    _check(schema, Allowed(), values, where)
+    try:
+        loaded = cast(Section, OmegaConf.to_object(OmegaConf.merge(_structured(cast(Any, schema)), values)))
+    except OmegaConfBaseException as error:
+        key = f"{where}.{error.full_key}" if error.full_key else where
+        raise ParameterError(key, str(error).splitlines()[0], "a plain value as documented in params.yaml") from None
+    _validate(loaded, where)
+    return loaded
+
+
+@cache
+def _hints(schema: Any) -> dict[str, Any]:
+    return get_type_hints(schema)
+
+
+@cache
+def _structured(schema: Any) -> Any:
+    return OmegaConf.structured(schema)
+
+
+def _check(kind: Any, limits: Allowed, found: Any, where: str) -> None:
+    """Refuse what does not fit a type and its limits; goes into dataclasses, lists and mappings."""
+    if is_dataclass(kind):
+        _check_fields(cast(type, kind), found, where)
+    elif get_origin(kind) is list:
+        _check_list(get_args(kind)[0], limits, found, where)
+    elif get_origin(kind) is dict:
+        if not isinstance(found, Mapping):
+            raise ParameterError(where, _shown(found), "a mapping")
+        for key, item in found.items():
+            _check(get_args(kind)[1], limits, item, f"{where}.{key}")
+    elif isinstance(found, str) and "${" in found:
+        advice = "DVC would track the text and not what it stands for."
+        raise ParameterError(where, _shown(found), "a plain value without interpolation", advice)
+    elif kind in _KINDS and not _is_a(kind, found, limits):
+        raise ParameterError(where, _shown(found), limits.describe(kind))
+
+
+def _is_a(kind: type, found: Any, limits: Allowed) -> bool:
+    right_type = type(found) is kind or (kind is float and type(found) is int)
+    return right_type and (kind is bool or limits.holds(found))
+
+
+def _check_fields(schema: Any, found: Any, where: str) -> None:
+    if not isinstance(found, Mapping):
+        raise ParameterError(where, _shown(found), "a section of parameters")
+    hints = _hints(schema)
+    inside = where if where.endswith(": ") else f"{where}."  # a whole file, or a section
+    for key in found:
+        if key not in hints:
+            raise ParameterError(f"{inside}{key}", "an unknown parameter", f"one of {', '.join(hints)}")
+    for parameter in fields(schema):
+        name, kind, limits = parameter.name, hints[parameter.name], allowed(parameter)
+        if name in found:
+            _check(kind, limits, found[name], f"{inside}{name}")
+        elif parameter.default is MISSING and parameter.default_factory is MISSING:
+            expected = limits.describe(kind) if kind in _KINDS else "a value"
+            raise ParameterError(f"{inside}{name}", "nothing: it is missing", expected)
+
+
+def _check_list(kind: Any, limits: Allowed, found: Any, where: str) -> None:
+    each = limits.describe(kind) if kind in _KINDS else "a section of parameters"
+    if not isinstance(found, list):
+        raise ParameterError(where, _shown(found), f"a list, each item {each}")
+    for index, item in enumerate(found):
+        _check(kind, limits, item, f"{where}.{index}")
+    most = math.inf if limits.most is None else limits.most
+    if not limits.fewest <= len(found) <= most:
+        expected = f"at least {limits.fewest}" if limits.most is None else f"{limits.fewest} to {limits.most}"
+        raise ParameterError(where, f"{len(found)} items", f"{expected} items, each {each}")
+    if limits.distinct and any(item in found[:index] for index, item in enumerate(found)):
+        raise ParameterError(where, _shown(found), "no item twice")
+    if limits.rising and any(before >= after for before, after in zip(found, found[1:], strict=False)):
+        raise ParameterError(where, _shown(found), "numbers that rise")
+
+
+def _validate(loaded: Any, where: str) -> None:
+    for parameter in fields(loaded):
+        inner, name = getattr(loaded, parameter.name), f"{where}.{parameter.name}"
+        if is_dataclass(inner):
+            _validate(inner, name)
+        for index, item in enumerate(inner if isinstance(inner, list) else ()):
+            if is_dataclass(item):
+                _validate(item, f"{name}.{index}")
+    if hasattr(loaded, "validate"):
+        loaded.validate(where)
+
+
+def _shown(found: Any) -> str:
+    text = repr(found)
+    return text if len(text) <= 100 else f"{text[:97]}..."

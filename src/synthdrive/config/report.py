@@ -1,0 +1,101 @@
+"""Sections `report` and `verify`, and the cells (every variant with every seed) that both go through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synthdrive.config.loading import DEFAULT_PATH, from_values, read_parameters, value
+from synthdrive.core.errors import ParameterError
+
+
+@dataclass(frozen=True)
+class ReportParameters:
+    """Section `report` of params.yaml: what the report shows.
+
+    Attributes:
+        seed: of the random choice of what is shown, and of the bootstrap.
+        bootstrap_samples: resamples behind every 95 % interval.
+        baselines: forecasts without training that are listed in the table.
+        recorded_scenes, synthetic_windows, augmented_scenes, drives, forecast_scenes: panels of these pictures.
+        reconstructions: windows of each kind of masking, for each variant that has one; pre-training keeps three.
+        motion_tracks: most tracks of each set behind the motion distributions.
+        transform_amplitude: amplitude at which the map transforms are shown.
+    """
+
+    seed: int = value(at_least=0, unit="")
+    bootstrap_samples: int = value(at_least=100, at_most=100_000, unit="")
+    baselines: list[str] = value(distinct=True)
+    recorded_scenes: int = value(at_least=1, at_most=30, unit="")
+    synthetic_windows: int = value(at_least=1, at_most=60, unit="")
+    augmented_scenes: int = value(at_least=1, at_most=30, unit="")
+    drives: int = value(at_least=1, at_most=12, unit="")
+    forecast_scenes: int = value(at_least=1, at_most=30, unit="")
+    reconstructions: int = value(at_least=1, at_most=3, unit="")
+    motion_tracks: int = value(at_least=10, at_most=1_000_000, unit="")
+    transform_amplitude: float = value(at_least=-20, at_most=20, unit="")
+
+    def validate(self, where: str) -> None:
+        """A transform that bends nothing shows nothing."""
+        if self.transform_amplitude == 0:
+            raise ParameterError(f"{where}.transform_amplitude", "0", "another number from -20 to 20")
+
+
+@dataclass(frozen=True)
+class VerifyParameters:
+    """Section `verify` of params.yaml: what is run again, and how close the numbers must be.
+
+    Attributes:
+        spot_stages: stages made again by level `spot`; their outputs must have the same bytes.
+        time_stamped: outputs, or folders of outputs, that carry the time of their making; their bytes are not compared.
+        tolerances: for level `full`, the largest absolute difference allowed to each headline metric of a learned variant;
+            one that is not named has that of its unit, a rate MR6's and a distance minFDE6's.
+    """
+
+    spot_stages: list[str] = value(fewest=1, distinct=True)
+    time_stamped: list[str] = value(distinct=True)
+    tolerances: dict[str, float] = value(at_least=0, unit="m, or fraction of scenes")
+
+
+@dataclass(frozen=True)
+class SelectedRuns:
+    """Variants and seeds that the pipeline trains: a run is one variant with one seed.
+
+    Attributes:
+        variants: those trained from scratch, then the pre-trained ones, each in the order of the file; the first is the
+            baseline that the others are compared with.
+        seeds: training seeds; every variant is trained with each.
+    """
+
+    variants: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass
+class _Runs:
+    """Three parameters of the file's top level."""
+
+    from_scratch: list[str] = value(fewest=1, distinct=True)
+    run_variants: list[str] = value(distinct=True)
+    seeds: list[int] = value(at_least=0, unit="", fewest=1, distinct=True)
+
+
+def load_selected_runs(path: Path = DEFAULT_PATH) -> SelectedRuns:
+    """`from_scratch`, `run_variants` and `seeds` of a parameter file.
+
+    Raises:
+        ParameterError: one of them is missing, empty, of the wrong type, or names something twice.
+    """
+    return selected_runs(read_parameters(path), path)
+
+
+def selected_runs(content: Mapping[str, Any], path: object) -> SelectedRuns:
+    """As `load_selected_runs`, from the whole content of a parameter file."""
+    values = {key: content[key] for key in ("from_scratch", "run_variants", "seeds") if key in content}
+    runs = from_values(_Runs, values, f"{path}: ")
+    twice = sorted(set(runs.from_scratch) & set(runs.run_variants))
+    if twice:
+        raise ParameterError(f"{path}: run_variants", f"{twice[0]}, which from_scratch names too", "one of the two")
+    return SelectedRuns(variants=(*runs.from_scratch, *runs.run_variants), seeds=tuple(runs.seeds))

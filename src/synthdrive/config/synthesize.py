@@ -1,0 +1,168 @@
+"""Section `synthesize`: the rule-based driver, and how its drives become windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from synthdrive.config.loading import value
+from synthdrive.core.errors import ParameterError
+
+BETWEEN_LANES = 2.0  # m; lanes lie about 3.5 to 4 m apart
+
+
+@dataclass
+class DriverParameters:
+    """`synthesize.driver`; params.yaml says what each parameter means and where it comes from."""
+
+    start_speed: float = value(above=0, unit="m/s")
+    cruise_share: float = value(above=0, unit="")
+    corner_cutting: float = value(at_least=0, unit="s")
+    min_smoothing: float = value(above=0, unit="m")
+    max_deviation: float = value(at_least=0, unit="m")
+    foresight: float = value(at_least=0, unit="s")
+    lateral_acceleration: float = value(above=0, unit="m/s2")
+    lateral_exponent: float = value(at_least=-5, at_most=5, unit="")
+    max_lateral_acceleration: float = value(above=0, unit="m/s2")
+    slowing: float = value(above=0, unit="1/s")
+    acceleration: float = value(above=0, unit="m/s2")
+    braking: float = value(above=0, unit="1/s")
+    firm_braking: float = value(at_least=0, unit="1/s")
+    max_braking: float = value(above=0, unit="m/s2")
+    tolerance: float = value(at_least=0, unit="")
+    preview: float = value(at_least=0, unit="s")
+    response: float = value(above=0, unit="s")
+    lag: float = value(at_least=0, unit="s")
+    max_jerk: float = value(above=0, unit="m/s3")
+
+    def validate(self, where: str) -> None:
+        """The hardest braking must not be gentler than slowing down ahead of a bend."""
+        if self.braking < self.slowing:
+            raise ParameterError(f"{where}.braking", f"{self.braking}", f"at least slowing ({self.slowing})")
+
+
+@dataclass
+class WindowParameters:
+    """`synthesize.windows`: how drives are cut into windows."""
+
+    stride: float = value(at_least=0.1, unit="s")
+    only_fresh: bool = value()
+
+    def validate(self, where: str) -> None:
+        """Windows start at whole steps of 0.1 s."""
+        if abs(self.stride * 10 - round(self.stride * 10)) > 1e-9:
+            raise ParameterError(f"{where}.stride", f"{self.stride}", "a multiple of 0.1 s")
+
+
+@dataclass
+class LimitParameters:
+    """`synthesize.limits`: a window that breaks one of them is dropped."""
+
+    acceleration: float = value(above=0, unit="m/s2")
+    lateral_acceleration: float = value(above=0, unit="m/s2")
+    jerk: float = value(above=0, unit="m/s3")
+    curvature: float = value(above=0, unit="1/m")
+    heading_step: float = value(above=0, unit="rad")
+    lane_distance: float = value(above=0, unit="m")
+
+
+@dataclass
+class StopParameters:
+    """`synthesize.stops`: stops and starts."""
+
+    spacing: float = value(at_least=0, unit="m")
+    min_wait: float = value(at_least=0, unit="s")
+    max_wait: float = value(at_least=0, unit="s")
+    braking: float = value(above=0, unit="m/s2")
+
+    def validate(self, where: str) -> None:
+        """The longest wait must not be shorter than the shortest."""
+        if self.max_wait < self.min_wait:
+            raise ParameterError(f"{where}.max_wait", f"{self.max_wait}", f"at least min_wait ({self.min_wait})")
+
+
+@dataclass
+class PaceParameters:
+    """`synthesize.pace`: changes of speed on free road."""
+
+    stretch: float = value(at_least=0, unit="m")
+    slowest: float = value(above=0, at_most=1, unit="")
+
+
+@dataclass
+class LaneChangeParameters:
+    """`synthesize.lane_changes`: changes to a neighbour lane and back."""
+
+    spacing: float = value(at_least=0, unit="m")
+    length: float = value(above=0, unit="m")
+    stay: float = value(at_least=0, unit="m")
+
+
+@dataclass
+class TrafficParameters:
+    """`synthesize.traffic`: other vehicles on the agent's route."""
+
+    vehicles: int = value(at_least=0, unit="")
+    start_gap: float = value(above=0, unit="m")
+    slowest_leader: float = value(above=0, at_most=1, unit="")
+    time_headway: float = value(above=0, unit="s")
+    min_gap: float = value(above=0, unit="m")
+    comfortable_braking: float = value(above=0, unit="m/s2")
+    vehicle_length: float = value(at_least=0, unit="m")
+
+    def validate(self, where: str) -> None:
+        """Vehicles must not overlap at the start."""
+        lowest = self.vehicle_length + self.min_gap
+        if self.start_gap < lowest:
+            raise ParameterError(f"{where}.start_gap", f"{self.start_gap}", f"at least {lowest:g} m: length and gap")
+
+
+@dataclass
+class BystanderParameters:
+    """`synthesize.bystanders`: other road users on other lanes."""
+
+    count: int = value(at_least=0, unit="")
+    standing: float = value(at_least=0, at_most=1, unit="")
+    fastest: float = value(at_least=1, unit="m/s")
+
+
+@dataclass
+class NoiseParameters:
+    """`synthesize.noise`: tracking noise."""
+
+    deviation: float = value(at_least=0, unit="m")
+    across: float = value(at_least=0, unit="")
+    spread: float = value(at_least=0, unit="")
+    memory: float = value(at_least=0, unit="s")
+
+
+@dataclass
+class SynthesizeParameters:
+    """Section `synthesize`; params.yaml says what each parameter means and where it comes from."""
+
+    seed: int = value(at_least=0, unit="")
+    desired_speeds: list[float] = value(at_least=1, at_most=60, unit="m/s")
+    desired_speeds_augmented: list[float] = value(at_least=1, at_most=60, unit="m/s")
+    speeds_per_scene: int = value(at_least=0, unit="")
+    speed_source: str = value(choices=("list", "recorded"))
+    driver: DriverParameters = value()
+    windows: WindowParameters = value()
+    limits: LimitParameters = value()
+    stops: StopParameters = value()
+    pace: PaceParameters = value()
+    lane_changes: LaneChangeParameters = value()
+    traffic: TrafficParameters = value()
+    bystanders: BystanderParameters = value()
+    noise: NoiseParameters = value()
+
+    def validate(self, where: str) -> None:
+        """There must be speeds to drive at, and the limits must leave room for what the driver is asked to do."""
+        if not self.desired_speeds and not self.desired_speeds_augmented:
+            raise ParameterError(f"{where}.desired_speeds", "no desired speeds", "at least one, here or for augmented")
+        if self.speed_source == "recorded" and self.speeds_per_scene == 0:
+            raise ParameterError(f"{where}.speeds_per_scene", "0", "how many speeds to draw, from 1")
+        if self.lane_changes.spacing > 0 and self.limits.lane_distance < BETWEEN_LANES:
+            raise ParameterError(
+                f"{where}.limits.lane_distance",
+                f"{self.limits.lane_distance} with lane changes",
+                f"at least {BETWEEN_LANES} m: half way to the next lane, or every change is dropped",
+            )

@@ -1,0 +1,155 @@
+"""Every parameter of params.yaml, one after another, with every kind of value that must be refused.
+
+The cases come from the file itself: a parameter that is added there is tried here.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import pytest
+
+from synthdrive.config.loading import Allowed, allowed, from_values, read_parameters
+from synthdrive.config.report import selected_runs
+from synthdrive.config.training import VariantParameters
+from synthdrive.config.whole_file import SCHEMAS, VARIANT_SCHEMAS, check_parameters
+from synthdrive.core.errors import ParameterError
+
+PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
+CONTENT = read_parameters(PARAMS)
+TOP_LEVEL = {"seeds": (list[int], Allowed(unit="", at_least=0)), "run_variants": (list[str], Allowed())}
+Key = tuple[str | int, ...]
+
+
+def leaves(kind: Any, limits: Allowed, values: Any, key: Key) -> Iterator[tuple[Key, Any, Allowed]]:
+    """(key, type, limits) of each plain value or list of plain values."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        for field in fields(kind):
+            if field.name in values:
+                yield from leaves(hints[field.name], allowed(field), values[field.name], (*key, field.name))
+    elif get_origin(kind) is list and is_dataclass(get_args(kind)[0]):
+        for index, item in enumerate(values):
+            yield from leaves(get_args(kind)[0], limits, item, (*key, index))
+    elif get_origin(kind) is dict:
+        for name in values:
+            yield (*key, name), get_args(kind)[1], limits
+    else:
+        yield key, kind, limits
+
+
+def of_variants() -> Iterator[tuple[Key, Any, Allowed]]:
+    """Those that the variants change."""
+    for name, variant in CONTENT["variants"].items():
+        yield ("variants", name, "description"), str, Allowed()
+        for section, schema in VARIANT_SCHEMAS.items():
+            yield from leaves(schema, Allowed(), variant.get(section, {}), ("variants", name, section))
+
+
+SECTIONED = [leaf for name in SCHEMAS for leaf in leaves(SCHEMAS[name], Allowed(), CONTENT[name], (name,))]
+LEAVES = [*SECTIONED, *of_variants(), *((((name,), *rest)) for name, rest in TOP_LEVEL.items())]
+
+
+def dotted(key: Key) -> str:
+    return ".".join(map(str, key))
+
+
+def refusals(kind: Any, limits: Allowed, value: Any) -> Iterator[Any]:
+    """Values that a parameter must not have."""
+    if get_origin(kind) is list:
+        inner = get_args(kind)[0]
+        yield from ("text", 3, None, {"a": 1}, [None], [{"a": 1}], [[]])
+        example = value[0] if value else {int: 5, float: 5.0, str: "encoder"}[inner]
+        yield from ([*value, refused] for refused in refusals(inner, limits, example))
+        return
+    yield from (None, [], [value], {"a": value}, "${seed}")
+    if kind is not str:
+        yield from ("text", str(value))
+    if kind is not bool:
+        yield True
+    if kind is str:
+        yield from (3, 0.5, "", "  ")
+        if limits.choices:
+            yield "another"
+    if kind is bool:
+        yield from (0, 1, 0.5, "true")
+    if kind is int:
+        yield 0.5
+    if kind in (int, float):
+        yield from (math.nan, math.inf, -math.inf)
+        yield from (limit - 1 for limit in (limits.at_least, limits.above) if limit is not None)
+        yield from (limit for limit in (limits.above, limits.below) if limit is not None)
+        yield from (limit + 1 for limit in (limits.at_most, limits.below) if limit is not None)
+
+
+def check(content: dict[str, Any], key: Key) -> None:
+    """Check what of a file depends on a key."""
+    section = str(key[0])
+    if section in TOP_LEVEL:
+        selected_runs(content, "params.yaml")
+    elif section == "variants":
+        variant = from_values(VariantParameters, content["variants"][key[1]], f"params.yaml: variants.{key[1]}")
+        for name, schema in VARIANT_SCHEMAS.items():
+            if name in key:
+                whole = {**content[name], **getattr(variant, name)}
+                from_values(schema, whole, f"params.yaml: variants.{key[1]}.{name}")
+    else:
+        from_values(SCHEMAS[section], content[section], f"params.yaml: {section}")
+
+
+def within(content: Any, key: Key) -> Any:
+    for step in key:
+        content = content[step]
+    return content
+
+
+def refused(content: dict[str, Any], key: Key, named: str) -> str:
+    with pytest.raises(ParameterError) as raised:
+        check(content, key)
+    assert raised.value.where.startswith(f"params.yaml: {named}"), raised.value
+    assert raised.value.expected
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(("key", "kind", "limits"), LEAVES, ids=[dotted(key) for key, _, _ in LEAVES])
+def test_what_a_parameter_must_not_be_is_refused_by_name(key: Key, kind: Any, limits: Allowed) -> None:
+    content = {name: copy.deepcopy(CONTENT[name]) for name in {str(key[0]), *VARIANT_SCHEMAS, *TOP_LEVEL}}
+    above, last = within(content, key[:-1]), key[-1]
+    kept = above[last]
+    for wrong in refusals(kind, limits, kept):
+        above[last] = wrong
+        refused(content, key, dotted(key))
+    above[last] = kept
+    inherited = key[0] == "variants" and last != "description"  # what a variant leaves out is the section's
+    open_ended = key[:2] == ("verify", "tolerances")  # a mapping whose names are free
+    if not inherited and not open_ended:
+        del above[last]
+        assert "missing" in refused(content, key, dotted(key))
+        above[last] = kept
+    if len(key) > 1 and not open_ended:
+        above[f"{last}_"] = kept
+        assert "unknown parameter" in refused(content, key, dotted((*key[:-1], f"{last}_")))
+
+
+@pytest.mark.parametrize("section", SCHEMAS)
+def test_a_missing_section_is_refused_by_name(section: str) -> None:
+    content = {name: values for name, values in CONTENT.items() if name != section}
+    with pytest.raises(ParameterError, match=f"params.yaml: {section}: "):
+        check_parameters(content, "params.yaml")
+
+
+def test_the_file_holds_what_the_code_declares_and_is_valid() -> None:
+    check_parameters(CONTENT, PARAMS)
+    assert set(CONTENT) == {*SCHEMAS, *TOP_LEVEL, "variants"}
+
+
+def test_every_number_has_a_unit_and_a_lower_limit() -> None:
+    for key, kind, limits in SECTIONED:
+        if kind in (int, float, list[int], list[float]):
+            assert limits.unit is not None, dotted(key)
+            assert limits.above is not None or limits.at_least is not None, dotted(key)

@@ -1,0 +1,38 @@
+"""Parameter objects for tests: the committed values, or the paper's, with a few others instead."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from synthdrive.config.composition import compose
+from synthdrive.config.loading import from_values, read_parameters
+from synthdrive.config.whole_file import SCHEMAS
+
+Section = TypeVar("Section")
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def committed(schema: type[Section], **changes: Any) -> Section:
+    """Parameters as params.yaml has them, with `changes` instead of the values of those keys."""
+    return _given(schema, read_parameters(REPOSITORY / "params.yaml"), changes)
+
+
+def paper(schema: type[Section], **changes: Any) -> Section:
+    """As `committed`, with the values of profiles/paper.yaml."""
+    return _given(schema, _paper(), changes)
+
+
+@cache
+def _paper() -> dict[str, Any]:
+    return compose(read_parameters(REPOSITORY / "params.yaml"), REPOSITORY / "profiles" / "paper.yaml")
+
+
+def _given(schema: type[Section], content: dict[str, Any], changes: dict[str, Any]) -> Section:
+    """A section's parameters, or those of them that a base class of the section has."""
+    section = next(name for name, whole in SCHEMAS.items() if issubclass(whole, schema))
+    names = [field.name for field in fields(schema)]  # type: ignore[arg-type]
+    return from_values(schema, {**{name: content[section][name] for name in names}, **changes}, section)
