@@ -22,7 +22,11 @@ from synthdrive.core.errors import ParameterError
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 CONTENT = read_parameters(PARAMS)
-TOP_LEVEL = {"seeds": (list[int], Allowed(unit="", at_least=0)), "run_variants": (list[str], Allowed())}
+TOP_LEVEL = {
+    "seeds": (list[int], Allowed(unit="", at_least=0)),
+    "from_scratch": (list[str], Allowed()),
+    "run_variants": (list[str], Allowed()),
+}
 Key = tuple[str | int, ...]
 
 
