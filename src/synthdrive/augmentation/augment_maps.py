@@ -22,7 +22,6 @@ from synthdrive.augmentation.augmented_scenes import (
 )
 from synthdrive.augmentation.corridor import (
     CENTRELINE_SPACING,
-    arc_length,
     corridor_rows,
     joined_centreline,
     resample,
@@ -32,6 +31,7 @@ from synthdrive.augmentation.corridor import (
 from synthdrive.augmentation.neighbours import neighbour_offsets
 from synthdrive.augmentation.routes import Route, RouteSampling, sample_routes
 from synthdrive.augmentation.transforms import SHAPES, Transform, TransformShape, make_transform
+from synthdrive.core.geometry import arc_length
 from synthdrive.core.parallel import ordered_map, track
 from synthdrive.core.seeding import generator
 from synthdrive.parameters.augment import AugmentParameters, TransformParameters

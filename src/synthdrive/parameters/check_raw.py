@@ -18,6 +18,7 @@ class MapChecks:
     max_links: int
     neighbours_link_back_share: float
     connected_share: float
+    outlier_fraction: float
 
 
 @dataclass
@@ -34,6 +35,7 @@ class SceneChecks:
     max_lane_distance: float
     lane_distance_share: float
     max_extent: float
+    outlier_fraction: float
 
 
 @dataclass
@@ -49,10 +51,10 @@ class CheckRawParameters:
             for key in fields(checks):
                 value = getattr(checks, key.name)
                 numbers = value if isinstance(value, list) else [value]
-                if any(number < 0 for number in numbers):
+                if not all(number >= 0 for number in numbers):
                     raise ParameterError(f"{where}.{name}.{key.name}", str(value), "no negative number")
-                if key.name.endswith("_share") and value > 1:
-                    raise ParameterError(f"{where}.{name}.{key.name}", str(value), "a share from 0 to 1")
+                if key.name.endswith(("_share", "_fraction")) and value > 1:
+                    raise ParameterError(f"{where}.{name}.{key.name}", str(value), "a fraction from 0 to 1")
         if len(self.scenes.mean_interval) != 2 or self.scenes.mean_interval[0] > self.scenes.mean_interval[1]:
             found = str(self.scenes.mean_interval)
             raise ParameterError(f"{where}.scenes.mean_interval", found, "two numbers of seconds, the lower one first")

@@ -20,12 +20,15 @@ class CheckSyntheticParameters:
     max_step: float
     max_lane_distance: float
     step_noise: float
+    outlier_fraction: float
 
     def validate(self, where: str) -> None:
         """Raise ParameterError for a limit that no motion could satisfy."""
         if not self.step_noise >= 0:
             raise ParameterError(f"{where}.step_noise", str(self.step_noise), "at least 0 m")
+        if not 0 <= self.outlier_fraction <= 1:
+            raise ParameterError(f"{where}.outlier_fraction", str(self.outlier_fraction), "a fraction from 0 to 1")
         for key in fields(self):
             value = getattr(self, key.name)
-            if key.name != "step_noise" and not value > 0:
+            if key.name not in ("step_noise", "outlier_fraction") and not value > 0:
                 raise ParameterError(f"{where}.{key.name}", str(value), "a number above 0")

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.augmentation.augmented_scenes import AUGMENTED, AugmentedScene
-from synthdrive.augmentation.corridor import arc_length, overlapping
+from synthdrive.augmentation.corridor import overlapping
+from synthdrive.core.geometry import arc_length
 from synthdrive.core.seeding import generator
 from synthdrive.parameters.synthesize import SynthesizeParameters
 from synthdrive.scenes.lane_segments import LaneSegments

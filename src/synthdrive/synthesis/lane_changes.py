@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.augmentation.corridor import arc_length, headings
+from synthdrive.augmentation.corridor import headings
+from synthdrive.core.geometry import arc_length
 from synthdrive.parameters.synthesize import LaneChangeParameters
 
 Floats = npt.NDArray[np.float64]
