@@ -1,14 +1,14 @@
-"""Stage check_raw: gate on lane maps and recorded scenes; exits with 1 where an expectation is not met."""
+"""Stage check_raw: data validation of lane maps and recorded scenes; exits with 1 where an expectation is not met."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from synthdrive.checks.run import check_raw
 from synthdrive.config.checks import CheckRawParameters
 from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.core.errors import exit_on_error
-from synthdrive.gates.checks import check_raw
 
 
 def main() -> int:
@@ -23,8 +23,8 @@ def main() -> int:
     arguments = parser.parse_args()
 
     parameters = load_section(CheckRawParameters, "check_raw", arguments.params)
-    verdict = check_raw(arguments.maps, arguments.train, arguments.val, parameters, arguments.out, arguments.docs)
-    return verdict.report("check_raw", arguments.docs)
+    outcome = check_raw(arguments.maps, arguments.train, arguments.val, parameters, arguments.out, arguments.docs)
+    return outcome.report("check_raw", arguments.out, arguments.docs)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Stage check_synthetic: gate on the synthetic windows; exits with 1 where an expectation is not met."""
+"""Stage check_synthetic: data validation of the synthetic windows; exits with 1 where an expectation is not met."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from synthdrive.checks.run import check_synthetic
 from synthdrive.config.checks import CheckSyntheticParameters
 from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.core.errors import exit_on_error
-from synthdrive.gates.checks import check_synthetic
 
 
 def main() -> int:
@@ -23,8 +23,8 @@ def main() -> int:
     arguments = parser.parse_args()
 
     parameters = load_section(CheckSyntheticParameters, "check_synthetic", arguments.params)
-    verdict = check_synthetic(arguments.synthetic, parameters, arguments.out, arguments.docs)
-    return verdict.report("check_synthetic", arguments.docs)
+    outcome = check_synthetic(arguments.synthetic, parameters, arguments.out, arguments.docs)
+    return outcome.report("check_synthetic", arguments.out, arguments.docs)
 
 
 if __name__ == "__main__":

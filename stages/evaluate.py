@@ -36,12 +36,13 @@ def main() -> None:
     with exit_on_error():
         parameters = load_section(EvaluateParameters, "evaluate", given.params)
         SceneStore.load(given.scenes, check=False).require_future(given.scenes)
-        forecasts, store, metadata = checkpoint_forecasts(
-            given.checkpoint, given.scenes, parameters, given.device, given.workers, given.runs, given.provenance
-        )
         out = given.out or Path("forecasts") / name
         metrics = given.metrics or Path("metrics") / f"{name}.json"
-        print(describe(name, write_evaluation(forecasts, store, parameters, metadata, out, metrics)), file=sys.stderr)
+        with checkpoint_forecasts(
+            given.checkpoint, given.scenes, parameters, given.device, given.workers, given.runs, given.provenance
+        ) as (forecasts, store, metadata):
+            headline = write_evaluation(forecasts, store, parameters, metadata, out, metrics)
+        print(describe(name, headline), file=sys.stderr)
 
 
 if __name__ == "__main__":

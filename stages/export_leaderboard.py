@@ -37,13 +37,14 @@ def main() -> None:
     with exit_on_error():
         if given.forecasts is None:
             parameters = load_section(EvaluateParameters, "evaluate", given.params)
-            forecasts, store, _ = checkpoint_forecasts(
+            with checkpoint_forecasts(
                 given.checkpoint, given.scenes, parameters, given.device, given.workers, given.runs
-            )
+            ) as (forecasts, store, _):
+                write_leaderboard_file(given.out, forecasts, store.origins)
         else:
             forecasts, store = Forecasts.load(given.forecasts), SceneStore.load(given.scenes)
             check_scenes(forecasts, store)
-        write_leaderboard_file(given.out, forecasts, store.origins)
+            write_leaderboard_file(given.out, forecasts, store.origins)
         print(f"{given.out}: {len(forecasts)} scenes")
 
 

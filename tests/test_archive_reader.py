@@ -5,6 +5,7 @@ import io
 import os
 import tarfile
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -64,6 +65,61 @@ def test_long_names_are_read(tmp_path, form):
     name = "d" * 90 + "/" + "e" * 90 + "/ü.csv"
     path = write_tar(tmp_path / "a.tar.gz", [(name, b"x"), ("b.csv", b"y")], format=form)
     assert read(path) == [(name, b"x"), ("b.csv", b"y")]
+
+
+def folder_with_link(tmp_path, target):
+    """raw/train/data/1.csv, and raw/train/more, a link."""
+    (tmp_path / "raw" / "train" / "data").mkdir(parents=True)
+    (tmp_path / "raw" / "train" / "data" / "1.csv").write_bytes(b"one")
+    (tmp_path / "raw" / "train" / "more").symlink_to(target, target_is_directory=True)
+    return tmp_path / "raw" / "train"
+
+
+def test_a_linked_subfolder_inside_the_raw_folder_is_read(tmp_path):
+    (tmp_path / "raw" / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "raw" / "elsewhere" / "deep" / "2.csv").write_bytes(b"two")
+    source = folder_with_link(tmp_path, "../elsewhere")
+    assert read(source) == [("data/1.csv", b"one"), ("more/deep/2.csv", b"two")]
+
+
+@pytest.mark.parametrize("target", ["data", ".", ".."])
+def test_a_folder_is_read_once_whatever_links_lead_to_it(tmp_path, target):
+    assert [content for _, content in read(folder_with_link(tmp_path, target))] == [b"one"]
+
+
+def test_a_linked_subfolder_that_leads_elsewhere_is_refused_by_name(tmp_path):
+    (tmp_path / "disk").mkdir()
+    with pytest.raises(InputError, match=r"train/more: found a link to .*disk; expected .*raw"):
+        read(folder_with_link(tmp_path, tmp_path / "disk"))
+
+
+def test_the_source_itself_may_be_a_link(tmp_path):
+    source = folder_with_link(tmp_path, "data")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "train").symlink_to(source, target_is_directory=True)
+    assert [content for _, content in read(tmp_path / "other" / "train")] == [b"one"]
+
+
+def test_a_linked_file_that_leads_nowhere_is_refused_by_name(tmp_path):
+    source = folder_with_link(tmp_path, "data")
+    (source / "data" / "2.csv").symlink_to("gone.csv")
+    with pytest.raises(InputError, match=r"2\.csv: found a file that cannot be read"):
+        read(source)
+
+
+def test_a_folder_that_cannot_be_read_is_refused_by_name(tmp_path, monkeypatch):
+    """Not passed over, as os.walk would."""
+    source = folder_with_link(tmp_path, "data")
+    scan = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "data":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match="data: found a folder that cannot be read"):
+        read(source)
 
 
 def test_what_macos_leaves_behind_is_passed_over(tmp_path):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from synthdrive.augmentation.corridor import (
-    arc_length,
     corridor_rows,
     densify,
     joined_centreline,
@@ -15,6 +14,7 @@ from synthdrive.augmentation.corridor import (
 )
 from synthdrive.augmentation.neighbours import neighbour_offsets
 from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
+from synthdrive.core.geometry import arc_length
 from synthdrive.synthesis.lane_distance import LaneDistance
 
 BEND = make_transform("smooth", 8.0, 0.0, SHAPES["released"])

@@ -16,7 +16,7 @@ from synthdrive.config.data import IngestParameters
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.config.loading import load_section
 from synthdrive.config.training import ModelParameters
-from synthdrive.core.errors import InputError
+from synthdrive.core.errors import InputError, ParameterError, SynthDriveError
 from synthdrive.core.provenance import plain_values
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.forecasting.evaluate import scene_errors
@@ -69,6 +69,10 @@ def made(tmp_path_factory):
     return prepare(folder, raw)
 
 
+def forecast(folder, split, device="cpu"):
+    return checkpoint_forecasts(folder / "map-1", folder / split, PARAMETERS, device, 1, folder / ".run")
+
+
 def check_the_same_forecasts(folder):
     whole, test = SceneStore.load(folder / "val"), SceneStore.load(folder / "test")
     assert test.scene_ids == whole.scene_ids
@@ -76,10 +80,11 @@ def check_the_same_forecasts(folder):
     for baseline in BASELINES.values():
         found, expected = (baseline().forecast(store, indices) for store in (test, whole))
         np.testing.assert_array_equal(found.trajectories, expected.trajectories)
-    found, expected = (
-        checkpoint_forecasts(folder / "map-1", folder / split, PARAMETERS, "cpu", 1, folder / ".run")[0]
-        for split in ("test", "val")
-    )
+    made = []
+    for split in ("test", "val"):
+        with forecast(folder, split) as (forecasts, _, _):
+            made.append(forecasts)
+    found, expected = made
     np.testing.assert_allclose(found.trajectories, expected.trajectories, atol=2e-3)
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-3)
 
@@ -97,6 +102,35 @@ def test_a_store_without_future_holds_the_observed_steps_and_nothing_else(made):
 
 def test_forecasts_are_those_of_the_whole_scenes(made):
     check_the_same_forecasts(made)
+
+
+def test_finished_blocks_and_the_lock_stay_until_the_forecasts_are_written(made):
+    def blocks():
+        return sorted(path for path in (made / ".run").rglob("block-*") if path.is_dir())
+
+    with pytest.raises(OSError, match="disk full"), forecast(made, "val") as (forecasts, _, _):
+        assert blocks()
+        with pytest.raises(SynthDriveError, match="another process is at this run"), forecast(made, "val"):
+            pass
+        raise OSError("disk full")
+    kept = {path: path.stat().st_mtime_ns for path in blocks()}
+    assert kept
+    with forecast(made, "val") as (again, _, _):
+        assert {path: path.stat().st_mtime_ns for path in blocks()} == kept  # taken, not made again
+    np.testing.assert_array_equal(again.trajectories, forecasts.trajectories)
+    assert not blocks()
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "tpu", "cpu please"])
+def test_a_device_that_is_not_there_is_refused_in_a_sentence(made, monkeypatch, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    if torch.version.cuda and torch.cuda.device_count():
+        pytest.skip("this machine has a GPU")
+    with (
+        pytest.raises(ParameterError, match=rf"device: found '{device}' .*expected cpu, auto"),
+        forecast(made, "val", device),
+    ):
+        pass
 
 
 @pytest.mark.reference

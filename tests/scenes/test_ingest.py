@@ -1,5 +1,6 @@
 """Ingest: the same bytes whatever the source and the number of workers, and nothing half-written after an error."""
 
+import gzip
 import json
 import re
 import subprocess
@@ -158,6 +159,64 @@ def test_the_same_id_twice_is_an_error(tmp_path):
 def test_missing_raw_data_says_what_is_looked_for(tmp_path):
     with pytest.raises(InputError, match=r"hd_maps\.tar\.gz, nor hd_maps, nor map_files.*data\.raw"):
         find_source(tmp_path, "hd_maps", "map_files")
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tgz"])
+def test_tarballs_under_other_names_give_the_same_bytes(ingested, tmp_path, ending):
+    """A browser that unpacks what it downloads leaves a .tar."""
+    raw = write_raw(tmp_path / "raw")
+    for path in sorted(raw.iterdir()):
+        content = path.read_bytes()
+        (raw / path.name.replace(".tar.gz", ending)).write_bytes(
+            gzip.decompress(content) if ending == ".tar" else content
+        )
+        path.unlink()
+    ingest(raw, tmp_path / "out")
+    assert file_hash(tmp_path / "out" / "train") == file_hash(ingested / "out" / "train")
+
+
+def test_missing_raw_data_says_what_is_there_instead(tmp_path):
+    (tmp_path / "hd_maps(1).tar.gz").write_bytes(b"")
+    with pytest.raises(InputError, match=r"nor hd_maps\.tar\.gz.*hd_maps\(1\)\.tar\.gz"):
+        find_source(tmp_path, "hd_maps", "map_files")
+
+
+def unpacked(raw):
+    for archive in sorted(raw.glob("*.tar.gz")):
+        with tarfile.open(archive) as packed:
+            packed.extractall(raw)
+        archive.unlink()
+    return raw / "train" / "data"
+
+
+@pytest.mark.parametrize("name", ["2 (1)", "2 - Copy", "2 copy"])
+def test_a_second_copy_of_a_scene_is_refused_or_left_out_by_name(ingested, tmp_path, name):
+    raw = tmp_path / "raw"
+    folder = unpacked(write_raw(raw))
+    (folder / f"{name}.csv").write_bytes((folder / "2.csv").read_bytes())
+    with pytest.raises(InputError, match=re.escape(f"{name}.csv: found what looks like a second copy of 2.csv")):
+        ingest(raw, tmp_path / "out")
+    (skipped,) = ingest(raw, tmp_path / "out", SKIP)["train"]
+    assert skipped.file == f"{name}.csv"
+    assert SceneStore.load(tmp_path / "out" / "train").scene_ids == ["1", "2", "3", "10"]
+    (tmp_path / "out" / "train" / "skipped.json").write_bytes((ingested / "out/train/skipped.json").read_bytes())
+    assert file_hash(tmp_path / "out" / "train") == file_hash(ingested / "out" / "train")
+
+
+def test_a_name_like_a_copy_without_the_original_is_a_scene(tmp_path):
+    raw = tmp_path / "raw"
+    folder = unpacked(write_raw(raw))
+    (folder / "2.csv").rename(folder / "2 (1).csv")
+    ingest(raw, tmp_path / "out")
+    assert "2 (1)" in SceneStore.load(tmp_path / "out" / "train").scene_ids
+
+
+def test_names_in_capitals_are_scenes_too(ingested, tmp_path):
+    raw = tmp_path / "raw"
+    folder = unpacked(write_raw(raw))
+    (folder / "2.csv").rename(folder / "2.CSV")
+    ingest(raw, tmp_path / "out")
+    assert file_hash(tmp_path / "out" / "train") == file_hash(ingested / "out" / "train")
 
 
 def test_the_canonical_order_is_that_of_numbers_then_names():

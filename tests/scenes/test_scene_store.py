@@ -97,6 +97,15 @@ def test_an_empty_store_can_be_read(tmp_path):
     assert len(write(tmp_path / "store", [])) == 0
 
 
+@pytest.mark.parametrize(("wrong", "row"), [(-7, -7), (10**6, 10**6)])
+def test_the_wrong_lane_row_is_named(store_path, wrong, row):
+    rows = np.load(store_path / "lane_rows.npy")
+    rows[1] = wrong
+    np.save(store_path / "lane_rows.npy", rows)
+    with pytest.raises(InputError, match=f"lane_rows: found row {row};"):
+        SceneStore.load(store_path)
+
+
 def npy(shape, dtype="<f4", body=b""):
     header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode()
     header += b" " * (-(len(header) + 11) % 64) + b"\n"

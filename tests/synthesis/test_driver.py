@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from synthdrive.augmentation.corridor import joined_centreline
+from synthdrive.core.geometry import distance_to_polyline
 from synthdrive.synthesis.driver import drive, slow_before, speed_plan
-from synthdrive.synthesis.lane_distance import distance_to_polyline
 from synthdrive.synthesis.path import SPACING, Paths, plan_paths, stack_paths
 from synthdrive.synthesis.realism import draw_pace, draw_stops
 from synthdrive.synthesis.traffic import Following, idm_acceleration, make_platoon

@@ -82,6 +82,28 @@ def test_bytes_do_not_depend_on_the_number_of_workers(maps, scenes, parameters, 
     assert file_hash(tmp_path / "1") == file_hash(tmp_path / "2")
 
 
+@pytest.mark.parametrize("workers", [1, 40])
+def test_every_worker_of_a_large_machine_has_work(maps, scenes, parameters, tmp_path, monkeypatch, workers):
+    """As many tasks are under way as keep all busy, and no more are held in memory."""
+    taken, most = [], [0]
+
+    class Counting(ThreadPoolExecutor):
+        def submit(self, function, *arguments):
+            taken.append(1)
+            most[0] = max(most[0], len(taken))
+            future = Future()
+            future.set_result(function(*arguments))
+            result = future.result
+            future.result = lambda: (taken.pop(), result())[1]
+            return future
+
+    monkeypatch.setattr("synthdrive.synthesis.synthesize.CHUNK", 1)
+    with Counting(workers) as executor:
+        run(maps, scenes, parameters, tmp_path / "out", executor)
+    assert len(scenes.kept()) > 8
+    assert most[0] == min(2 * workers, len(scenes.kept()))
+
+
 def test_a_dask_cluster_gives_the_same_bytes(maps, scenes, parameters, tmp_path):
     distributed = pytest.importorskip("distributed")
     run(maps, scenes, parameters, tmp_path / "local")

@@ -12,8 +12,9 @@ import torch
 from made_scenes import lane_segments, make_batch, make_scene
 
 from synthdrive.core.errors import InputError
+from synthdrive.core.seeding import splitmix64
 from synthdrive.models.batch import collate
-from synthdrive.models.draws import splitmix64, uniform
+from synthdrive.models.draws import uniform
 from synthdrive.models.goals import dense_goals, sparse_goals
 from synthdrive.models.polylines import AgentFrame
 from synthdrive.models.ragged import Blocks, Ragged

@@ -22,7 +22,6 @@ from synthdrive.augmentation.augmented_scenes import (
 )
 from synthdrive.augmentation.corridor import (
     CENTRELINE_SPACING,
-    arc_length,
     corridor_rows,
     joined_centreline,
     resample,
@@ -33,6 +32,7 @@ from synthdrive.augmentation.neighbours import neighbour_offsets
 from synthdrive.augmentation.routes import Route, RouteSampling, sample_routes
 from synthdrive.augmentation.transforms import SHAPES, Transform, TransformShape, make_transform
 from synthdrive.config.augment import AugmentParameters, TransformParameters
+from synthdrive.core.geometry import arc_length
 from synthdrive.core.parallel import ordered_map, track
 from synthdrive.core.seeding import generator
 from synthdrive.scenes.lane_map import LaneMap

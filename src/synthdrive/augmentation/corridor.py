@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.augmentation.transforms import Transform
+from synthdrive.core.geometry import arc_length, interpolate, step_lengths
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
 
@@ -33,23 +34,6 @@ def joined_centreline(segments: LaneSegments, lanes: npt.NDArray[np.int64]) -> t
     position = np.repeat(np.arange(len(lanes)), counts)
     new = np.concatenate([[True], step_lengths(points) > SAME_POINT])
     return points[new], position[new]
-
-
-def step_lengths(points: Floats) -> Floats:
-    """(N - 1,) distances between consecutive points (N, 2)."""
-    steps = np.diff(points, axis=0)
-    return np.hypot(steps[:, 0], steps[:, 1])
-
-
-def arc_length(points: Floats) -> Floats:
-    """(N,) metres along a polyline (N, 2), from 0."""
-    return np.concatenate([[0.0], np.cumsum(step_lengths(points))])
-
-
-def interpolate(points: Floats, at: Floats, length: Floats | None = None) -> Floats:
-    """Points of a polyline (N, 2) at arc lengths `at` (any shape): (..., 2); ends are held."""
-    length = arc_length(points) if length is None else length
-    return np.stack([np.interp(at, length, points[:, 0]), np.interp(at, length, points[:, 1])], axis=-1)
 
 
 def resample(points: Floats, spacing: float) -> Floats:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from synthdrive.augmentation.corridor import lane_points
 from synthdrive.core.errors import InputError
+from synthdrive.core.geometry import distance_to_pieces
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.lane_segments import LaneSegments
 
@@ -81,10 +82,7 @@ def _emission(segments: LaneSegments, boxes: Floats, position: Floats, heading: 
 def _nearest(points: Floats, position: Floats) -> tuple[float, Floats]:
     """Distance from a position to a polyline, and the direction of its nearest step."""
     step = np.diff(points, axis=0)
-    squared = np.maximum((step**2).sum(axis=1), 1e-12)
-    along = np.clip(((position - points[:-1]) * step).sum(axis=1) / squared, 0.0, 1.0)
-    offset = position - points[:-1] - along[:, None] * step
-    distance = np.hypot(offset[:, 0], offset[:, 1])
+    distance = distance_to_pieces(position - points[:-1], step)
     best = int(np.argmin(distance))
     return float(distance[best]), step[best]
 

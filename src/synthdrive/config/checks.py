@@ -19,6 +19,7 @@ class MapChecks:
     max_links: int = value(at_least=0, unit="")
     neighbours_link_back_share: float = value(at_least=0, at_most=1, unit="")
     connected_share: float = value(at_least=0, at_most=1, unit="")
+    outlier_fraction: float = value(at_least=0, at_most=1, unit="")
 
     def validate(self, where: str) -> None:
         """The least spacing must not exceed the largest."""
@@ -41,6 +42,7 @@ class SceneChecks:
     max_lane_distance: float = value(at_least=0, unit="m")
     lane_distance_share: float = value(at_least=0, at_most=1, unit="")
     max_extent: float = value(at_least=0, unit="m")
+    outlier_fraction: float = value(at_least=0, at_most=1, unit="")
 
     def validate(self, where: str) -> None:
         """Intervals must be given with the lower limit first."""
@@ -72,3 +74,4 @@ class CheckSyntheticParameters:
     max_step: float = value(above=0, unit="m")
     max_lane_distance: float = value(above=0, unit="m")
     step_noise: float = value(at_least=0, unit="m")
+    outlier_fraction: float = value(at_least=0, at_most=1, unit="")

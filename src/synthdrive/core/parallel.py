@@ -24,6 +24,7 @@ Result = TypeVar("Result")
 LOCAL = "local"
 CLUSTER_SCHEMES = ("tcp://", "tls://", "ucx://", "ws://")
 CONNECT_SECONDS = 20.0
+IN_FLIGHT = 32  # items at a time, of an executor whose workers cannot be counted
 
 
 def worker_count(workers: int | None = None) -> int:
@@ -109,8 +110,18 @@ def cluster_executor(address: str) -> Iterator[Executor]:
         client.close()
 
 
+def enough_in_flight(executor: Executor) -> int:
+    """How many items `ordered_map` needs at a time so that no worker of this executor waits for the next one.
+
+    Twice its workers, whose number the executors do not tell in public; of another kind of executor, IN_FLIGHT.
+    """
+    client = getattr(executor, "_client", None)  # of a Dask cluster
+    workers = sum(client.nthreads().values()) if client is not None else getattr(executor, "_max_workers", 0)
+    return 2 * workers if workers else IN_FLIGHT
+
+
 def ordered_map(
-    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], in_flight: int = 32
+    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], in_flight: int | None = None
 ) -> Iterator[Result]:
     """Results of `function` for each item, in the order of the items, in constant memory.
 
@@ -118,8 +129,9 @@ def ordered_map(
         executor: any `concurrent.futures` executor: `local_executor`, or a cluster's.
         function: picklable; an exception in it is raised here, in its turn.
         items: taken one by one, only as fast as results are consumed.
-        in_flight: how many items may wait or run at a time.
+        in_flight: how many items may wait or run at a time; None for as many as keep every worker busy.
     """
+    in_flight = enough_in_flight(executor) if in_flight is None else in_flight
     waiting: deque[Future[Result]] = deque()
     for item in items:
         waiting.append(executor.submit(function, item))

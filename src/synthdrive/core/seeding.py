@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
+
+GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15, the step of splitmix64 (Steele, Lea, Flood 2014), as int64
+_MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
+_MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
 
 
 def item_seed(seed: int, *item: object) -> int:
@@ -16,3 +21,19 @@ def item_seed(seed: int, *item: object) -> int:
 def generator(seed: int, *item: object) -> np.random.Generator:
     """A NumPy generator for one item; see `item_seed`."""
     return np.random.Generator(np.random.PCG64(item_seed(seed, *item)))
+
+
+def splitmix64(state: Any) -> Any:
+    """The output of splitmix64 for each state: int64 in, int64 out, a NumPy array or a torch tensor (of any device).
+
+    Arithmetic wraps, as the algorithm wants.
+    """
+    z = state + GAMMA
+    z = (z ^ shift_right(z, 30)) * _MIX_1
+    z = (z ^ shift_right(z, 27)) * _MIX_2
+    return z ^ shift_right(z, 31)
+
+
+def shift_right(value: Any, bits: int) -> Any:
+    """Logical shift of int64; the operator alone keeps the sign."""
+    return (value >> bits) & ((1 << (64 - bits)) - 1)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from synthdrive.core.geometry import arc_length, fraction_along, interpolate, step_lengths
 from synthdrive.forecasting.forecasts import MODES, Forecasts
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import HORIZON, LAST_OBSERVED, OBSERVED_STEPS, SceneStore
@@ -58,10 +59,8 @@ def lane_paths(
 
 def points_along(path: Floats, distances: Floats) -> Floats:
     """(N, 2) points at these distances along a path; straight on beyond its end."""
-    steps = np.diff(path, axis=0)
-    length = np.hypot(steps[:, 0], steps[:, 1])
-    travelled = np.concatenate([[0.0], np.cumsum(length)])
-    inside = np.stack([np.interp(distances, travelled, path[:, axis]) for axis in (0, 1)], axis=1)
+    steps, length, travelled = np.diff(path, axis=0), step_lengths(path), arc_length(path)
+    inside = interpolate(path, distances, travelled)
     moving = np.flatnonzero(length > 0)
     if not moving.size:
         return inside
@@ -77,7 +76,7 @@ def _nearest_positions(
     start, step = points[:, :-1], np.diff(points, axis=1)  # [L, 9, 2]
     square = np.square(step).sum(-1)
     valid = (np.arange(points.shape[1] - 1) < counts[:, None] - 1) & (square > 0)
-    share = np.clip(((position - start) * step).sum(-1) / np.where(valid, square, 1.0), 0.0, 1.0)
+    share = fraction_along(position - start, step)
     foot = start + share[..., None] * step
     distance = np.hypot(*np.moveaxis(position - foot, -1, 0))  # [L, 9]
     along = (step @ heading) / np.sqrt(np.where(valid, square, 1.0))
@@ -150,7 +149,7 @@ def _unit(vectors: Floats) -> Floats:
 
 
 def _length(path: Floats) -> float:
-    return float(np.hypot(*np.diff(path, axis=0).T).sum())
+    return float(step_lengths(path).sum())
 
 
 VELOCITY_STEPS = 6  # the velocity is the mean over the last 6 steps

@@ -5,9 +5,9 @@ Scenes are forecast in blocks that survive an interruption.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.core.artifacts import atomic_directory, file_hash
-from synthdrive.core.errors import InputError
+from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.parallel import ordered_map, track, worker_count
 from synthdrive.core.provenance import PROVENANCE, load_provenance, plain_values, run_record, write_provenance
 from synthdrive.core.run_folder import RunFolder
@@ -119,10 +119,20 @@ class GoalForecaster:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the first GPU where there is one."""
+    """The device of that name; "auto" is the first GPU where there is one.
+
+    Raises:
+        ParameterError: torch knows no such device, or this machine or this build of torch has none.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # AssertionError: a build without CUDA
+        reason = str(error).splitlines()[0][:200]
+        raise ParameterError("device", f"{name!r} ({reason})", "cpu, auto, or a GPU that torch can use here") from None
+    return device
 
 
 BLOCK_SCENES = 1024  # forecast scenes that an interruption can cost
@@ -146,7 +156,7 @@ def forecast_scenes(
         store: the scenes.
         batch_size: scenes at a time.
         run_directory: where finished blocks wait, so that an interrupted run goes on where it was; its name must
-            stand for everything that settles the forecasts. Gone when all is done.
+            stand for everything that settles the forecasts. They stay: whoever has written the forecasts removes them.
         threads: batches at a time; the forecasts do not depend on it.
 
     Raises:
@@ -168,8 +178,6 @@ def forecast_scenes(
                     with atomic_directory(saved) as partial:
                         part.save(partial)
             parts.append(part)
-    if run_directory is not None:
-        shutil.rmtree(run_directory)
     return Forecasts.joined(parts)
 
 
@@ -184,6 +192,7 @@ def _finished(saved: Path, store: SceneStore, block: range) -> Forecasts | None:
     return part if list(part.scene_ids) == [store.scene_ids[index] for index in block] else None
 
 
+@contextmanager
 def checkpoint_forecasts(
     checkpoint: Path,
     scenes: Path,
@@ -192,8 +201,10 @@ def checkpoint_forecasts(
     workers: int | None = None,
     runs: Path = Path(".run"),
     provenance: Path = PROVENANCE,
-) -> tuple[Forecasts, SceneStore, dict[str, Any]]:
-    """Forecast every scene of a store with a fine-tuned model.
+) -> Iterator[tuple[Forecasts, SceneStore, dict[str, Any]]]:
+    """Forecast every scene of a store with a fine-tuned model; to be written inside the block.
+
+    What an interrupted run goes on from is held until the block ends, and removed only where it ends well.
 
     Args:
         checkpoint: folder of the model.
@@ -203,7 +214,7 @@ def checkpoint_forecasts(
         runs: where an interrupted run goes on from.
         provenance: where the record of how they came about is written.
 
-    Returns:
+    Yields:
         The forecasts, the store, and the forecasts' metadata.
 
     Raises:
@@ -221,6 +232,7 @@ def checkpoint_forecasts(
     with run.held():
         forecaster = GoalForecaster(network, parameters, chosen)
         forecasts = forecast_scenes(forecaster, store, parameters.batch_size, run.path, threads)
-    made = {"variant": trained["variant"], "seed": trained["seed"]}
-    write_provenance(provenance, "evaluate", name, {**made, "made_by": record})
-    return forecasts, store, {"stage": "evaluate", **made, "parameters": plain_values({"evaluate": parameters})}
+        made = {"variant": trained["variant"], "seed": trained["seed"]}
+        yield forecasts, store, {"stage": "evaluate", **made, "parameters": plain_values({"evaluate": parameters})}
+        write_provenance(provenance, "evaluate", name, {**made, "made_by": record})
+        run.clear()

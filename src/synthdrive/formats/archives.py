@@ -56,7 +56,9 @@ class Limits:
 def read_files(source: Path, wanted: Callable[[str], bool], limits: Limits) -> Iterator[tuple[str, bytes]]:
     """Name and content of the wanted files, one at a time: a tarball's in its own order, a folder's by name.
 
-    What macOS leaves behind (`._x`, `__MACOSX/`) and other hidden files are passed over.
+    What macOS leaves behind (`._x`, `__MACOSX/`) and other hidden files are passed over. A linked subfolder is read as
+    if it stood there where it leads to a folder beside or inside the source, and refused where it leads elsewhere; each
+    folder is read once.
 
     Args:
         source: a .tar.gz, .tgz or .tar file, or a folder.
@@ -65,8 +67,8 @@ def read_files(source: Path, wanted: Callable[[str], bool], limits: Limits) -> I
 
     Raises:
         InputError: there is no such source; it is damaged or cut short; a member has an absolute path or `..` in it,
-            is a link, device or sparse file; a wanted file's path is no text; or a limit is passed. Nothing is ever
-            written.
+            is a link, device or sparse file; a folder cannot be read, or is a link that leads nowhere or elsewhere; a
+            wanted file's path is no text; or a limit is passed. Nothing is ever written.
     """
     source = Path(source)
     if source.is_dir():
@@ -83,19 +85,44 @@ def is_hidden(name: str) -> bool:
 
 
 def _read_folder(folder: Path, wanted: Callable[[str], bool], limits: Limits) -> Iterator[tuple[str, bytes]]:
-    for root, directories, names in os.walk(folder):
-        directories.sort()
+    near = (folder.resolve(), folder.absolute().parent.resolve())
+    seen: set[Path] = set()
+    for root, directories, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+        place = Path(root)
+        if place.resolve() in seen:  # by another link, which may also lead round in a circle
+            directories.clear()
+            continue
+        seen.add(place.resolve())
+        directories[:] = sorted(name for name in directories if not is_hidden(name))
+        for name in directories:
+            _check_link(place / name, near)
         for name in sorted(names):
-            path = Path(root, name)
+            path = place / name
             inner = path.relative_to(folder).as_posix()
             if is_hidden(inner) or not wanted(inner):
                 continue
-            status = path.stat()
+            try:
+                status = path.stat()
+            except OSError as error:
+                raise InputError(path, f"a file that cannot be read ({error.strerror})", "a file") from None
             if not stat.S_ISREG(status.st_mode):
                 raise InputError(path, "something that is not a file", "a file")
             _check_text(folder, inner)
             _check_size(path, status.st_size, limits)
             yield inner, path.read_bytes()
+
+
+def _unreadable(error: OSError) -> None:
+    """os.walk would pass over it, and what it holds would go missing without a word."""
+    raise InputError(error.filename, f"a folder that cannot be read ({error.strerror})", "a readable folder") from None
+
+
+def _check_link(directory: Path, near: tuple[Path, ...]) -> None:
+    if directory.is_symlink() and not any(directory.resolve().is_relative_to(folder) for folder in near):
+        raise InputError(
+            directory, f"a link to {directory.resolve()}", f"a folder, or a link to one inside {near[-1]}",
+            "Move the folder there, or name the folder of the raw data itself in data.raw.",
+        )  # fmt: skip
 
 
 def _read_tarball(archive: Path, wanted: Callable[[str], bool], limits: Limits) -> Iterator[tuple[str, bytes]]:

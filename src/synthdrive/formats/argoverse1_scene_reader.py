@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv as text_csv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -28,7 +29,8 @@ MOST_ROWS = STEPS * 5_000  # official scenes have up to 300 tracks
 FARTHEST = 8192.0  # metres from AGENT; beyond it float32 is no longer true to 1 mm
 
 _CONVERT = csv.ConvertOptions(column_types=COLUMN_TYPES, include_columns=list(COLUMN_TYPES))
-_PARSE = csv.ParseOptions(quote_char=False, ignore_empty_lines=True)
+_PLAIN = csv.ParseOptions(quote_char=False, ignore_empty_lines=True)
+_QUOTED = csv.ParseOptions(quote_char='"', ignore_empty_lines=True)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class RecordedScene:
 def scene_files(source: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
     """Path and content of each scene file of a tarball or folder; raises InputError where there is none."""
     found = False
-    for name, content in read_files(source, lambda name: name.endswith(".csv"), limits):
+    for name, content in read_files(source, lambda name: name.lower().endswith(".csv"), limits):
         found = True
         yield name, content
     if not found:
@@ -72,16 +74,17 @@ def read_scene(content: bytes, name: str, steps: int = STEPS) -> RecordedScene:
     """One scene from its CSV file.
 
     Args:
-        content: the file; columns are found by name, others than the official six are passed over.
+        content: the file; columns are found by name, others than the official six are passed over. Values may stand in
+            double quotes. Rows may be in any order: where a track's are not in order of time, all are sorted by it.
         name: the file's path, whose stem is the scene's id; also for messages.
         steps: that the scene must have; OBSERVED_STEPS for one without a future.
 
     Raises:
         InputError: a column is missing, a value is no number, the scene has not exactly `steps` time stamps, its AGENT
-            not exactly as many rows, there are two AGENTs or AVs, a track's time stamps do not rise, or two cities;
+            not exactly as many rows, there are two AGENTs or AVs, a track has two rows at one time, or two cities;
             names file, row (the header is row 1), what was found and what was expected.
     """
-    rows = _read_rows(content, name)
+    rows = _in_order_of_time(_read_rows(content, name))
     times, step = np.unique(rows.time, return_inverse=True)
     if len(times) != steps:
         raise InputError(name, f"{len(times)} time stamps", f"{steps} ({steps * STEP_SECONDS:g} s at 10 Hz)")
@@ -96,15 +99,15 @@ def read_scene(content: bytes, name: str, steps: int = STEPS) -> RecordedScene:
     stuck = np.flatnonzero((np.diff(step) <= 0) & (np.diff(track) == 0))
     if stuck.size:
         row = int(order[stuck[0] + 1])
-        found = f"track {rows.track_ids[rows.track[row]]!r} at {rows.time[row]} s again or out of order"
-        raise InputError(f"{name}, row {row + 2}", found, "time stamps that rise along a track")
+        found = f"track {rows.track_ids[rows.track[row]]!r} at {rows.time[row]} s again"
+        raise InputError(f"{name}, row {rows.number[row]}", found, "one row for each track and time stamp")
     xy = np.stack([rows.x, rows.y], axis=1)[order]
     origin = xy[LAST_OBSERVED]
     relative = xy - origin
     far = np.flatnonzero(np.abs(relative).max(axis=1) > FARTHEST)
     if far.size:
         found = f"a point {np.abs(relative[far[0]]).max():.0f} m from AGENT"
-        raise InputError(f"{name}, row {order[far[0]] + 2}", found, f"at most {FARTHEST:.0f} m")
+        raise InputError(f"{name}, row {rows.number[order[far[0]]]}", found, f"at most {FARTHEST:.0f} m")
     return RecordedScene(
         scene_id=PurePosixPath(name).stem,
         city=rows.city,
@@ -120,8 +123,9 @@ def read_scene(content: bytes, name: str, steps: int = STEPS) -> RecordedScene:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The table's rows, in the order of the file."""
+    """The table's rows, in the order of the file or of time; `number` is that of the row in the file."""
 
+    number: npt.NDArray[np.int64]
     time: npt.NDArray[np.float64]
     x: npt.NDArray[np.float64]
     y: npt.NDArray[np.float64]
@@ -136,7 +140,8 @@ def _read_rows(content: bytes, name: str) -> _Rows:
     _check_header(content, name)
     options = csv.ReadOptions(use_threads=False, block_size=len(content) + 1)
     try:
-        table = csv.read_csv(pa.BufferReader(content), options, _PARSE, _CONVERT)
+        parse = _QUOTED if b'"' in content else _PLAIN
+        table = csv.read_csv(pa.BufferReader(content), options, parse, _CONVERT)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise InputError(name, f"unreadable CSV ({str(error)[:200]})", "a whole Argoverse 1 scene file") from None
     if table.num_rows == 0:
@@ -155,8 +160,35 @@ def _read_rows(content: bytes, name: str) -> _Rows:
     if len(cities) != 1:
         row = int(np.flatnonzero(city != city[0])[0]) + 2
         raise InputError(f"{name}, row {row}", f"cities {' and '.join(map(repr, cities[:3]))}", "one city")
+    number = np.arange(len(track)) + 2  # the header is row 1
     return _Rows(
-        numbers["TIMESTAMP"], numbers["X"], numbers["Y"], track, track_ids, object_type, object_types, cities[0]
+        number, numbers["TIMESTAMP"], numbers["X"], numbers["Y"], track, track_ids, object_type, object_types, cities[0]
+    )
+
+
+def _in_order_of_time(rows: _Rows) -> _Rows:
+    """The rows as they are where each track's times rise, as in the official files; else all sorted by time.
+
+    Tracks are then numbered anew, in the order of appearance.
+    """
+    by_track = np.argsort(rows.track, kind="stable")
+    falls = (np.diff(rows.time[by_track]) < 0) & (np.diff(rows.track[by_track]) == 0)
+    if not falls.any():
+        return rows
+    order = np.argsort(rows.time, kind="stable")
+    ids, first, track = np.unique(rows.track[order], return_index=True, return_inverse=True)
+    appearance = np.argsort(first)
+    rank = np.empty_like(appearance)
+    rank[appearance] = np.arange(len(appearance))
+    return replace(
+        rows,
+        number=rows.number[order],
+        time=rows.time[order],
+        x=rows.x[order],
+        y=rows.y[order],
+        track=rank[track].astype(np.int32),
+        track_ids=[rows.track_ids[ids[place]] for place in appearance],
+        object_type=rows.object_type[order],
     )
 
 
@@ -164,7 +196,8 @@ def _check_header(content: bytes, name: str) -> None:
     header = content[:LONGEST_HEADER].splitlines()[0] if content else b""
     if len(header) >= LONGEST_HEADER:
         raise InputError(f"{name}, row 1", f"a header of {LONGEST_HEADER} bytes or more", ",".join(COLUMN_TYPES))
-    columns = header.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").split(",")
+    text = header.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+    columns = next(text_csv.reader([text]), [])
     for column in COLUMN_TYPES:
         if columns.count(column) != 1:
             found = f"{columns.count(column)} columns {column!r} in {','.join(columns)[:200]!r}"
@@ -196,7 +229,7 @@ def _track_types(rows: _Rows, name: str) -> npt.NDArray[np.int64]:
     """(K,) type of each track, in the order of appearance."""
     for text in rows.object_types:
         if text not in TRACK_TYPES:
-            row = int(np.flatnonzero(rows.object_type == rows.object_types.index(text))[0]) + 2
+            row = rows.number[rows.object_type == rows.object_types.index(text)].min()
             raise InputError(f"{name}, row {row}", f"OBJECT_TYPE {text[:40]!r}", f"one of {', '.join(TRACK_TYPES)}")
     codes = np.array([TRACK_TYPES.index(text) for text in rows.object_types])[rows.object_type]
     types = np.empty(len(rows.track_ids), dtype=np.int64)
@@ -204,7 +237,7 @@ def _track_types(rows: _Rows, name: str) -> npt.NDArray[np.int64]:
     mixed = np.flatnonzero(types[rows.track] != codes)
     if mixed.size:
         found = f"track {rows.track_ids[rows.track[mixed[0]]]!r} with several types"
-        raise InputError(f"{name}, row {mixed[0] + 2}", found, "one OBJECT_TYPE for each TRACK_ID")
+        raise InputError(f"{name}, row {rows.number[mixed[0]]}", found, "one OBJECT_TYPE for each TRACK_ID")
     return types
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -27,6 +28,9 @@ from synthdrive.scenes.scene_store import OBSERVED_STEPS, STEPS, SceneStoreWrite
 
 SKIPPED = "skipped.json"  # beside a store: the scenes left out
 TEST = "test"  # the split whose scenes end at the last observed step
+
+COPY_ADVICE = "Remove one of the two; ingest.on_bad_scene: skip leaves the copy out."
+COPY = re.compile(r"(?P<original>.+?)(?: \([0-9]+\)| - Copy(?: \([0-9]+\))?| copy(?: [0-9]+)?)")  # as systems name them
 
 BATCH_SCENES = 32  # scenes that a worker packs at a time
 BATCH_BYTES = 4 << 20  # or fewer, when their files are large
@@ -91,7 +95,8 @@ def ingest_scenes(
     Beside the store's own files there is `skipped.json`: the scenes left out, with the reason.
 
     Args:
-        raw: folder with `forecasting_<split>_v1.1.tar.gz`, or with `forecasting_<split>_v1.1/` or `<split>/` unpacked.
+        raw: folder with `forecasting_<split>_v1.1.tar.gz` (or .tgz, .tar), or with `forecasting_<split>_v1.1/` or
+            `<split>/` unpacked.
         outs: for each split ("train", "val", "test") the folder to write to. Test scenes have the 20 observed steps
             alone, so that theirs is a store without a future; its manifest says nothing of AGENT's motion.
         maps: folder that `ingest_maps` wrote.
@@ -113,11 +118,14 @@ def ingest_scenes(
             batches = _batches(sources[split], maps, parameters, map_half_width, steps)
             packed = ordered_map(executor, _pack, batches, in_flight=worker_count(workers) + 2)
             blocks = track(packed, f"ingest {split}", unit=f"batches of {BATCH_SCENES} scenes")
-            skipped[split] = _write_store(sources[split], blocks, maps, out, steps)
+            skip = parameters.on_bad_scene == "skip"
+            skipped[split] = _write_store(sources[split], blocks, maps, out, steps, skip)
     return skipped
 
 
-def _write_store(source: Path, blocks: Iterable[_Packed], maps: Path, out: Path, steps: int) -> list[Skipped]:
+def _write_store(
+    source: Path, blocks: Iterable[_Packed], maps: Path, out: Path, steps: int, skip: bool
+) -> list[Skipped]:
     lanes = LaneSegments.concatenate([lane_map.segments for lane_map in load_maps(maps).values()])
     manifest: list[pa.Table] = []
     skipped: list[Skipped] = []
@@ -131,25 +139,38 @@ def _write_store(source: Path, blocks: Iterable[_Packed], maps: Path, out: Path,
         if not manifest:
             raise InputError(source, f"no usable scene among {len(skipped)}", "at least one", skipped[0].reason)
         table = pa.concat_tables(manifest)
-        writer.close(table, lanes, _canonical_order(source, table["scene_id"].to_pylist()))
+        scene_ids = table["scene_id"].to_pylist()
+        copies = _copies(scene_ids)
+        for row, original in copies.items():
+            where = f"{source}: {scene_ids[row]}.csv"
+            error = InputError(
+                where, f"what looks like a second copy of {original}.csv", "each scene once", COPY_ADVICE
+            )
+            if not skip:
+                raise error
+            skipped.append(Skipped(f"{scene_ids[row]}.csv", str(error)))
+        order = _canonical_order(source, scene_ids)
+        writer.close(table, lanes, order[~np.isin(order, list(copies))])
         write_json(partial / SKIPPED, [{"file": item.file, "reason": item.reason} for item in skipped])
     return skipped
 
 
 def find_source(raw: Path, name: str, unpacked: str) -> Path:
-    """The tarball `<name>.tar.gz` under `raw`, else a folder `<name>` or `<unpacked>` with its contents.
+    """The tarball `<name>.tar.gz` (.tgz, .tar) under `raw`, else a folder `<name>` or `<unpacked>` with its contents.
+
+    A browser that unpacks what it downloads leaves `<name>.tar`.
 
     Raises:
         InputError: none of them is there.
     """
-    candidates = [Path(raw) / inner for inner in (f"{name}.tar.gz", name, unpacked)]
-    for candidate in candidates:
+    names = (f"{name}.tar.gz", f"{name}.tgz", f"{name}.tar", name, unpacked)
+    for candidate in (Path(raw) / inner for inner in names):
         if candidate.exists():
             return candidate
-    raise InputError(
-        raw, f"neither {', nor '.join(path.name for path in candidates)}", "one of them",
-        "data.raw in params.yaml names the folder of the raw data.",
-    )  # fmt: skip
+    there = sorted(path.name for path in Path(raw).iterdir()) if Path(raw).is_dir() else None
+    holds = "no such folder" if there is None else f"{', '.join(there[:10]) or 'nothing'}"
+    found = f"neither {name}.tgz, nor {name}.tar, nor {name}.tar.gz, nor {name}, nor {unpacked} (but {holds})"
+    raise InputError(raw, found, "one of them", "data.raw in params.yaml names the folder of the raw data.")
 
 
 def scene_order(scene_id: str) -> tuple[int, int, str]:
@@ -177,6 +198,16 @@ def _batches(source: Path, maps: Path, parameters: IngestParameters, half_width:
         files.append((f"{source}: {name}" if parameters.on_bad_scene == "error" else name, content))
         size += len(content)
     yield batch(files)
+
+
+def _copies(scene_ids: list[str]) -> dict[int, str]:
+    """Rows of scenes whose file's name is that of a second copy of another scene of the list, and the other's id."""
+    there, copies = set(scene_ids), {}
+    for row, scene_id in enumerate(scene_ids):
+        match = COPY.fullmatch(scene_id)
+        if match and match["original"] in there:
+            copies[row] = match["original"]
+    return copies
 
 
 def _canonical_order(source: Path, scene_ids: list[str]) -> npt.NDArray[np.int64]:

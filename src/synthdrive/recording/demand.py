@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
 from synthdrive.config.record_sample import TrafficParameters
-from synthdrive.recording.centrelines import along, arc_length
+from synthdrive.core.geometry import arc_length, interpolate
 from synthdrive.recording.street_lanes import StreetLane
 
 _MAX_TRIES = 200  # to find a trip that is long enough
@@ -179,7 +179,7 @@ def park(lanes: dict[str, StreetLane], per_km: float, random: np.random.Generato
         count = min(slots, random.poisson(per_km * slots * _SLOT / 1000 * random.exponential()))
         slot = np.sort(random.choice(slots, count, replace=False))
         at = _CLEAR + _SLOT * (slot + random.uniform(0.4, 0.6, count))
-        ahead = along(lane.points, at + 0.5) - along(lane.points, at - 0.5)
+        ahead = interpolate(lane.points, at + 0.5) - interpolate(lane.points, at - 0.5)
         right = np.stack([ahead[:, 1], -ahead[:, 0]], axis=-1) / np.maximum(np.hypot(*ahead.T), 1e-6)[:, None]
-        places.append(along(lane.points, at) + random.normal(_TO_THE_SIDE, _SPREAD, (count, 1)) * right)
+        places.append(interpolate(lane.points, at) + random.normal(_TO_THE_SIDE, _SPREAD, (count, 1)) * right)
     return np.concatenate(places)

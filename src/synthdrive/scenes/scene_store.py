@@ -222,7 +222,8 @@ class SceneStore:
                 raise InputError(f"{where}: {name}", str(found), str(wanted), "The store is damaged: make it again.")
         for block in blocks(self.lane_rows):
             if not 0 <= block.min() <= block.max() < len(self.lanes):
-                raise InputError(f"{where}: lane_rows", f"row {block.max()}", f"rows from 0 below {len(self.lanes)}")
+                wrong = block.min() if block.min() < 0 else block.max()
+                raise InputError(f"{where}: lane_rows", f"row {wrong}", f"rows from 0 below {len(self.lanes)}")
 
 
 class SceneStoreWriter:
@@ -289,7 +290,7 @@ class SceneStoreWriter:
         Args:
             manifest: a row for each scene, in the order in which they were added.
             lanes: the segments that the crops refer to.
-            order: (S,) the scenes in the order in which the store is to have them; as they were added where it is None.
+            order: the scenes that the store is to have, in this order; as they were added where it is None.
         """
         for name, stream in self._files.items():
             stream.close()
@@ -298,7 +299,7 @@ class SceneStoreWriter:
             raw_to_npy(self.directory / f"{name}.raw", self.directory / f"{name}.npy", dtype, shape)
         write_table(self.directory / "manifest.parquet", manifest)
         lanes.save(self.directory / "lanes.safetensors")
-        if order is not None and np.any(np.diff(order) < 0):
+        if order is not None and not np.array_equal(order, np.arange(manifest.num_rows)):
             self._reorder(manifest, lanes, order)
         SceneStore.load(self.directory)
 

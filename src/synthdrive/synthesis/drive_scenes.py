@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.augmentation.augmented_scenes import AUGMENTED, AugmentedScene
-from synthdrive.augmentation.corridor import arc_length, overlapping
+from synthdrive.augmentation.corridor import overlapping
 from synthdrive.config.synthesize import SynthesizeParameters
+from synthdrive.core.geometry import arc_length
 from synthdrive.core.seeding import generator
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OTHERS, STEP_SECONDS, STEPS

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.augmentation.corridor import arc_length, headings
+from synthdrive.augmentation.corridor import headings
 from synthdrive.config.synthesize import LaneChangeParameters
+from synthdrive.core.geometry import arc_length
 
 Floats = npt.NDArray[np.float64]
 

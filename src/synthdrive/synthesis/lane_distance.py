@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from synthdrive.core.geometry import distance_to_pieces
 from synthdrive.scenes.lane_segments import LaneSegments
 
 Floats = npt.NDArray[np.float64]
@@ -39,17 +40,5 @@ class LaneDistance:
         distance = np.full(len(flat), np.inf)
         for column in nearest.T:
             owner = self._owner[np.minimum(column, len(self._owner) - 1)]
-            offset = flat - self._first[owner]
-            step = self._step[owner]
-            along = np.clip((offset * step).sum(1) / np.maximum((step**2).sum(1), 1e-12), 0.0, 1.0)
-            distance = np.minimum(distance, np.hypot(*(offset - along[:, None] * step).T))
+            distance = np.minimum(distance, distance_to_pieces(flat - self._first[owner], self._step[owner]))
         return distance.reshape(positions.shape[:-1])
-
-
-def distance_to_polyline(positions: Floats, polyline: Floats) -> Floats:
-    """Metres from positions (N, 2) to a polyline (P, 2): (N,)."""
-    step = np.diff(polyline, axis=0)
-    offset = positions[:, None] - polyline[:-1]  # [N, P - 1, 2]
-    along = np.clip((offset * step).sum(-1) / np.maximum((step**2).sum(-1), 1e-12), 0.0, 1.0)
-    nearest: Floats = np.hypot(*np.moveaxis(offset - along[..., None] * step, -1, 0)).min(axis=1)
-    return nearest

@@ -11,17 +11,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.augmentation.corridor import arc_length, densify, joined_centreline, lane_points
+from synthdrive.augmentation.corridor import densify, joined_centreline, lane_points
 from synthdrive.augmentation.map_matching import match_route
 from synthdrive.augmentation.routes import extend_route, lane_lengths, smooth_successors
 from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
 from synthdrive.config.synthesize import DriverParameters
 from synthdrive.core.errors import InputError
+from synthdrive.core.geometry import arc_length, distance_to_polyline
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import STEP_SECONDS, STEPS
 from synthdrive.synthesis.driver import drive
-from synthdrive.synthesis.lane_distance import LaneDistance, distance_to_polyline
+from synthdrive.synthesis.lane_distance import LaneDistance
 from synthdrive.synthesis.path import SPACING, plan_paths, stack_paths
 
 Floats = npt.NDArray[np.float64]

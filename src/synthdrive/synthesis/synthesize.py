@@ -97,7 +97,7 @@ def synthesize(
         raise InputError("augmented scenes", f"city {city!r}", f"one of the maps: {', '.join(maps)}")
     tasks = _tasks(maps, scenes, kept, parameters, half_width, recorded_speeds)
     assembly = _Assembly(maps, directory)
-    done = ordered_map(executor, drive_scenes, tasks, in_flight=8)
+    done = ordered_map(executor, drive_scenes, tasks)
     total = -(-len(kept) // CHUNK)
     position = 0
     for blocks in track(done, "synthesize", total, "tasks"):

@@ -16,14 +16,11 @@ import numpy.typing as npt
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from synthdrive.core.errors import InputError
-from synthdrive.core.seeding import generator, item_seed
+from synthdrive.core.seeding import GAMMA, generator, item_seed, shift_right, splitmix64
 from synthdrive.scenes.scene_store import SceneStore
 
 Collate = Callable[[SceneStore, Sequence[int], Sequence[int] | None], Any]
 Indices = npt.NDArray[np.int64]
-
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)  # splitmix64 (Steele, Lea & Flood 2014)
-_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 @dataclass(frozen=True)
@@ -82,12 +79,9 @@ def subset(size: int, fraction: float, seed: int) -> Indices:
 
 def sample_seeds(seed: int, epoch: int, indices: Indices) -> npt.NDArray[np.int64]:
     """(N,) int64, at least 0: the seed of each scene's random draws in this epoch."""
-    with np.errstate(over="ignore"):
-        state = np.uint64(item_seed(seed, "sample", epoch)) + (indices.astype(np.uint64) + np.uint64(1)) * _GAMMA
-        state = (state ^ (state >> np.uint64(30))) * _MIX[0]
-        state = (state ^ (state >> np.uint64(27))) * _MIX[1]
-        state ^= state >> np.uint64(31)
-    return (state >> np.uint64(1)).astype(np.int64)
+    state = item_seed(seed, "sample", epoch) + indices * GAMMA
+    seeds: npt.NDArray[np.int64] = shift_right(splitmix64(state), 1)
+    return seeds
 
 
 def epoch_parts(

@@ -1,4 +1,4 @@
-"""The tables that gates look at: manifests, and what only the arrays beside them can say."""
+"""The tables that are checked: manifests, and what only the arrays beside them can say."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def scene_table(path: Path) -> pd.DataFrame:
 
     Added: n_agents, n_avs, agent_rows; steps_rise (along every track); mean_interval (s); farthest (m, the largest
     coordinate relative to the origin, infinite where one is not finite); track_max_step (m, AGENT's largest move in
-    one step, 0 where AGENT is not as it should be); complete (see `mark_complete`).
+    one step, 0 where AGENT is not as it should be); complete (see `mark_complete`; a scene without lanes has no
+    distance to one). A scene without tracks has no agent, and 0 for the rest.
 
     Raises:
         InputError: the store is missing or damaged.
@@ -45,7 +46,16 @@ def scene_table(path: Path) -> pd.DataFrame:
     ]
     for name in parts[0] if parts else ():
         table[name] = np.concatenate([part[name] for part in parts])
-    return mark_complete(table)
+    judged = table
+    if {"agent_lane_distance", "n_lanes"} <= set(table.columns):
+        judged = table.assign(agent_lane_distance=table["agent_lane_distance"].where(table["n_lanes"] > 0, 0.0))
+    return table.assign(complete=mark_complete(judged)["complete"])
+
+
+def moment(scenes: pd.DataFrame) -> pd.Series[str]:
+    """When and where a scene is: the same for two scenes only if they are one."""
+    place = scenes["origin_x"].round(3).astype(str) + "," + scenes["origin_y"].round(3).astype(str)
+    return scenes["city"].astype(str) + "@" + scenes["start_time"].round(3).astype(str) + "@" + place
 
 
 def mark_complete(table: pd.DataFrame) -> pd.DataFrame:
@@ -69,20 +79,27 @@ def _block(store: SceneStore, start: int, stop: int) -> dict[str, npt.NDArray[np
     rows_per_scene = np.bincount(scene_of_track, weights=lengths, minlength=stop - start).astype(np.int64)
     first_row = np.cumsum(rows_per_scene) - rows_per_scene
     first_track = np.cumsum(tracks) - tracks
-    agent_rows = lengths[first_track]
-    n_agents = np.bincount(scene_of_track, weights=types == AGENT, minlength=stop - start)
-    whole = np.flatnonzero((agent_rows == STEPS) & (types[first_track] == AGENT))
+    agent_rows = np.zeros(stop - start, dtype=np.int64)
+    some = np.flatnonzero(tracks)
+    agent_first = some[types[first_track[some]] == AGENT]
+    agent_rows[agent_first] = lengths[first_track[agent_first]]
+    whole = np.flatnonzero(agent_rows == STEPS)
     agents = arrays["xy"][first_row[whole, None] + np.arange(STEPS)]  # [W, 50, 2]
-    max_step = np.zeros(stop - start)
-    max_step[whole] = np.linalg.norm(np.diff(agents.astype(np.float64), axis=1), axis=-1).max(axis=1)
+    max_step, farthest = np.zeros(stop - start), np.zeros(stop - start)
+    max_step[whole] = np.linalg.norm(np.diff(agents.astype(np.float64), axis=1), axis=-1).max(axis=1, initial=0.0)
     extent = np.abs(arrays["xy"]).max(axis=1)
+    filled = np.flatnonzero(rows_per_scene)
+    if filled.size:
+        extent = np.where(np.isfinite(extent), extent, np.inf)
+        farthest[filled] = np.maximum.reduceat(extent, first_row[filled])
+    count = np.bincount
     return {
-        "n_agents": n_agents.astype(np.int64),
-        "n_avs": np.bincount(scene_of_track, weights=types == AV, minlength=stop - start).astype(np.int64),
-        "agent_rows": np.where(types[first_track] == AGENT, agent_rows, 0),
+        "n_agents": count(scene_of_track[types == AGENT], minlength=stop - start),
+        "n_avs": count(scene_of_track[types == AV], minlength=stop - start),
+        "agent_rows": agent_rows,
         "steps_rise": _steps_rise(arrays["step"], lengths, scene_of_track, stop - start),
         "mean_interval": (arrays["times"][:, -1] - arrays["times"][:, 0]).astype(np.float64) / (STEPS - 1),
-        "farthest": np.maximum.reduceat(np.where(np.isfinite(extent), extent, np.inf), first_row).astype(np.float64),
+        "farthest": farthest,
         "track_max_step": max_step,
     }
 

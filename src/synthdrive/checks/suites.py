@@ -1,0 +1,188 @@
+"""What is expected of lane maps, recorded scenes and synthetic windows: Great Expectations suites, in plain words.
+
+Two kinds of expectation. What the readers and writers guarantee (exactly one AGENT, ids that stand once) holds in every
+row: one row that breaks it means a damaged file. A limit on what the world may do (a gap between sweeps, a speed) may
+be missed by a fraction of the rows, which `run` lists by name: one odd scene among two hundred thousand is no reason to
+stop.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import great_expectations.expectations as gxe
+import pandas as pd
+from great_expectations.expectations.expectation import Expectation
+
+from synthdrive.config.checks import CheckSyntheticParameters, MapChecks, SceneChecks
+from synthdrive.scenes.lane_segments import MAX_POINTS
+from synthdrive.scenes.scene_store import STEPS
+
+LANE_KEYS = ("city", "lane_id")
+SCENE_KEYS = ("scene_id",)
+TURNS = ["left", "right", "straight"]
+FEWEST_FOR_ONE = 4  # rows; in a table as small, one outlier is still less than 30 %
+
+
+def permitted_outliers(rows: int, fraction: float) -> int:
+    """How many of so many rows may miss a limit: this fraction, and one row even where that is less than a row.
+
+    None where the fraction is 0, and not the one row in a table of fewer than FEWEST_FOR_ONE.
+    """
+    at_least = 1 if fraction > 0 and rows >= FEWEST_FOR_ONE else 0
+    return max(math.floor(fraction * rows + 1e-9), at_least)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Expectations of a table's columns that hold in all rows but a fraction.
+
+    Great Expectations passes over missing values, NaN included: a column `complete` says where one is.
+    """
+
+    table: pd.DataFrame
+    fraction: float = 0.0
+
+    def between(self, column: str, low: float | None, high: float | None, words: str) -> Expectation:
+        """Values from `low` to `high`; None leaves an end open."""
+        mostly, text = self._permitted(column, words.format(low=low, high=high))
+        return gxe.ExpectColumnValuesToBeBetween(
+            column=column, min_value=low, max_value=high, mostly=mostly, description=text
+        )
+
+    def at_most(self, column: str, high: float, words: str) -> Expectation:
+        return self.between(column, None, high, words)
+
+    def at_least(self, column: str, low: float, words: str) -> Expectation:
+        return self.between(column, low, None, words)
+
+    def is_true(self, column: str, words: str) -> Expectation:
+        mostly, text = self._permitted(column, words)
+        return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=[True], mostly=mostly, description=text)
+
+    def one_of(self, column: str, values: list[str], words: str) -> Expectation:
+        mostly, text = self._permitted(column, words)
+        return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=values, mostly=mostly, description=text)
+
+    def _permitted(self, column: str, words: str) -> tuple[float, str]:
+        """The fraction of the column's values that must be as expected, and the words with what is permitted."""
+        rows = int(self.table[column].count()) if column in self.table else len(self.table)
+        permitted = permitted_outliers(rows, self.fraction)
+        if not permitted:
+            return 1.0, words
+        return (rows - permitted) / rows, f"{words} (outliers permitted: {permitted} of {rows})"
+
+
+def map_expectations(table: pd.DataFrame, limits: MapChecks) -> list[Expectation]:
+    """Expectations of a table as of `tables.lane_table`."""
+    every, most = _Rows(table), _Rows(table, limits.outlier_fraction)
+    neighbours, connected = 1 - limits.neighbours_link_back_share, 1 - limits.connected_share
+    return [
+        gxe.ExpectTableRowCountToBeBetween(min_value=1, description="there are lanes"),
+        gxe.ExpectCompoundColumnsToBeUnique(
+            column_list=list(LANE_KEYS), description="a lane's id stands once in its city"
+        ),
+        every.is_true("complete", "every value is there and finite"),
+        every.between("n_points", 2, MAX_POINTS, "a centreline has 2 to {high:g} points"),
+        every.is_true("finite", "centrelines are finite"),
+        most.at_least("min_spacing", limits.min_point_spacing, "points of a centreline are at least {low:g} m apart"),
+        most.at_most("max_spacing", limits.max_point_spacing, "points of a centreline are at most {high:g} m apart"),
+        most.at_most("length", limits.max_lane_length, "a lane is at most {high:g} m long"),
+        every.between("turn", -1, 1, "a lane turns left (-1), right (1) or not (0)"),
+        most.is_true("successors_link_back", "a lane's successor has it as predecessor, and the other way round"),
+        _Rows(table, neighbours).is_true("neighbours_link_back", "a lane's neighbour has it as neighbour"),
+        most.at_most(
+            "successor_gap", limits.max_successor_gap, "a successor starts at most {high:g} m from the lane's end"
+        ),
+        most.at_most("n_successors", limits.max_links, "a lane has at most {high:g} successors"),
+        most.at_most("n_predecessors", limits.max_links, "a lane has at most {high:g} predecessors"),
+        _Rows(table, connected).at_least("n_links", 1, "a lane has a successor or predecessor"),
+    ]
+
+
+def _store_expectations(table: pd.DataFrame) -> list[Expectation]:
+    """Expectations that every scene store meets, recorded or synthetic: what its writer guarantees."""
+    every = _Rows(table)
+    return [
+        gxe.ExpectTableRowCountToBeBetween(min_value=1, description="there are scenes"),
+        gxe.ExpectColumnValuesToBeUnique(column="scene_id", description="a scene's id stands once"),
+        every.is_true("complete", "every value is there and finite"),
+        every.between("n_agents", 1, 1, "a scene has exactly one AGENT"),
+        every.between("agent_rows", STEPS, STEPS, "AGENT comes first and is there at all {low:g} steps"),
+        every.between("n_avs", 0, 1, "a scene has at most one AV"),
+        every.is_true("steps_rise", "the steps of every track rise, within the scene's 50"),
+    ]
+
+
+def scene_expectations(
+    table: pd.DataFrame, limits: SceneChecks, cities: list[str], held_out: bool
+) -> list[Expectation]:
+    """Expectations of recorded scenes: a table as of `tables.scene_table`, with a column `stands_once`.
+
+    Args:
+        table: a row a scene.
+        limits: section `check_raw.scenes`.
+        cities: those that there is a map of.
+        held_out: whether no scene may be a train scene, as a column `not_in_train` says.
+    """
+    every, most = _Rows(table), _Rows(table, limits.outlier_fraction)
+    shortest, longest = limits.mean_interval
+    expectations = [
+        *_store_expectations(table),
+        every.one_of("city", cities, f"the city is one that there is a map of: {', '.join(cities)}"),
+        every.one_of("turn", TURNS, f"the turn is one of {', '.join(TURNS)}"),
+        most.is_true("stands_once", "no scene of the same city, time and place stands before it"),
+        most.at_least("n_lanes", 1, "there is at least {low:g} lane around the agent"),
+        _Rows(table, 1 - limits.mean_interval_share).between(
+            "mean_interval", shortest, longest, "steps are {low:g} to {high:g} s apart on average"
+        ),
+        most.at_least("min_interval", limits.min_interval, "steps are at least {low:g} s apart"),
+        most.at_most("max_interval", limits.max_interval, "steps are at most {high:g} s apart"),
+        most.at_most("agent_mean_speed", limits.max_mean_speed, "AGENT's mean speed is at most {high:g} m/s"),
+        most.at_most("agent_max_speed", limits.max_speed, "AGENT's speed over half a second is at most {high:g} m/s"),
+        most.at_most("track_max_step", limits.max_step, "AGENT moves at most {high:g} m in one step"),
+        _Rows(table, 1 - limits.lane_distance_share).at_most(
+            "agent_lane_distance", limits.max_lane_distance, "AGENT is on average at most {high:g} m from a centreline"
+        ),
+        most.at_most("farthest", limits.max_extent, "every track is within {high:g} m of AGENT"),
+    ]
+    if held_out:
+        expectations.append(every.is_true("not_in_train", "no val scene is a train scene as well"))
+    return expectations
+
+
+def synthetic_expectations(table: pd.DataFrame, limits: CheckSyntheticParameters) -> list[Expectation]:
+    """Expectations of synthetic windows, plausible driving: a table as of `tables.scene_table`.
+
+    Args:
+        table: a row a window.
+        limits: section `check_synthetic`.
+    """
+    every, most = _Rows(table), _Rows(table, limits.outlier_fraction)
+    acceleration = limits.max_acceleration
+    return [
+        *_store_expectations(table),
+        every.one_of("source", ["original", "augmented"], "the map is the original or an augmented one"),
+        every.is_true("step_as_stated", "the stored track moves in one step as far as the manifest says"),
+        most.at_least("n_lanes", 1, "there is at least {low:g} lane around the agent"),
+        most.at_least("min_speed", 0.0, "the car never drives backwards"),
+        most.at_most("max_speed", limits.max_speed, "speed is at most {high:g} m/s"),
+        most.between("min_acceleration", -acceleration, acceleration, "the car brakes with at most {high:g} m/s2"),
+        most.between("max_acceleration", -acceleration, acceleration, "the car accelerates with at most {high:g} m/s2"),
+        most.between(
+            "max_lateral_acceleration",
+            0.0,
+            limits.max_lateral_acceleration,
+            "lateral acceleration is at most {high:g} m/s2",
+        ),
+        most.between("max_jerk", 0.0, limits.max_jerk, "jerk is at most {high:g} m/s3"),
+        most.between("max_curvature", 0.0, limits.max_curvature, "curvature is at most {high:g} 1/m"),
+        most.between(
+            "max_heading_step", 0.0, limits.max_heading_step, "heading changes by at most {high:g} rad in one step"
+        ),
+        most.between("max_step", 0.0, limits.max_step, "the car moves at most {high:g} m in one step"),
+        most.between(
+            "max_lane_distance", 0.0, limits.max_lane_distance, "the car is at most {high:g} m from a centreline"
+        ),
+    ]
