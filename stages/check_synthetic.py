@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.core.errors import exit_on_error
 from synthdrive.gates.checks import check_synthetic
 from synthdrive.parameters.check_synthetic import CheckSyntheticParameters

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.core.errors import exit_on_error
 from synthdrive.forecasting.evaluate import describe, write_evaluation
 from synthdrive.forecasting.forecast_scenes import checkpoint_forecasts

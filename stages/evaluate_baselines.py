@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.core.artifacts import file_hash
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.provenance import run_record

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.core.errors import exit_on_error
 from synthdrive.forecasting.forecast_scenes import checkpoint_forecasts
 from synthdrive.forecasting.forecasts import Forecasts, check_scenes

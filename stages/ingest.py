@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.core.artifacts import scratch_directory
 from synthdrive.core.errors import exit_on_error
 from synthdrive.ingestion.hold_out import hold_out

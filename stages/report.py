@@ -7,6 +7,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.core.errors import exit_on_error
 from synthdrive.parameters.data import DataParameters
 from synthdrive.parameters.loading import DEFAULT_PATH, load_section

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.core.errors import exit_on_error
 from synthdrive.forecasting.evaluate import describe, score

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.core.errors import exit_on_error
 from synthdrive.ingestion.ingest import archive_limits
 from synthdrive.ingestion.select_scenes import read_ids, select_scenes

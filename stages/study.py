@@ -15,6 +15,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.core.errors import exit_on_error
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.parameters.loading import DEFAULT_PATH

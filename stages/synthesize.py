@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
 from synthdrive.core.artifacts import atomic_directory
 from synthdrive.core.errors import exit_on_error

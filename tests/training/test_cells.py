@@ -114,6 +114,7 @@ def test_baseline_pre_trains_without_torch(store: Path, tmp_path: Path) -> None:
     code = (
         "import runpy, sys\n"
         f"sys.argv = ['pretrain', *{arguments!r}]\n"
+        f"sys.path.insert(0, {str(REPOSITORY / 'stages')!r})\n"
         f"runpy.run_path({str(REPOSITORY / 'stages' / 'pretrain.py')!r}, run_name='__main__')\n"
         "print('torch' in sys.modules, 'accelerate' in sys.modules)"
     )
