@@ -1,8 +1,7 @@
 # The environment of requirements.lock in a Debian image; the working tree is mounted, not copied.
 #   make container                               builds it with docker, podman or buildah, whichever is there
-#   docker build -t synthdrive --build-arg TORCH_INDEX=<index> .     the index of the CPU build, as PyTorch's
-#                                                installation page names it
-#   docker build -t synthdrive:cuda --build-arg TORCH_INDEX=<index> .
+#   docker build -t synthdrive .                 with torch's CPU build
+#   docker build -t synthdrive:cuda --build-arg TORCH=cuda .
 #   docker build -t synthdrive --build-context wheels=<folder made by `make vendor`> .      no package index is asked
 #   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD":/work synthdrive repro|test|verify|shell
 
@@ -24,16 +23,15 @@ RUN sh /tmp/install-packages.sh python3 python3-venv git make ca-certificates li
  && rm /tmp/install-packages.sh
 
 FROM system AS environment
-# Index of the torch build, as PyTorch's installation page names it; empty: pip's default index, whose build for Linux
-# is of several GB and for CUDA.
-ARG TORCH=torch==2.13.0
-ARG TORCH_INDEX=
-COPY containers/install-environment.sh containers/strip-environment.sh /tmp/containers/
-COPY requirements.lock pyproject.toml LICENSE /work/
+# Build of torch: cpu, cuda, or pip's words ("torch==2.13.0 --index-url <index>").
+ARG TORCH=cpu
+COPY containers/install-environment.sh containers/torch.sh containers/strip-environment.sh /tmp/containers/
+COPY requirements.lock /work/
 COPY src/synthdrive/__init__.py src/synthdrive/core/errors.py /work/src/synthdrive/
 COPY src/synthdrive/pipeline/__init__.py src/synthdrive/pipeline/wheels.py /work/src/synthdrive/pipeline/
-RUN --mount=type=bind,from=wheels,target=/wheels \
-    sh /tmp/containers/install-environment.sh /opt/synthdrive /work /wheels \
+RUN --mount=type=bind,from=wheels,target=/wheels cd /work \
+ && if [ -f /wheels/vendored.lock ]; then export WHEELS=/wheels; fi \
+ && PIP_NO_CACHE_DIR=1 /tmp/containers/install-environment.sh /opt/synthdrive \
  && sh /tmp/containers/strip-environment.sh /opt/synthdrive
 
 FROM system

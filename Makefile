@@ -3,9 +3,9 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-# The build of torch that fits the machine, in pip's words: make setup TORCH="torch==2.13.0 --index-url <index>". Without
-# a choice the one that is installed stays, and a first set-up takes pip's own.
+# Interpreter, 3.11 to 3.13, and build of torch: cpu, cuda, or pip's words ("torch==2.13.0 --index-url <index>"). Without
+# a choice what is installed stays, and a first set-up takes what fits the machine.
+PYTHON ?=
 TORCH ?=
 # Folder of wheels made by `make vendor`: with it the environment is installed without any network.
 WHEELS ?=
@@ -17,62 +17,31 @@ NOTE ?=
 # Its cells: judged on the val scenes (cells) or on a fold of the train scenes (choices, after make profile NAME=choices).
 INTO ?= cells
 # Inside the image the environment is there already, and SYNTHDRIVE_CONTAINER says where.
-VENV := $(or $(SYNTHDRIVE_CONTAINER),.venv)
-READY := $(VENV)/.ready
-# What the environment was set up with, and what it is to be; .torch holds what was chosen, nothing for the default.
-TORCH_DEFAULT := torch==2.13.0
-RECORDED := $(or $(strip $(shell cat $(VENV)/.torch 2> /dev/null)),$(TORCH_DEFAULT))
-CHOSEN := $(or $(if $(WHEELS),WHEELS=$(abspath $(WHEELS))),$(strip $(TORCH)),$(RECORDED))
-FOLDER := $(patsubst WHEELS=%,%,$(filter WHEELS=%,$(CHOSEN)))
-PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
-export PATH := $(abspath $(VENV))/bin:$(PATH)
+VENV := $(or $(SYNTHDRIVE_CONTAINER),$(CURDIR)/.venv)
+export PATH := $(VENV)/bin:$(PATH)
 
-.PHONY: help setup repro cells study report experiments test test-all faults fuzz lint verify verify-spot verify-full repair profile another-choice dependencies lock vendor vendor-test audit container container-test clean
+.PHONY: help setup environment repro cells study report experiments test test-all faults fuzz lint verify verify-spot verify-full repair profile profile-name lock vendor vendor-test audit container container-test clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-setup: $(READY) ## the locked environment in .venv
+setup: environment ## the locked environment in .venv
 
+environment:
 ifndef SYNTHDRIVE_CONTAINER
-ifneq ($(CHOSEN),$(RECORDED))
-$(READY): another-choice
-another-choice:
-	@echo "setup: another choice than $(RECORDED)"
+	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" WHEELS="$(WHEELS)" containers/install-environment.sh .venv
 endif
 
-# One build of torch does not replace another of the same version: another choice empties the environment first.
-$(READY): requirements.lock pyproject.toml
-	@echo "setup: $(VENV) with $$($(PYTHON) --version)"
-ifneq ($(FOLDER),)
-	@PYTHONPATH=src $(PYTHON) -m tools.wheels check $(FOLDER)
-endif
-	@rm -f $@
-ifeq ($(CHOSEN),$(RECORDED))
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-else
-	@$(PYTHON) -m venv --clear $(VENV)
-endif
-	@echo "$(if $(subst $(TORCH_DEFAULT),,$(CHOSEN)),$(CHOSEN))" > $(VENV)/.torch
-ifneq ($(FOLDER),)
-	@$(PIP) install -q --no-index --find-links $(FOLDER) --require-hashes --no-deps -r $(FOLDER)/vendored.lock
-else
-	@echo "setup: torch"
-	@$(PIP) install -q $(CHOSEN) 2> >(grep -v '^WARNING: Location' >&2)
-	@echo "setup: locked packages"
-	@$(PIP) install -q --require-hashes --no-deps -r requirements.lock 2> >(grep -v '^WARNING: Location' >&2)
-endif
-	@$(PIP) install -q --no-index --no-deps --no-build-isolation -e . 2> >(grep -v '^WARNING: Location' >&2)
-	@$(PIP) check
-	@touch $@
-endif
-
-repro: $(READY) ## run the pipeline, end with the results
+# Where DVC has a default remote, what is there need not be made.
+repro: environment ## run the pipeline, end with the results
+	@python -m tools.raw_data
+	@! dvc config core.remote > /dev/null 2>&1 || dvc pull --run-cache || echo "repro: what could not be pulled is made here"
 	@dvc repro
 	@$(MAKE) --no-print-directory report
 
 # DVC runs one stage after another, but several of it may run side by side: each cell is a chain of its own.
-cells: $(READY) ## make cells JOBS=2: train and judge variants and seeds side by side, seed by seed; `make repro` then finds them done
+cells: environment ## make cells JOBS=2: train and judge variants and seeds side by side, seed by seed; `make repro` then finds them done
+	@python -m tools.raw_data
 	@dvc repro check_raw check_synthetic evaluate_baselines
 	@[ $(JOBS) = 1 ] || export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(($$(nproc) > $(JOBS) ? $$(nproc) / $(JOBS) : 1))}; \
 	dvc stage list --name-only | sed -n 's/^evaluate@//p' | sort -s -t- -k2,2n | xargs -P $(JOBS) -I{} dvc repro evaluate@{}
@@ -86,45 +55,50 @@ report: ## print the results of the last run
 
 # A column a parameter that differs and a metric of a variant; DVC's own names of columns with a path (a cell's metrics,
 # the hashes of what stages read) are left out.
-experiments: $(READY) ## the experiments side by side: parameters that differ, metrics by variant
+experiments: environment ## the experiments side by side: parameters that differ, metrics by variant
 	@dvc exp show --only-changed --hide-workspace --drop '.*/|Created$$|.*\.(yaml|lock)$$|(metrics|forecasts)$$'
 
-test: $(READY) ## the test suite
+test: environment ## the test suite
 	@python -m pytest -m "not slow"
 
-test-all: $(READY) ## the test suite with its slow tests
+test-all: environment ## the test suite with its slow tests
 	@python -m pytest
 
-faults: $(READY) ## kill, starve and damage every stage of a small pipeline: does it survive? (10 minutes)
+faults: environment ## kill, starve and damage every stage of a small pipeline: does it survive? (10 minutes)
 	@python tests/faults
 
 # atheris is no part of the lock; where it is absent, this says how to have it.
-fuzz: $(READY) ## make fuzz SECONDS=120: give each reader damaged files for so long
+fuzz: environment ## make fuzz SECONDS=120: give each reader damaged files for so long
 	@python tests/hostile/fuzz.py --seconds $(or $(SECONDS),60) $(TARGETS)
 
-lint: $(READY) ## style, types, import layers, declared dependencies
+lint: environment ## style, types, import layers, declared dependencies
 	@ruff check . && ruff format --check .
 	@mypy
 	@lint-imports
 	@python -m tools.dependencies
 
-verify: $(READY) ## does dvc.lock match code and parameters? (needs no data)
+verify: environment ## does dvc.lock match code and parameters? (needs no data)
 	@python -m tools.verify lock
 
-verify-spot: $(READY) ## make the data again and compare its bytes, score the stored forecasts again
+verify-spot: environment ## make the data again and compare its bytes, score the stored forecasts again
 	@python -m tools.verify spot
 
-verify-full: $(READY) ## train again and compare the metrics
+verify-full: environment ## train again and compare the metrics
 	@python -m tools.verify full
 
-repair: $(READY) ## read every artifact and cached copy again, make good what a disk has damaged
+repair: environment ## read every artifact and cached copy again, make good what a disk has damaged
 	@python -m tools.repair
 
-profile: $(READY) ## make profile NAME=paper: params.yaml as committed, with profiles/NAME.yaml merged into it
+profile: profile-name environment ## make profile NAME=paper: params.yaml as committed, with profiles/NAME.yaml merged into it
 	@python -m tools.profiles $(NAME)
+	@python -m tools.raw_data
 
-dependencies: $(READY) ## write the stages' imports into dvc.yaml
-	@python -m tools.dependencies --write
+profile-name:
+	@[ -n "$(NAME)" ] && [ -f "profiles/$(NAME).yaml" -o -f "$(NAME)" ] || \
+	{ echo "profile: found NAME=$(NAME), expected one of: $(patsubst profiles/%.yaml,%,$(wildcard profiles/*.yaml))" >&2; exit 2; }
+
+
+
 
 # torch and what only its CUDA builds need stay out: they are installed first, in the build that fits the machine.
 lock: ## resolve requirements.in into requirements.lock (needs uv)
@@ -139,7 +113,7 @@ vendor: ## make vendor WHEELS=wheels: every wheel of the environment into a fold
 vendor-test: ## make vendor-test WHEELS=wheels: does the set-up work in a fresh clone where there is no network?
 	@PYTHON="$(PYTHON)" containers/vendor-test.sh $(WHEELS)
 
-audit: $(READY) ## is the lock whole, hashed, minimal and what is installed? LICENCES=1 lists licences, ADVISORIES=all.zip looks for known holes
+audit: environment ## is the lock whole, hashed, minimal and what is installed? LICENCES=1 lists licences, ADVISORIES=all.zip looks for known holes
 	@python -m tools.lock_audit $(if $(LICENCES),--licences) $(if $(ADVISORIES),--advisories $(ADVISORIES))
 
 container: ## build the image with docker, podman or buildah; WHEELS=wheels (of make vendor): without a package index
@@ -149,4 +123,4 @@ container-test: ## tests and pipeline inside the image, on a fresh clone, not as
 	@containers/test.sh
 
 clean: ## remove the environment (data and models belong to DVC)
-	@rm -rf $(VENV)
+	@rm -rf .venv

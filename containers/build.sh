@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Build the image. Environment: IMAGE (name), BASE (image, best by digest), WHEELS (folder of `make vendor`),
-# TORCH_INDEX (of the torch build), EXTRA_PACKAGES, ENGINE.
+# TORCH (its build, see torch.sh; default: cpu), EXTRA_PACKAGES, ENGINE.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . containers/engine.sh
@@ -8,8 +8,8 @@ image=${IMAGE:-synthdrive}
 engine=$(find_engine)
 
 arguments=()
-for name in BASE TORCH_INDEX EXTRA_PACKAGES; do
-  [ -z "${!name+set}" ] || arguments+=(--build-arg "$name=${!name}")
+for name in BASE TORCH EXTRA_PACKAGES; do
+  [ -z "${!name:-}" ] || arguments+=(--build-arg "$name=${!name}")
 done
 if [ -n "${WHEELS:-}" ]; then
   [ -f "$WHEELS/vendored.lock" ] || { echo "container: $WHEELS was not made by make vendor" >&2; exit 2; }

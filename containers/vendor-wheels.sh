@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # vendor-wheels.sh <folder>: every wheel of the environment, for a set-up without network; sources are built to wheels.
-# Environment: PYTHON, TORCH (pip's words for the build of torch: "torch==2.13.0 --index-url <index>").
+# Environment: PYTHON, TORCH (build of torch, see torch.sh; default: what fits this machine).
 set -euo pipefail
 [ $# = 1 ] || { echo "usage: make vendor WHEELS=<folder>" >&2; exit 2; }
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. containers/torch.sh
 mkdir -p "$1/sources"
 folder=$(realpath "$1")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 ${PYTHON:-python3} -m venv "$scratch/venv"
 pip() {
-  "$scratch/venv/bin/python" -m pip --disable-pip-version-check --no-input "$@" 2> >(grep -v '^WARNING: Location' >&2)
+  "$scratch/venv/bin/python" -m pip --disable-pip-version-check --no-input "$@" 2> >(grep -vE '^WARNING: Location|DEPRECATION: antlr4' >&2)
 }
 
 # Without isolation: sources are built with the locked setuptools, and with a clock that stands still.
@@ -25,7 +26,6 @@ find "$folder" -maxdepth 1 -name '*.tar.gz' -exec mv {} "$folder/sources/" \;
 echo "vendor: torch, and what its build brings"
 # Versions without hashes: what the lock holds too is taken from the folder, not from where torch comes from.
 sed -nE 's/^([A-Za-z0-9._-]+==[^ ]+).*/\1/p' requirements.lock > "$scratch/versions"
-read -ra torch <<< "${TORCH:-torch==2.13.0}"
 
 for source in "$folder"/sources/*; do
   [ -e "$source" ] || continue
@@ -33,5 +33,6 @@ for source in "$folder"/sources/*; do
   pip wheel --quiet --no-cache-dir --no-index --no-deps --no-build-isolation \
     --wheel-dir "$folder" "$source"
 done
-pip download --quiet --find-links "$folder" --constraint "$scratch/versions" --dest "$folder" "${torch[@]}"
+with_torch "${TORCH:-$(fitting_build)}" \
+  pip download --quiet --find-links "$folder" --constraint "$scratch/versions" --dest "$folder"
 PYTHONPATH=src "$scratch/venv/bin/python" -m tools.wheels record "$folder"

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.augmentation.augment_maps import augment_maps, describe
 from synthdrive.config.augment import AugmentParameters
 from synthdrive.config.data import SceneParameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.checks.run import check_raw
 from synthdrive.config.checks import CheckRawParameters
 from synthdrive.config.loading import DEFAULT_PATH, load_section

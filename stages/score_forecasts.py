@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.core.artifacts import atomic_directory, write_json

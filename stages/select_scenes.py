@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.config.data import IngestParameters
 from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.core.errors import exit_on_error

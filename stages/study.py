@@ -15,6 +15,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.config.loading import DEFAULT_PATH
 from synthdrive.config.report import load_cells as run_cells
 from synthdrive.core.errors import exit_on_error

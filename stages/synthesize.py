@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
 from synthdrive.config.data import SceneParameters
 from synthdrive.config.loading import DEFAULT_PATH, load_section

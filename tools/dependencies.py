@@ -16,7 +16,6 @@ from ruamel.yaml import YAML
 from synthdrive.core.provenance import imported_files
 
 ENVIRONMENT = "requirements.lock"
-PUBLIC_FACE = "src/synthdrive/__init__.py"  # offers names on demand: what a stage uses, it imports from its own module
 
 
 def import_closure(script: Path, repository: Path) -> list[str]:
@@ -25,8 +24,7 @@ def import_closure(script: Path, repository: Path) -> list[str]:
     Imports inside functions count too; empty `__init__.py` do not. Sorted.
     """
     found = imported_files(repository / script, repository / "src")
-    paths = {path.relative_to(repository).as_posix() for path in found if path.stat().st_size}
-    return sorted(paths - {PUBLIC_FACE})
+    return sorted(path.relative_to(repository).as_posix() for path in found if path.stat().st_size)
 
 
 def stage_script(command: str) -> str | None:

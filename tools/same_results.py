@@ -28,8 +28,8 @@ def same_results(here: Path, there: Path, verdict: Verdict) -> None:
     recorded = {name.split("@")[0] for name in stages}
     if absent := sorted(set(parameters.spot_stages) - recorded):
         raise InputError(there / "dvc.lock", f"no {', '.join(absent)}", "every data stage", "Run: make repro")
-    compare_outputs(here, there, parameters, verdict)
-    compare_metrics(here, there, parameters.tolerances, verdict)
+    compare_outputs(here, stages, parameters, verdict)
+    compare_metrics(here, there, stages, parameters.tolerances, verdict)
 
 
 def main() -> None:

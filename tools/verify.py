@@ -27,10 +27,11 @@ from synthdrive.config.report import VerifyParameters
 from synthdrive.config.whole_file import changed_parameters
 from synthdrive.core.artifacts import read_json
 from synthdrive.core.errors import InputError, SynthDriveError, exit_on_error
-from tools.dependencies import declared_and_needed
+from tools.dependencies import problems
 from tools.metrics_files import differences, recorded_files, scored_again
 
 LEVELS = ("lock", "spot", "full")
+Stages = dict[str, Any]  # of dvc.lock: those that dvc.yaml still has
 Changes = dict[str, list[str]]  # what differs from dvc.lock, in words, by stage
 METADATA = "metadata.json"
 ABSENT = ("deleted", "not in cache")  # what DVC says of an artifact that is not in the workspace
@@ -76,22 +77,26 @@ def dvc(arguments: list[str], repository: Path, quiet: bool = False) -> str:
     return result.stdout
 
 
-def verify_lock(repository: Path, changes: Changes, verdict: Verdict) -> None:
-    """Level lock; see the module."""
+def verify_lock(repository: Path, changes: Changes, verdict: Verdict) -> Stages:
+    """Level lock; see the module. Returns the entries of dvc.lock for the stages that dvc.yaml has.
+
+    DVC leaves the entries of stages that are gone, as after a run of fewer variants or seeds: they are named, and no
+    difference.
+    """
     lock = read_yaml(repository / "dvc.lock")["stages"]
     content = read_yaml(repository / "dvc.yaml")
-    pairs = declared_and_needed(content, repository)
-    wrong = [
-        f"{name}: imports and declared dependencies differ" for name, (has, needs) in pairs.items() if has != needs
-    ]
-    verdict.compare(f"dvc.yaml declares what {len(pairs)} stages import", wrong)
+    verdict.compare("dvc.yaml declares what the stages import", list(problems(content, repository)))
     checked = dvc(["stage", "list", "--name-only"], repository, quiet=True).split()
     stale = [f"{name}: {what}" for name, found in changes.items() for what in found]
     verdict.compare(f"dvc.lock matches code, parameters and dvc.yaml in {len(checked)} stages", stale)
     missing = [f"{name}: not in dvc.lock" for name in checked if name not in lock]
-    leftover = [f"{name}: in dvc.lock, but no longer in dvc.yaml" for name in lock if name not in checked]
-    verdict.compare(f"dvc.lock holds the {len(checked)} stages of dvc.yaml and no other", missing + leftover)
-    verdict.compare("dvc.lock is consistent: what a stage read is what another wrote", inconsistencies(lock))
+    verdict.compare(f"dvc.lock holds the {len(checked)} stages of dvc.yaml", missing)
+    stages = {name: lock[name] for name in checked if name in lock}
+    if leftovers := len(lock) - len(stages):
+        print(f"note  dvc.lock also holds {leftovers} stages that are no longer in dvc.yaml; to drop them:")
+        print("      rm dvc.lock && dvc repro (DVC's cache of runs gives back what is there)")
+    verdict.compare("dvc.lock is consistent: what a stage read is what another wrote", inconsistencies(stages))
+    return stages
 
 
 def changes_since_lock(repository: Path) -> Changes:
@@ -123,10 +128,9 @@ def inconsistencies(lock: dict[str, Any]) -> list[str]:
     return problems
 
 
-def verify_workspace(repository: Path, changes: Changes, verdict: Verdict) -> None:
+def verify_workspace(repository: Path, stages: Stages, changes: Changes, verdict: Verdict) -> None:
     """What lies in the workspace has the bytes that dvc.lock records; what is not there is not judged."""
-    lock = read_yaml(repository / "dvc.lock")["stages"]
-    written = {out["path"]: name for name, stage in lock.items() for out in stage.get("outs", [])}
+    written = {out["path"]: name for name, stage in stages.items() for out in stage.get("outs", [])}
     changed = [
         f"{path}: changed since {name} wrote it"
         for path, name in written.items()
@@ -136,14 +140,13 @@ def verify_workspace(repository: Path, changes: Changes, verdict: Verdict) -> No
     verdict.compare(f"{present} of {len(written)} artifacts are in the workspace, with the bytes of dvc.lock", changed)
 
 
-def verify_cards(repository: Path, verdict: Verdict) -> None:
+def verify_cards(repository: Path, stages: Stages, verdict: Verdict) -> None:
     """What is trained or evaluated was made with the parameters that the lock is said to match.
 
     DVC takes a stage's parameters down when the stage ends: were params.yaml edited while it ran, the lock would
     record values that made nothing.
     """
-    lock = read_yaml(repository / "dvc.lock")["stages"]
-    folders = [repository / out["path"] for stage in lock.values() for out in stage.get("outs", [])]
+    folders = [repository / out["path"] for stage in stages.values() for out in stage.get("outs", [])]
     cards = {folder: read_json(folder / METADATA) for folder in folders if (folder / METADATA).is_file()}
     recorded = {folder: card for folder, card in cards.items() if card.get("run", {}).get("parameters")}
     problems = [
@@ -180,9 +183,9 @@ def fresh_copy(repository: Path) -> Iterator[Path]:
         yield copy
 
 
-def compare_outputs(copy: Path, repository: Path, parameters: VerifyParameters, verdict: Verdict) -> None:
+def compare_outputs(copy: Path, recorded: Stages, parameters: VerifyParameters, verdict: Verdict) -> None:
     """Hashes of the outputs of `spot_stages` (matrix cells included), made again against recorded."""
-    again, recorded = (read_yaml(root / "dvc.lock")["stages"] for root in (copy, repository))
+    again = read_yaml(copy / "dvc.lock")["stages"]
     for name in recorded:
         if name.split("@")[0] in parameters.spot_stages:
             new = {out["path"]: out.get("md5") for out in again.get(name, {}).get("outs", [])}
@@ -197,17 +200,20 @@ def compare_outputs(copy: Path, repository: Path, parameters: VerifyParameters, 
             verdict.compare(f"{name}: {len(old)} outputs made again, byte for byte", problems)
 
 
-def verify_metrics(repository: Path, verdict: Verdict) -> None:
+def verify_metrics(repository: Path, stages: Stages, verdict: Verdict) -> None:
     """The metrics are those of the stored forecasts; where forecasts or scenes are not there, they are not judged."""
-    lock = read_yaml(repository / "dvc.lock")["stages"]
-    found = dict(scored_again(repository, lock))
+    found = dict(scored_again(repository, stages))
     problems = [f"{path}: {problem}" for path, wrong in found.items() for problem in wrong]
-    verdict.compare(f"{len(found)} of {len(recorded_files(lock))} metrics files, from their stored forecasts", problems)
+    verdict.compare(
+        f"{len(found)} of {len(recorded_files(stages))} metrics files, from their stored forecasts", problems
+    )
 
 
-def compare_metrics(copy: Path, repository: Path, tolerances: dict[str, float], verdict: Verdict) -> None:
-    """Every number of every metrics file that dvc.lock records, made again against that in the workspace."""
-    for path in recorded_files(read_yaml(repository / "dvc.lock")["stages"]):
+def compare_metrics(
+    copy: Path, repository: Path, stages: Stages, tolerances: dict[str, float], verdict: Verdict
+) -> None:
+    """Every number of every metrics file that the stages record, made again against that in the workspace."""
+    for path in recorded_files(stages):
         problems = differences(repository / path, copy / path, tolerances)
         verdict.compare(f"{path}: every metric within tolerance", problems)
 
@@ -217,19 +223,19 @@ def verify(level: str, repository: Path) -> Verdict:
     parameters = load_section(VerifyParameters, "verify", repository / "params.yaml")
     verdict = Verdict()
     changes = changes_since_lock(repository)
-    verify_lock(repository, changes, verdict)
+    stages = verify_lock(repository, changes, verdict)
     if level == "lock":
         return verdict
-    verify_workspace(repository, changes, verdict)
-    verify_cards(repository, verdict)
-    verify_metrics(repository, verdict)
+    verify_workspace(repository, stages, changes, verdict)
+    verify_cards(repository, stages, verdict)
+    verify_metrics(repository, stages, verdict)
     with fresh_copy(repository) as copy:
         targets = parameters.spot_stages if level == "spot" else []
         print(f"making {', '.join(targets) or 'everything'} again in {copy}", flush=True)
         dvc(["repro", *targets], copy)
-        compare_outputs(copy, repository, parameters, verdict)
+        compare_outputs(copy, stages, parameters, verdict)
         if level == "full":
-            compare_metrics(copy, repository, parameters.tolerances, verdict)
+            compare_metrics(copy, repository, stages, parameters.tolerances, verdict)
     return verdict
 
 

@@ -82,11 +82,13 @@ def test_a_failing_pipeline_fails_the_container(tree):
 
 # DVC, which ignores Ctrl-C while its stage runs and ends when that has; the stage tidies up, which takes a while.
 DVC = """\
-#!{python}
+#!/bin/sh
+exec '{python}' -c '
 import signal, subprocess, sys
 stage = subprocess.Popen([sys.executable, "stage.py"])
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 sys.exit(251 if stage.wait() else 0)
+'
 """
 STAGE = """\
 import pathlib, time

@@ -57,6 +57,25 @@ def test_a_parameter_touches_the_stages_that_read_it(checkout, old, new, stages)
         parameters.write_text(text)
 
 
+def comments(path: Path) -> list[str]:
+    """Lines that are comments, each with the key under it."""
+    lines = [line.strip() for line in path.read_text().splitlines()]
+    below = {number: next(text.split(":")[0] for text in lines[number:] if text and not text.startswith("#"))
+             for number, line in enumerate(lines) if line.startswith("#")}  # fmt: skip
+    return [f"{lines[number]} {key}" for number, key in below.items()]
+
+
+def test_an_experiment_keeps_the_comments_of_params_yaml(tmp_path):
+    """DVC replaces every list, and with a list in block style the comment after it."""
+    from dvc.utils.hydra import apply_overrides
+
+    parameters = Path(shutil.copy(REPOSITORY / "params.yaml", tmp_path))
+    before = comments(parameters)
+    apply_overrides(str(parameters), ["evaluate.selection=nms", "seeds=[0,1,2]"])
+    assert "seeds:\n- 0\n- 1\n- 2" in parameters.read_text()
+    assert comments(parameters) == before
+
+
 def test_a_variants_parameter_touches_its_own_cells_alone(checkout):
     parameters = checkout / "params.yaml"
     text = parameters.read_text()

@@ -9,72 +9,161 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# Says what pip is asked for; `-m venv FOLDER` puts a copy of itself there, and `--clear` empties the folder before.
+# Says what pip is asked for; `-m venv --clear FOLDER` puts a copy of itself there. Without network (a file `offline`
+# beside it), pip finds nothing on another index than its own.
 PYTHON = """\
 #!/bin/sh
 case "$*" in
-  *venv*)
+  *version_info*) echo VERSION ;;
+  *base_executable*) echo "$PWD/pythonVERSION" ;;
+  *"-m venv"*)
     for folder; do :; done
-    case "$*" in *--clear*) rm -rf "$folder" ;; esac
-    mkdir -p "$folder/bin" && cp "$0" "$folder/bin/python" ;;
-  *" install "*) echo "${*##* install -q }" >> calls ;;
+    rm -rf "$folder"
+    mkdir -p "$folder/bin" "$folder/packages" && cp "$0" "$folder/bin/python" ;;
+  *" install "*)
+    echo "${*##* install -q }" >> calls
+    case "$*" in *--index-url*) [ ! -f offline ] ;; esac ;;
+  *sysconfig*) echo "$PWD/.venv/packages" ;;
   *wheels*) [ -f "$4/vendored.lock" ] ;;
 esac
 """
 CPU, CUDA = "torch==2.13.0 --index-url https://index.example/cpu", "torch==2.13.0 --index-url https://index.example/cu"
+LOCKED = "--require-hashes --no-deps -r requirements.lock"
 
 
-@pytest.fixture
-def tree(tmp_path):
-    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
-        shutil.copy(REPOSITORY / name, tmp_path)
-    (tmp_path / "python").write_text(PYTHON)
-    (tmp_path / "python").chmod(0o755)
-    return tmp_path
+@pytest.fixture(params=["tree", "a tree with é and spaces"])
+def tree(tmp_path, request):
+    root = tmp_path / request.param
+    (root / "containers").mkdir(parents=True)
+    (root / "path").mkdir()
+    for name in ("Makefile", "requirements.lock", "containers/install-environment.sh", "containers/torch.sh"):
+        shutil.copy(REPOSITORY / name, root / name)
+    interpreter(root, "3.11")
+    return root
+
+
+def interpreter(tree, version):
+    """A stand-in of this version, found as python3.11, which is looked for first."""
+    for program in (tree / f"python{version}", tree / "path" / "python3.11"):
+        program.write_text(PYTHON.replace("VERSION", version))
+        program.chmod(0o755)
+    return tree / f"python{version}"
+
+
+def run_setup(tree, *choice):
+    kept = {key: value for key, value in os.environ.items()
+            if key not in ("TORCH", "WHEELS", "PYTHON", "SYNTHDRIVE_CONTAINER")}  # fmt: skip
+    kept["PATH"] = f"{tree / 'path'}{os.pathsep}{os.environ['PATH']}"
+    (tree / "calls").unlink(missing_ok=True)
+    return subprocess.run(["make", "setup", *choice], cwd=tree, env=kept, capture_output=True, text=True)
 
 
 def setup(tree, *choice):
-    """The first thing that pip is asked to install, or None when there is nothing to do."""
-    kept = {key: value for key, value in os.environ.items() if key not in ("TORCH", "WHEELS", "SYNTHDRIVE_CONTAINER")}
-    (tree / "calls").unlink(missing_ok=True)
-    command = ["make", "setup", f"PYTHON={tree / 'python'}", *choice]
-    subprocess.run(command, cwd=tree, env=kept, check=True, capture_output=True)
-    return (tree / "calls").read_text().splitlines()[0] if (tree / "calls").exists() else None
+    """What pip is asked to install, in turn; nothing where the environment is there."""
+    done = run_setup(tree, *choice)
+    assert done.returncode == 0, done.stderr
+    return (tree / "calls").read_text().splitlines() if (tree / "calls").exists() else []
+
+
+def torch_of(tree, *choice):
+    """The last thing that pip is asked for, torch."""
+    asked = setup(tree, *choice)
+    assert asked[0] == LOCKED
+    return asked[-1]
+
+
+def test_the_build_of_torch_is_what_the_machine_can_use(tree):
+    (tree / "path" / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")  # a driver without a GPU
+    (tree / "path" / "nvidia-smi").chmod(0o755)
+    if Path("/proc/driver/nvidia/version").exists():
+        pytest.skip("this machine has an NVIDIA GPU")
+    done = run_setup(tree)
+    assert "torch: cpu (what fits this machine" in done.stdout
+    assert (tree / "calls").read_text().splitlines()[-1].endswith("/whl/cpu torch==2.13.0")
+    shutil.rmtree(tree / ".venv")
+    (tree / "path" / "nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: an H100'\n")
+    assert torch_of(tree) == "torch==2.13.0"
+    assert setup(tree) == []
+    assert torch_of(tree, "TORCH=cpu").endswith("/whl/cpu torch==2.13.0")
+
+
+def test_without_the_cpu_index_torch_comes_from_pips_own(tree):
+    (tree / "offline").touch()
+    asked = setup(tree, "TORCH=cpu")
+    assert asked[-2].endswith("/whl/cpu torch==2.13.0")
+    assert asked[-1] == "torch==2.13.0"
 
 
 def test_without_a_choice_what_is_there_stays(tree):
-    assert setup(tree, f"TORCH={CPU}") == CPU
-    assert setup(tree) is None
-    os.utime(tree / "requirements.lock")
-    assert setup(tree) == CPU
-    assert setup(tree, f"TORCH={CPU}") is None
+    assert torch_of(tree, f"TORCH={CPU}") == CPU
+    assert setup(tree) == []
+    (tree / "requirements.lock").write_text("other==1\n")
+    (tree / ".venv" / "installed").touch()
+    assert torch_of(tree) == CPU
+    assert (tree / ".venv" / "installed").exists()
+    assert setup(tree, f"TORCH={CPU}") == []
 
 
 def test_another_choice_sets_up_again_from_nothing(tree):
-    assert setup(tree) == "torch==2.13.0"
+    torch_of(tree, f"TORCH={CPU}")
     (tree / ".venv" / "installed").touch()
-    assert setup(tree, "TORCH=torch==2.13.0") is None
-    assert setup(tree, f"TORCH={CUDA}") == CUDA
+    assert torch_of(tree, f"TORCH={CUDA}") == CUDA
     assert not (tree / ".venv" / "installed").exists()
     (tree / "wheels").mkdir()
     (tree / "wheels" / "vendored.lock").touch()
-    assert setup(tree, "WHEELS=wheels").startswith(f"--no-index --find-links {tree}/wheels")
-    assert setup(tree, "WHEELS=wheels") is None
+    assert setup(tree, "WHEELS=wheels")[0].startswith(f"--no-index --find-links {tree}/wheels")
+    assert setup(tree, "WHEELS=wheels") == []
+    assert setup(tree) == []
 
 
 def test_a_folder_without_wheels_leaves_the_environment_as_it_was(tree):
     setup(tree, f"TORCH={CPU}")
-    with pytest.raises(subprocess.CalledProcessError):
-        setup(tree, "WHEELS=absent")
-    assert setup(tree) is None
+    assert run_setup(tree, "WHEELS=absent").returncode
+    assert setup(tree) == []
 
 
 def test_an_interrupted_set_up_goes_on_with_its_choice(tree):
-    setup(tree, f"TORCH={CPU}")
-    (tree / ".venv" / ".ready").unlink()
+    (tree / "offline").touch()
+    assert run_setup(tree, f"TORCH={CPU}").returncode
+    (tree / "offline").unlink()
     (tree / ".venv" / "installed").touch()
-    assert setup(tree) == CPU
+    assert torch_of(tree) == CPU
     assert (tree / ".venv" / "installed").exists()
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.14"])
+def test_another_python_is_refused_before_anything_is_installed(tree, version):
+    done = run_setup(tree, f"PYTHON={interpreter(tree, version)}")
+    assert done.returncode
+    assert f"is Python {version}; 3.11, 3.12 or 3.13 is needed" in done.stderr
+    assert not (tree / "calls").exists()
+    assert not (tree / ".venv").exists()
+
+
+def test_the_environment_is_made_anew_for_another_interpreter_and_keeps_it(tree):
+    setup(tree)
+    (tree / ".venv" / "installed").touch()
+    python = interpreter(tree, "3.12")
+    assert setup(tree) == []  # another Python appears, nobody asks for it
+    assert setup(tree, f"PYTHON={python}")
+    assert not (tree / ".venv" / "installed").exists()
+    interpreter(tree, "3.11")
+    assert setup(tree) == []
+    (tree / ".venv" / "bin" / "python").unlink()  # the system's Python is gone
+    assert setup(tree)
+
+
+def test_a_moved_checkout_is_set_up_again(tree):
+    assert torch_of(tree, f"TORCH={CPU}") == CPU
+    moved = tree.rename(tree.with_name("moved"))
+    (moved / ".venv" / "installed").touch()
+    assert torch_of(moved) == CPU
+    assert not (moved / ".venv" / "installed").exists()
+    assert setup(moved) == []
+
+
+def test_a_path_that_dvcs_queue_cannot_use_is_named(tree):
+    assert ("DVC cannot run queued experiments" in run_setup(tree).stdout) == ("é" in tree.name)
 
 
 def threads_of_cells(tree, jobs, **settings):

@@ -59,6 +59,10 @@ def run(*command, cwd):
     subprocess.run(command, cwd=cwd, check=True, capture_output=True)
 
 
+def stages_of(repository):
+    return yaml.safe_load((repository / "dvc.lock").read_text())["stages"]
+
+
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory):
     """A repository whose pipeline has run; its raw input is not tracked by git."""
@@ -133,6 +137,17 @@ def test_level_lock_catches_a_hand_edited_lock(copy, capsys):
     assert "data: make_data wrote 0000" in capsys.readouterr().out
 
 
+def test_what_is_left_of_more_seeds_is_named_and_is_no_difference(copy, capsys):
+    lock = yaml.safe_load((copy / "dvc.lock").read_text())
+    old = {"cmd": "python stages/count.py 1", "deps": [{"path": "data", "md5": "0" * 32 + ".dir"}]}
+    lock["stages"]["count@1"] = {**old, "outs": [{"path": "metrics/none-1.json", "md5": "1" * 32}]}
+    (copy / "dvc.lock").write_text(yaml.safe_dump(lock))
+    assert verify("full", copy).failures == 0
+    printed = capsys.readouterr().out
+    assert "1 stages that are no longer in dvc.yaml" in printed
+    assert "rm dvc.lock && dvc repro" in printed
+
+
 def forge(copy: Path) -> str:
     """Another hash for `data`, wherever the lock has it, and no `data` that would contradict it."""
     lock = yaml.safe_load((copy / "dvc.lock").read_text())
@@ -180,16 +195,16 @@ def test_an_artifact_made_with_other_parameters_is_caught(tmp_path, capsys):
     )
     outs = [{"path": f"models/{name}"} for name in ("map-0", "none-0", "absent-0")]
     (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": {"pretrain": {"outs": outs}}}))
-    verify_cards(tmp_path, verdict := Verdict())
+    verify_cards(tmp_path, stages_of(tmp_path), verdict := Verdict())
     assert verdict.failures == 0
     assert "1 checkpoints and forecasts" in capsys.readouterr().out
     edit(parameters, "  mask_ratio: 0.5", "  mask_ratio: 0.4")
-    verify_cards(tmp_path, verdict)
+    verify_cards(tmp_path, stages_of(tmp_path), verdict)
     assert verdict.failures == 1
     assert "models/map-0: made with pretrain.mask_ratio 0.5, params.yaml has 0.4" in capsys.readouterr().out
     edit(parameters, "  mask_ratio: 0.4", "  mask_ratio: 0.5")
     edit(parameters, "    description: map recon", "    model:\n      polyline_index: true\n    description: map recon")
-    verify_cards(tmp_path, verdict := Verdict())
+    verify_cards(tmp_path, stages_of(tmp_path), verdict := Verdict())
     assert verdict.failures == 1
     assert "models/map-0: made with model.polyline_index False, params.yaml has True" in capsys.readouterr().out
 
@@ -223,7 +238,7 @@ def recorded(tmp_path):
 
 def compared(recorded, capsys):
     verdict = Verdict()
-    compare_metrics(recorded.parent / "again", recorded, {"minFDE6": 0.1, "MR6": 0.05}, verdict)
+    compare_metrics(recorded.parent / "again", recorded, stages_of(recorded), {"minFDE6": 0.1, "MR6": 0.05}, verdict)
     return verdict.failures, capsys.readouterr().out
 
 
@@ -286,7 +301,7 @@ def test_a_metric_that_its_forecasts_do_not_give_is_caught(scored, tmp_path, cap
     numbers = read_json(root / "metrics/cv.json")
     if metric:
         write_json(root / "metrics/cv.json", {**numbers, metric: numbers[metric] + change})
-    verify_metrics(root, verdict := Verdict())
+    verify_metrics(root, stages_of(root), verdict := Verdict())
     printed = capsys.readouterr().out
     assert "1 of 1 metrics files, from their stored forecasts" in printed
     assert verdict.failures == (metric is not None)
@@ -296,6 +311,6 @@ def test_a_metric_that_its_forecasts_do_not_give_is_caught(scored, tmp_path, cap
 def test_forecasts_that_are_not_there_are_not_judged(scored, tmp_path, capsys):
     root = shutil.copytree(scored, tmp_path / "copy")
     shutil.rmtree(root / "forecasts")
-    verify_metrics(root, verdict := Verdict())
+    verify_metrics(root, stages_of(root), verdict := Verdict())
     assert verdict.failures == 0
     assert "0 of 1 metrics files" in capsys.readouterr().out

@@ -56,9 +56,12 @@ def _imported_names(file: Path) -> set[str]:
 
 
 def _module_files(name: str, source: Path) -> list[Path]:
-    """The module's own file and the __init__.py of each package above it; nothing for an attribute's name."""
+    """The module's own file and the __init__.py of each package above it; nothing for an attribute's name.
+
+    The outermost __init__.py only offers names on demand: what the project itself uses, it imports from where it is.
+    """
     parts = name.split(".")
-    faces = [source.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
+    faces = [source.joinpath(*parts[:depth], "__init__.py") for depth in range(2, len(parts) + 1)]
     module = source.joinpath(*parts).with_suffix(".py")
     return [path for path in [*faces, module] if path.is_file()]
 

@@ -1,0 +1,123 @@
+"""A stage runs the code beside it, wherever its folder is and whatever is installed."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STAGES = sorted(path for path in (REPOSITORY / "stages").glob("*.py") if not path.name.startswith("_"))
+
+MODULE = "def length():\n    return {length}\n"
+STAGE = """\
+import json
+
+import _own_source
+from synthdrive.measure import length
+
+json.dump({"length": length()}, open("length.json", "w"))
+"""
+PIPELINE = """\
+stages:
+  measure:
+    cmd: python stages/measure.py
+    deps: [stages/measure.py, src/synthdrive]
+    metrics: [length.json: {cache: false}]
+"""
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda path: path.stem)
+def test_every_stage_asks_for_its_own_code_before_it_imports_any(stage):
+    imported = [
+        node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in ast.parse(stage.read_text()).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    ours = [name for name in imported if name == "_own_source" or str(name).split(".")[0] == "synthdrive"]
+    assert ours[0] == "_own_source"
+
+
+def make_tree(root: Path, length: int = 1) -> Path:
+    """A tree of one stage, which writes what a function of its package gives."""
+    for folder in ("stages", "src/synthdrive"):
+        (root / folder).mkdir(parents=True)
+    shutil.copy(REPOSITORY / "stages/_own_source.py", root / "stages")
+    (root / "stages/measure.py").write_text(STAGE)
+    (root / "src/synthdrive/__init__.py").touch()
+    (root / "src/synthdrive/measure.py").write_text(MODULE.format(length=length))
+    (root / "dvc.yaml").write_text(PIPELINE)
+    return root
+
+
+def run(root: Path, *command: str, other: Path, expect: int = 0) -> str:
+    """What a command prints in a tree, with an environment whose package is that of another tree."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(other / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def length(root: Path) -> int:
+    return json.loads((root / "length.json").read_text())["length"]
+
+
+def test_a_copy_runs_its_own_code_and_so_do_the_processes_it_starts(tmp_path):
+    main, copy = make_tree(tmp_path / "main"), make_tree(tmp_path / "copy", length=2)
+    run(copy, sys.executable, "stages/measure.py", other=main)
+    assert length(copy) == 2
+    child = "import subprocess, sys, synthdrive.measure as m\nprint('length', m.length())"
+    (copy / "stages/measure.py").write_text(
+        f"import subprocess, sys\nimport _own_source\nsubprocess.run([sys.executable, '-c', {child!r}], check=True)\n"
+    )
+    assert "length 2" in run(copy, sys.executable, "stages/measure.py", other=main)
+
+
+def test_code_from_elsewhere_is_refused(tmp_path):
+    main, copy = make_tree(tmp_path / "main"), make_tree(tmp_path / "copy", length=2)
+    late = f"import sys, synthdrive; sys.path.insert(0, {str(copy / 'stages')!r}); import _own_source"
+    said = run(copy, sys.executable, "-c", late, other=main, expect=1)
+    assert f"synthdrive comes from {main}" in said
+    assert str(copy / "src") in said
+    assert not (copy / "length.json").exists()
+
+
+def test_a_tool_of_another_tree_is_refused(tmp_path):
+    copy = make_tree(tmp_path / "copy")
+    said = run(copy, sys.executable, "-m", "tools.verify", "lock", other=REPOSITORY, expect=1)
+    assert "run it with PYTHONPATH=src" in said.splitlines()[-1]
+
+
+@pytest.mark.timeout(120)
+def test_a_queued_edit_gives_its_own_result_after_it_is_reverted(tmp_path):
+    main = make_tree(tmp_path / "main")
+    module = main / "src/synthdrive/measure.py"
+
+    def dvc(*arguments):
+        return run(main, sys.executable, "-m", "dvc", *arguments, other=main)
+
+    def git(*arguments):
+        return run(main, "git", "-c", "user.name=test", "-c", "user.email=test@localhost", *arguments, other=main)
+
+    git("init", "-q", "-b", "main")
+    git("config", "user.name", "test")
+    git("config", "user.email", "test@localhost")
+    dvc("init", "-q")
+    dvc("repro", "-q")
+    git("add", "-A")
+    git("commit", "-q", "-m", "One")
+    module.write_text(MODULE.format(length=2))
+    dvc("exp", "run", "--queue", "--name", "edited")
+    module.write_text(MODULE.format(length=1))
+    dvc("exp", "run", "--run-all")
+    assert length(main) == 1
+    reference = next(ref for ref in git("for-each-ref", "--format=%(refname)", "refs/exps").split() if "edited" in ref)
+    assert json.loads(git("show", f"{reference}:length.json")) == {"length": 2}
+    module.write_text(MODULE.format(length=2))  # from the cache of runs, and right
+    dvc("repro", "-q")
+    assert length(main) == 2

@@ -1,0 +1,99 @@
+"""Raw data that git does not hold: missed before anything runs, and there in queued experiments once DVC holds it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raw_data import write_raw
+from synthdrive.core.errors import InputError
+from tools.raw_data import check_raw_data
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RAW = "data/raw/argoverse1"
+LOCK = "schema: '2.0'\nstages:\n  ingest:\n    cmd: ingest\n    deps:\n    - path: {raw}\n      md5: 0\n"
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    (tmp_path / "params.yaml").write_text(f"data:\n  source: argoverse1\n  raw: {RAW}\n")
+    return tmp_path
+
+
+def test_missing_tarballs_are_named_with_what_to_do(checkout):
+    with pytest.raises(InputError, match=r"no hd_maps\.tar\.gz, forecasting_train.*Put the official tarballs there"):
+        check_raw_data(checkout)
+    write_raw(checkout / RAW)
+    assert f"dvc add {RAW}" in check_raw_data(checkout)
+    next((checkout / RAW).glob("*val*")).rename(checkout / "elsewhere")
+    with pytest.raises(InputError, match=r"found no forecasting_val_v1\.1\.tar\.gz; "):
+        check_raw_data(checkout)
+
+
+def test_data_that_the_lock_or_the_pipeline_itself_provides_is_not_asked_for(checkout):
+    (checkout / "dvc.lock").write_text(LOCK.format(raw=RAW))
+    assert check_raw_data(checkout) is None
+    (checkout / "dvc.lock").write_text(LOCK.format(raw="data/raw/sample"))
+    with pytest.raises(InputError):
+        check_raw_data(checkout)
+    (checkout / "params.yaml").write_text("data:\n  source: sample\n  raw: data/raw/sample\n")
+    assert check_raw_data(checkout) is None
+
+
+def test_a_wrong_or_missing_profile_lists_the_profiles():
+    for name in ("", "NAME=papr"):
+        done = subprocess.run(
+            ["make", "profile", *filter(None, [name])], cwd=REPOSITORY, capture_output=True, text=True
+        )
+        assert done.returncode
+        assert all(path.stem in done.stderr for path in (REPOSITORY / "profiles").glob("*.yaml"))
+
+
+STAGE = """\
+stages:
+  ingest:
+    cmd: wc -c < ${data.raw}/hd_maps.tar.gz > size.txt && echo ${seeds} >> size.txt
+    params: [seeds]
+    deps:
+      - ${data.raw}
+    outs: [size.txt: {cache: false}]
+  record_sample:
+    cmd: mkdir -p data/raw/sample && echo a > data/raw/sample/a
+    outs: [data/raw/sample]
+"""
+
+
+@pytest.mark.timeout(120)
+def test_a_queued_experiment_has_the_raw_data_that_dvc_holds(checkout):
+    def run(*command):
+        environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null"}
+        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    write_raw(checkout / RAW)
+    shutil.copy(REPOSITORY / ".gitignore", checkout)
+    (checkout / "dvc.yaml").write_text(STAGE)
+    with (checkout / "params.yaml").open("a") as parameters:
+        parameters.write("seeds: 1\n")
+    run("git", "init", "-q", "-b", "main")
+    run("git", "config", "user.name", "test")
+    run("git", "config", "user.email", "test@localhost")
+    dvc = (sys.executable, "-m", "dvc")
+    run(*dvc, "init", "-q")
+    run(*dvc, "add", "-q", RAW)
+    assert check_raw_data(checkout) is None
+    run(*dvc, "repro", "-q")
+    run("git", "add", "-A")
+    run("git", "commit", "-q", "-m", "Raw data")
+    assert run("git", "ls-files", "data").split() == [f"{RAW}.dvc"]  # neither data nor ignore files of DVC's
+    run(*dvc, "exp", "run", "--queue", "--name", "two", "--set-param", "seeds=2")
+    run(*dvc, "exp", "run", "--run-all")
+    assert "Success" in run(*dvc, "queue", "status")
+    reference = next(
+        ref for ref in run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split() if "two" in ref
+    )
+    assert run("git", "show", f"{reference}:size.txt").split()[1] == "2"

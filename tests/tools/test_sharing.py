@@ -1,0 +1,140 @@
+"""Results that one clone pushes and another pulls: through a folder, and through a WebDAV server on this machine."""
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MODEL = "models/finetuned/combined-0"
+PIPELINE = """\
+stages:
+  train:
+    cmd: mkdir -p models/finetuned/combined-0 && cp weights.txt models/finetuned/combined-0/weights.txt
+    deps: [weights.txt]
+    outs: [models/finetuned/combined-0]
+  report:
+    cmd: mkdir -p reports && wc -c < models/finetuned/combined-0/weights.txt > reports/summary.txt
+    deps: [models/finetuned/combined-0]
+    outs: [reports]
+"""
+IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+
+
+def run(folder: Path, *command: str) -> str:
+    """What a command prints in a folder."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    return run(folder, sys.executable, "-m", "dvc", *arguments)
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A repository of two small stages that have run, with the product's Makefile, ignored files and artifacts."""
+    root = tmp_path / "published"
+    root.mkdir()
+    for name in ("Makefile", ".gitignore", ".gitattributes", ".dvcignore"):
+        shutil.copy(REPOSITORY / name, root)
+    artifacts = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["artifacts"]
+    (root / "dvc.yaml").write_text(PIPELINE + yaml.safe_dump({"artifacts": artifacts}))
+    (root / "weights.txt").write_text("the weights\n")
+    run(root, "git", "init", "-q", "-b", "main")
+    dvc(root, "init", "-q")
+    dvc(root, "repro", "-q")
+    return root
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(params=["folder", "webdav"])
+def remote(request, tmp_path):
+    """The address of an empty remote."""
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    if request.param == "folder":
+        yield str(storage)
+        return
+    for package in ("wsgidav", "cheroot", "dvc_webdav"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"needs {package}: pip install wsgidav cheroot dvc-webdav")
+    port = free_port()
+    command = [sys.executable, "-m", "wsgidav.server.server_cli", "--host", "127.0.0.1", "--port", str(port)]
+    log = (tmp_path / "server.log").open("w")
+    server = subprocess.Popen([*command, "--root", str(storage), "--auth", "anonymous"], stdout=log, stderr=log)
+    try:
+        for _ in range(100):
+            with socket.socket() as client:
+                if client.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.2)
+        yield f"webdav://127.0.0.1:{port}/"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.mark.timeout(240)
+def test_what_one_pushes_another_pulls_and_need_not_make(published, remote, tmp_path):
+    dvc(published, "remote", "add", "--default", "storage", remote)
+    run(published, "git", "add", "-A")
+    run(published, "git", *IDENTITY, "commit", "-q", "-m", "Results and their remote")
+    run(published, "git", *IDENTITY, "tag", "-a", "combined@v1.0.0", "-m", "First version")
+    dvc(published, "push", "-q", "--run-cache")
+    clone = tmp_path / "clone"
+    run(tmp_path, "git", "clone", "-q", str(published), str(clone))
+    assert not (clone / "models").exists()
+    dvc(clone, "pull", "-q")
+    assert "Running stage" not in dvc(clone, "repro")
+    assert run(clone, "make", "report").startswith("12\n")
+    assert run(clone, "git", "status", "--porcelain") == ""
+    dvc(tmp_path, "artifacts", "get", str(published), "combined", "--out", "by-name")
+    dvc(tmp_path, "get", str(published), MODEL, "--rev", "main", "--out", "by-path")
+    for folder in ("by-name", "by-path"):
+        assert (tmp_path / folder / "weights.txt").read_text() == "the weights\n"
+
+
+def test_declared_models_are_outputs_of_stages():
+    content = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())
+    locked = yaml.safe_load((REPOSITORY / "dvc.lock").read_text())["stages"]
+    outputs = {out["path"] for stage in locked.values() for out in stage.get("outs", [])}
+    for entry in content["artifacts"].values():
+        assert entry["path"] in outputs
+        assert entry["type"] == "model"
+        assert entry["desc"]
+        assert entry["labels"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_make_repro_of_a_fresh_clone_pulls_what_a_remote_has(tiny_pipeline, tmp_path):
+    """The whole pipeline, tiny: nothing is trained again, and the clone's tree stays clean."""
+    from tiny_pipeline import copy_of, git
+    from tiny_pipeline import dvc as dvc_in
+    from tiny_pipeline import run as run_in
+
+    published, clone = copy_of(tiny_pipeline, tmp_path / "published"), tmp_path / "clone"
+    dvc_in(published, "remote", "add", "--default", "storage", str(tmp_path / "storage"))
+    git(published, "commit", "-q", "-a", "-m", "A remote")
+    dvc_in(published, "push", "-q")
+    git(tmp_path, "clone", "-q", str(published), str(clone))
+    environment = Path(sys.executable).parents[1]
+    printed = run_in(clone, "make", "repro", f"SYNTHDRIVE_CONTAINER={environment}")
+    assert "Running stage" not in printed
+    assert "report: reports/index.html" in printed
+    assert git(clone, "status", "--porcelain") == ""

@@ -1,0 +1,68 @@
+"""Is the raw data there that params.yaml names? Asked before the pipeline starts, so that nothing runs in vain."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import yaml
+from synthdrive.config.data import DataParameters
+from synthdrive.config.loading import DEFAULT_PATH, load_section
+
+from synthdrive.core.errors import InputError, exit_on_error
+
+RECORDED = "sample"  # the source that the pipeline makes itself
+
+
+def check_raw_data(repository: Path) -> str | None:
+    """Check the folder that `data.raw` names; what a user may want to do next, or None.
+
+    Nothing is asked of the sample, which the pipeline records itself, nor of data that dvc.lock already names: their
+    artifacts may have been pulled.
+
+    Raises:
+        InputError: one of the maps or splits is not there.
+    """
+    data = load_section(DataParameters, "data", repository / DEFAULT_PATH)
+    if data.source == RECORDED or _is_in_lock(data.raw, repository / "dvc.lock"):
+        return None
+    from synthdrive.ingestion.ingest import find_source  # takes a second
+
+    folder, missing = repository / data.raw, []
+    for name, unpacked in (
+        ("hd_maps", "map_files"),
+        ("forecasting_train_v1.1", "train"),
+        ("forecasting_val_v1.1", "val"),
+    ):
+        try:
+            find_source(folder, name, unpacked)
+        except InputError:
+            missing.append(f"{name}.tar.gz")
+    if missing:
+        todo = "Put the official tarballs there as they are, then: dvc repro"
+        raise InputError(folder, f"no {', '.join(missing)}", "maps, train and val scenes of Argoverse 1", todo)
+    if Path(data.raw).is_absolute() or (repository / f"{data.raw}.dvc").is_file():
+        return None
+    return (
+        f"for queued experiments, let DVC hold the raw data: dvc add {data.raw} && git add {data.raw}.dvc, and commit"
+    )
+
+
+def _is_in_lock(raw: str, lock: Path) -> bool:
+    if not lock.is_file():
+        return False
+    stages = yaml.load(lock.read_text(encoding="utf-8"), yaml.CSafeLoader)["stages"]
+    return any(entry["path"] == raw for entry in stages.get("ingest", {}).get("deps", []))
+
+
+def main() -> None:
+    """Command line: `python -m tools.raw_data`; exit status 2 where something is missing."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    with exit_on_error():
+        advice = check_raw_data(Path.cwd())
+    if advice:
+        print(f"data: {advice}")
+
+
+if __name__ == "__main__":
+    main()
