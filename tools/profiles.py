@@ -74,7 +74,6 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
     """A YAML text with other values, its comments and layout kept."""
     yaml = YAML()
     yaml.width = 1 << 16
-    yaml.indent(mapping=2, sequence=4, offset=2)
     content = yaml.load(text)
     _put(content, values)
     written = io.StringIO()

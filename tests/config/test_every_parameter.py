@@ -14,7 +14,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from synthdrive.config.loading import Allowed, allowed, from_values, read_parameters
+from synthdrive.config.declaring import Allowed, allowed
+from synthdrive.config.loading import from_values, read_parameters
 from synthdrive.config.report import cells_of
 from synthdrive.config.training import VariantParameters
 from synthdrive.config.whole_file import SCHEMAS, VARIANT_SCHEMAS, check_parameters

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 import pytest
 
 from synthdrive.config import loading
-from synthdrive.config.loading import MOST_BYTES, from_values, load_section, read_parameters, value
+from synthdrive.config.declaring import value
+from synthdrive.config.loading import MOST_BYTES, from_values, load_section, read_parameters
 from synthdrive.core.errors import ParameterError
 
 

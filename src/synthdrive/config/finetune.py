@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synthdrive.config.loading import value
+from synthdrive.config.declaring import value
 from synthdrive.config.training import OptimisationParameters
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synthdrive.config.loading import DEFAULT_PATH, from_values, read_parameters, value
+from synthdrive.config.declaring import value
+from synthdrive.config.loading import DEFAULT_PATH, from_values, read_parameters
 from synthdrive.core.errors import ParameterError
 
 
