@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from synthdrive.config.evaluate import EvaluateParameters
-from synthdrive.config.loading import load_section
 from synthdrive.config.training import ModelParameters
+from synthdrive.core.parameters import load_section
 from synthdrive.forecasting.forecast_scenes import GoalForecaster
 from synthdrive.forecasting.goal_sets import GoalSets, optimise_goal_sets
 from synthdrive.models.batch import collate

@@ -17,9 +17,9 @@ from typing import Any
 from synthdrive.augmentation.augment_maps import augment_maps, describe
 from synthdrive.config.augment import AugmentParameters
 from synthdrive.config.data import SceneParameters
-from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.config.synthesize import SynthesizeParameters
 from synthdrive.core.artifacts import file_hash
+from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.scenes.lane_map import load_maps
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.synthesize import synthesize

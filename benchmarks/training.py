@@ -27,7 +27,6 @@ import torch
 from torch import nn
 
 from synthdrive.config.composition import load_profile_section
-from synthdrive.config.loading import load_section
 from synthdrive.config.training import (
     PRECISIONS,
     FinetuneParameters,
@@ -36,6 +35,7 @@ from synthdrive.config.training import (
     PretrainParameters,
 )
 from synthdrive.core.artifacts import atomic_directory
+from synthdrive.core.parameters import load_section
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder

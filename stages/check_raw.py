@@ -8,8 +8,8 @@ from pathlib import Path
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.checks.run import check_raw
 from synthdrive.config.checks import CheckRawParameters
-from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.core.errors import exit_on_error
+from synthdrive.core.parameters import DEFAULT_PATH, load_section
 
 
 def main() -> int:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.config.evaluate import EvaluateParameters
-from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.core.errors import exit_on_error
+from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.core.provenance import plain_values
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.forecasting.evaluate import describe, write_evaluation

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.config.data import DataParameters, IngestParameters, SceneParameters
-from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.core.artifacts import scratch_directory
 from synthdrive.core.errors import exit_on_error
+from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.ingestion.hold_out import hold_out
 from synthdrive.ingestion.ingest import TEST, ingest_maps, ingest_scenes
 from synthdrive.scenes.lane_map import load_maps

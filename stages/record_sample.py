@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
-from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.config.record_sample import RecordSampleParameters
 from synthdrive.core.errors import exit_on_error
+from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.recording.record import record
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.config.data import DataParameters
-from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.config.report import ReportParameters, load_selected_runs
 from synthdrive.config.synthesize import SynthesizeParameters
 from synthdrive.core.errors import exit_on_error
+from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.reporting.report import ReportInputs, write_report
 from synthdrive.reporting.run_outputs import RunPaths
 from synthdrive.reporting.summary import summary

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.config.evaluate import EvaluateParameters
-from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.core.errors import exit_on_error
+from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.forecasting.evaluate import describe, score
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.scenes.scene_store import SceneStore

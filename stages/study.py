@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
-from synthdrive.config.loading import DEFAULT_PATH
 from synthdrive.config.report import load_cells as run_cells
 from synthdrive.core.errors import exit_on_error
+from synthdrive.core.parameters import DEFAULT_PATH
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.reporting.claims import load_claims
 from synthdrive.reporting.published import Published

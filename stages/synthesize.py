@@ -9,11 +9,11 @@ from pathlib import Path
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
 from synthdrive.config.data import SceneParameters
-from synthdrive.config.loading import DEFAULT_PATH, load_section
 from synthdrive.config.synthesize import SynthesizeParameters
 from synthdrive.core.artifacts import atomic_directory
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parallel import open_executor
+from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.scenes.lane_map import load_maps
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.synthesize import recorded_desired_speeds, synthesize

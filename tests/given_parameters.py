@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from synthdrive.config.composition import compose
-from synthdrive.config.loading import from_values, read_parameters
 from synthdrive.config.whole_file import SCHEMAS
+from synthdrive.core.parameters import from_values, read_parameters
 
 Section = TypeVar("Section")
 

@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from synthdrive.config.evaluate import EvaluateParameters
-from synthdrive.config.loading import load_section
 from synthdrive.core.artifacts import read_json
 from synthdrive.core.errors import InputError
+from synthdrive.core.parameters import load_section
 from synthdrive.forecasting.evaluate import headline_metrics, scene_errors
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.scenes.scene_store import SceneStore

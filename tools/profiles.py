@@ -18,9 +18,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from synthdrive.config.composition import compose, merge
-from synthdrive.config.loading import parse_mapping, read_parameters
 from synthdrive.core.artifacts import atomic_file
 from synthdrive.core.errors import ParameterError, exit_on_error
+from synthdrive.core.parameters import parse_mapping, read_parameters
 
 PROFILES = Path("profiles")
 # Name of a tarball -> of the folder in it, where someone has unpacked it
@@ -74,7 +74,6 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
     """A YAML text with other values, its comments and layout kept."""
     yaml = YAML()
     yaml.width = 1 << 16
-    yaml.indent(mapping=2, sequence=4, offset=2)
     content = yaml.load(text)
     _put(content, values)
     written = io.StringIO()

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 import yaml
-from synthdrive.config.data import DataParameters
-from synthdrive.config.loading import DEFAULT_PATH, load_section
 
+from synthdrive.config.data import DataParameters
 from synthdrive.core.errors import InputError, exit_on_error
+from synthdrive.core.parameters import DEFAULT_PATH, load_section
 
 RECORDED = "sample"  # the source that the pipeline makes itself
 

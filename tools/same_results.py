@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from synthdrive.config.loading import load_section
 from synthdrive.config.report import VerifyParameters
 from synthdrive.core.errors import InputError, exit_on_error
+from synthdrive.core.parameters import load_section
 from tools.metrics_files import recorded_files
 from tools.verify import Verdict, compare_metrics, compare_outputs, read_yaml
 

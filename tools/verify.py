@@ -22,11 +22,11 @@ from typing import Any
 
 import yaml
 
-from synthdrive.config.loading import load_section
 from synthdrive.config.report import VerifyParameters
 from synthdrive.config.whole_file import changed_parameters
 from synthdrive.core.artifacts import read_json
 from synthdrive.core.errors import InputError, SynthDriveError, exit_on_error
+from synthdrive.core.parameters import load_section
 from tools.dependencies import problems
 from tools.metrics_files import differences, recorded_files, scored_again
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from synthdrive.augmentation.corridor import joined_centreline, warp_segments
     from synthdrive.augmentation.routes import extend_route
     from synthdrive.augmentation.transforms import SHAPES, make_transform
-    from synthdrive.config.loading import load_section
     from synthdrive.config.synthesize import SynthesizeParameters
+    from synthdrive.core.parameters import load_section
     from synthdrive.forecasting.goal_sets import optimise_goal_sets
     from synthdrive.forecasting.metrics import displacement_errors
     from synthdrive.models.densetnt import DenseTNT
@@ -72,7 +72,7 @@ _HOMES = {
     "extend_route": "augmentation.routes",
     "joined_centreline": "augmentation.corridor",
     "load_forecaster": "training.checkpoints",
-    "load_section": "config.loading",
+    "load_section": "core.parameters",
     "make_transform": "augmentation.transforms",
     "optimise_goal_sets": "forecasting.goal_sets",
     "plan_paths": "synthesis.path",

@@ -6,7 +6,7 @@ import pytest
 from grid_city import grid_city
 
 from synthdrive.config.augment import AugmentParameters
-from synthdrive.config.loading import load_section
+from synthdrive.core.parameters import load_section
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 

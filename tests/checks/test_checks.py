@@ -16,9 +16,9 @@ from synthdrive.checks.suites import permitted_outliers
 from synthdrive.checks.tables import scene_table
 from synthdrive.config.checks import CheckRawParameters, CheckSyntheticParameters
 from synthdrive.config.data import IngestParameters
-from synthdrive.config.loading import load_section
 from synthdrive.core.artifacts import read_json, read_table, write_table
 from synthdrive.core.errors import InputError
+from synthdrive.core.parameters import load_section
 from synthdrive.formats.argoverse1_writers import scene_csv
 from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
 from synthdrive.ingestion.statistics import map_manifest

@@ -14,11 +14,12 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from synthdrive.config.loading import Allowed, allowed, from_values, read_parameters
 from synthdrive.config.report import selected_runs
 from synthdrive.config.training import VariantParameters
 from synthdrive.config.whole_file import SCHEMAS, VARIANT_SCHEMAS, check_parameters
 from synthdrive.core.errors import ParameterError
+from synthdrive.core.limits import Allowed, allowed
+from synthdrive.core.parameters import from_values, read_parameters
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 CONTENT = read_parameters(PARAMS)

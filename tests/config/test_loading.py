@@ -3,9 +3,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from synthdrive.config import loading
-from synthdrive.config.loading import MOST_BYTES, from_values, load_section, read_parameters, value
+from synthdrive.core import parameters as loading
 from synthdrive.core.errors import ParameterError
+from synthdrive.core.limits import value
+from synthdrive.core.parameters import MOST_BYTES, from_values, load_section, read_parameters
 
 
 @dataclass

@@ -16,10 +16,10 @@ import torch
 from forecasting_scenes import driven, straight_lanes, write_store
 
 from synthdrive.config.evaluate import EvaluateParameters
-from synthdrive.config.loading import from_values, load_section
 from synthdrive.config.training import ModelParameters
 from synthdrive.core.artifacts import atomic_directory, file_hash, read_json
 from synthdrive.core.errors import ParameterError
+from synthdrive.core.parameters import from_values, load_section
 from synthdrive.core.seeding import item_seed
 from synthdrive.forecasting.baselines import ConstantVelocity, agent_tracks
 from synthdrive.forecasting.evaluate import load_scene_errors, scene_errors, score, strata, write_evaluation

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from synthdrive.config.evaluate import EvaluateParameters
-from synthdrive.config.loading import load_section
+from synthdrive.core.parameters import load_section
 from synthdrive.forecasting.fixed_point import fix_goals
 from synthdrive.forecasting.forecast_scenes import suppress_non_maxima
 from synthdrive.forecasting.goal_sets import expected_error, optimise_goal_sets, rank_goal_sets

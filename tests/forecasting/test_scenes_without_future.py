@@ -14,9 +14,9 @@ import torch
 from raw_data import observed_only, write_raw
 from synthdrive.config.data import IngestParameters
 from synthdrive.config.evaluate import EvaluateParameters
-from synthdrive.config.loading import load_section
 from synthdrive.config.training import ModelParameters
 from synthdrive.core.errors import InputError, ParameterError, SynthDriveError
+from synthdrive.core.parameters import load_section
 from synthdrive.core.provenance import plain_values
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.forecasting.evaluate import scene_errors

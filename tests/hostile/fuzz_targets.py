@@ -15,7 +15,7 @@ import numpy as np
 from raw_data import scene_rows, straight_map, write_raw
 from synthdrive.config.augment import AugmentParameters
 from synthdrive.config.data import IngestParameters
-from synthdrive.config.loading import load_section
+from synthdrive.core.parameters import load_section
 from synthdrive.formats.archives import Limits, read_files
 from synthdrive.formats.argoverse1_map_reader import read_map
 from synthdrive.formats.argoverse1_scene_reader import read_scene

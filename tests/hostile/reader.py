@@ -16,9 +16,9 @@ from pathlib import Path
 
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
 from synthdrive.config.augment import AugmentParameters
-from synthdrive.config.loading import load_section
 from synthdrive.core.artifacts import read_arrays, read_json, read_table
 from synthdrive.core.errors import InputError
+from synthdrive.core.parameters import load_section
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_map_reader import read_maps

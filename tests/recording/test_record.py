@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthdrive.config.loading import from_values, load_section, read_parameters
 from synthdrive.config.record_sample import RecordSampleParameters
 from synthdrive.core.artifacts import file_hash
 from synthdrive.core.errors import InputError, ParameterError
+from synthdrive.core.parameters import from_values, load_section, read_parameters
 from synthdrive.recording.record import record
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"

@@ -14,10 +14,10 @@ from given_parameters import paper
 from synthdrive.augmentation.augmented_scenes import AugmentedScene, join_scenes
 from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
 from synthdrive.config.evaluate import EvaluateParameters
-from synthdrive.config.loading import load_section
 from synthdrive.config.report import ReportParameters, SelectedRuns
 from synthdrive.config.training import FinetuneParameters, ModelParameters, PretrainParameters
 from synthdrive.core.artifacts import atomic_directory, write_json
+from synthdrive.core.parameters import load_section
 from synthdrive.core.provenance import plain_values, run_record
 from synthdrive.forecasting.evaluate import write_evaluation
 from synthdrive.forecasting.forecasts import Forecasts

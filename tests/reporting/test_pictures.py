@@ -11,9 +11,9 @@ from fake_run import REPOSITORY, town, write_scenes
 
 from given_parameters import paper
 from synthdrive.augmentation.transforms import SHAPES
-from synthdrive.config.loading import load_section
 from synthdrive.config.synthesize import SynthesizeParameters
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
+from synthdrive.core.parameters import load_section
 from synthdrive.reporting.content import Content
 from synthdrive.reporting.encoder_gradient import encoder_gradient
 from synthdrive.reporting.map_drawing import View, map_drawing

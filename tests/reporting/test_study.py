@@ -14,10 +14,10 @@ import yaml
 from fake_run import town, write_scenes
 
 from synthdrive.config.evaluate import EvaluateParameters
-from synthdrive.config.loading import load_section
 from synthdrive.config.training import FinetuneParameters, ModelParameters, PretrainParameters, load_variant_section
 from synthdrive.core.artifacts import file_hash
 from synthdrive.core.errors import InputError, ParameterError
+from synthdrive.core.parameters import load_section
 from synthdrive.core.provenance import run_record
 from synthdrive.forecasting.baselines import ConstantVelocity
 from synthdrive.forecasting.evaluate import write_evaluation

@@ -11,8 +11,8 @@ from grid_city import grid_city
 
 from synthdrive.augmentation.augment_maps import augment_maps
 from synthdrive.config.augment import AugmentParameters
-from synthdrive.config.loading import load_section
 from synthdrive.config.synthesize import SynthesizeParameters
+from synthdrive.core.parameters import load_section
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 

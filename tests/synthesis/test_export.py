@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from synthdrive.config.data import IngestParameters
-from synthdrive.config.loading import load_section
+from synthdrive.core.parameters import load_section
 from synthdrive.formats.export_scenes import export_scenes
 from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
 from synthdrive.scenes.scene_store import SceneStore

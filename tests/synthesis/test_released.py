@@ -8,8 +8,8 @@ import pytest
 from conftest import PARAMS
 from synthdrive.augmentation.augment_maps import augment_maps
 from synthdrive.config.augment import AugmentParameters
-from synthdrive.config.loading import load_section
 from synthdrive.config.synthesize import SynthesizeParameters
+from synthdrive.core.parameters import load_section
 from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_map_reader import read_maps
 from synthdrive.scenes.scene_store import SceneStore

@@ -1,214 +1,272 @@
+"""`make profile`: a profile's values in params.yaml, which stays as readable as it was."""
+
+from __future__ import annotations
+
+import difflib
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from synthdrive.config.loading import SECTIONS, read_parameters
-from synthdrive.config.report import load_selected_runs
-from synthdrive.config.training import FinetuneParameters, PretrainParameters, load_variant_section
+from synthdrive.config.whole_file import check_parameters
 from synthdrive.core.errors import ParameterError
-from tools.profiles import apply_profile
+from synthdrive.core.parameters import read_parameters
+from tools.profiles import apply_profile, committed, listed, missing_raw_data, restore_layout
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PARAMETERS = REPOSITORY / "params.yaml"
 PROFILES = sorted((REPOSITORY / "profiles").glob("*.yaml"))
 
 
-def test_a_profile_changes_only_what_it_holds_and_keeps_comments(tmp_path):
-    parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
-    parameters.write_text("# frame\nmodel:\n  hidden: 64  # width\n  depth: 3\nseeds:\n  - 0\n  - 1\n")
-    profile.write_text("model:\n  hidden: 128\nseeds:\n  - 7\n")
-    assert apply_profile(profile, parameters) == ["model.hidden", "seeds"]
-    text = parameters.read_text()
-    assert "# frame" in text
-    assert "# width" in text
-    assert yaml.safe_load(text) == {"model": {"hidden": 128, "depth": 3}, "seeds": [7]}
-    assert apply_profile(profile, parameters) == []
-
-
-def test_a_profile_on_top_of_another_brings_both(tmp_path):
-    parameters = tmp_path / "params.yaml"
-    parameters.write_text("model:\n  hidden: 64\n  depth: 3\nseeds:\n  - 0\n")
-    (tmp_path / "small.yaml").write_text("model:\n  hidden: 128\n  depth: 4\n")
-    (tmp_path / "deep.yaml").write_text("on_top_of: small\nmodel:\n  depth: 9\n")
-    assert apply_profile(tmp_path / "deep.yaml", parameters) == ["model.hidden", "model.depth"]
-    assert yaml.safe_load(parameters.read_text()) == {"model": {"hidden": 128, "depth": 9}, "seeds": [0]}
-    (tmp_path / "deeper.yaml").write_text("on_top_of: deep\nseeds:\n  - 1\n")
-    assert apply_profile(tmp_path / "deeper.yaml", parameters)[-1] == "seeds"
-    assert yaml.safe_load(parameters.read_text()) == {"model": {"hidden": 128, "depth": 9}, "seeds": [1]}
-    (tmp_path / "deep.yaml").write_text("on_top_of: absent\n")
-    with pytest.raises(ParameterError, match=r"absent\.yaml"):
-        apply_profile(tmp_path / "deeper.yaml", parameters)
-    (tmp_path / "deep.yaml").write_text("on_top_of: deeper\n")
-    with pytest.raises(ParameterError, match="deeper on deep on deeper"):
-        apply_profile(tmp_path / "deeper.yaml", parameters)
-
-
-LISTS = """\
-a:
-  - 1
-  - 2  # two
-# above b
-b:
-  - x: 1
-    y: 2
-
-# above c
-c: [1]  # flow
-# above d
-d:
-  - 1  # one
-e: 3
-"""
-
-
-def test_a_replaced_list_keeps_the_comment_above_the_key_that_follows(tmp_path):
-    parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
-    parameters.write_text(LISTS)
-    profile.write_text("a:\n  - 7  # seven\n# of the profile\nb:\n  - x: 3\n    y: 4\nc: [5]\nd:\n  - 2\n")
-    apply_profile(profile, parameters)
-    expected = LISTS.replace("  - 1\n  - 2  # two", "  - 7").replace("x: 1\n    y: 2", "x: 3\n    y: 4")
-    assert parameters.read_text() == expected.replace("[1]", "[5]").replace("  - 1  # one", "  - 2")
-
-
-def test_a_new_variant_goes_above_the_comment_of_the_next_section(tmp_path):
-    parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
-    variants = "variants:\n  map:\n    pretrain:\n      epochs: 1  # one\n"
-    parameters.write_text(f"{variants}\n# above the next\nnext: 1\n")
-    profile.write_text("variants:\n  a:\n    pretrain: {}\n  b:\n    pretrain:\n      list:\n        - 1\n")
-    apply_profile(profile, parameters)
-    added = "  a:\n    pretrain: {}\n  b:\n    pretrain:\n      list:\n        - 1\n"
-    assert parameters.read_text() == f"{variants}{added}\n# above the next\nnext: 1\n"
-
-
-@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
-def test_every_profile_keeps_every_comment_of_params_yaml(tmp_path, profile):
-    parameters = tmp_path / "params.yaml"
-    parameters.write_text((REPOSITORY / "params.yaml").read_text())
-    above = comments_above(parameters)
-    apply_profile(profile, parameters)
-    assert above.items() <= comments_above(parameters).items()
-
-
-def comments_above(parameters: Path) -> dict[str, str]:
-    """Each line that is a comment, with the key that it stands above."""
-    lines = [line.strip() for line in parameters.read_text().splitlines()]
-    return {
-        line: next(later.split(":")[0] for later in lines[number:] if later and not later.startswith("#"))
-        for number, line in enumerate(lines)
-        if line.startswith("#")
-    }
+@pytest.fixture
+def parameters(tmp_path: Path) -> Path:
+    """A copy of params.yaml; there is no git."""
+    (tmp_path / "params.yaml").write_text(PARAMETERS.read_text())
+    return tmp_path / "params.yaml"
 
 
 @pytest.fixture
-def checkout(tmp_path):
-    """The real params.yaml and profiles, committed."""
-    (tmp_path / "profiles").mkdir()
-    for path in (REPOSITORY / "params.yaml", *PROFILES):
-        (tmp_path / path.relative_to(REPOSITORY)).write_text(path.read_text())
-    git = ("git", "-C", str(tmp_path), "-c", "user.name=test", "-c", "user.email=test@localhost")
+def checkout(parameters: Path) -> Path:
+    """Params.yaml and the profiles, committed."""
+    (parameters.parent / "profiles").mkdir()
+    for path in PROFILES:
+        (parameters.parent / "profiles" / path.name).write_text(path.read_text())
+    git = ("git", "-C", str(parameters.parent), "-c", "user.name=test", "-c", "user.email=test@localhost")
     for command in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "Parameters")):
         subprocess.run([*git, *command], check=True)
-    return tmp_path
+    return parameters.parent
 
 
-def test_a_second_profile_leaves_nothing_of_the_first(checkout):
+def profile(parameters: Path, text: str, name: str = "mine") -> Path:
+    path = parameters.with_name(f"{name}.yaml")
+    path.write_text(text)
+    return path
+
+
+def lines_between(before: str, after: str) -> tuple[list[str], list[str]]:
+    """(lines that are gone, lines that are new)."""
+    lines = list(difflib.ndiff(before.splitlines(), after.splitlines()))
+    return [line[2:] for line in lines if line[0] == "-"], [line[2:] for line in lines if line[0] == "+"]
+
+
+def comments(text: str) -> dict[str, str]:
+    """Each comment line with the line that it is above."""
+    lines = text.splitlines()
+    return {
+        line: next(below.split(":")[0] for below in lines[number:] if below.strip() and "#" not in below)
+        for number, line in enumerate(lines)
+        if line.strip().startswith("#")
+    }
+
+
+def test_a_profile_changes_only_the_lines_of_its_values(parameters: Path) -> None:
+    before = parameters.read_text()
+    mine = profile(parameters, "seeds: [7, 8]\nmodel:\n  hidden_size: 64\nsynthesize:\n  pace:\n    stretch: 40\n")
+    assert apply_profile(mine, parameters) == ["seeds", "synthesize.pace.stretch", "model.hidden_size"]
+    gone, new = lines_between(before, parameters.read_text())
+    assert gone == ["seeds: [0, 1]", "    stretch: 0.0", "  hidden_size: 32"]
+    assert new == ["seeds: [7, 8]", "    stretch: 40", "  hidden_size: 64"]
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_every_profile_is_valid_and_keeps_every_comment_in_its_place(path: Path, parameters: Path) -> None:
+    before = parameters.read_text()
+    apply_profile(path, parameters)
+    after = parameters.read_text()
+    check_parameters(read_parameters(parameters), parameters)
+    assert yaml.safe_load(after) != yaml.safe_load(before)
+    assert comments(before) == comments(after)
+    assert "extends" not in after
+
+
+def test_a_profile_that_extends_another_inherits_what_it_does_not_specify(parameters: Path) -> None:
+    profile(parameters, "seeds: [5]\nmodel:\n  hidden_size: 64\n  sub_graph_layers: 2\n", "small")
+    profile(parameters, "extends: small\nmodel:\n  sub_graph_layers: 1\n", "shallow")
+    mine = profile(parameters, "extends: shallow\nseeds: [6]\n")
+    apply_profile(mine, parameters)
+    content = read_parameters(parameters)
+    assert content["seeds"] == [6]
+    assert (content["model"]["hidden_size"], content["model"]["sub_graph_layers"]) == (64, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("extends: absent\n", r"absent\.yaml: found no such file"),
+        ("extends: mine\n", "mine extends mine"),
+        (
+            "model:\n  width: 3\n",
+            r"mine\.yaml: model\.width: found a key that params.yaml does not have; .*hidden_size",
+        ),
+        ("modell:\n  width: 3\n", r"mine\.yaml: modell: found a key that params.yaml does not have"),
+        ("model:\n  hidden_size: wide\n", r"mine\.yaml: model\.hidden_size: found 'wide'"),
+        ("model: 3\n", r"mine\.yaml"),
+        ("model:\n", r"mine\.yaml: model"),
+        ("run_variants: [none, absent]\n", r"mine\.yaml: variants: found no variant 'absent'"),
+        ("on_top_of: paper\n", r"mine\.yaml: on_top_of: found a parameter's old name; expected its new name, extends"),
+        (
+            "variants:\n  new:\n    extends: absent\n",
+            r"variants\.new\.extends: found 'absent'; expected one of none, map",
+        ),
+        ("variants:\n  new:\n    extends: newer\n  newer:\n    extends: new\n", "new extends newer extends new"),
+        (
+            "variants:\n  new:\n    extends: map\n    pretain: {}\n",
+            r"variants\.new\.pretain: found an unknown parameter",
+        ),
+        (
+            "variants:\n  map:\n    pretrain:\n      mask: 1\n",
+            r"variants\.map\.pretrain\.mask: found an unknown parameter",
+        ),
+        ("variants:\n  new:\n    pretrain: {}\n", r"variants\.new\.description: found nothing"),
+        ("", "found NoneType"),
+        ("- a\n", "found list"),
+        ("a: [\n", "unreadable YAML"),
+    ],
+)
+def test_a_profile_that_means_nothing_is_refused_and_nothing_is_written(
+    text: str, message: str, parameters: Path
+) -> None:
+    with pytest.raises(ParameterError, match=message):
+        apply_profile(profile(parameters, text), parameters)
+    assert parameters.read_text() == PARAMETERS.read_text()
+
+
+def variants_with(parameters: Path, text: str) -> dict[str, Any]:
+    apply_profile(profile(parameters, f"variants:\n{text}"), parameters)
+    variants: dict[str, Any] = read_parameters(parameters)["variants"]
+    return variants
+
+
+def test_an_variant_that_extends_another_specifies_only_how_it_differs(parameters: Path) -> None:
+    before = parameters.read_text()
+    variants = variants_with(
+        parameters,
+        "  longest:\n    extends: longer\n    description: longest\n    finetune:\n      epochs: 60\n"
+        "  longer:\n    extends: forecast\n    description: longer\n    finetune:\n      epochs: 30\n",
+    )
+    base = yaml.safe_load(before)["variants"]["forecast"]
+    assert variants["forecast"] == base
+    longer = {**base, "description": "longer", "finetune": {**base["finetune"], "epochs": 30}}
+    assert variants["longer"] == longer
+    assert variants["longest"] == {**longer, "description": "longest", "finetune": {**base["finetune"], "epochs": 60}}
+    gone, _ = lines_between(before, parameters.read_text())
+    assert gone == []
+    assert comments(before) == comments(parameters.read_text())
+
+
+def test_a_profile_may_change_what_an_variant_changes(parameters: Path) -> None:
+    before = parameters.read_text()
+    variants = variants_with(
+        parameters, "  forecast:\n    model:\n      coordinate_scale: 10.0\n    finetune:\n      epochs: 3\n"
+    )
+    assert variants["forecast"]["model"] == {"coordinate_scale": 10.0}
+    assert variants["forecast"]["finetune"]["epochs"] == 3
+    assert variants["forecast"]["finetune"]["transfer"] == ["encoder", "lane_scorer", "goal_scorer", "completion"]
+    variants = variants_with(parameters, "  combined:\n    pretrain:\n      epochs: 3\n")
+    assert variants["combined"]["pretrain"] == {"epochs": 3}
+    assert comments(before) == comments(parameters.read_text())
+
+
+def test_a_second_profile_leaves_nothing_of_the_first(checkout: Path) -> None:
     parameters, profiles = checkout / "params.yaml", checkout / "profiles"
     changed = apply_profile(profiles / "argoverse1-small.yaml", parameters)
     small = parameters.read_text()
-    assert small != (REPOSITORY / "params.yaml").read_text()
-    for name in ("realistic", "paper", "realistic"):
+    for name in ("realistic", "paper"):
         apply_profile(profiles / f"{name}.yaml", parameters)
         assert parameters.read_text() != small
     assert apply_profile(profiles / "argoverse1-small.yaml", parameters) == changed
     assert parameters.read_text() == small
 
 
-def test_edits_that_are_not_committed_are_never_lost(checkout):
-    parameters, profile = checkout / "params.yaml", checkout / "profiles" / "paper.yaml"
-    apply_profile(profile, parameters)
+def test_values_that_are_not_committed_are_never_lost(checkout: Path) -> None:
+    parameters, paper = checkout / "params.yaml", checkout / "profiles" / "paper.yaml"
+    apply_profile(paper, parameters)
     edited = parameters.read_text().replace("mask_ratio: 0.5", "mask_ratio: 0.4")
     assert edited != parameters.read_text()
     parameters.write_text(edited)
-    with pytest.raises(ParameterError, match=r"params\.yaml: found edits.*git checkout .*params\.yaml"):
-        apply_profile(profile, parameters)
+    with pytest.raises(
+        ParameterError, match=r"params\.yaml: found values that are not committed.*git checkout .*params"
+    ):
+        apply_profile(paper, parameters)
     assert parameters.read_text() == edited
 
 
-def test_an_unknown_key_is_refused_by_name_and_nothing_is_written(tmp_path):
-    parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
-    parameters.write_text("model:\n  hidden: 64\n")
-    profile.write_text("model:\n  hidden: 128\n  width: 3\n")
-    with pytest.raises(ParameterError, match=r"model\.width.*hidden"):
-        apply_profile(profile, parameters)
-    assert parameters.read_text() == "model:\n  hidden: 64\n"
+def set_with_dvc(parameters: Path, override: str) -> None:
+    """What `dvc exp run --set-param` does to the file."""
+    from dvc.utils.hydra import apply_overrides
+
+    apply_overrides(str(parameters), [override])
 
 
-@pytest.mark.parametrize("text", ["", "- a\n", "a: [\n"])
-def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
-    parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
-    parameters.write_text("model:\n  hidden: 64\n")
-    profile.write_text(text)
-    with pytest.raises(ParameterError, match="small.yaml"):
-        apply_profile(profile, parameters)
+def test_a_value_set_through_dvc_loses_no_comment_and_the_layout_comes_back(checkout: Path) -> None:
+    parameters = checkout / "params.yaml"
+    before = parameters.read_text()
+    set_with_dvc(parameters, "pretrain.mask_ratio=0.3")
+    assert set(map(str.strip, comments(before))) == set(map(str.strip, comments(parameters.read_text())))
+    set_with_dvc(parameters, "seeds=[4]")
+    set_with_dvc(parameters, "record_sample.cities.0.runs=1")
+    assert committed(parameters) == before
+    restore_layout(parameters)
+    gone, new = lines_between(before, parameters.read_text())
+    assert gone == ["seeds: [0, 1]", "    runs: 3", "  mask_ratio: 0.5"]
+    assert new == ["seeds: [4]", "    runs: 1", "  mask_ratio: 0.3"]
 
 
-@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
-def test_every_profile_fits_params_yaml(tmp_path, profile):
-    parameters = tmp_path / "params.yaml"
-    parameters.write_text((REPOSITORY / "params.yaml").read_text())
-    apply_profile(profile, parameters)
-    assert set(read_parameters(parameters)) == set(SECTIONS)
-    for variant in load_selected_runs(parameters).variants:
-        load_variant_section(PretrainParameters, "pretrain", variant, parameters)
-        load_variant_section(FinetuneParameters, "finetune", variant, parameters)
+def test_params_yaml_is_written_so_that_dvc_keeps_its_comments() -> None:
+    """Lists of plain values are in flow style, and no comment follows another list: ruamel.yaml would lose it."""
+    lines = PARAMETERS.read_text().splitlines()
+    for number, line in enumerate(lines):
+        assert not line.strip().startswith("- ") or ":" in line, f"line {number + 1}: a list over several lines"
+    in_list: int | None = None
+    for number, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if line.strip().startswith("- "):
+            in_list = indent
+        elif in_list is not None and indent <= in_list:
+            assert line.strip()[:1] not in ("", "#"), f"line {number + 1}: a comment after a list"
+            in_list = None
 
 
-def test_a_variant_on_top_of_another_says_only_how_it_differs(tmp_path):
-    parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
-    parameters.write_text(
-        "variants:\n  base:\n    description: base\n    finetune:\n      epochs: 16\n"
-        "      transfer:\n        - encoder  # alone\n"
-        "# what follows\nseeds: [0]\n"
-    )
-    profile.write_text(
-        "variants:\n  less:\n    on_top_of: base\n    description: less\n    finetune:\n      fraction: 0.1\n"
-        "  longer:\n    on_top_of: less\n    description: longer\n    finetune:\n      epochs: 60\n"
-    )
-    assert apply_profile(profile, parameters) == ["variants.less", "variants.longer"]
-    variants = yaml.safe_load(parameters.read_text())["variants"]
-    assert variants["base"] == {"description": "base", "finetune": {"epochs": 16, "transfer": ["encoder"]}}
-    less = {"epochs": 16, "transfer": ["encoder"], "fraction": 0.1}
-    assert variants["less"] == {"description": "less", "finetune": less}
-    assert variants["longer"] == {"description": "longer", "finetune": less | {"epochs": 60}}
-    assert parameters.read_text().count("# alone") == parameters.read_text().count("# what follows") == 1
-    assert apply_profile(profile, parameters) == []
-    profile.write_text("variants:\n  less:\n    on_top_of: base\n")
-    assert apply_profile(profile, parameters) == ["variants.less"]
-    variants = yaml.safe_load(parameters.read_text())["variants"]
-    assert variants["less"] == variants["base"]
-    for text, said in (
-        ("on_top_of: absent", r"variants\.less\.on_top_of.*absent.*base"),
-        ("on_top_of: base\n    pretain: {}", "pretain"),
-    ):
-        profile.write_text(f"variants:\n  less:\n    {text}\n")
-        with pytest.raises(ParameterError, match=said):
-            apply_profile(profile, parameters)
-
-
-def test_a_profile_may_bring_variants_and_change_other_values_in_them(tmp_path):
-    parameters, profile = tmp_path / "params.yaml", tmp_path / "small.yaml"
-    parameters.write_text("variants:\n  map:\n    description: map\n    pretrain: {}\n    finetune: {}\n")
-    profile.write_text("variants:\n  map:\n    pretrain:\n      epochs: 3\n  other:\n    description: new\n")
-    assert apply_profile(profile, parameters) == ["variants.map.pretrain.epochs", "variants.other"]
-    profile.write_text("variants:\n  map:\n    model:\n      polyline_index: true\n")
-    assert apply_profile(profile, parameters) == ["variants.map.model"]
-    profile.write_text("variants:\n  map:\n    pretain:\n      epochs: 3\n")
-    with pytest.raises(ParameterError, match=r"variants\.map\.pretain"):
-        apply_profile(profile, parameters)
-
-
-def test_params_yaml_holds_literal_values_alone():
-    text = "\n".join(line.split("#")[0] for line in (REPOSITORY / "params.yaml").read_text().splitlines())
+def test_params_yaml_holds_literal_values_alone() -> None:
+    text = "\n".join(line.split("#")[0] for line in PARAMETERS.read_text().splitlines())
     for forbidden in ("${", "&", "*", "<<:"):
         assert forbidden not in text, f"{forbidden!r}: DVC would track the text, not the value"
+
+
+def test_absent_raw_data_is_named_with_where_it_belongs(parameters: Path) -> None:
+    assert missing_raw_data(parameters) == []
+    apply_profile(REPOSITORY / "profiles" / "paper.yaml", parameters)
+    files = ["hd_maps.tar.gz", "forecasting_train_v1.1.tar.gz", "forecasting_val_v1.1.tar.gz"]
+    assert missing_raw_data(parameters) == [f"data/raw/argoverse1/{name}" for name in files]
+    raw = parameters.parent / "data" / "raw" / "argoverse1"
+    (raw / "map_files").mkdir(parents=True)
+    (raw / "forecasting_val_v1.1.tar.gz").touch()
+    assert missing_raw_data(parameters) == ["data/raw/argoverse1/forecasting_train_v1.1.tar.gz"]
+
+
+def command_line(folder: Path, *arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "tools.profiles", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["nosuch"], 2), ([], 2), (["--list"], 0)])
+def test_the_profiles_are_listed_where_the_name_is_missing_or_wrong(
+    arguments: list[str], status: int, checkout: Path
+) -> None:
+    exit_status, said = command_line(checkout, *arguments)
+    assert exit_status == status
+    for path in PROFILES:
+        assert path.stem in said
+    assert "the paper's sizes and schedules" in said
+    assert len(listed(checkout / "profiles").splitlines()) == len(PROFILES)
+
+
+def test_the_command_says_what_changed_what_is_missing_and_how_to_go_back(checkout: Path) -> None:
+    status, said = command_line(checkout, "paper")
+    assert status == 0
+    for part in ("model.hidden_size", "git checkout params.yaml", "data/raw/argoverse1/hd_maps.tar.gz"):
+        assert part in said

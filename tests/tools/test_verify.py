@@ -11,10 +11,10 @@ import yaml
 from raw_data import write_raw
 from synthdrive.config.data import IngestParameters
 from synthdrive.config.evaluate import EvaluateParameters
-from synthdrive.config.loading import load_section
 from synthdrive.config.training import ModelParameters, PretrainParameters, load_variant_section
 from synthdrive.core.artifacts import read_json, write_json
 from synthdrive.core.errors import SynthDriveError
+from synthdrive.core.parameters import load_section
 from synthdrive.core.provenance import plain_values
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.forecasting.evaluate import write_evaluation

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from given_parameters import paper
 from synthdrive.config.training import OptimisationParameters
 from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.models.draws import uniform
@@ -31,6 +31,9 @@ from synthdrive.training.devices import make_accelerator
 from synthdrive.training.loop import fit
 from synthdrive.training.monitoring import Watched
 from synthdrive.training.resume import ResumeFolder
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from given_parameters import paper
 
 LANES = 12
 

@@ -13,10 +13,10 @@ from typing import Any, TypeVar, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from synthdrive.config.loading import DEFAULT_PATH, from_values, read_mapping, read_parameters, refuse_renamed
 from synthdrive.config.training import variants_of
 from synthdrive.config.whole_file import check_parameters
 from synthdrive.core.errors import ParameterError
+from synthdrive.core.parameters import DEFAULT_PATH, from_values, read_mapping, read_parameters, refuse_renamed
 
 Section = TypeVar("Section")
 

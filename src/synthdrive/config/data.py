@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synthdrive.config.loading import value
 from synthdrive.core.errors import ParameterError
+from synthdrive.core.limits import value
 
 
 @dataclass

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synthdrive.config.loading import DEFAULT_PATH, from_values, read_parameters, value
 from synthdrive.core.errors import ParameterError
+from synthdrive.core.limits import value
+from synthdrive.core.parameters import DEFAULT_PATH, from_values, read_parameters
 
 
 @dataclass(frozen=True)

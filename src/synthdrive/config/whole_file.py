@@ -10,7 +10,6 @@ from synthdrive.config.augment import AugmentParameters
 from synthdrive.config.checks import CheckRawParameters, CheckSyntheticParameters
 from synthdrive.config.data import DataParameters, IngestParameters, SceneParameters
 from synthdrive.config.evaluate import EvaluateParameters
-from synthdrive.config.loading import from_values, read_parameters
 from synthdrive.config.record_sample import RecordSampleParameters
 from synthdrive.config.report import ReportParameters, VerifyParameters, selected_runs
 from synthdrive.config.synthesize import SynthesizeParameters
@@ -24,6 +23,7 @@ from synthdrive.config.training import (
     variants_of,
 )
 from synthdrive.core.errors import ParameterError
+from synthdrive.core.parameters import from_values, read_parameters
 from synthdrive.core.provenance import plain_values
 
 # What a variant may change

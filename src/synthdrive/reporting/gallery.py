@@ -8,9 +8,9 @@ from typing import Any
 
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
 from synthdrive.augmentation.transforms import SHAPES
-from synthdrive.config.loading import from_values
 from synthdrive.config.report import ReportParameters
 from synthdrive.config.training import MASKED, PretrainParameters
+from synthdrive.core.parameters import from_values
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.pretraining.reconstructions import Reconstructions
 from synthdrive.reporting.content import Pictures

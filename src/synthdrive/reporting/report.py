@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
-from synthdrive.config.loading import from_values
 from synthdrive.config.report import ReportParameters, SelectedRuns
 from synthdrive.config.synthesize import DriverParameters
 from synthdrive.config.training import ModelParameters
 from synthdrive.core.artifacts import atomic_directory, write_json
+from synthdrive.core.parameters import from_values
 from synthdrive.reporting.claim_outcome import Evidence
 from synthdrive.reporting.claims import Claim, judge, load_claims
 from synthdrive.reporting.content import Content

@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from synthdrive.config.loading import from_values
 from synthdrive.config.training import ModelParameters
 from synthdrive.core.artifacts import atomic_directory, atomic_file
 from synthdrive.core.errors import InputError
+from synthdrive.core.parameters import from_values
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.training.metadata import CURVE, METADATA, MODEL, load_metadata, write_curve, write_metadata
 

@@ -13,9 +13,9 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from synthdrive.config.loading import DEFAULT_PATH
 from synthdrive.config.training import OptimisationParameters, load_variant
 from synthdrive.core.artifacts import file_hash
+from synthdrive.core.parameters import DEFAULT_PATH
 from synthdrive.core.provenance import PROVENANCE, plain_values, run_record, write_provenance
 from synthdrive.core.seeding import item_seed
 from synthdrive.training.checkpoints import save_checkpoint

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from synthdrive.config.loading import from_values, read_mapping
 from synthdrive.core.errors import ParameterError
+from synthdrive.core.parameters import from_values, read_mapping
 
 
 @dataclass

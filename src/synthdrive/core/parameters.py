@@ -1,8 +1,7 @@
 """Parameters come from one plain YAML file, section by section, into typed dataclasses.
 
-A dataclass declares each parameter once, with its type, range and unit: `rate: float = value(above=0, at_most=1,
-unit="1/s")`. No parameter has a default here: what a file leaves out is an error. The dataclasses are OmegaConf
-structured configs; OmegaConf builds them, and what it would convert silently ("8" for 8) is refused before.
+The dataclasses declare what is allowed (declaring.py) and are OmegaConf structured configs. OmegaConf builds them; what
+it would convert silently ("8" to 8, 5 to "5") or let pass (not a number) is refused before.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -20,6 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from synthdrive.core.errors import ParameterError
+from synthdrive.core.limits import KINDS, Allowed, allowed
 
 Section = TypeVar("Section")
 
@@ -52,70 +52,6 @@ RENAMED = {
     "on_top_of": "extends",
 }
 _OF_AN_VARIANT = re.compile(r"variants\.[^.]+\.")
-
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """What a parameter may be; of a list or mapping, what each of its items may be.
-
-    Attributes:
-        unit: of a number; "" where it has none.
-        above, at_least, below, at_most: limits of a number.
-        choices: the texts that are allowed.
-        pattern: regular expression that a text must match as a whole.
-        fewest, most: items of a list.
-        rising: each number of a list must be larger than the one before.
-        distinct: no item of a list may occur twice.
-    """
-
-    unit: str | None = None
-    above: float | None = None
-    at_least: float | None = None
-    below: float | None = None
-    at_most: float | None = None
-    choices: tuple[str, ...] = ()
-    pattern: str = r"(?s).*\S.*"
-    fewest: int = 0
-    most: int | None = None
-    rising: bool = False
-    distinct: bool = False
-
-    def describe(self, kind: type) -> str:
-        """What is allowed, in words."""
-        if self.choices:
-            return f"one of {', '.join(self.choices)}"
-        if kind is str:
-            return "text that is not blank" if self.pattern == Allowed.pattern else f"text that matches {self.pattern}"
-        limits = {"above": self.above, "at least": self.at_least, "below": self.below, "at most": self.at_most}
-        words = " and ".join(f"{word} {limit}" for word, limit in limits.items() if limit is not None)
-        return f"{_KINDS[kind]} {words}".rstrip() + (f" ({self.unit})" if self.unit else "")
-
-    def holds(self, value: Any) -> bool:
-        """Whether a plain value of the right type lies within the limits."""
-        if isinstance(value, str):
-            return value in self.choices if self.choices else re.fullmatch(self.pattern, value) is not None
-        return (
-            math.isfinite(value)
-            and (self.above is None or value > self.above)
-            and (self.at_least is None or value >= self.at_least)
-            and (self.below is None or value < self.below)
-            and (self.at_most is None or value <= self.at_most)
-        )
-
-
-_ALLOWED = "allowed"
-
-
-def value(**limits: Any) -> Any:
-    """Declare a parameter with what it may be; the keywords are those of `Allowed`."""
-    return field(metadata={_ALLOWED: Allowed(**limits)})
-
-
-def allowed(parameter: Any) -> Allowed:
-    """What a dataclass's field declares; without a declaration, any finite number and any text that is not blank."""
-    return cast(Allowed, parameter.metadata.get(_ALLOWED, Allowed()))
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -264,7 +200,7 @@ def _check(kind: Any, limits: Allowed, found: Any, where: str) -> None:
     elif isinstance(found, str) and "${" in found:
         advice = "DVC would track the text and not what it stands for."
         raise ParameterError(where, _shown(found), "a plain value without interpolation", advice)
-    elif kind in _KINDS and not _is_a(kind, found, limits):
+    elif kind in KINDS and not _is_a(kind, found, limits):
         raise ParameterError(where, _shown(found), limits.describe(kind))
 
 
@@ -286,12 +222,12 @@ def _check_fields(schema: Any, found: Any, where: str) -> None:
         if name in found:
             _check(kind, limits, found[name], f"{inside}{name}")
         elif parameter.default is MISSING and parameter.default_factory is MISSING:
-            expected = limits.describe(kind) if kind in _KINDS else "a value"
+            expected = limits.describe(kind) if kind in KINDS else "a value"
             raise ParameterError(f"{inside}{name}", "nothing: it is missing", expected)
 
 
 def _check_list(kind: Any, limits: Allowed, found: Any, where: str) -> None:
-    each = limits.describe(kind) if kind in _KINDS else "a section of parameters"
+    each = limits.describe(kind) if kind in KINDS else "a section of parameters"
     if not isinstance(found, list):
         raise ParameterError(where, _shown(found), f"a list, each item {each}")
     for index, item in enumerate(found):
