@@ -1,6 +1,6 @@
 """The synthesize stage as a whole: its store, its options, and the same bytes on every executor."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
