@@ -53,10 +53,8 @@ report: ## print the results of the last run
 	@cat reports/summary.txt
 	@echo "report: reports/index.html"
 
-# A column a parameter that differs and a metric of a variant; DVC's own names of columns with a path (a cell's metrics,
-# the hashes of what stages read) are left out.
-experiments: environment ## the experiments side by side: parameters that differ, metrics by variant
-	@dvc exp show --only-changed --hide-workspace --drop '.*/|Created$$|.*\.(yaml|lock)$$|(metrics|forecasts)$$'
+experiments: environment ## the experiments side by side: parameters that differ, minFDE6 by variant (or METRIC=MR6, minADE6)
+	@python -m tools.experiment_table --metric $(or $(METRIC),minFDE6)
 
 test: environment ## the test suite
 	@python -m pytest -m "not slow"

@@ -23,8 +23,6 @@ from synthdrive.core.errors import ParameterError, exit_on_error
 from synthdrive.core.parameters import parse_mapping, read_parameters
 
 PROFILES = Path("profiles")
-# Name of a tarball -> of the folder in it, where someone has unpacked it
-RAW_FILES = {"hd_maps": "map_files", "forecasting_train_v1.1": "train", "forecasting_val_v1.1": "val"}
 
 
 def apply_profile(profile: Path, parameters: Path) -> list[str]:
@@ -126,21 +124,6 @@ def _differing(before: Any, after: Any, name: str = "") -> list[str]:
     return [each for key, inner in names.items() for each in _differing(before.get(key), after.get(key), inner)]
 
 
-def missing_raw_data(parameters: Path) -> list[str]:
-    """The raw files that parameters ask for and that are absent; none for the sample, which the pipeline records."""
-    data = read_parameters(parameters)["data"]
-    if data["source"] == "sample":
-        return []
-    raw = parameters.parent / data["raw"]
-    there = {
-        name
-        for name, folder in RAW_FILES.items()
-        for inner in (f"{name}.tar.gz", name, folder)
-        if (raw / inner).exists()
-    }
-    return [f"{data['raw']}/{name}.tar.gz" for name in RAW_FILES if name not in there]
-
-
 def listed(folder: Path) -> str:
     """Each profile of a folder with the first line of its comment."""
     profiles = {
@@ -179,8 +162,6 @@ def _apply(name: str | None, parameters: Path) -> None:
     print(f"{parameters}: {len(changed)} values of {profile}: {', '.join(changed) or 'none differs'}")
     if committed(parameters) is not None:
         print(f"to go back: git checkout {parameters}")
-    if missing := missing_raw_data(parameters):
-        print(f"missing: {', '.join(missing)}. Put them there before `make repro`; README.md says where to get them.")
 
 
 if __name__ == "__main__":

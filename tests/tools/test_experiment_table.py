@@ -1,0 +1,141 @@
+"""A newcomer's first experiments on a tiny pipeline: run, compare, queue, commit, apply, remove, and back."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.experiment_table import experiment_table
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WIDTH = 160
+STAGE = """\
+import json
+import yaml
+values = yaml.safe_load(open("params.yaml"))
+variants = values["run_variants"]
+score = {"goal_sets": 1.0, "nms": 2.0}[values["evaluate"]["selection"]]
+names = ("MR6", "minFDE6", "minADE6")
+metrics = {name: {variant: score + i for i, variant in enumerate(variants)} for name in names}
+json.dump(metrics, open("metrics.json", "w"))
+"""
+PIPELINE = """\
+stages:
+  report:
+    cmd: python report.py
+    params: [run_variants, seeds, evaluate]
+    deps: [report.py]
+    metrics: [metrics.json: {cache: false}]
+"""
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """The product's Makefile, parameters and ignored files, and a stage in place of the pipeline; run and committed."""
+    root = tmp_path / "repository"
+    root.mkdir()
+    for name in ("Makefile", ".gitignore", "params.yaml"):
+        shutil.copy(REPOSITORY / name, root)
+    (root / "report.py").write_text(STAGE)
+    (root / "dvc.yaml").write_text(PIPELINE)
+    run(root, "git", "init", "-q", "-b", "main")
+    run(root, "git", "config", "user.name", "test")
+    run(root, "git", "config", "user.email", "test@localhost")
+    dvc(root, "init", "-q")
+    dvc(root, "repro", "-q")
+    commit(root, "Results")
+    return root
+
+
+def run(root: Path, *command: str) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "COLUMNS": "1000"}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def dvc(root: Path, *arguments: str) -> str:
+    return run(root, sys.executable, "-m", "dvc", *arguments)
+
+
+def commit(root: Path, message: str) -> None:
+    run(root, "git", "add", "-A")
+    run(root, "git", "commit", "-q", "-m", message)
+
+
+def table(root: Path) -> list[str]:
+    """Lines of `make experiments`; none is wider than a screen."""
+    printed = run(root, "make", "experiments", f"SYNTHDRIVE_CONTAINER={Path(sys.executable).parents[1]}")
+    lines = printed.splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    return lines
+
+
+LISTING = """\
+Experiment,rev,typ,Created,parent,minFDE6.none,minFDE6.map,MR6.none,seeds,evaluate.starts,data/maps,reports/a.json:MR6
+,workspace,baseline,,,9,9,9,9,9,9,9
+,main,baseline,2026-11-28,,2.53781234,,0.5,"[0, 1]",4,0123,1
+long,0123abc,branch_commit,2026-11-28,,2.5,2.25,0.25,"[0, 1, 2]",4,4567,2
+"""
+
+
+def test_the_table_has_one_metric_and_the_parameters_that_differ():
+    title, header, main, experiment = experiment_table(LISTING, "minFDE6").splitlines()
+    assert title == "minFDE6 of each variant"
+    assert header.split() == ["none", "map", "seeds"]
+    assert main.split() == ["main", "2.538", "[0,", "1]"]
+    assert experiment.split() == ["long", "2.5", "2.25", "[0,", "1,", "2]"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_first_experiments_of_a_newcomer(repository):
+    dvc(repository, "exp", "run", "-n", "nms", "-S", "evaluate.selection=nms")
+    assert run(repository, "git", "status", "--porcelain").split() == [
+        "M",
+        "dvc.lock",
+        "M",
+        "metrics.json",
+        "M",
+        "params.yaml",
+    ]
+    changes = json.loads(dvc(repository, "exp", "diff", "main", "nms", "--json"))["metrics"]["metrics.json"]
+    assert all(None not in (entry["old"], entry["new"]) for entry in changes.values())
+    title, header, main, nms = table(repository)
+    assert title == "minFDE6 of each variant"
+    assert header.split() == ["none", "map", "trajectory", "combined", "evaluate.selection"]
+    assert main.split() == ["main", "1", "2", "3", "4", "goal_sets"]
+    assert nms.split() == ["nms", "2", "3", "4", "5", "nms"]
+    run(repository, "git", "checkout", "-q", ".")  # the way back
+    dvc(repository, "checkout", "-q")
+    assert run(repository, "git", "status", "--porcelain") == ""
+    dvc(repository, "exp", "run", "--queue", "-n", "three", "-S", "seeds=[0,1,2]")
+    dvc(
+        repository,
+        "exp",
+        "run",
+        "--queue",
+        "-n",
+        "six",
+        "-S",
+        "run_variants=[none,map,trajectory,combined,as_released,forecast]",
+    )
+    dvc(repository, "exp", "run", "--run-all")
+    assert dvc(repository, "queue", "status").count("Success") == 2
+    assert run(repository, "git", "status", "--porcelain") == ""
+    (repository / "notes.txt").write_text("a commit after the experiments\n")
+    commit(repository, "Notes")
+    rows = "\n".join(table(repository))
+    assert all(f"  {name} " in rows for name in ("nms", "three", "six"))
+    dvc(repository, "exp", "apply", "nms")
+    assert json.loads((repository / "metrics.json").read_text())["minFDE6"]["none"] == 2.0
+    assert (repository / "params.yaml").read_text().count("#") == (REPOSITORY / "params.yaml").read_text().count("#")
+    run(repository, "git", "checkout", "-q", ".")
+    dvc(repository, "exp", "remove", "nms", "three", "six")
+    assert " nms " not in "\n".join(table(repository))
+    assert run(repository, "git", "status", "--porcelain") == ""
