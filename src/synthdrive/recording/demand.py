@@ -11,9 +11,9 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
+from synthdrive.map_import.centrelines import along, arc_length
+from synthdrive.map_import.street_lane import StreetLane
 from synthdrive.parameters.record_sample import TrafficParameters
-from synthdrive.recording.centrelines import along, arc_length
-from synthdrive.recording.street_lanes import StreetLane
 
 _MAX_TRIES = 200  # to find a trip that is long enough
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from synthdrive.recording.centrelines import arc_length, cut, distance_to_polyline, pieces_needed
+from synthdrive.map_import.centrelines import arc_length, cut, distance_to_polyline, pieces_needed
 
 ANGLE = np.linspace(0, np.pi / 2, 200)
 TURN = 10.0 * np.stack([np.sin(ANGLE), 1 - np.cos(ANGLE)], axis=-1)  # a quarter circle, radius 10 m
