@@ -23,11 +23,11 @@ ATHERIS = ROOT / ".run" / "atheris"
 FOUND = ROOT / ".run" / "fuzz"  # files that a reader could not stand, and those that showed something new
 LONGEST = 1 << 16  # bytes of a file
 LONGEST_MESSAGE = 10_000  # characters
-NAMES = ("map", "scene", "archive", "store", "lane-map", "released", "parameters")
+NAMES = ("map", "opendrive", "lanelet2", "scene", "archive", "store", "lane-map", "released", "parameters")
 MOST_SECONDS = 10  # that reading a file may take
 MOST_MEGABYTES = 2048  # that the process may take
 
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src"), str(Path(__file__).parent)]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/map_import"), str(ROOT / "src"), str(Path(__file__).parent)]
 
 
 def fuzz(name: str, seconds: int, seed: int) -> None:

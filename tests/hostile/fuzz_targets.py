@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from small_maps import fork, lanelet_street, osm
 
 from raw_data import scene_rows, straight_map, write_raw
 from synthdrive.config.augment import AugmentParameters
@@ -21,6 +22,8 @@ from synthdrive.formats.argoverse1_map_reader import read_map
 from synthdrive.formats.argoverse1_scene_reader import read_scene
 from synthdrive.formats.argoverse1_writers import scene_csv, vector_map_xml
 from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
+from synthdrive.map_import.lanelet2 import read_lanelet2
+from synthdrive.map_import.opendrive_lanes import read_opendrive
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.released import read_released
@@ -40,6 +43,16 @@ class Target:
 def vector_map(folder: Path) -> Target:
     """A vector map."""
     return Target([vector_map_xml(straight_map())], lambda content: read_map(content, "TST", "x.xml"))
+
+
+def opendrive(folder: Path) -> Target:
+    """An OpenDRIVE file."""
+    return Target([fork(), fork("LHT")], lambda content: read_opendrive(content, "x.xodr", skip_broken=True))
+
+
+def lanelet2(folder: Path) -> Target:
+    """An .osm file with lanelets."""
+    return Target([osm(*lanelet_street())], lambda content: read_lanelet2(content, "x.osm", skip_broken=True))
 
 
 def scene(folder: Path) -> Target:
@@ -143,6 +156,8 @@ def parameters(folder: Path) -> Target:
 
 TARGETS: dict[str, Callable[[Path], Target]] = {
     "map": vector_map,
+    "opendrive": opendrive,
+    "lanelet2": lanelet2,
     "scene": scene,
     "archive": archive,
     "store": store,

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from synthdrive.core.errors import SynthDriveError
-from synthdrive.recording.programs import Programs, check_space
+from synthdrive.map_import.netconvert import check_space
+from synthdrive.recording.programs import Programs
 
 
 def test_what_a_program_says_comes_back():

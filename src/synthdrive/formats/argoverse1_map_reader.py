@@ -7,13 +7,13 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from xml.parsers import expat
 
 import numpy as np
 import numpy.typing as npt
 
 from synthdrive.core.errors import InputError
 from synthdrive.formats.archives import Limits, read_files
+from synthdrive.formats.bounded_xml import BoundedXml, XmlBounds
 from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
 from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
 
@@ -24,12 +24,9 @@ NO_NEIGHBOUR = "None"
 LARGEST_COORDINATE = 1e7  # metres; a quarter of the Earth's girth, as in any metric grid
 LONGEST_ID = 18  # digits that fit into 64 bits
 
-# What expat is given at a time, and how much of it one tag may take. Official maps have tags of 70 bytes.
-PIECE = 1 << 16  # bytes
-LONGEST_TAG = 1 << 16  # bytes
-DEEPEST = 16  # elements inside one another; official maps have 3
-MOST_ELEMENTS = 1 << 22  # ten times those of the largest official map
-MOST_LANES = 1 << 17  # likewise
+# Official maps have tags of 70 bytes, 3 elements inside one another, and a tenth of these elements.
+BOUNDS = XmlBounds("an Argoverse vector map", tag_bytes=1 << 16, depth=16, elements=1 << 22)
+MOST_LANES = 1 << 17  # ten times those of the largest official map
 
 
 @dataclass
@@ -107,7 +104,7 @@ def read_map(content: bytes, city: str, where: str, on_dangling_link: str = "err
 
 
 class _VectorMapParser:
-    """Collects nodes and ways; a document type declaration, where entities would be defined, is refused at once."""
+    """Collects nodes and ways."""
 
     def __init__(self, where: str) -> None:
         self.where = where
@@ -116,33 +113,12 @@ class _VectorMapParser:
         self.ways: list[_Way] = []
         self._ids: set[str] = set()
         self._way: _Way | None = None
-        self._elements = self._depth = 0
-        self._parser = expat.ParserCreate()
-        self._parser.StartElementHandler = self._start
-        self._parser.EndElementHandler = self._end
-        self._parser.StartDoctypeDeclHandler = self._refuse_doctype
+        self._xml = BoundedXml(where, BOUNDS)
 
     def parse(self, content: bytes) -> None:
-        try:
-            for start in range(0, len(content), PIECE):
-                if start - self._parser.CurrentByteIndex > LONGEST_TAG:
-                    raise self._error(f"a tag of more than {LONGEST_TAG} bytes", "tags as in an Argoverse vector map")
-                self._parser.Parse(content[start : start + PIECE], False)
-            self._parser.Parse(b"", True)
-        except (expat.ExpatError, ValueError, LookupError) as error:
-            raise InputError(self.where, f"unreadable XML ({error})", "a whole Argoverse vector map") from None
-
-    def _refuse_doctype(self, *_: object) -> None:
-        raise self._error("a document type declaration", "plain XML without DTD and entities")
-
-    def _error(self, found: str, expected: str) -> InputError:
-        return InputError(f"{self.where}, line {self._parser.CurrentLineNumber}", found, expected)
+        self._xml.parse(content, self._start, self._end)
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        self._elements, self._depth = self._elements + 1, self._depth + 1
-        if self._elements > MOST_ELEMENTS or self._depth > DEEPEST:
-            found = f"{self._elements} elements, {self._depth} inside one another"
-            raise self._error(found, f"at most {MOST_ELEMENTS}, and {DEEPEST}")
         way = self._way
         if tag == "nd" and way is not None:
             way.nodes.append(attributes.get("ref", ""))
@@ -164,23 +140,22 @@ class _VectorMapParser:
             self.coordinates.extend((float(attributes["x"]), float(attributes["y"])))
             name = attributes["id"]
         except (KeyError, ValueError):
-            raise self._error(f"node {str(attributes)[:100]}", "id, x and y, numbers in metres") from None
+            raise self._xml.error(f"node {str(attributes)[:100]}", "id, x and y, numbers in metres") from None
         if self.node_rows.setdefault(name, len(self.node_rows)) != len(self.coordinates) // 2 - 1:
-            raise self._error(f"node {name[:40]!r} a second time", "ids that stand once")
+            raise self._xml.error(f"node {name[:40]!r} a second time", "ids that stand once")
 
     def _start_way(self, lane_id: str) -> None:
         if not (lane_id.isascii() and lane_id.isdecimal() and len(lane_id) <= LONGEST_ID):
-            raise self._error(f"lane_id {lane_id[:40]!r}", "a whole number")
+            raise self._xml.error(f"lane_id {lane_id[:40]!r}", "a whole number")
         if lane_id in self._ids:
-            raise self._error(f"lane {lane_id} a second time", "ids that stand once")
+            raise self._xml.error(f"lane {lane_id} a second time", "ids that stand once")
         if len(self._ids) == MOST_LANES:
-            raise self._error(f"more than {MOST_LANES} lanes", "the map of a city")
+            raise self._xml.error(f"more than {MOST_LANES} lanes", "the map of a city")
         self._ids.add(lane_id)
-        self._way = _Way(lane_id, self._parser.CurrentLineNumber)
+        self._way = _Way(lane_id, self._xml.line)
         self.ways.append(self._way)
 
     def _end(self, tag: str) -> None:
-        self._depth -= 1
         if tag == "way":
             self._way = None
 

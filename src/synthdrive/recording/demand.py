@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from synthdrive.config.record_sample import TrafficParameters
 from synthdrive.core.geometry import arc_length, interpolate
-from synthdrive.recording.street_lanes import StreetLane
+from synthdrive.map_import.street_lane import StreetLane
 
 _MAX_TRIES = 200  # to find a trip that is long enough
 

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 
 from synthdrive.core.errors import SynthDriveError
-
-# Ends the program with this process, where the kernel kills that; without util-linux it runs to its own end.
-_TIED = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-
-
-LEAST_SPACE = 1 << 20  # bytes; with less, what a program has written cannot be relied on
-
-
-def check_space(folder: Path) -> None:
-    """Raise OSError where the disk is full: netconvert then writes half a file and says that all is well."""
-    if shutil.disk_usage(folder).free < LEAST_SPACE:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+from synthdrive.map_import.netconvert import TIED
 
 
 class Programs:
@@ -45,7 +31,7 @@ class Programs:
             if self._stopped:
                 raise SynthDriveError(f"{Path(command[0]).name}: the recording has been stopped")
             program = subprocess.Popen(
-                [*_TIED, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+                [*TIED, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
             )
             self._running.add(program)
         try:

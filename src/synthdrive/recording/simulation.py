@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from synthdrive.config.record_sample import TrafficParameters
 from synthdrive.core.errors import InputError
-from synthdrive.recording.programs import Programs, check_space
-from synthdrive.recording.street_network import SUMO_HOME
+from synthdrive.map_import.netconvert import SUMO_HOME, check_space
+from synthdrive.recording.programs import Programs
 from synthdrive.scenes.scene_store import STEP_SECONDS
 
 _LATERAL_RESOLUTION = 0.8  # m, of the sublanes: lane changes and evasions are continuous

@@ -1,30 +1,25 @@
-"""Street networks of the eclipse-sumo wheel, redrawn by netconvert so that they can be driven and mapped.
+"""SUMO networks, redrawn by netconvert so that they can be driven and mapped.
 
-The networks come from OpenStreetMap by way of SUMO's traffic games. What those games do not need, a forecast does:
-bends instead of corners, turns in as many points as a lane of Argoverse has, speeds that fit the bends, and traffic
-lights that run without a player.
+They come from the eclipse-sumo wheel (OpenStreetMap by way of SUMO's traffic games) or from a user. What such networks
+lack, a forecast needs: bends instead of corners, turns in as many points as a lane of Argoverse has, speeds that fit
+the bends, and traffic lights that run without a player.
 """
 
 from __future__ import annotations
 
 import math
-import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import sumo
 
 from synthdrive.config.record_sample import StreetParameters
 from synthdrive.core.errors import InputError
-from synthdrive.recording.programs import check_space
+from synthdrive.map_import.netconvert import SUMO_HOME, VEHICLE_CLASS, netconvert
 
 Points = npt.NDArray[np.float64]
 
-SUMO_HOME = Path(sumo.SUMO_HOME)
-
-VEHICLE_CLASS = "passenger"  # the vehicle class that all traffic has, and whose lanes make the map
 _MIN_BEND_DEGREES = 2.0  # smaller corners cannot be seen
 _STEP = 0.5  # m, at which bends are measured
 _BEND_WINDOW = 6.0  # m, over which a bend's curvature is taken: about a car's length
@@ -39,7 +34,7 @@ def network_file(name: str) -> Path:
     return path
 
 
-def redraw(source: Path, folder: Path, streets: StreetParameters) -> Path:
+def redraw(source: Path, folder: Path, streets: StreetParameters, where: object = "", whole: bool = False) -> Path:
     """Rebuild a network for passenger cars and return the new file.
 
     Corners inside streets become arcs, turns are drawn in `streets.turn_points` points, bends and turns get speeds
@@ -48,32 +43,29 @@ def redraw(source: Path, folder: Path, streets: StreetParameters) -> Path:
     Args:
         source: a SUMO network.
         folder: where to write; plain descriptions and the network `network.net.xml`.
+        where: the network, for messages; by default `source`.
+        whole: keep all parts of a network that is not connected, not only the largest.
 
     Raises:
         InputError: netconvert refuses the network.
     """
-    plain = folder / "plain"
-    _netconvert(
+    plain, where = folder / "plain", where or source
+    components = [] if whole else ["--keep-edges.components", "1"]
+    netconvert(
         folder,
+        where,
         ["--sumo-net-file", str(source), "--plain-output-prefix", str(plain), "-o", str(folder / "first.net.xml")]
-        + ["--keep-edges.by-vclass", VEHICLE_CLASS, "--keep-edges.components", "1", "--geometry.remove", "true"],
+        + ["--keep-edges.by-vclass", VEHICLE_CLASS, *components, "--geometry.remove", "true"],
     )
     turnarounds = _turnarounds(folder / "first.net.xml")
     last_parts = _edit_edges(Path(f"{plain}.edg.xml"), streets)
     _edit_connections(Path(f"{plain}.con.xml"), turnarounds, last_parts)
-    _netconvert(
+    netconvert(
         folder,
-        [
-            "-n",
-            f"{plain}.nod.xml",
-            "-e",
-            f"{plain}.edg.xml",
-            "-x",
-            f"{plain}.con.xml",
-            "--ignore-errors.edge-type",
-            "true",
-        ]
-        + ["--no-turnarounds", "true", "--walkingareas", "false"]
+        where,
+        ["-n", f"{plain}.nod.xml", "-e", f"{plain}.edg.xml", "-x", f"{plain}.con.xml"]
+        + ["--ignore-errors.edge-type", "true", "--no-turnarounds", "true", "--walkingareas", "false"]
+        + (["--lefthand", "true"] if is_left_hand(folder / "first.net.xml") else [])
         + ["--junctions.internal-link-detail", str(streets.turn_points)]
         + ["--junctions.limit-turn-speed", str(streets.lateral_acceleration)]
         + ["--tls.default-type", "static", "--tls.cycle.time", str(streets.signal_cycle)]
@@ -82,17 +74,10 @@ def redraw(source: Path, folder: Path, streets: StreetParameters) -> Path:
     return folder / "network.net.xml"
 
 
-def _netconvert(folder: Path, arguments: list[str]) -> None:
-    run = subprocess.run(
-        [SUMO_HOME / "bin" / "netconvert", *arguments, "--offset.disable-normalization", "true", "--precision", "4"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    check_space(folder)
-    if run.returncode:
-        lines = [line for line in run.stderr.splitlines() if line.startswith("Error")] or run.stderr.splitlines()[-1:]
-        raise InputError(arguments[1], f"netconvert stopped: {' '.join(lines)}", "a network that netconvert can redraw")
+def is_left_hand(network: Path) -> bool:
+    """Whether a SUMO network has left-hand traffic."""
+    root = next(element for _, element in ElementTree.iterparse(network, events=("start",)))
+    return bool(root.get("lefthand") == "true")
 
 
 def _turnarounds(network: Path) -> set[tuple[str, str]]:

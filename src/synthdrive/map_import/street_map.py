@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.config.record_sample import MapParameters
-from synthdrive.recording.centrelines import cut, pieces_needed
-from synthdrive.recording.street_lanes import StreetLane
+from synthdrive.map_import.centrelines import cut, pieces_needed
+from synthdrive.map_import.street_lane import StreetLane
 from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
 from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
 

@@ -4,55 +4,22 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from synthdrive.core.errors import InputError
-from synthdrive.recording.street_network import VEHICLE_CLASS
+from synthdrive.map_import.netconvert import VEHICLE_CLASS
+from synthdrive.map_import.street_lane import StreetLane
 
 TURNS = {"l": -1, "L": -1, "t": -1, "r": 1, "R": 1, "s": 0}  # SUMO's directions as Argoverse's LEFT, RIGHT, NONE
 _NOT_STREETS = ("crossing", "walkingarea", "connector")
 
 
-@dataclass
-class StreetLane:
-    """One lane of a street, or of a way across a junction.
-
-    Attributes:
-        name: SUMO's id.
-        edge: id of the street or way it belongs to.
-        index: place in it, counted from the right.
-        points: (P, 2) float64, centreline, metres, in driving direction.
-        speed: m/s, the limit.
-        turn: LEFT -1, NONE 0, RIGHT +1.
-        in_junction: it leads across a junction where ways part or meet.
-        signalled: a traffic light rules it.
-        successors: names of the lanes that follow.
-    """
-
-    name: str
-    edge: str
-    index: int
-    points: npt.NDArray[np.float64]
-    speed: float
-    internal: bool
-    turn: int = 0
-    in_junction: bool = False
-    signalled: bool = False
-    successors: list[str] = field(default_factory=list)
-
-    @property
-    def length(self) -> float:
-        """Metres along the centreline."""
-        return float(np.hypot(*np.diff(self.points, axis=0).T).sum())
-
-
 def read_street_lanes(network: Path) -> dict[str, StreetLane]:
     """The lanes by name, in the order of the file; raises InputError where there is none."""
     root = ElementTree.parse(network).getroot()
+    side = -1 if root.get("lefthand") == "true" else 1  # where traffic keeps left, SUMO counts lanes from the left
     lanes = {}
     for edge in root.iter("edge"):
         if edge.get("function") in _NOT_STREETS:
@@ -62,7 +29,7 @@ def read_street_lanes(network: Path) -> dict[str, StreetLane]:
             lanes[lane.get("id", "")] = StreetLane(
                 name=lane.get("id", ""),
                 edge=edge.get("id", ""),
-                index=int(lane.get("index", "0")),
+                index=side * int(lane.get("index", "0")),
                 points=points,
                 speed=float(lane.get("speed", "0")),
                 internal=edge.get("function") == "internal",

@@ -1,0 +1,177 @@
+"""Anybody's map as a lane map: which format it is, its lanes, and the folder of maps that the stages read."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from synthdrive.config.record_sample import MapParameters, StreetParameters
+from synthdrive.core.artifacts import atomic_directory, write_json, write_table
+from synthdrive.core.errors import InputError, ParameterError
+from synthdrive.ingestion.statistics import map_manifest
+from synthdrive.map_import.argoverse2_map import read_argoverse2
+from synthdrive.map_import.joints import cut_long
+from synthdrive.map_import.lanelet2 import read_lanelet2
+from synthdrive.map_import.opendrive_lanes import read_opendrive
+from synthdrive.map_import.street_lane import StreetLane
+from synthdrive.map_import.street_map import draw_map
+from synthdrive.map_import.sumo_network import read_openstreetmap, read_sumo
+from synthdrive.scenes.lane_map import LaneMap
+
+MOST_BYTES = 1 << 29  # of a map file; the OpenStreetMap extract of a large city has 300 MB
+FORMATS = "OpenDRIVE (.xodr), SUMO (.net.xml), OpenStreetMap or Lanelet2 (.osm), or Argoverse 2 (.json)"
+CITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")
+
+_ROOT = re.compile(rb"<(?:[A-Za-z0-9_]+:)?(OpenDRIVE|net|osm)[\s>/]")
+_LANELET = re.compile(rb"[\"']lanelet[\"']")
+
+
+@dataclass(frozen=True)
+class ImportedMap:
+    """A lane map and where it comes from.
+
+    Attributes:
+        lane_map: metres.
+        source: name of the file.
+        sha256: of the file.
+        kind: format of the file.
+        frame: what the coordinates are.
+        left_out: what the lane map does not have, with its number.
+    """
+
+    lane_map: LaneMap
+    source: str
+    sha256: str
+    kind: str
+    frame: str
+    left_out: dict[str, int]
+
+    def summary(self) -> dict[str, Any]:
+        """What is written beside the map."""
+        segments = self.lane_map.segments
+        steps = np.linalg.norm(np.diff(segments.points, axis=1), axis=-1)[segments.valid[:, 1:]]
+        return {
+            "source": self.source,
+            "sha256": self.sha256,
+            "format": self.kind,
+            "frame": self.frame,
+            "lane_segments": len(self.lane_map),
+            "kilometres": round(float(steps.sum()) / 1000, 3),
+            "links": len(self.lane_map.successors.rows),
+            "left_out": self.left_out,
+        }
+
+
+def import_map(
+    source: Path,
+    city: str,
+    drawing: MapParameters,
+    streets: StreetParameters,
+    left_hand: bool = False,
+    skip_broken: bool = False,
+) -> ImportedMap:
+    """Read a map of any format; the same file gives the same lane map.
+
+    Args:
+        source: the file; what is in it decides on the format, not its name.
+        city: what the map is called from now on.
+        drawing: how lanes are cut into segments.
+        streets: how netconvert redraws SUMO networks and OpenStreetMap extracts.
+        left_hand: traffic keeps left; for OpenStreetMap, where the file does not say.
+        skip_broken: leave out what refers to something that the file does not have.
+
+    Raises:
+        InputError: the file is of no known format, damaged, hostile or too large, or has no lane for cars.
+        ParameterError: a city that is no name.
+    """
+    if not CITY.fullmatch(city):
+        raise ParameterError("--city", repr(city), "letters, digits and hyphens, at most 32")
+    content = _content(source)
+    kind = _kind(content, source)
+    if left_hand and kind != "OpenStreetMap":
+        raise ParameterError("--left-hand", f"a map in the format {kind}", "OpenStreetMap: other formats say it")
+    lanes, frame, left_out = _read(kind, content, str(source), streets, left_hand, skip_broken)
+    long_enough = [lane for lane in lanes.values() if lane.length >= drawing.min_length]
+    if not long_enough:
+        raise InputError(source, "no lane for cars", f"a lane of at least {drawing.min_length:g} m")
+    left_out["lanes that are too short"] = len(lanes) - len(long_enough)
+    lane_map = draw_map(city, cut_long(lanes), drawing, first_id=1)
+    missing = {what: count for what, count in sorted(left_out.items()) if count}
+    return ImportedMap(lane_map, Path(source).name, hashlib.sha256(content).hexdigest(), kind, frame, missing)
+
+
+def write_map(out: Path, imported: ImportedMap) -> list[str]:
+    """Add the map to the folder of lane maps `out`, all of it or nothing; returns the cities that are then there.
+
+    Writes `<CITY>.safetensors`, `<CITY>.json` (see `ImportedMap.summary`) and the manifest of all maps.
+
+    Raises:
+        InputError: the folder has something else in it, which would be lost.
+    """
+    others = sorted(Path(out).iterdir()) if Path(out).is_dir() else []
+    for path in others:
+        if path.suffix not in (".safetensors", ".json") and path.name != "manifest.parquet":
+            raise InputError(path, "a file that is no lane map", "a folder of lane maps, or none yet")
+    city = imported.lane_map.city
+    with atomic_directory(out) as partial:
+        for path in others:
+            if path.name != "manifest.parquet" and path.stem != city:
+                shutil.copyfile(path, partial / path.name)
+        imported.lane_map.save(partial / f"{city}.safetensors")
+        write_json(partial / f"{city}.json", imported.summary())
+        maps = [LaneMap.load(path) for path in sorted(partial.glob("*.safetensors"))]
+        write_table(partial / "manifest.parquet", map_manifest(maps))
+    return [lane_map.city for lane_map in maps]
+
+
+def _content(source: Path) -> bytes:
+    path = Path(source)
+    if not path.is_file():
+        raise InputError(path, "no such file", f"a map: {FORMATS}")
+    if path.stat().st_size > MOST_BYTES:
+        found = f"{path.stat().st_size} bytes"
+        raise InputError(path, found, f"at most {MOST_BYTES}", "Cut the map into smaller parts.")
+    return path.read_bytes()
+
+
+def _kind(content: bytes, source: Path) -> str:
+    start = content[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(b"{"):
+        return "Argoverse 2"
+    root = _ROOT.search(content[: 1 << 20]) if start.startswith(b"<") else None
+    if root is None:
+        packed = start.startswith((b"\x1f\x8b", b"BZh", b"PK"))
+        advice = "Unpack the file first." if packed else ""
+        raise InputError(source, "a packed file" if packed else "another format", FORMATS, advice)
+    if root[1] == b"osm":
+        return "Lanelet2" if _LANELET.search(content) else "OpenStreetMap"
+    return "OpenDRIVE" if root[1] == b"OpenDRIVE" else "SUMO"
+
+
+def _read(
+    kind: str, content: bytes, where: str, streets: StreetParameters, left_hand: bool, skip_broken: bool
+) -> tuple[dict[str, StreetLane], str, dict[str, int]]:
+    """Lanes, frame and what was left out."""
+    if kind == "OpenDRIVE":
+        return _in_file_frame(read_opendrive(content, where, skip_broken))
+    if kind == "Lanelet2":
+        return read_lanelet2(content, where, skip_broken)
+    if kind == "Argoverse 2":
+        return _in_file_frame(read_argoverse2(content, where))
+    with tempfile.TemporaryDirectory(prefix="synthdrive-map-") as folder:
+        if kind == "SUMO":
+            return *read_sumo(content, where, Path(folder), streets), {}
+        return *read_openstreetmap(content, where, Path(folder), streets, left_hand), {}
+
+
+def _in_file_frame(
+    read: tuple[dict[str, StreetLane], dict[str, int]],
+) -> tuple[dict[str, StreetLane], str, dict[str, int]]:
+    return read[0], "as in the file", read[1]

@@ -1,0 +1,219 @@
+"""OpenDRIVE (.xodr): roads, lane sections and junctions as the file gives them.
+
+The lanes are made of them in opendrive_lanes.py. SUMO's netconvert is not used: it takes left-hand traffic for
+right-hand, does not know direct junctions, and cuts lanes where they get narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from synthdrive.core.errors import InputError
+from synthdrive.map_import.opendrive_curves import Curve, Piecewise
+from synthdrive.map_import.opendrive_tree import SIDES, Element, read_tree
+
+LONGEST_ROAD = 1e6  # m
+SHORTEST_SECTION = 0.01  # m; shorter ones are passed over
+LARGEST_COORDINATE = 1e7  # m, as in the vector maps of Argoverse
+
+
+@dataclass(frozen=True)
+class LaneRecord:
+    """A lane of one section.
+
+    Attributes:
+        number: its id, positive to the left of the reference line.
+        kind: driving, sidewalk, ...
+        direction: standard, reversed or both.
+        width: metres, along the section.
+        border: whether `width` is the distance of its outer edge from lane 0 instead.
+        predecessors, successors: ids of the lanes it continues, in terms of the reference line.
+    """
+
+    number: int
+    kind: str
+    direction: str
+    width: Piecewise
+    border: bool
+    predecessors: tuple[int, ...]
+    successors: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class RoadEnd:
+    """What follows at an end of a road: a road (then at its start or end), or a junction."""
+
+    kind: str
+    name: str
+    contact: str
+    element: Element
+
+
+@dataclass(frozen=True)
+class Light:
+    """A traffic light at a road: the direction of driving ("+", "-" or both) and lane ids that it rules (none: all)."""
+
+    orientation: str
+    spans: tuple[tuple[int, int], ...]
+
+    def rules(self, entry: str, number: int) -> bool:
+        """Whether it rules this lane id, driven from this end of the road."""
+        facing = {"+": "start", "-": "end"}.get(self.orientation, entry) == entry
+        return facing and (not self.spans or any(min(span) <= number <= max(span) for span in self.spans))
+
+
+@dataclass(frozen=True)
+class Road:
+    """A road; its sections are (start in metres, lanes by id)."""
+
+    name: str
+    element: Element
+    length: float
+    junction: str
+    left_hand: bool
+    curves: tuple[Curve, ...]
+    offset: Piecewise
+    sections: tuple[tuple[float, dict[int, LaneRecord]], ...]
+    ends: dict[str, RoadEnd]
+    lights: tuple[Light, ...]
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A connection in a junction: the lanes of `incoming` that go on as lanes of `other`."""
+
+    junction: str
+    incoming: str
+    other: str
+    contact: str
+    lanes: tuple[tuple[int, int], ...]
+    element: Element
+
+
+def read_roads(content: bytes, where: str) -> tuple[dict[str, Road], list[Connection]]:
+    """Roads by id, in the order of the file, and the connections of all junctions.
+
+    Raises:
+        InputError: the XML is damaged or hostile, a number is missing or not finite, an id stands twice, a road has no
+            geometry or no lanes.
+    """
+    root = read_tree(content, where)
+    lights = {
+        signal.get("id")
+        for road in root.all("road")
+        for group in road.all("signals")
+        for signal in group.all("signal")
+        if signal.get("dynamic") == "yes"
+    }
+    roads: dict[str, Road] = {}
+    for element in root.all("road"):
+        road = _road(element, lights)
+        if road.name in roads:
+            raise element.error("an id that stands twice", "an id of its own for each road")
+        roads[road.name] = road
+    if not roads:
+        raise InputError(where, "no road", "at least one <road>")
+    connections = [
+        _connection(junction, element) for junction in root.all("junction") for element in junction.all("connection")
+    ]
+    return roads, connections
+
+
+def _road(element: Element, lights: set[str]) -> Road:
+    length = element.number("length", largest=LONGEST_ROAD)
+    lanes, plan = element.first("lanes"), element.first("planView")
+    curves = sorted((_curve(geometry) for geometry in plan.all("geometry")), key=lambda c: c.s) if plan else []
+    curves = [curve for curve in curves if curve.length > 0]
+    sections = [] if lanes is None else list(lanes.all("laneSection"))
+    if length <= 0 or not curves or not sections or lanes is None:
+        found = f"length {length:g}, {len(curves)} geometries, {len(sections)} lane sections"
+        raise element.error(found, "a length above 0, and at least one geometry and lane section")
+    starts = sorted((max(section.number("s"), 0.0), place) for place, section in enumerate(sections))
+    ends = [start for start, _ in starts[1:]] + [length]
+    starts = [start for start, end in zip(starts, ends, strict=True) if end - start[0] > SHORTEST_SECTION] or starts[:1]
+    return Road(
+        name=element.get("id"),
+        element=element,
+        length=length,
+        junction="" if element.get("junction", "-1") == "-1" else element.get("junction"),
+        left_hand=element.get("rule").upper() == "LHT",
+        curves=tuple(curves),
+        offset=_piecewise(lanes, "laneOffset", "s"),
+        sections=tuple((start, _lanes(sections[place])) for start, place in starts),
+        ends=_road_ends(element),
+        lights=tuple(_lights(element, lights)),
+    )
+
+
+def _curve(geometry: Element) -> Curve:
+    shapes = [child for child in geometry.children if child.tag in ("line", "arc", "spiral", "poly3", "paramPoly3")]
+    if len(shapes) != 1:
+        raise geometry.error(f"{len(shapes)} shapes", "one of line, arc, spiral, poly3, paramPoly3")
+    shape = shapes[0]
+    x, y = (geometry.number(key, largest=LARGEST_COORDINATE) for key in ("x", "y"))
+    length = geometry.number("length", largest=LONGEST_ROAD)
+    stretch, kind, values = 0.0, "clothoid", tuple[float, ...]()
+    if shape.tag == "line":
+        values = (0.0, 0.0)
+    elif shape.tag == "arc":
+        values = (shape.number("curvature"),) * 2
+    elif shape.tag == "spiral":
+        values = (shape.number("curvStart"), shape.number("curvEnd"))
+    else:
+        kind = "cubic"
+        if shape.tag == "poly3":
+            values = (0.0, 1.0, 0.0, 0.0, *(shape.number(key) for key in "abcd"))
+        else:
+            values = tuple(shape.number(f"{key}{axis}") for axis in "UV" for key in "abcd")
+            stretch = length if shape.get("pRange") == "arcLength" else 1.0
+    return Curve(geometry.number("s"), x, y, geometry.number("hdg"), length, kind, values, stretch)
+
+
+def _piecewise(parent: Element, tag: str, start: str) -> Piecewise:
+    pieces = [(child.number(start), tuple(child.number(key, 0.0) for key in "abcd")) for child in parent.all(tag)]
+    return Piecewise(tuple(sorted(pieces)))
+
+
+def _lanes(section: Element) -> dict[int, LaneRecord]:
+    lanes: dict[int, LaneRecord] = {}
+    for element in (lane for side in section.all(*SIDES) for lane in side.all("lane")):
+        number, link = element.integer("id"), element.first("link")
+        if number in lanes:
+            raise element.error("an id that stands twice in its lane section", "an id of its own for each lane")
+        border = element.first("width") is None and element.first("border") is not None
+        lanes[number] = LaneRecord(
+            number=number,
+            kind=element.get("type").lower(),
+            direction=element.get("direction", "standard").lower(),
+            width=_piecewise(element, "border" if border else "width", "sOffset"),
+            border=border,
+            predecessors=tuple(end.integer("id") for end in link.all("predecessor")) if link else (),
+            successors=tuple(end.integer("id") for end in link.all("successor")) if link else (),
+        )
+    return lanes
+
+
+def _road_ends(element: Element) -> dict[str, RoadEnd]:
+    link, ends = element.first("link"), {}
+    for tag, end in (("predecessor", "start"), ("successor", "end")):
+        follows = link.first(tag) if link else None
+        if follows is not None and follows.get("elementId"):
+            kind = follows.get("elementType", "road")
+            ends[end] = RoadEnd(kind, follows.get("elementId"), follows.get("contactPoint"), follows)
+    return ends
+
+
+def _lights(element: Element, lights: set[str]) -> Iterator[Light]:
+    for group in element.all("signals"):
+        for signal in group.all("signal", "signalReference"):
+            if signal.get("id") in lights:
+                spans = ((span.integer("fromLane"), span.integer("toLane")) for span in signal.all("validity"))
+                yield Light(signal.get("orientation"), tuple(spans))
+
+
+def _connection(junction: Element, element: Element) -> Connection:
+    other = element.get("connectingRoad") or element.get("linkedRoad")
+    lanes = tuple((link.integer("from"), link.integer("to")) for link in element.all("laneLink"))
+    contact = element.get("contactPoint")
+    return Connection(junction.get("id"), element.get("incomingRoad"), other, contact, lanes, element)

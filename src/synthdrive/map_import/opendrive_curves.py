@@ -1,0 +1,104 @@
+"""Plane curves of OpenDRIVE: a road's reference line and the cubic polynomials along it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)  # for the steps along a clothoid: exact to far below 1 mm
+_ARC_STEPS = 2000  # of a cubic's parameter, at which its length is measured
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One <geometry> of a reference line, `length` metres from `s` on; starts at (x, y) in direction `heading`.
+
+    Attributes:
+        kind: clothoid (line and arc too) or cubic (poly3, paramPoly3).
+        values: curvature at start and end, 1/m; or aU, bU, cU, dU, aV, bV, cV, dV.
+        stretch: of a cubic: its parameter's value at the end; 0 where the parameter is u itself.
+    """
+
+    s: float
+    x: float
+    y: float
+    heading: float
+    length: float
+    kind: str
+    values: tuple[float, ...]
+    stretch: float = 0.0
+
+    def at(self, distance: Floats) -> tuple[Floats, Floats]:
+        """Points (N, 2) and headings (N,) at these rising distances, metres, from the curve's start."""
+        if self.kind == "clothoid":
+            return self._clothoid(distance)
+        return self._cubic(distance)
+
+    def _clothoid(self, distance: Floats) -> tuple[Floats, Floats]:
+        start, end = self.values
+        slope = (end - start) / self.length
+
+        def heading(s: Floats) -> Floats:
+            return self.heading + start * s + slope * s**2 / 2
+
+        before = np.concatenate([[0.0], distance[:-1]])
+        half = (distance - before) / 2
+        angles = heading((before + half)[:, None] + half[:, None] * _NODES)  # [N, 5]
+        steps = np.stack([np.cos(angles) @ _WEIGHTS, np.sin(angles) @ _WEIGHTS], axis=-1) * half[:, None]
+        return np.array([self.x, self.y]) + np.cumsum(steps, axis=0), heading(distance)
+
+    def _cubic(self, distance: Floats) -> tuple[Floats, Floats]:
+        u, v = self.values[:4], self.values[4:]
+        p = distance * (self.stretch / self.length) if self.stretch else self._parameter(distance)
+        along, across = cubic(u, p), cubic(v, p)
+        slope_u = u[1] + 2 * u[2] * p + 3 * u[3] * p**2
+        slope_v = v[1] + 2 * v[2] * p + 3 * v[3] * p**2
+        cos, sin = np.cos(self.heading), np.sin(self.heading)
+        points = np.stack([self.x + cos * along - sin * across, self.y + sin * along + cos * across], axis=-1)
+        return points, self.heading + np.arctan2(slope_v, slope_u)
+
+    def _parameter(self, distance: Floats) -> Floats:
+        """u at these distances along v(u)."""
+        u = np.linspace(0.0, self.length, _ARC_STEPS)
+        length = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(u), np.diff(cubic(self.values[4:], u))))])
+        return np.interp(distance, length, u)
+
+
+def cubic(coefficients: tuple[float, ...], x: Floats) -> Floats:
+    """a + b x + c x^2 + d x^3."""
+    a, b, c, d = coefficients
+    return a + x * (b + x * (c + x * d))
+
+
+@dataclass(frozen=True)
+class Piecewise:
+    """A quantity along a road: (start in metres, (a, b, c, d)), starts rising; 0 before the first."""
+
+    pieces: tuple[tuple[float, tuple[float, ...]], ...]
+
+    def at(self, s: Floats) -> Floats:
+        """(N,) values at s, (N,) metres."""
+        if not self.pieces:
+            return np.zeros_like(s)
+        starts = np.array([start for start, _ in self.pieces])
+        values = np.array([piece for _, piece in self.pieces])
+        which = np.searchsorted(starts, s + 1e-9, side="right") - 1
+        a, b, c, d = values[np.maximum(which, 0)].T
+        x = s - starts[np.maximum(which, 0)]
+        return np.where(which >= 0, a + x * (b + x * (c + x * d)), 0.0)
+
+
+def reference_line(curves: tuple[Curve, ...], s: Floats) -> tuple[Floats, Floats]:
+    """Points (N, 2) and headings (N,) of a road's reference line at s, (N,) rising metres."""
+    starts = np.array([curve.s for curve in curves])
+    which = np.maximum(np.searchsorted(starts, s + 1e-9, side="right") - 1, 0)
+    points, headings = np.empty((len(s), 2)), np.empty(len(s))
+    for index in np.unique(which):
+        curve, here = curves[int(index)], which == index
+        distance = np.clip(s[here] - curve.s, 0.0, curve.length)
+        points[here], headings[here] = curve.at(distance)
+    return points, headings

@@ -1,0 +1,233 @@
+"""The lanes that cars may use on OpenDRIVE's roads, and how they join."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdrive.core.errors import InputError
+from synthdrive.map_import.joints import drop_gaps, meet, set_turns
+from synthdrive.map_import.opendrive import (
+    LARGEST_COORDINATE,
+    Connection,
+    LaneRecord,
+    Road,
+    read_roads,
+)
+from synthdrive.map_import.opendrive_curves import reference_line
+from synthdrive.map_import.opendrive_tree import Element
+from synthdrive.map_import.street_lane import StreetLane
+
+CAR_LANES = {
+    *("driving", "bidirectional", "entry", "exit", "onramp", "offramp", "connectingramp", "sliplane", "hov"),
+    *("mwyentry", "mwyexit"),
+}
+STEP = 1.0  # m between the points of a lane
+MOST_POINTS = 1 << 22  # of all lanes together: 4,000 km
+MIN_WIDTH = 1.0  # m; a lane that is nowhere wider is no lane for cars
+END = {"start": "end", "end": "start"}
+
+Key = tuple[str, int, int]  # road, lane section, lane id
+LaneEnd = tuple[Key, str]  # start or end, in terms of the reference line
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A lane's course along the reference line, (P, 2) metres, and the ends from which it is driven."""
+
+    points: npt.NDArray[np.float64]
+    entries: tuple[str, ...]
+
+
+def read_opendrive(
+    content: bytes, where: str, skip_broken: bool = False
+) -> tuple[dict[str, StreetLane], dict[str, int]]:
+    """The lanes by name (`road.section.lane`), and how many of what was left out.
+
+    Args:
+        content: the file.
+        where: the file, for messages.
+        skip_broken: forget links to roads that the file does not have, instead of raising.
+
+    Raises:
+        InputError: see `opendrive.read_roads`; a road or connection leads to a road that the file does not have; there
+            is no lane for cars.
+    """
+    roads, connections = read_roads(content, where)
+    drawn, narrow, size = dict[Key, _Drawn](), 0, 0
+    for road in roads.values():
+        size += int(road.length / STEP + 2) * sum(len(lanes) for _, lanes in road.sections)
+        if size > MOST_POINTS:
+            raise road.element.error(f"more than {MOST_POINTS} m of lanes up to here", "the map of a city")
+        for key, lane in _draw(road):
+            if lane is None:
+                narrow += 1
+            else:
+                drawn[key] = lane
+    if not drawn:
+        raise InputError(where, "no lane for cars", "at least one lane of type driving")
+    contacts = _Contacts(roads, drawn, skip_broken)
+    contacts.along_roads()
+    for connection in connections:
+        contacts.in_junction(connection)
+    lanes = _street_lanes(roads, drawn, contacts.found)
+    left_out = {"lanes nowhere wider than 1 m": narrow, "links to nowhere": contacts.dangling}
+    left_out["links across a gap"] = drop_gaps(lanes)
+    meet(lanes)
+    set_turns(lanes)
+    return lanes, left_out
+
+
+def _draw(road: Road) -> Iterator[tuple[Key, _Drawn | None]]:
+    """The lanes for cars of a road; None for one that is too narrow."""
+    stops = [start for start, _ in road.sections[1:]] + [road.length]
+    for place, ((start, lanes), stop) in enumerate(zip(road.sections, stops, strict=True)):
+        if not any(_for_cars(lane) for lane in lanes.values()):
+            continue
+        s = np.linspace(start, stop, max(2, math.ceil((stop - start) / STEP) + 1))
+        middle, heading = reference_line(road.curves, s)
+        normal = np.stack([-np.sin(heading), np.cos(heading)], axis=-1)
+        for side in (1, -1):
+            inner = np.zeros_like(s)
+            for number in sorted((number for number in lanes if number * side > 0), key=abs):
+                lane = lanes[number]
+                width = lane.width.at(s - start)
+                width = np.maximum(np.abs(width) - inner if lane.border else width, 0.0)
+                if _for_cars(lane):
+                    across = road.offset.at(s) + side * (inner + width / 2)
+                    points = middle + across[:, None] * normal
+                    if not (np.abs(points) <= LARGEST_COORDINATE).all():
+                        raise road.element.error(f"lane {number} out of any map", "coordinates in metres")
+                    wide = float(width.max()) >= MIN_WIDTH
+                    yield (road.name, place, number), _Drawn(points, _entries(road, lane)) if wide else None
+                inner = inner + width
+
+
+def _for_cars(lane: LaneRecord) -> bool:
+    return lane.number != 0 and lane.kind in CAR_LANES
+
+
+def _entries(road: Road, lane: LaneRecord) -> tuple[str, ...]:
+    """The ends of the lane, in terms of the reference line, from which it is driven."""
+    if lane.kind == "bidirectional" or lane.direction == "both":
+        return ("start", "end")
+    along = (lane.number < 0) != road.left_hand
+    return ("start",) if along != (lane.direction == "reversed") else ("end",)
+
+
+class _Contacts:
+    """Ends of lanes that touch, as the links of lanes, roads and junctions say."""
+
+    def __init__(self, roads: dict[str, Road], drawn: dict[Key, _Drawn], skip_broken: bool) -> None:
+        self.found: dict[tuple[LaneEnd, LaneEnd], None] = {}
+        self.dangling = 0
+        self._roads, self._drawn, self._skip = roads, drawn, skip_broken
+
+    def along_roads(self) -> None:
+        """Links of lanes, within a road and to the next one."""
+        for road in self._roads.values():
+            last = len(road.sections) - 1
+            for place, (_, lanes) in enumerate(road.sections):
+                for lane in lanes.values():
+                    for end, step, numbers in (("start", -1, lane.predecessors), ("end", 1, lane.successors)):
+                        if not _for_cars(lane):
+                            continue
+                        here = ((road.name, place, lane.number), end)
+                        if 0 <= place + step <= last:
+                            for number in numbers:
+                                self._add(here, [(road.name, place + step, END[end])], number)
+                        elif end in road.ends and road.ends[end].kind == "road":
+                            follows = road.ends[end]
+                            ends = self._road_ends(follows.name, follows.contact, follows.element)
+                            for number in numbers:
+                                self._add(here, ends, number)
+
+    def in_junction(self, connection: Connection) -> None:
+        """Links of a connection; which end of the incoming road it is follows from the road, else from the place."""
+        if not connection.incoming or not connection.other:
+            self.dangling += 1
+            return
+        before = self._road_ends(connection.incoming, "", connection.element)
+        after = self._road_ends(connection.other, connection.contact, connection.element)
+        if not before or not after:
+            return
+        ends = self._roads[connection.incoming].ends
+        here = {
+            end for end, follows in ends.items() if (follows.kind, follows.name) == ("junction", connection.junction)
+        }
+        before = [end for end in before if end[2] in here] or before
+        for number, other in connection.lanes:
+            known = [((name, place, number), end) for name, place, end in before]
+            known = [lane_end for lane_end in known if lane_end[0] in self._drawn]
+            options = [(self._distance(lane_end, after, other), lane_end) for lane_end in known]
+            if options:
+                self._add(min(options)[1], after, other)
+
+    def _road_ends(self, name: str, contact: str, element: Element) -> list[tuple[str, int, str]]:
+        """Road, lane section and end that a link may mean."""
+        if name not in self._roads:
+            if not self._skip:
+                raise InputError(
+                    f"{element.where}, line {element.line}, {element.tag}",
+                    f"road {name[:40]!r}, which the file does not have", "a road of the file",
+                    "--skip-broken forgets such links.",
+                )  # fmt: skip
+            self.dangling += 1
+            return []
+        last = len(self._roads[name].sections) - 1
+        both = [(name, 0, "start"), (name, last, "end")]
+        return [end for end in both if end[2] == contact] or both
+
+    def _add(self, here: LaneEnd, ends: list[tuple[str, int, str]], number: int) -> None:
+        """A contact with the nearest of these ends, where there is a lane for cars with this id."""
+        there = [((name, place, number), end) for name, place, end in ends]
+        known = [lane_end for lane_end in there if lane_end[0] in self._drawn]
+        if here[0] in self._drawn and known:
+            nearest = min(known, key=lambda lane_end: self._gap(here, lane_end))
+            self.found[here, nearest] = None
+        elif ends and not any(number in self._roads[name].sections[place][1] for name, place, _ in ends):
+            self.dangling += 1
+
+    def _distance(self, here: LaneEnd, ends: list[tuple[str, int, str]], number: int) -> float:
+        there = [((name, place, number), end) for name, place, end in ends]
+        return min((self._gap(here, end) for end in there if end[0] in self._drawn), default=math.inf)
+
+    def _gap(self, one: LaneEnd, other: LaneEnd) -> float:
+        first, second = (self._drawn[key].points[0 if end == "start" else -1] for key, end in (one, other))
+        return float(np.hypot(*(first - second)))
+
+
+def _street_lanes(
+    roads: dict[str, Road], drawn: dict[Key, _Drawn], contacts: dict[tuple[LaneEnd, LaneEnd], None]
+) -> dict[str, StreetLane]:
+    """Lanes in driving direction, with their successors; one that is driven both ways is two."""
+    lanes, names = dict[str, StreetLane](), dict[LaneEnd, str]()
+    for (road, place, number), lane in drawn.items():
+        for entry in lane.entries:
+            along = entry == "start"
+            name = f"{road}.{place}.{number}" + ("" if len(lane.entries) == 1 else "+" if along else "-")
+            names[(road, place, number), entry] = name
+            rank = number if number < 0 else number - 1  # there is no lane between -1 and 1
+            lanes[name] = StreetLane(
+                name=name,
+                edge=f"{road}.{place}.{entry}",
+                index=rank if along else -rank,
+                points=lane.points if along else lane.points[::-1],
+                speed=0.0,
+                internal=bool(roads[road].junction),
+                in_junction=bool(roads[road].junction),
+            )
+    for pair in contacts:
+        for (key, end), (other, start) in (pair, pair[::-1]):
+            before, after = names.get((key, END[end])), names.get((other, start))
+            if before and after and after not in lanes[before].successors:
+                lanes[before].successors.append(after)
+    for (key, entry), name in names.items():
+        if any(light.rules(entry, key[2]) for light in roads[key[0]].lights):
+            for ruled in (name, *lanes[name].successors):
+                lanes[ruled].signalled = lanes[ruled].in_junction
+    return lanes

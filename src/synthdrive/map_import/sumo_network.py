@@ -1,0 +1,133 @@
+"""SUMO networks (.net.xml) and OpenStreetMap extracts (.osm): their lanes, by way of netconvert."""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+
+from synthdrive.config.record_sample import StreetParameters
+from synthdrive.core.errors import InputError
+from synthdrive.formats.bounded_xml import BoundedXml, XmlBounds
+from synthdrive.map_import.netconvert import VEHICLE_CLASS, netconvert
+from synthdrive.map_import.projection import corner
+from synthdrive.map_import.street_lane import StreetLane
+from synthdrive.map_import.street_lanes import read_street_lanes
+from synthdrive.map_import.street_network import redraw
+
+NETWORK_BOUNDS = XmlBounds("a SUMO network", tag_bytes=1 << 22, depth=16, elements=1 << 24)
+OSM_BOUNDS = XmlBounds("an OpenStreetMap extract", tag_bytes=1 << 16, depth=16, elements=1 << 24)
+LARGEST_COORDINATE = 1e7  # m, as in the vector maps of Argoverse
+LARGEST_EXTENT = 300_000.0  # m; a street that long takes a minute to redraw, and is a mistake
+MOST_LANES = 32  # of a street in one direction or both; netconvert makes as many as it is asked for
+# Junctions that OpenStreetMap draws as several nodes become one; roundabouts and traffic lights are recognised.
+OSM_OPTIONS = ["--keep-edges.by-vclass", VEHICLE_CLASS, "--geometry.remove", "true", "--roundabouts.guess", "true"]
+OSM_OPTIONS += ["--junctions.join", "true", "--tls.guess-signals", "true", "--tls.discard-simple", "true"]
+OSM_OPTIONS += ["--tls.join", "true"]
+
+_ZONE = re.compile(r"\+proj=utm \+zone=([0-9]{1,2})\b")
+
+
+def read_sumo(content: bytes, where: str, folder: Path, streets: StreetParameters) -> tuple[dict[str, StreetLane], str]:
+    """The lanes of a SUMO network and their frame.
+
+    Args:
+        content: the file.
+        where: the file, for messages.
+        folder: empty, for what netconvert reads and writes.
+        streets: how the network is redrawn.
+
+    Raises:
+        InputError: the XML is damaged or hostile, a coordinate is no number, netconvert refuses the network, or it has
+            no lane for cars.
+    """
+    _check(content, where, NETWORK_BOUNDS)
+    source = folder / "source.net.xml"
+    source.write_bytes(content)
+    _check_extent(source, where)
+    return _lanes(redraw(source, folder, streets, where, whole=True), where), "as in the file"
+
+
+def read_openstreetmap(
+    content: bytes, where: str, folder: Path, streets: StreetParameters, left_hand: bool = False
+) -> tuple[dict[str, StreetLane], str]:
+    """The lanes of an OpenStreetMap extract, and their frame; as `read_sumo`.
+
+    Args:
+        left_hand: traffic keeps left.
+    """
+    _check(content, where, OSM_BOUNDS)
+    source, network = folder / "source.osm.xml", folder / "osm.net.xml"
+    source.write_bytes(content)
+    side = ["--lefthand", "true"] if left_hand else []
+    netconvert(folder, where, ["--osm-files", source, "-o", network, *OSM_OPTIONS, *side])
+    _check_extent(network, where)
+    lanes = _lanes(redraw(network, folder, streets, where, whole=True), where)
+    low = np.min([lane.points.min(axis=0) for lane in lanes.values()], axis=0)
+    origin = corner(low)
+    for lane in lanes.values():
+        lane.points = lane.points - origin
+    return lanes, f"UTM zone {_zone(network)}, less {origin[0]:.0f}, {origin[1]:.0f} m"
+
+
+def _lanes(network: Path, where: str) -> dict[str, StreetLane]:
+    try:
+        return read_street_lanes(network)
+    except InputError as error:
+        raise InputError(where, error.found, error.expected) from None
+
+
+def _zone(network: Path) -> str:
+    location = next((e for _, e in ElementTree.iterparse(network) if e.tag == "location"), None)
+    found = _ZONE.search(location.get("projParameter", "") if location is not None else "")
+    return found[1] if found else "unknown"
+
+
+def _check_extent(network: Path, where: str) -> None:
+    """Refuse a network that reaches farther than a city."""
+    low, high = np.full(2, np.inf), np.full(2, -np.inf)
+    for _, element in ElementTree.iterparse(network):
+        if element.tag in ("lane", "edge"):
+            for point in element.get("shape", "").split():
+                place = [float(text) for text in point.split(",")[:2]]
+                low, high = np.minimum(low, place), np.maximum(high, place)
+        element.clear()
+    if (high - low).max(initial=0.0) > LARGEST_EXTENT:
+        found = f"streets that reach over {(high - low).max() / 1000:.0f} km"
+        raise InputError(where, found, f"at most {LARGEST_EXTENT / 1000:.0f} km", "Cut the map into smaller parts.")
+
+
+def _check(content: bytes, where: str, bounds: XmlBounds) -> None:
+    """What netconvert would follow or not notice: other files that are included, and coordinates that are none."""
+    xml = BoundedXml(where, bounds)
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        if tag.rpartition(":")[2] == "include":
+            raise xml.error("an element that includes another file", "one file with the whole map")
+        name = f"{tag} {attributes.get('id', '')[:40]!r}"
+        points = [point.split(",") for point in attributes.get("shape", "").split()]
+        if any(len(point) not in (2, 3) for point in points):
+            raise xml.error(f"{name} with shape {attributes['shape'][:40]!r}", "points of two coordinates, or three")
+        numbers = [(key, attributes[key]) for key in ("x", "y") if key in attributes]
+        for key, text in numbers + [("shape", text) for point in points for text in point]:
+            if not abs(_number(text)) <= LARGEST_COORDINATE:
+                raise xml.error(f"{name} with {key} {text[:40]!r}", f"{key} in metres")
+        lanes = attributes.get("v", "") if attributes.get("k", "").startswith("lanes") else ""
+        if tag == "tag" and _number(lanes) > MOST_LANES:
+            raise xml.error(f"{attributes['k'][:40]} {lanes[:40]!r}", f"at most {MOST_LANES} lanes")
+        for key, largest in (("lat", 90.0), ("lon", 180.0)) if tag == "node" else ():
+            text = attributes.get(key, "0")
+            if not abs(_number(text)) <= largest:
+                raise xml.error(f"{name} with {key} {text[:40]!r}", f"{key} within +-{largest:g} degrees")
+
+    xml.parse(content, start, lambda tag: None)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
