@@ -12,10 +12,8 @@ from synthdrive.parameters.data import DataParameters
 from synthdrive.parameters.loading import DEFAULT_PATH, load_section
 from synthdrive.parameters.report import ReportParameters
 from synthdrive.parameters.selected_runs import load_cells
-from synthdrive.parameters.synthesize import SynthesizeParameters
-from synthdrive.reporting.report import ReportInputs, write_report
-from synthdrive.reporting.run_outputs import RunPaths
-from synthdrive.reporting.summary import summary
+from synthdrive.reporting.report import ReportInputs, write_forecast_sheet, write_report
+from synthdrive.reporting.run_results import RunPaths
 
 
 def main() -> None:
@@ -27,23 +25,24 @@ def main() -> None:
     parser.add_argument(
         "--published", type=Path, default=Path("published.yaml"), help="published numbers (default: %(default)s)"
     )
-    parser.add_argument("--released", type=Path, help="folder of the authors' released windows, to compare with")
+    parser.add_argument("--sheet", type=Path, help="write only six forecasts as this PNG, as in the README")
     for field in fields(RunPaths):
         parser.add_argument(f"--{field.name}", type=Path, default=field.default, help="default: %(default)s")
     given = parser.parse_args()
     with exit_on_error():
         inputs = ReportInputs(
             paths=RunPaths(**{field.name: getattr(given, field.name) for field in fields(RunPaths)}),
-            cells=load_cells(given.params),
+            runs=load_cells(given.params),
             source=load_section(DataParameters, "data", given.params).source,
             published=given.published,
             claims=given.claims,
             parameters=load_section(ReportParameters, "report", given.params),
-            released=given.released,
-            driver=load_section(SynthesizeParameters, "synthesize", given.params).driver if given.released else None,
         )
-        content = write_report(inputs, given.out)
-        print(f"{summary(content)}\n{given.out / 'index.html'}", file=sys.stderr)
+        if given.sheet:
+            write_forecast_sheet(inputs, given.sheet)
+        else:
+            content = write_report(inputs, given.out)
+            print(f"report: {given.out / 'index.html'}: {content.headline}", file=sys.stderr)
 
 
 if __name__ == "__main__":
