@@ -14,8 +14,8 @@ JOBS ?= 1
 # `make study` with other parameters: what its variants' names get appended, and what is said of them.
 SUFFIX ?=
 NOTE ?=
-# Its cells: judged on the val scenes (cells) or on a fold of the train scenes (choices, after make profile NAME=choices).
-INTO ?= cells
+# Its cells: judged on the val scenes (runs) or on a fold of the train scenes (choices, after make profile NAME=choices).
+INTO ?= runs
 # Inside the image the environment is there already, and SYNTHDRIVE_CONTAINER says where.
 VENV := $(or $(SYNTHDRIVE_CONTAINER),$(CURDIR)/.venv)
 export PATH := $(VENV)/bin:$(PATH)
@@ -46,8 +46,8 @@ cells: environment ## make cells JOBS=2: train and judge variants and seeds side
 	@[ $(JOBS) = 1 ] || export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(($$(nproc) > $(JOBS) ? $$(nproc) / $(JOBS) : 1))}; \
 	dvc stage list --name-only | sed -n 's/^evaluate@//p' | sort -s -t- -k2,2n | xargs -P $(JOBS) -I{} dvc repro evaluate@{}
 
-study: cells ## make study JOBS=2: cells, and what they show as docs/study (after make profile NAME=argoverse1-small)
-	@python stages/study.py --suffix '$(SUFFIX)' --note '$(NOTE)' --into $(INTO)
+study: cells ## make study JOBS=2: cells, and what they show as studies/argoverse1_small (after make profile NAME=argoverse1-small)
+	@PYTHONPATH=src python -m studies.argoverse1_small --suffix '$(SUFFIX)' --note '$(NOTE)' --into $(INTO)
 
 report: ## print the results of the last run
 	@cat reports/summary.txt

@@ -2,8 +2,9 @@
 
 The study's scenes, all of the official train split:
     for split in train val; do
-      python stages/select_scenes.py --source forecasting_train_v1.1.tar.gz --ids docs/study/scenes/$split.txt \\
-        --split $split --out data/raw/argoverse1/forecasting_${split}_v1.1.tar.gz
+      python stages/select_scenes.py --source forecasting_train_v1.1.tar.gz \\
+        --ids studies/argoverse1_small/scenes/$split.txt --split $split \\
+        --out data/raw/argoverse1/forecasting_${split}_v1.1.tar.gz
     done
 """
 

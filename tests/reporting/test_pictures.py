@@ -1,35 +1,27 @@
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_run import REPOSITORY, town, write_scenes
+from fake_run import town, write_scenes
 
-from given_parameters import paper
 from synthdrive.augmentation.transforms import SHAPES
-from synthdrive.config.synthesize import SynthesizeParameters
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
-from synthdrive.core.parameters import load_section
+from synthdrive.forecasting.forecasts import Forecasts
+from synthdrive.pretraining.reconstructions import Reconstructions
+from synthdrive.reporting.charts import Estimate, interval_chart
 from synthdrive.reporting.content import Content
-from synthdrive.reporting.encoder_gradient import encoder_gradient
-from synthdrive.reporting.map_drawing import View, map_drawing
-from synthdrive.reporting.motion_evidence import motion_evidence, released_motion
-from synthdrive.reporting.palette import DARK, LIGHT, with_variables
-from synthdrive.reporting.picture import Panel
-from synthdrive.reporting.pictures.city_maps import city_maps
-from synthdrive.reporting.pictures.motion import motion_beside_released
-from synthdrive.reporting.pictures.reconstructions import shown_epochs
-from synthdrive.reporting.pictures.released_drives import released_drives, released_errors
-from synthdrive.reporting.pictures.scene_layers import pick_scenes
-from synthdrive.reporting.pictures.transforms import transform_pictures
-from synthdrive.reporting.report import ReportInputs, write_report
+from synthdrive.reporting.drawing import View, map_drawing
+from synthdrive.reporting.evidence import encoder_gradient, motion_evidence
+from synthdrive.reporting.picture import DARK, LIGHT, Panel, with_variables
+from synthdrive.reporting.pictures.maps import city_maps, transform_pictures
+from synthdrive.reporting.pictures.reconstructions import lane_errors, shown_epochs
+from synthdrive.reporting.pictures.scenes import MISS, pick_scenes, shown_forecasts
+from synthdrive.reporting.report import ReportInputs, write_forecast_sheet
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.synthesis.released import DrivenAgain, ReleasedDrive, read_released, round_as_released
-from synthdrive.synthesis.windows import agent_tracks
 
 
 @pytest.fixture(scope="module")
@@ -107,100 +99,61 @@ def test_closest_train_and_validation_scenes_are_measured(store: SceneStore, tmp
     assert f"closest two are {gap:,.0f} m apart" in city_maps({lane_map.city: lane_map}, store, val).caption
 
 
-def test_released_windows_stand_beside_ours() -> None:
-    lane_map = town()
-    xy = np.stack([np.linspace(20.0, 60.0, 50), np.full(50, 70.0)], axis=1)
-    again = []
-    for error in (0.5, 0.1):
-        released = ReleasedDrive("dv10TOWN_0_id_1", lane_map.city, 10.0, xy, None)
-        speed = released.speed + error
-        again.append(DrivenAgain(released, xy, speed, xy, np.full(50, 0.2), np.full(50, 0.1), error))
-    assert released_errors([]) is None
-    assert released_errors(again) == pytest.approx(
-        {
-            "windows": 2,
-            "speed_error_median": 0.3,
-            "speed_error_mean": 0.3,
-            "lateral_error_mean": 0.1,
-            "lane_distance_median": 0.2,
-        }
-    )
-    picture = released_drives(again, {lane_map.city: lane_map}, 5)
-    assert picture is not None
-    assert [panel.name for panel in picture.panels] == ["path-1", "speed-1", "path-2", "speed-2", "errors"]
-    assert "speed error 0.10" in picture.panels[1].title
-    assert "0.30 m/s median" in picture.caption
-    assert released_drives([], {}, 5) is None
-
-
 def test_motion_of_the_same_scenes_has_no_distance(store: SceneStore) -> None:
     assert set(motion_evidence(store, store, 1000, 0).distances.values()) == {0.0}
     sampled = motion_evidence(store, store, 12, 0)
     assert sampled.recorded_tracks == 12
 
 
-def as_released(store: SceneStore, faster: float = 1.0) -> list[ReleasedDrive]:
-    tracks = faster * agent_tracks(store) + store.origins[:, None]
-    return [ReleasedDrive("dv10TOWN_0_id_1", "TOWN", 10.0, round_as_released(xy), None) for xy in tracks]
+def test_recorded_steps_are_taken_at_their_own_times(store: SceneStore) -> None:
+    """At every second sweep missing, a step lasts 0.2 s: the same track is half as fast."""
+    slow = replace(store, times=2.0 * np.asarray(store.times))
+    speeds = motion_evidence(slow, store, 1000, 0)
+    assert np.median(speeds.synthetic.speed) == pytest.approx(np.median(speeds.recorded.speed) / 2, rel=0.1)
 
 
-def test_windows_rounded_as_the_released_ones_have_no_distance(store: SceneStore) -> None:
-    evidence = released_motion(as_released(store), store, store, 1000, 0)
-    assert evidence is not None
-    assert set(evidence.tracks.values()) == {len(store)}
-    assert {value for distances in evidence.distances.values() for value in distances.values()} == {0.0}
-    assert released_motion([], store, store, 1000, 0) is None
+def test_axis_shows_the_effects_and_cuts_wide_intervals() -> None:
+    def drawn(low: float, high: float) -> str:
+        rows = [Estimate("one", LIGHT["variant1"], -5.0, low, high, (-6.0, -4.0), -3.0)]
+        return interval_chart(rows, "change (%)", LIGHT["ink"], zero=LIGHT["muted"])
+
+    assert drawn(-300.0, 250.0) == drawn(-500.0, 900.0), "the ends of an interval far beyond the effects are not seen"
+    assert drawn(-7.0, -3.0) != drawn(-8.0, -2.0)
 
 
-def test_every_pair_has_its_distance_to_the_released_motion(store: SceneStore) -> None:
-    picture = motion_beside_released(released_motion(as_released(store, 2.0), store, store, 1000, 0), "scenes")
-    assert picture is not None
-    assert [panel.name for panel in picture.panels] == ["speed", "acceleration", "curvature", "heading-change"]
-    mean = (np.linalg.norm(np.diff(agent_tracks(store), axis=1), axis=-1) / 0.1).mean()
-    apart = re.fullmatch(
-        r"Speed \(m/s\): recorded.released ([\d.]+), recorded.synthetic 0, released.synthetic ([\d.]+)",
-        picture.panels[0].title,
-    )
-    assert apart is not None
-    assert apart[1] == apart[2]
-    assert float(apart[1]) == pytest.approx(mean, rel=0.1)
-    assert f"{len(store)} windows of the authors' release" in picture.caption
-    assert "6 significant digits" in picture.caption
-    assert all(LIGHT[role] in picture.panels[0].svg for role in ("truth", "synthetic", "recorded"))
-    assert motion_beside_released(None, "scenes") is None
+def test_shown_forecasts_fan_out_and_the_last_is_missed(run: ReportInputs) -> None:
+    val, made = SceneStore.load(run.paths.val), Forecasts.load(run.paths.forecasts / "none-0")
+    offset = np.zeros(made.trajectories.shape, np.float32)
+    offset[3, :, -1] += 50.0
+    missed = replace(made, trajectories=made.trajectories + offset)
+    shown = shown_forecasts(val, missed, 4, 0)
+    truth = np.stack([val[index].agent[-1] for index in range(len(val))])
+    errors = np.linalg.norm(missed.trajectories[:, :, -1] - truth[:, None], axis=-1).min(axis=1)
+    assert shown[-1] == 3
+    assert len(set(shown)) == 4
+    assert (errors[shown[:-1]] <= MISS).all()
 
 
-def test_report_with_released_windows_has_both_of_their_pictures(run: ReportInputs, tmp_path: Path) -> None:
-    folder = tmp_path / "released"
-    folder.mkdir()
-    rows = "".join(f"{step / 10},{20 + 0.8 * step:.6g},70,TOWN\n" for step in range(50))
-    (folder / "dv8TOWN_0_id_1.csv").write_text(f"TIMESTAMP,X,Y,CITY_NAME\n{rows}")
-    driver = load_section(SynthesizeParameters, "synthesize", REPOSITORY / "params.yaml").driver
-    write_report(replace(run, released=folder, driver=driver), tmp_path / "reports")
-    page = (tmp_path / "reports" / "index.html").read_text()
-    assert "Our driver beside the released drives" in page
-    assert "Motion beside the released windows" in page
-    figures = json.loads((tmp_path / "reports" / "results.json").read_text())["released"]
-    assert figures["tracks"]["released"] == figures["driven_again"]["windows"] == 1
-    assert f"{figures['driven_again']['speed_error_median']:.2f} m/s median" in page
-    assert f"{figures['motion_distances']['recorded-released']['speed']:.2g}" in page
+def test_each_hidden_lane_is_compared_with_its_own_truth(run: ReportInputs) -> None:
+    kept = Reconstructions.load(run.paths.pretrained / "combined-0" / "reconstructions.safetensors")
+    sample = int(np.flatnonzero(kept.is_map)[-1])
+    exact = kept.lane_predicted.copy()
+    exact[-1] = kept.lane_points[kept.lane_hidden]
+    assert lane_errors(replace(kept, lane_predicted=exact), sample) == pytest.approx(0.0)
+    rows = np.flatnonzero(kept.lane_scene[kept.lane_hidden] == sample)
+    exact[-1, rows[0]] += 3.0
+    found = lane_errors(replace(kept, lane_predicted=exact), sample)
+    assert found[0] == pytest.approx(3.0 * np.sqrt(2), rel=1e-4)
+    assert found[1:] == pytest.approx(0.0)
 
 
-@pytest.mark.reference
-def test_released_files_keep_their_own_motion(reference: Path, store: SceneStore) -> None:
-    drives = [read_released(path) for path in sorted((reference / "released_samples").glob("*.csv"))]
-    if not drives:
-        pytest.skip(f"no released samples in {reference}")
-    evidence = released_motion(drives, store, store, 1000, 0)
-    assert evidence is not None
-    assert evidence.tracks["released"] == len(drives)
-    speed = np.concatenate([drive.speed for drive in drives])
-    assert evidence.sets["released"].speed.mean() == pytest.approx(speed.mean(), abs=0.1)
-    assert np.isfinite(list(evidence.distances["released", "synthetic"].values())).all()
+def test_forecast_sheet_is_one_picture(run: ReportInputs, tmp_path: Path) -> None:
+    write_forecast_sheet(run, tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_released_mask_keeps_the_gradient_from_the_encoder(store: SceneStore) -> None:
-    checks = encoder_gradient(store, paper(ModelParameters, hidden_size=32), paper(ObjectiveParameters))
+    checks = encoder_gradient(store, ModelParameters(hidden_size=32), ObjectiveParameters())
     assert checks[False].reached == 0
     assert checks[True].reached == checks[True].tensors > 20
 
@@ -210,14 +163,16 @@ def test_all_kinds_of_picture_are_there(report: tuple[Path, Content]) -> None:
     assert names == {
         "differences", "levels", "city-maps", "recorded-scenes", "map-transforms", "augmented-corridors",
         "synthetic-drives", "synthetic-windows", "motion", "curves-pretrain", "curves-finetune",
-        "reconstruction-combined", "forecasts",
+        "reconstruction-lanes-combined", "reconstruction-trajectory-combined", "reconstruction-floors", "forecasts",
     }  # fmt: skip
-    (masked,) = [picture for picture in report[1].pictures.training if "reconstruction" in picture.name]
+    training = {picture.name: picture for picture in report[1].pictures.training}
+    drives, lanes = training["reconstruction-trajectory-combined"], training["reconstruction-lanes-combined"]
     stages = ["input", "epoch-0", "epoch-2", "epoch-3", "epoch-5", "truth"]
-    assert [panel.name for panel in masked.panels] == [
-        f"{kind}-1-{stage}" for kind in ("map", "trajectory") for stage in stages
-    ]
-    assert len({panel.svg for panel in masked.panels}) == len(masked.panels)
+    assert [panel.name for panel in drives.panels] == [f"trajectory-1-{stage}" for stage in stages]
+    assert [panel.name for panel in lanes.panels][:3] == ["lanes-1-input", "lanes-1-all", "lanes-1-lane-1"]
+    for picture in (drives, lanes):
+        assert len({panel.svg for panel in picture.panels}) == len(picture.panels)
+        assert len(picture.panels) % picture.columns == 0
 
 
 def test_few_epochs_are_all_shown() -> None:

@@ -60,4 +60,4 @@ def test_lists_that_name_no_scenes_are_refused(text: str, message: str, tmp_path
 
 @pytest.mark.parametrize(("split", "count"), [("train", 2399), ("val", 336)])
 def test_the_study_s_lists_can_be_read(split: str, count: int) -> None:
-    assert len(read_ids(REPOSITORY / "docs" / "study" / "scenes" / f"{split}.txt")) == count
+    assert len(read_ids(REPOSITORY / "studies" / "argoverse1_small" / "scenes" / f"{split}.txt")) == count

@@ -4,27 +4,272 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from synthdrive.reporting import claim_tests_method, claim_tests_published, claim_tests_results
-from synthdrive.reporting.claim_outcome import Outcome
+import numpy as np
+from scipy.special import stdtrit
 
-TESTS: dict[str, Callable[..., Outcome]] = {
-    test.__name__: test
-    for test in (
-        claim_tests_results.lowers,
-        claim_tests_results.best,
-        claim_tests_results.level,
-        claim_tests_results.size,
-        claim_tests_results.exceeds_seed_spread,
-        claim_tests_published.table_arithmetic,
-        claim_tests_published.abstract_matches_table,
-        claim_tests_published.headline_row,
-        claim_tests_published.same_values,
-        claim_tests_published.no_worse_than,
-        claim_tests_published.improves_on,
-        claim_tests_method.encoder_gradient,
-        claim_tests_method.window_count,
-        claim_tests_method.speed_range,
-        claim_tests_method.share_compared,
-        claim_tests_method.lane_distance,
+from synthdrive.reporting.evidence import Evidence, Outcome, Verdict
+from synthdrive.reporting.measurements import Difference
+from synthdrive.reporting.wording import HEADLINE, counted, label_of, listed, metric, number_and_unit, signed
+from synthdrive.scenes.scene_store import STEPS
+
+SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE = Verdict
+
+
+# ---- Effects: what a change of the training does to the errors.
+
+
+def lowers(evidence: Evidence, variant: str, metric: str) -> Outcome:
+    """By the 95 % interval of the paired difference to the reference.
+
+    Supported: it lies below 0. Contradicted: it lies above 0, or it contains 0 and leaves out the published change.
+    Undecided: it contains 0 and the published change (or none is published).
+    """
+    measured = evidence.measured
+    difference = measured.difference(variant, measured.reference, metric)
+    published = evidence.published.change(variant, metric)
+    verdict = _effect(difference, published)
+    claimed = "" if published is None else f" the published {signed(published)} %"
+    size = f"The smallest change that this run would have detected (80 % power): {difference.detectable_text}."
+    if verdict == SUPPORTED:
+        why = "The interval lies below 0."
+    elif difference.direction == "higher":
+        why = "The interval lies above 0: the error is higher."
+    elif verdict == CONTRADICTED:
+        why = f"The interval contains 0 and leaves out{claimed}. {size}"
+    else:
+        why = f"The interval contains 0{' and' + claimed if claimed else ''}. {size}"
+    data = f"{counted(measured.scene_count, 'scene')}, {counted(len(measured.seeds), 'seed')}"
+    return Outcome(f"{difference.text} ({data})", verdict, why)
+
+
+def best(evidence: Evidence, variant: str, metric: str, among: list[str]) -> Outcome:
+    """By the paired differences to every other variant of `among`.
+
+    Supported: all intervals lie below 0. Contradicted: one lies above 0. Undecided: else.
+    """
+    measured = evidence.measured
+    means = {name: measured.mean(name, metric) for name in among}
+    lowest = min(means, key=lambda name: means[name])
+    text = f"lowest: {label_of(lowest)}, {number_and_unit(metric, means[lowest])}"
+    others = {name: measured.difference(variant, name, metric) for name in among if name != variant}
+    better = [name for name, difference in others.items() if difference.direction == "higher"]
+    unclear = {name: difference for name, difference in others.items() if difference.direction == "unclear"}
+    if better:
+        return Outcome(text, CONTRADICTED, f"Lower beyond the interval of the difference: {_labels(better)}.")
+    if not unclear:
+        return Outcome(text, SUPPORTED, "Every other variant is higher beyond the interval of the difference.")
+    needed = max(unclear.values(), key=lambda difference: difference.detectable).detectable_text
+    why = f"No statistically significant difference to {_labels(list(unclear))}; detectable: {needed}."
+    return Outcome(text, UNDECIDED, why)
+
+
+def level(evidence: Evidence, variant: str) -> Outcome:
+    """Supported where all three published levels lie in the measured 95 % intervals, widened by the seeds' spread."""
+    parts, outside = [], []
+    for name in HEADLINE:
+        ours = evidence.measured.level(variant, name)
+        slack = 2.0 * (ours.spread or 0.0)
+        theirs = evidence.published.level(variant, name)
+        parts.append(f"{metric(name).label} {number_and_unit(name, ours.mean)}")
+        if theirs is None or not ours.low - slack <= theirs <= ours.high + slack:
+            outside.append(metric(name).label)
+    where = "the measured interval (scenes and two standard deviations over seeds)"
+    if outside:
+        return Outcome("; ".join(parts), CONTRADICTED, f"Outside {where}: {listed(outside)}.")
+    return Outcome("; ".join(parts), SUPPORTED, f"All published values lie in {where}.")
+
+
+def size(evidence: Evidence, variant: str) -> Outcome:
+    """By the 95 % intervals of the three paired differences.
+
+    Contradicted: one leaves out the published change. Undecided: one contains 0 and the published change. Supported:
+    each contains the published change and leaves out 0.
+    """
+    parts, outside, unclear = [], [], []
+    for name in HEADLINE:
+        difference = evidence.measured.difference(variant, evidence.measured.reference, name)
+        theirs = evidence.published.change(variant, name)
+        what = metric(name).label
+        parts.append(f"{what} {difference.text}")
+        relative = difference.relative
+        if relative is not None and (theirs is None or not relative[1] <= theirs <= relative[2]):
+            outside.append(what)
+        elif relative is None or difference.direction == "unclear":
+            unclear.append(f"{what} (detectable: {difference.detectable_text})")
+    text = "; ".join(parts)
+    if outside:
+        return Outcome(text, CONTRADICTED, f"The interval leaves out the published change in {listed(outside)}.")
+    if unclear:
+        return Outcome(text, UNDECIDED, f"The interval contains 0 and the published change in {listed(unclear)}.")
+    return Outcome(text, SUPPORTED, "All intervals contain the published change and leave out 0.")
+
+
+def exceeds_seed_spread(evidence: Evidence, variant: str, metric: str) -> Outcome:
+    """Supported where the published change, of one run each, is more than other seeds would make of it.
+
+    Two runs of the reference differ by sqrt(2) of its standard deviation over seeds; the limit is that times
+    Student's t (97.5 %) for so few seeds. Relative to each side's own baseline.
+    """
+    ours = evidence.measured.level(evidence.measured.reference, metric)
+    seeds = len(ours.seeds)
+    change = abs(evidence.published.recomputed_change(variant, metric))
+    spread = 100.0 * (ours.spread or 0.0) / ours.mean
+    limit = float(stdtrit(seeds - 1, 0.975)) * np.sqrt(2.0) * spread
+    text = f"another seed: ±{spread:.2f} % (standard deviation of {counted(seeds, 'seed')})"
+    relation = "more" if change > limit else "not more"
+    why = f"The published {change:.2f} % are {relation} than the {limit:.2f} % by which two seeds differ."
+    return Outcome(text, SUPPORTED if change > limit else CONTRADICTED, why)
+
+
+def _effect(difference: Difference, published: float | None) -> Verdict:
+    if difference.direction == "lower":
+        return SUPPORTED
+    if difference.direction == "higher":
+        return CONTRADICTED
+    relative = difference.relative
+    excluded = published is not None and relative is not None and not relative[1] <= published <= relative[2]
+    return CONTRADICTED if excluded else UNDECIDED
+
+
+def _labels(names: list[str]) -> str:
+    return listed([label_of(name) for name in names])
+
+
+# ---- Published numbers: whether they agree with each other.
+
+
+def table_arithmetic(evidence: Evidence, tolerance: float) -> Outcome:
+    """Supported where every printed change follows from the table's values within `tolerance` percentage points."""
+    published = evidence.published
+    apart = {
+        (row, name): abs(published.recomputed_change(row, name) - change)
+        for row in published.values["table_changes"]
+        for name in HEADLINE
+        if (change := published.change(row, name)) is not None
+    }
+    worst = max(apart, key=lambda key: apart[key])
+    text = f"{len(apart)} changes recomputed, largest deviation {apart[worst]:.3f} points"
+    if apart[worst] <= tolerance:
+        return Outcome(text, SUPPORTED, "All agree but for rounding.")
+    return Outcome(text, CONTRADICTED, f"{label_of(worst[0])}, {metric(worst[1]).label} does not follow.")
+
+
+def abstract_matches_table(evidence: Evidence, row: str, tolerance: float) -> Outcome:
+    """Supported where each improvement of the abstract is that of the same metric in this row of the table."""
+    published = evidence.published
+    table = {name: published.recomputed_change(row, name) for name in HEADLINE}
+    abstract = {name: float(published.values["abstract"][name]) for name in HEADLINE}
+    numbers = ", ".join(f"{metric(name).label} {signed(table[name])} %" for name in HEADLINE)
+    text = f"{label_of(row)} in the table: {numbers}"
+    wrong = [name for name in HEADLINE if abs(table[name] - abstract[name]) > tolerance]
+    if not wrong:
+        return Outcome(text, SUPPORTED, "The abstract's numbers are the table's.")
+    reasons = []
+    for name in wrong:
+        same = [other for other in HEADLINE if abs(table[other] - abstract[name]) <= tolerance]
+        where = f", which is the table's {metric(same[0]).label}" if same else ""
+        reasons.append(f"the abstract's {metric(name).label} is {signed(abstract[name])} %{where}")
+    swapped = len(wrong) == 2 and all("which is" in reason for reason in reasons)
+    lead = "The abstract has two metrics swapped: " if swapped else "They differ: "
+    return Outcome(text, CONTRADICTED, lead + "; ".join(reasons) + ".")
+
+
+def headline_row(evidence: Evidence, row: str, tolerance: float) -> Outcome:
+    """Supported where the abstract's three numbers, in any order, are the changes of this row."""
+    published = evidence.published
+    abstract = sorted(float(published.values["abstract"][name]) for name in HEADLINE)
+    rows = {
+        name: sorted(published.recomputed_change(name, entry) for entry in HEADLINE)
+        for name in published.values["table_changes"]
+    }
+    fits = [name for name, values in rows.items() if np.abs(np.subtract(values, abstract)).max() <= tolerance]
+    text = f"the abstract's numbers are those of: {_labels(fits) or 'no row'}"
+    if row in fits:
+        return Outcome(text, SUPPORTED, "Both are the same row.")
+    return Outcome(text, CONTRADICTED, f"Not those of the row {label_of(row)}, whose checkpoints are released.")
+
+
+def same_values(evidence: Evidence, row: str, other: str) -> Outcome:
+    """Supported where the table's row equals the other source's values, rounded to the table's digits."""
+    values = evidence.published.values
+    theirs = values["other"][other]
+    text = ", ".join(f"{metric(name).label} {theirs[name]}" for name in HEADLINE)
+    half_digit = {name: 0.5 * 10.0 ** -(2 if metric(name).unit == "%" else 4) + 1e-12 for name in HEADLINE}
+    wrong = [name for name in HEADLINE if abs(values["table"][row][name] - theirs[name]) > half_digit[name]]
+    if not wrong:
+        return Outcome(text, SUPPORTED, "Equal after rounding.")
+    return Outcome(text, CONTRADICTED, f"They differ in {listed([metric(name).label for name in wrong])}.")
+
+
+def no_worse_than(evidence: Evidence, row: str, other: str, metric: str, tolerance: float) -> Outcome:
+    """Supported where the table's row is at most `tolerance` metres above the other source's value."""
+    excess = _published_excess(evidence, row, other, metric)
+    text = f"{signed(excess, 3)} m"
+    if excess <= tolerance:
+        return Outcome(text, SUPPORTED, f"Within {tolerance} m.")
+    source = evidence.published.values["other"][other]["label"]
+    return Outcome(text, CONTRADICTED, f"{excess:.3f} m worse than {source}: gains over it are easier to reach.")
+
+
+def improves_on(evidence: Evidence, row: str, other: str, metric: str, tolerance: float) -> Outcome:
+    """Supported where the table's row is more than `tolerance` metres below the other source's value."""
+    excess = _published_excess(evidence, row, other, metric)
+    if -excess > tolerance:
+        return Outcome(f"{signed(excess, 4)} m", SUPPORTED, f"By more than {tolerance} m.")
+    return Outcome(f"{signed(excess, 4)} m", CONTRADICTED, f"By less than {tolerance} m, the last printed digit.")
+
+
+def _published_excess(evidence: Evidence, row: str, other: str, name: str) -> float:
+    values = evidence.published.values
+    return float(values["table"][row][name]) - float(values["other"][other][name])
+
+
+# ---- Code and data.
+
+
+def encoder_gradient(evidence: Evidence, decoder_sees_encoder: bool) -> Outcome:
+    """Supported where the reconstruction loss has a gradient in all of the encoder's tensors."""
+    check = evidence.gradient[decoder_sees_encoder]
+    text = f"{check.reached} of {check.tensors} encoder tensors have a gradient"
+    mask = "complete decoder mask" if decoder_sees_encoder else "decoder mask as released"
+    effect = {check.tensors: "the loss trains all of it", 0: "the encoder keeps its random initial weights"}
+    why = f"Computed here with the {mask}: {effect.get(check.reached, 'some are left out')}."
+    return Outcome(text, SUPPORTED if check.reached == check.tensors else CONTRADICTED, why)
+
+
+def fraction_compared(evidence: Evidence, quantity: str, above: float, unit: str, expected: str) -> Outcome:
+    """By the fraction of synthetic and of recorded values above a threshold.
+
+    Supported: it is `expected` (more or less) than the recorded one. Contradicted: the other way round. Undecided: they
+    differ by less than 1.96 standard errors; the values of one track count as one.
+    """
+    if evidence.motion is None:
+        return Outcome("", NOT_TESTABLE, "No motion was measured.")
+    scale = 180.0 / np.pi if unit == "degrees" else 1.0
+    fractions, errors, counts = [], [], []
+    for samples in (evidence.motion.synthetic, evidence.motion.recorded):
+        values = np.abs(getattr(samples, quantity)) * scale
+        fraction = float(np.mean(values > above))
+        counts.append(max(1, len(values) // (1 if quantity == "heading_change" else STEPS)))
+        fractions.append(100.0 * fraction)
+        errors.append(100.0 * np.sqrt(fraction * (1.0 - fraction) / counts[-1]))
+    synthetic, recorded = fractions
+    text = (
+        f"synthetic {synthetic:.1f} % of {counted(counts[0], 'track')}, recorded {recorded:.1f} % of "
+        f"{counted(counts[1], 'track')} above {above:g} {unit}"
     )
-}
+    noise = float(np.hypot(*errors))
+    if abs(synthetic - recorded) <= 1.96 * noise:
+        detectable = (1.96 + float(stdtrit(1e6, 0.8))) * noise
+        return Outcome(text, UNDECIDED, f"Within sampling noise; detectable: {detectable:.1f} points.")
+    holds = synthetic > recorded if expected == "more" else synthetic < recorded
+    larger = "larger" if synthetic > recorded else "smaller"
+    return Outcome(text, SUPPORTED if holds else CONTRADICTED, f"The synthetic fraction is {larger}.")
+
+
+EFFECTS = (lowers, best, level, size, exceeds_seed_spread)
+FACTS = (
+    table_arithmetic, abstract_matches_table, headline_row, same_values, no_worse_than, improves_on, encoder_gradient,
+    fraction_compared,
+)  # fmt: skip
+TESTS: dict[str, Callable[..., Outcome]] = {test.__name__: test for test in (*EFFECTS, *FACTS)}

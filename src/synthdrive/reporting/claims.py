@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ from typing import Any
 import yaml
 
 from synthdrive.core.errors import InputError
-from synthdrive.reporting.claim_outcome import Evidence, Outcome, Verdict
-from synthdrive.reporting.claim_tests import TESTS
-from synthdrive.reporting.results_table import label_of
-from synthdrive.reporting.scope import short_source
+from synthdrive.reporting.claim_tests import EFFECTS, TESTS
+from synthdrive.reporting.evidence import Evidence, Outcome, Verdict
+from synthdrive.reporting.wording import label_of, listed, metric, short_source
 
-_KEYS = {"id", "group", "says", "source", "test"}
+EFFECT = "effects"
+ABOUT = (EFFECT, "published numbers", "code", "data")  # what a claim can be about; each is counted apart
+LANE_FOLLOWING = "lane_following"  # a baseline that loses to it has learned too little for any comparison
+
+_KEYS = {"id", "about", "group", "says", "source", "test"}
 _NEEDS = {"variants", "seeds", "source", "train_scenes", "val_scenes"}
 
 
@@ -25,6 +29,7 @@ class Claim:
 
     Attributes:
         identifier: its name in the ledger.
+        about: effects, published numbers, code or data.
         group: heading that it stands under.
         says: the statement, with fields for published numbers.
         source: who says so.
@@ -33,6 +38,7 @@ class Claim:
     """
 
     identifier: str
+    about: str
     group: str
     says: str
     source: str
@@ -76,16 +82,29 @@ def load_claims(path: Path) -> list[Claim]:
     return claims
 
 
-def judge(claims: list[Claim], evidence: Evidence) -> list[Judged]:
+def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Judged]:
     """Every claim with its verdict, in the ledger's order."""
     return [Judged(claim, evidence.published.fill(claim.says), _outcome(claim, evidence)) for claim in claims]
+
+
+def tally(judged: Sequence[Judged], about: str) -> dict[str, int]:
+    """How many of the claims about this have each verdict."""
+    these = [entry.outcome.verdict for entry in judged if entry.claim.about == about]
+    return {str(verdict): these.count(verdict) for verdict in Verdict}
+
+
+def tally_text(counts: Mapping[str, int]) -> str:
+    """The counts in words: 2 supported, 1 contradicted, 9 undecided, 6 not testable here."""
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
 
 
 def _claim(entry: Any, where: str) -> Claim:
     if not isinstance(entry, dict) or not set(entry) >= _KEYS or set(entry) - _KEYS - {"needs"}:
         found = ", ".join(map(str, entry)) if isinstance(entry, dict) else repr(entry)
-        raise InputError(where, f"keys {found}", f"{', '.join(sorted(_KEYS))} and, if need be, needs")
+        raise InputError(where, f"keys {found}", f"{', '.join(sorted(_KEYS))} and, where needed, needs")
     where = f"{where} ({entry['id']})"
+    if entry["about"] not in ABOUT:
+        raise InputError(f"{where}: about", repr(entry["about"]), f"one of {', '.join(ABOUT)}")
     kind = entry["test"].get("kind") if isinstance(entry["test"], dict) else None
     if kind not in TESTS:
         raise InputError(f"{where}: test.kind", repr(kind), f"one of {', '.join(TESTS)}")
@@ -97,15 +116,35 @@ def _claim(entry: Any, where: str) -> Claim:
     needs = entry.get("needs", {})
     if set(needs) - _NEEDS:
         raise InputError(f"{where}: needs", ", ".join(sorted(set(needs) - _NEEDS)), ", ".join(sorted(_NEEDS)))
-    return Claim(entry["id"], entry["group"], entry["says"], entry["source"], dict(entry["test"]), dict(needs))
+    return Claim(
+        identifier=entry["id"],
+        about=entry["about"],
+        group=entry["group"],
+        says=entry["says"],
+        source=entry["source"],
+        test=dict(entry["test"]),
+        needs=dict(needs),
+    )
 
 
 def _outcome(claim: Claim, evidence: Evidence) -> Outcome:
+    test = TESTS[claim.test["kind"]]
     missing = _missing(claim, evidence)
     if missing:
         return Outcome("", Verdict.NOT_TESTABLE, f"Needs {'; '.join(missing)}.")
-    arguments = {key: value for key, value in claim.test.items() if key != "kind"}
-    return TESTS[claim.test["kind"]](evidence, **arguments)
+    if test in EFFECTS and (why := untrained(evidence)):
+        return Outcome("", Verdict.NOT_TESTABLE, why)
+    return test(evidence, **{key: value for key, value in claim.test.items() if key != "kind"})
+
+
+def untrained(evidence: Evidence) -> str:
+    """Why the run decides no effect: its reference loses to lane following. Empty where it does not."""
+    measured = evidence.measured
+    lost = measured.losses(measured.reference).get(LANE_FOLLOWING) if measured.variants else None
+    if not lost:
+        return ""
+    metrics = listed([metric(name).label for name in lost])
+    return f"{label_of(measured.reference)} loses to lane following in {metrics}: trained too little."
 
 
 def _missing(claim: Claim, evidence: Evidence) -> list[str]:
@@ -122,5 +161,5 @@ def _missing(claim: Claim, evidence: Evidence) -> list[str]:
             missing.append(f"{needs[key]:,} {what} (this run: {found:,})")
     absent = [label_of(variant) for variant in needs.get("variants", []) if variant not in measured.variants]
     if absent:
-        missing.append(f"the variant{'s' if len(absent) > 1 else ''} {', '.join(absent)}, not part of this run")
+        missing.append(f"{listed(absent)}, not part of this run")
     return missing

@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from synthdrive.reporting.claim_outcome import Verdict
-from synthdrive.reporting.claims import Judged
-from synthdrive.reporting.gates import Gate
+from synthdrive.reporting.claims import ABOUT, EFFECT, Judged, tally, tally_text
+from synthdrive.reporting.evidence import MotionEvidence
 from synthdrive.reporting.measurements import Measurements
-from synthdrive.reporting.metric_names import HEADLINE, ONE_GUESS, counted, metric
-from synthdrive.reporting.motion_evidence import MotionEvidence, ReleasedMotion
 from synthdrive.reporting.picture import Picture
 from synthdrive.reporting.published import Published
-from synthdrive.reporting.records import Record, common
-from synthdrive.reporting.results_table import Row, losing_rows, rows_as_json
-from synthdrive.reporting.scope import Setting, scope, source_in_words
-from synthdrive.reporting.strata_table import StrataTable
+from synthdrive.reporting.tables import Record, Row, Setting, StrataTable, Validated, common, rows_as_json
+from synthdrive.reporting.wording import (
+    HEADLINE,
+    ONE_GUESS,
+    counted,
+    label_of,
+    listed,
+    metric,
+    number_and_unit,
+    source_in_words,
+)
+
+FLOORS = {"lanes": ("straight", "repeat", "zero"), "trajectory": ("quadratic", "constant_velocity", "zero")}
+FLOOR_NAMES = {
+    "straight": "straight extrapolation",
+    "repeat": "repeating the first vector",
+    "quadratic": "a quadratic",
+    "constant_velocity": "constant velocity",
+    "zero": "predicting zero",
+}
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures by the section that they stand in.
+    """The pictures by the section that they stand in, in reading order.
 
     Attributes:
-        results, data, synthesis, training, forecasts: in reading order.
+        effects: the chart of the first screen; None with one variant.
+        results, data, synthesis, training, forecasts: the others.
     """
 
+    effects: Picture | None
     results: tuple[Picture, ...]
     data: tuple[Picture, ...]
     synthesis: tuple[Picture, ...]
@@ -36,7 +51,8 @@ class Pictures:
 
     def all(self) -> tuple[Picture, ...]:
         """Every picture."""
-        return self.results + self.data + self.synthesis + self.training + self.forecasts
+        first = () if self.effects is None else (self.effects,)
+        return first + self.results + self.data + self.synthesis + self.training + self.forecasts
 
 
 @dataclass(frozen=True)
@@ -44,17 +60,17 @@ class Content:
     """The report.
 
     Attributes:
-        measured, published: the numbers it stands on.
+        measured, published: the numbers behind it.
         variants: (name, description) of every variant that was run.
-        rows: the results table; other_rows: the same rows with the metrics that the paper does not print.
+        rows: the results; other_rows: the same rows with the metrics `other_metrics`, which the paper does not print.
         judged: the claims ledger with its verdicts.
+        untrained: why this run decides no effect; empty where it can.
+        reconstruction: variant -> lanes, trajectory -> losses on held-back windows and floors; may be empty.
         strata: errors by kind of scene.
         settings: this run beside the published one.
-        gates: results of the data gates.
+        validation: results of data validation.
         records: what made every trained or evaluated artifact.
         motion: how synthetic and recorded motion differ.
-        beside_released: the same with the authors' released windows; None without them.
-        released_errors: how far our driver is from these windows; None without them.
         pictures: all pictures.
     """
 
@@ -65,27 +81,29 @@ class Content:
     other_rows: Sequence[Row]
     other_metrics: Sequence[str]
     judged: Sequence[Judged]
+    untrained: str
+    reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]
     strata: StrataTable
     settings: Sequence[Setting]
-    gates: Sequence[Gate]
+    validation: Sequence[Validated]
     records: Sequence[Record]
     motion: MotionEvidence
-    beside_released: ReleasedMotion | None
-    released_errors: Mapping[str, float] | None
     pictures: Pictures
 
     @property
     def warnings(self) -> list[str]:
-        """Learned rows that a forecast without training beats, and gates that did not pass."""
-        failed = [f"The gate {gate.name} did not pass." for gate in self.gates if not gate.success]
-        whole = [replace(row, cells={**row.cells, **other.cells})
-                 for row, other in zip(self.rows, self.other_rows, strict=True)]  # fmt: skip
-        return losing_rows(whole, [*HEADLINE, *ONE_GUESS]) + failed
-
-    @property
-    def scope(self) -> list[tuple[str, str]]:
-        """What this run can show and what it cannot."""
-        return scope(self.measured, self.published)
+        """Data that failed validation, variants that lose to a baseline, reconstructions worse than a floor."""
+        failed = dict.fromkeys(one.of for one in self.validation if one.met < len(one.expectations))
+        found = [f"Data validation failed: {name}." for name in failed]
+        for variant in self.measured.variants:
+            for baseline, lost in self.measured.losses(variant, (*HEADLINE, *ONE_GUESS)).items():
+                numbers = [
+                    f"{metric(name).label} ({metric(name).text(self.measured.mean(variant, name))} against "
+                    f"{number_and_unit(name, self.measured.mean(baseline, name))})"
+                    for name in lost
+                ]
+                found.append(f"{label_of(variant)} loses to {label_of(baseline).lower()} in {listed(numbers)}.")
+        return found + reconstruction_warnings(self.reconstruction)
 
     @property
     def source(self) -> str:
@@ -93,9 +111,9 @@ class Content:
         return source_in_words(self.measured.source)
 
     @property
-    def tally(self) -> dict[str, int]:
-        """How many claims have each verdict."""
-        return {str(verdict): sum(entry.outcome.verdict == verdict for entry in self.judged) for verdict in Verdict}
+    def tallies(self) -> dict[str, dict[str, int]]:
+        """What claims are about -> verdict -> how many."""
+        return {about: tally(self.judged, about) for about in ABOUT}
 
     @property
     def claim_groups(self) -> list[tuple[str, list[Judged]]]:
@@ -106,27 +124,58 @@ class Content:
         return list(groups.items())
 
     @property
-    def headline(self) -> list[str]:
-        """The result in a few sentences, computed from the table."""
+    def headline(self) -> str:
+        """The counts of the paper's effects by verdict, and the one thing that this run does show."""
+        effects = self.tallies[EFFECT]
+        count = sum(effects.values())
+        return f"Of {counted(count, 'effect')} that the paper reports: {tally_text(effects)}. {self.finding}"
+
+    @property
+    def finding(self) -> str:
+        """The one thing that this run shows: its largest significant effect, else what its variants reach."""
         measured = self.measured
-        base = measured.level(measured.reference, "minFDE6")
-        spread = "" if base.spread is None else f" ± {base.spread:.3f}"
-        sentences = [
-            f"Without pre-training minFDE6 is {base.mean:.3f}{spread} m over {counted(len(measured.seeds), 'seed')}."
-        ]
-        compared = [row for row in self.rows if row.kind == "learned" and row.name != measured.reference]
-        lower, none, higher = (
-            [row.label for row in compared if (d := row.cells["minFDE6"].difference) and d.verdict == verdict]
-            for verdict in ("lower", "no difference", "higher")
+        if self.untrained:
+            return f"This run decides no effect: {self.untrained}"
+        found = []
+        for row in self.rows:
+            for name in HEADLINE:
+                difference = row.entries[name].difference
+                if difference is not None and difference.relative and difference.direction != "unclear":
+                    found.append((difference.relative[0], row.label, name, difference))
+        if found:
+            relative, label, name, difference = min(found, key=lambda one: (one[0] > 0, -abs(one[0])))
+            verb = "lowers" if relative < 0 else "raises"
+            _, low, high = (abs(value) for value in difference.shown)
+            interval = f"{min(low, high):.1f} to {max(low, high):.1f} %"
+            return (
+                f"This run shows: {label[0].lower()}{label[1:]} {verb} {metric(name).label} by {abs(relative):.1f} % "
+                f"(95 % interval: {interval})."
+            )
+        best = min(measured.variants, key=lambda one: measured.mean(one, "minFDE6"))
+        reached = number_and_unit("minFDE6", measured.mean(best, "minFDE6"))
+        floor = ""
+        if "lane_following" in measured.baselines:
+            floor = f", lane following {number_and_unit('minFDE6', measured.mean('lane_following', 'minFDE6'))}"
+        few = " with so few scenes and seeds, no difference between variants is statistically significant."
+        return f"This run shows: {label_of(best)} reaches minFDE6 {reached}{floor};{few}"
+
+    @property
+    def scope(self) -> str:
+        """What a run of this size, on this data, cannot show; empty for the paper's data at full size."""
+        measured, data = self.measured, self.published.values["data"]
+        sizes = (measured.train_scenes, data["train_scenes"]), (measured.scene_count, data["val_scenes"])
+        if measured.source != data["source"]:
+            return (
+                f"Simulated traffic ({self.source}), {sizes[0][0]:,} train scenes instead of {sizes[0][1]:,} recorded "
+                "ones: levels cannot be compared with the paper's, and effects may differ on real traffic."
+            )
+        if all(ours >= 0.95 * theirs for ours, theirs in sizes):
+            return ""
+        (train, all_train), (val, all_val) = sizes
+        return (
+            f"Not the paper's size: {train:,} of its {all_train:,} train scenes, {val:,} of its {all_val:,} validation "
+            "scenes. Changes can be compared with the paper's, levels cannot."
         )
-        for labels, text in (
-            (lower, "Pre-training lowers it beyond the 95 % interval: {}."),
-            (none, "No difference can be told from none: {}."),
-            (higher, "Pre-training raises it beyond the 95 % interval: {}."),
-        ):
-            if labels:
-                sentences.append(text.format(", ".join(labels)))
-        return sentences
 
     @property
     def commit(self) -> str:
@@ -142,16 +191,19 @@ class Content:
         """All numbers of the report as plain values."""
         return {
             "run": self.measured.as_json() | {"commit": self.commit, "device": self.device},
+            "headline": self.headline,
             "units": {name: metric(name).unit for name in (*HEADLINE, *self.other_metrics)},
             "warnings": self.warnings,
-            "scope": dict(self.scope),
+            "scope": self.scope,
             "settings": [asdict(setting) for setting in self.settings],
             "results": rows_as_json(self.rows),
             "other_results": rows_as_json(self.other_rows),
+            "reconstruction": self.reconstruction,
             "strata": asdict(self.strata),
             "claims": [
                 {
                     "id": entry.claim.identifier,
+                    "about": entry.claim.about,
                     "group": entry.claim.group,
                     "says": entry.says,
                     "source": entry.claim.source,
@@ -162,20 +214,29 @@ class Content:
                 }
                 for entry in self.judged
             ],
-            "claims_tally": self.tally,
+            "claims_tally": self.tallies,
             "motion_distances": self.motion.distances,
-            "released": self._released_as_json(),
-            "gates": {gate.name: {"success": gate.success, "expectations": gate.evaluated} for gate in self.gates},
-            "records": [asdict(record) for record in self.records],
+            "data_validation": [
+                {"of": one.of, "table": one.table, "expectations": len(one.expectations), "met": one.met}
+                for one in self.validation
+            ],
+            "provenance": [asdict(record) for record in self.records],
             "pictures": {
                 picture.name: [f"pictures/{picture.name}/{panel.name}.svg" for panel in picture.panels]
                 for picture in self.pictures.all()
             },
         }
 
-    def _released_as_json(self) -> dict[str, Any] | None:
-        beside = self.beside_released
-        if beside is None:
-            return None
-        distances = {f"{first}-{second}": apart for (first, second), apart in beside.distances.items()}
-        return {"tracks": beside.tracks, "motion_distances": distances, "driven_again": self.released_errors}
+
+def reconstruction_warnings(reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
+    """A sentence for every variant and task whose loss on held-back windows is not below that of a simple predictor."""
+    found = []
+    for variant, tasks in reconstruction.items():
+        for task, losses in tasks.items():
+            floors = (*FLOORS[task], "blind")
+            lost = [name for name in floors if name in losses and losses["loss"] >= losses[name]]
+            if lost:
+                names = FLOOR_NAMES | {"blind": "a decoder that does not see the encoder"}
+                than = listed([f"{names[name]} ({losses[name]:.3g})" for name in lost])
+                found.append(f"{label_of(variant)}, {task}: a loss of {losses['loss']:.3g} is no better than {than}.")
+    return found

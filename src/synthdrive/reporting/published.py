@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from synthdrive.core.errors import InputError
-from synthdrive.reporting.metric_names import HEADLINE
+from synthdrive.reporting.wording import HEADLINE
 
 _SECTIONS = ("paper", "data", "table", "table_changes", "abstract", "other", "motion", "settings")
 

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from synthdrive.augmentation.augmented_scenes import AugmentedScenes
+from synthdrive.augmentation.transforms import SHAPES
 from synthdrive.config.report import ReportParameters, SelectedRuns
-from synthdrive.config.synthesize import DriverParameters
-from synthdrive.config.training import ModelParameters
-from synthdrive.core.artifacts import atomic_directory, write_json
+from synthdrive.config.training import MASKED, ModelParameters, ObjectiveParameters, PretrainParameters
+from synthdrive.core.artifacts import atomic_directory
 from synthdrive.core.parameters import from_values
-from synthdrive.reporting.claim_outcome import Evidence
-from synthdrive.reporting.claims import Claim, judge, load_claims
-from synthdrive.reporting.content import Content
-from synthdrive.reporting.dvc_plots import write_curves, write_metrics, write_results
-from synthdrive.reporting.encoder_gradient import OBJECTIVE, encoder_gradient
-from synthdrive.reporting.gallery import Artifacts, draw_pictures
-from synthdrive.reporting.gates import gates
-from synthdrive.reporting.layout import markdown, page
+from synthdrive.forecasting.forecasts import Forecasts
+from synthdrive.models.densetnt import DenseTNT
+from synthdrive.pretraining.reconstructions import Reconstructions
+from synthdrive.reporting.claims import Claim, judge, load_claims, untrained
+from synthdrive.reporting.content import Content, Pictures
+from synthdrive.reporting.evidence import Evidence, MotionEvidence, encoder_gradient, motion_evidence
 from synthdrive.reporting.measurements import Measurements
-from synthdrive.reporting.motion_evidence import MotionEvidence, motion_evidence, released_motion
-from synthdrive.reporting.pictures.released_drives import released_errors
+from synthdrive.reporting.page import write_pages
+from synthdrive.reporting.picture import Picture
+from synthdrive.reporting.pictures.driving import contact_sheet, motion, synthetic_drives
+from synthdrive.reporting.pictures.maps import city_maps, corridors, transform_pictures
+from synthdrive.reporting.pictures.reconstructions import reconstructions
+from synthdrive.reporting.pictures.results import effects_picture, floors_picture, level_picture, training_curves
+from synthdrive.reporting.pictures.scenes import forecast_sheet, forecasts, recorded_scenes
 from synthdrive.reporting.published import Published
-from synthdrive.reporting.records import records
-from synthdrive.reporting.results_table import results_table
-from synthdrive.reporting.run_outputs import RunPaths, cards_of, curves_of, gate_results, strata_of, variant_errors
-from synthdrive.reporting.scope import settings, source_in_words
-from synthdrive.reporting.strata_table import strata_table
-from synthdrive.reporting.summary import summary
-from synthdrive.scenes.lane_map import LaneMap, load_maps
-from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.synthesis.released import DrivenAgain, drive_all_again
+from synthdrive.reporting.run_results import Artifacts, Metadata, RunPaths, parameters_of
+from synthdrive.reporting.tables import Row, records, results_table, settings, strata_table, validated
+from synthdrive.reporting.wording import label_of, source_in_words
+from synthdrive.training.metadata import RECONSTRUCTIONS
 
 OTHER_METRICS = ("minADE1", "minFDE1", "MR1", "brier_minFDE6", "p_minFDE6", "p_minADE6", "p_MR6")
 
@@ -45,146 +40,156 @@ class ReportInputs:
 
     Attributes:
         paths: the run's artifacts.
-        cells: its variants and seeds; the report reads these and no others, whatever else lies in the folders.
+        runs: its variants and seeds; the report reads these and no others, whatever else lies in the folders.
         source: data source of the run.
         published, claims: data files.
         parameters: of the report.
-        released: folder of the authors' released windows, to drive them again and compare; None leaves these out.
-        driver: our driver's parameters, for these.
     """
 
     paths: RunPaths
-    cells: SelectedRuns
+    runs: SelectedRuns
     source: str
     published: Path
     claims: Path
     parameters: ReportParameters
-    released: Path | None = None
-    driver: DriverParameters | None = None
 
 
 def write_report(inputs: ReportInputs, out: Path) -> Content:
-    """Write all that the report is, or nothing: index.html, report.md, summary.txt, pictures/, results.json, and for
-    DVC results.csv, metrics.json and curves/.
+    """Write all that the report is, or nothing: index.html, report.md, summary.txt, pictures/, results.json and, for
+    `dvc exp show` and `exp diff`, metrics.json.
 
     Raises:
         InputError: an artifact is missing or damaged, artifacts disagree, or a claim cannot be read; names it.
     """
     published, claims = Published.load(inputs.published), load_claims(inputs.claims)
-    artifacts = open_artifacts(inputs)
+    artifacts = Artifacts.load(inputs.paths, inputs.runs)
     content = make_content(inputs, artifacts, published, claims)
     with atomic_directory(out) as partial:
-        for picture in content.pictures.all():
-            picture.write(partial / "pictures")
-        (partial / "index.html").write_text(page(content), encoding="utf-8")
-        (partial / "report.md").write_text(markdown(content), encoding="utf-8")
-        write_json(partial / "results.json", content.as_json())
-        write_results(partial / "results.csv", content.measured)
-        write_metrics(partial / "metrics.json", content.measured)
-        (partial / "summary.txt").write_text(summary(content) + "\n", encoding="utf-8")
-        for stage, curves in artifacts.curves.items():
-            write_curves(partial / "curves" / stage, curves)
+        write_pages(content, partial)
     return content
 
 
-def open_artifacts(inputs: ReportInputs) -> Artifacts:
-    """Open everything that the run left."""
-    paths, cells = inputs.paths, inputs.cells
-    maps = load_maps(paths.maps)
-    return Artifacts(
-        maps=maps,
-        released=_drive_released(inputs, maps),
-        augmented=AugmentedScenes.load(paths.augmented),
-        synthetic=SceneStore.load(paths.synthetic),
-        train=SceneStore.load(paths.train),
-        val=SceneStore.load(paths.val),
-        cards={cell: cards_of(paths, cell) for variant in cells.variants for cell in paths.cells(variant, cells.seeds)},
-        curves={
-            stage: {variant: curves_of(folder, paths.cells(variant, cells.seeds)) for variant in cells.variants}
-            for stage, folder in (("pretrain", paths.pretrained), ("finetune", paths.finetuned))
-        },
-    )
-
-
-def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Published, claims: list[Claim]) -> Content:
+def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Published, claims: Sequence[Claim]) -> Content:
     """Everything the report says, with its pictures."""
-    paths, cells, parameters = inputs.paths, inputs.cells, inputs.parameters
-    measured = measure(inputs, artifacts)
-    most, seed = parameters.motion_tracks, parameters.seed
-    evidence = motion_evidence(artifacts.synthetic, artifacts.train, most, seed)
-    windows = [one.released for one in artifacts.released]
-    beside_released = released_motion(windows, artifacts.synthetic, artifacts.train, most, seed)
+    parameters = inputs.parameters
+    measured = artifacts.measure(
+        inputs.source, parameters.baselines, parameters.bootstrap_samples, parameters.seed
+    )  # fmt: skip
+    motion = motion_evidence(artifacts.synthetic, artifacts.train, parameters.motion_tracks, parameters.seed)
+    made = next(iter(artifacts.metadata.values()))["finetune"]
+    model = from_values(ModelParameters, made["model"], "model of the fine-tuned networks")
+    gradient = encoder_gradient(artifacts.synthetic, model, ObjectiveParameters())
+    evidence = Evidence(measured, published, motion, gradient)
     rows = results_table(measured, published)
-    strata = {name: [strata_of(paths, name)] for name in parameters.baselines}
-    strata |= {
-        variant: [strata_of(paths, cell) for cell in paths.cells(variant, cells.seeds)] for variant in cells.variants
-    }
-    source = source_in_words(inputs.source)
     return Content(
         measured=measured,
         published=published,
-        variants=[(variant, _description(artifacts, f"{variant}-{cells.seeds[0]}")) for variant in cells.variants],
+        variants=[(name, _description(artifacts, name)) for name in artifacts.variants],
         rows=rows,
         other_rows=results_table(measured, published, OTHER_METRICS),
         other_metrics=OTHER_METRICS,
-        judged=judge(claims, gather_evidence(artifacts, measured, published, evidence)),
-        strata=strata_table(strata),
-        settings=settings(measured, published, artifacts.cards[_informative_cell(artifacts)]),
-        gates=gates(gate_results(paths)),
-        records=records(artifacts.cards),
-        motion=evidence,
-        beside_released=beside_released,
-        released_errors=released_errors(artifacts.released),
-        pictures=draw_pictures(paths, artifacts, measured, rows, evidence, beside_released, parameters, source),
+        judged=judge(claims, evidence),
+        untrained=untrained(evidence),
+        reconstruction=artifacts.reconstruction,
+        strata=strata_table(artifacts.strata(parameters.baselines)),
+        settings=settings(measured, published, _informative_run(artifacts)),
+        validation=validated(artifacts.data_validation()),
+        records=records(artifacts.metadata),
+        motion=motion,
+        pictures=draw_pictures(artifacts, measured, rows, motion, parameters),
     )
 
 
-def measure(inputs: ReportInputs, artifacts: Artifacts) -> Measurements:
-    """Errors of every variant and baseline on the validation scenes."""
-    paths, cells, scene_ids = inputs.paths, inputs.cells, artifacts.val.scene_ids
-    sources = artifacts.synthetic.manifest["source"].to_pylist()
-    return Measurements(
-        source=inputs.source,
-        scene_count=len(artifacts.val),
-        train_scenes=len(artifacts.train),
-        windows=len(artifacts.synthetic),
-        windows_augmented=sources.count("augmented"),
-        seeds=cells.seeds,
-        variants={variant: variant_errors(paths, variant, cells.seeds, scene_ids) for variant in cells.variants},
-        baselines={name: variant_errors(paths, name, (), scene_ids) for name in inputs.parameters.baselines},
-        samples=inputs.parameters.bootstrap_samples,
-        seed=inputs.parameters.seed,
+def draw_pictures(
+    artifacts: Artifacts,
+    measured: Measurements,
+    rows: Sequence[Row],
+    evidence: MotionEvidence,
+    parameters: ReportParameters,
+) -> Pictures:
+    """All pictures; those for which the run has nothing to show are left out."""
+    variants, seed, maps = artifacts.variants, parameters.seed, artifacts.maps
+    curves = [training_curves(stage, artifacts.curves[stage], variants) for stage in ("pretrain", "finetune")]
+    synthesis = [
+        transform_pictures(next(iter(maps.values())), SHAPES["released"], parameters.transform_amplitude),
+        corridors(artifacts.augmented, maps, parameters.augmented_scenes, seed),
+        synthetic_drives(artifacts.synthetic, maps, parameters.drives),
+        contact_sheet(artifacts.synthetic, parameters.synthetic_windows, seed),
+        motion(evidence, source_in_words(measured.source)),
+    ]
+    network, label, made = shown_forecaster(artifacts, measured)
+    return Pictures(
+        effects=effects_picture(rows, variants, measured.scene_count, len(measured.seeds)),
+        results=(level_picture(rows, variants),),
+        data=(
+            city_maps(maps, artifacts.train, artifacts.val),
+            recorded_scenes(artifacts.train, "train", parameters.recorded_scenes, seed),
+        ),
+        synthesis=_present(synthesis),
+        training=_present(
+            [floors_picture(artifacts.reconstruction), *_reconstructions(artifacts, parameters), *curves]
+        ),
+        forecasts=(forecasts(network, label, artifacts.val, made, parameters.forecast_scenes, seed),),
     )
 
 
-def gather_evidence(
-    artifacts: Artifacts, measured: Measurements, published: Published, motion: MotionEvidence
-) -> Evidence:
-    """What the tests of the claims look at."""
-    card = next(iter(artifacts.cards.values()))["finetune"]
-    model = from_values(ModelParameters, card["model"], "model of the fine-tuned cards")
-    distance = np.asarray(artifacts.synthetic.manifest["max_lane_distance"].to_numpy(), dtype=np.float64)
-    return Evidence(
-        measured=measured,
-        published=published,
-        synthetic=motion.synthetic,
-        recorded=motion.recorded,
-        max_lane_distance=distance,
-        gradient=encoder_gradient(artifacts.synthetic, model, OBJECTIVE),
+def write_forecast_sheet(inputs: ReportInputs, path: Path) -> None:
+    """Write the forecasts that the page shows as one PNG; for the README."""
+    artifacts, parameters = Artifacts.load(inputs.paths, inputs.runs), inputs.parameters
+    measured = artifacts.measure(inputs.source, parameters.baselines, parameters.bootstrap_samples, parameters.seed)
+    network, _, made = shown_forecaster(artifacts, measured)
+    forecast_sheet(path, network, artifacts.val, made, 6, parameters.seed)
+
+
+def shown_forecaster(artifacts: Artifacts, measured: Measurements) -> tuple[DenseTNT, str, Forecasts]:
+    """Network, label and forecasts of the best variant (minFDE6), of its median seed."""
+    from synthdrive.training.checkpoints import load_forecaster
+
+    best = min(measured.variants, key=lambda variant: measured.mean(variant, "minFDE6"))
+    seed = measured.median_seed(best)
+    network, _ = load_forecaster(artifacts.paths.finetuned / f"{best}-{seed}")
+    return (
+        network,
+        f"{label_of(best)}, median seed {seed}",
+        Forecasts.load(artifacts.paths.forecasts / f"{best}-{seed}"),
     )
 
 
-def _drive_released(inputs: ReportInputs, maps: Mapping[str, LaneMap]) -> list[DrivenAgain]:
-    if inputs.released is None or inputs.driver is None:
-        return []
-    return drive_all_again(inputs.released, maps, inputs.driver)
+def _reconstructions(artifacts: Artifacts, parameters: ReportParameters) -> list[Picture]:
+    """Of every variant with masked pre-training, the seed whose loss at the end of pre-training is the median."""
+    found = []
+    for variant in artifacts.variants:
+        settings = _masked(artifacts, f"{variant}-{artifacts.seeds[0]}")
+        if settings is None:
+            continue
+        losses = [float(curve["loss"][-5:].mean()) for curve in artifacts.curves["pretrain"][variant]]
+        order = sorted(range(len(losses)), key=lambda place: losses[place])
+        seed = artifacts.seeds[order[(len(order) - 1) // 2]]
+        kept = Reconstructions.load(artifacts.paths.pretrained / f"{variant}-{seed}" / RECONSTRUCTIONS)
+        label = f"{label_of(variant).lower()}, median seed {seed}"
+        found += reconstructions(kept, variant, label, parameters.reconstructions, settings.mask_ratio)
+    return found
 
 
-def _informative_cell(artifacts: Artifacts) -> str:
-    """The first cell that was pre-trained, else the first."""
-    trained = [cell for cell, cards in artifacts.cards.items() if cards["pretrain"].get("pretrained")]
-    return (trained or list(artifacts.cards))[0]
+def _masked(artifacts: Artifacts, run: str) -> PretrainParameters | None:
+    """The parameters of a run's masked pre-training; None where it has none."""
+    made = artifacts.metadata[run]["pretrain"]
+    if not made.get("pretrained"):
+        return None
+    where = f"{artifacts.paths.pretrained / run}: pretrain"
+    settings = from_values(PretrainParameters, parameters_of(made, "pretrain"), where)
+    return settings if settings.objective == MASKED else None
 
 
-def _description(artifacts: Artifacts, cell: str) -> str:
-    return str(artifacts.cards[cell]["finetune"].get("description", ""))
+def _informative_run(artifacts: Artifacts) -> dict[str, Metadata]:
+    """Metadata by stage of the first run that was pre-trained, else of the first."""
+    runs = list(artifacts.metadata.values())
+    return dict(next((stages for stages in runs if stages["pretrain"].get("pretrained")), runs[0]))
+
+
+def _description(artifacts: Artifacts, variant: str) -> str:
+    return str(artifacts.metadata[f"{variant}-{artifacts.seeds[0]}"]["finetune"].get("description", ""))
+
+
+def _present(pictures: Sequence[Picture | None]) -> tuple[Picture, ...]:
+    return tuple(picture for picture in pictures if picture is not None and picture.panels)

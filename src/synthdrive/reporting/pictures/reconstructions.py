@@ -1,64 +1,45 @@
-"""Masked scenes, how the network fills them in as pre-training goes on, and the truth."""
+"""Masked scenes and how the network fills them in: each hidden lane beside its truth, hidden trajectories by epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from synthdrive.pretraining.reconstructions import Reconstructions
-from synthdrive.reporting.map_drawing import MapDrawing, Points, View, map_drawing
-from synthdrive.reporting.picture import LegendEntry, Panel, Picture
+from synthdrive.reporting.drawing import MapDrawing, Points, View, map_drawing
+from synthdrive.reporting.picture import VARIANTS, LegendEntry, Panel, Picture
 
 HALF_WIDTH = 55.0  # m; the crop is 50 m to either side
 WIDTH = 1.7  # inches; three of them stand beside each other on a phone
 MOST_EPOCHS = 4  # with input and truth six panels a sample: two rows of three on a phone
-INPUT, TRUTH = "input", "truth"
+MOST_LANES = 4  # hidden lanes of a sample that have a panel of their own
 
 
-@dataclass(frozen=True)
-class _Panel:
-    """One panel: how far it has come; `epoch` is set where the network is shown."""
+def reconstructions(kept: Reconstructions, variant: str, label: str, count: int, mask_ratio: float) -> list[Picture]:
+    """At most `count` samples of each kind that the variant trains: hidden lanes, and hidden trajectories.
 
-    stage: str
-    epoch: int | None = None
-
-
-def reconstructions(kept: Reconstructions, variant: str, label: str, count: int, mask_ratio: float) -> Picture:
-    """At most `count` samples of each kind that the variant trains: masked input, epochs, truth."""
-    epochs = [_Panel(f"epoch-{epoch}", epoch) for epoch in shown_epochs(kept.epochs)]
-    stages = [_Panel(INPUT), *epochs, _Panel(TRUTH)]
-    panels = []
-    for kind, chosen in (("map", np.flatnonzero(kept.is_map)), ("trajectory", np.flatnonzero(~kept.is_map))):
-        draw = _draw_map if kind == "map" else _draw_trajectory
-        for number, sample in enumerate(chosen[:count].tolist(), start=1):
-            for stage in stages:
-                title = f"{kind.capitalize()} {number}: {stage.stage.replace('-', ' ')}"
-                panels.append(Panel(f"{kind}-{number}-{stage.stage}", title, draw(kept, sample, stage)))
-    given = {
-        "map": f"Map: {mask_ratio:.0%} of the lanes are hidden and drawn again from the rest and the drive. ",
-        "trajectory": "Trajectory: the whole drive is hidden; six modes are drawn from the map, the best one strong. ",
-    }
-    parts = [text for kind, text in given.items() if (kept.is_map if kind == "map" else ~kept.is_map).any()]
-    return Picture(
-        name=f"reconstruction-{variant}",
-        title=f"Masked pre-training: {label}",
-        caption=f"The same synthetic windows before training (epoch 0) and up to its end (epoch {kept.epochs}), masked "
-        f"and turned alike throughout. {''.join(parts)}Of every hidden line the network is told its first piece. "
-        f"A panel is {2 * HALF_WIDTH:.0f} m wide.",
-        panels=tuple(panels),
-        legend=(
-            LegendEntry("lane", "lanes given"),
-            LegendEntry("observed", "drive given"),
-            LegendEntry("masked", "hidden: in the input its first piece, in the truth all"),
-            LegendEntry("forecast", "reconstructed"),
-        ),
-        panel_width=160,
-        columns=len(stages),
-        narrow_columns=min(3, -(-len(stages) // 2)),
-    )
+    Args:
+        variant, label: the variant's name, and how it is shown, with the seed.
+    """
+    lanes = np.flatnonzero(kept.is_map)[:count].tolist()
+    trajectories = np.flatnonzero(~kept.is_map)[:count].tolist()
+    pictures = [_lanes_picture(kept, lanes, mask_ratio), _trajectory_picture(kept, trajectories)]
+    return [
+        Picture(
+            name=f"{picture.name}-{variant.replace('_', '-')}",
+            title=f"{picture.title}: {label}",
+            caption=picture.caption,
+            panels=picture.panels,
+            legend=picture.legend,
+            panel_width=160,
+            columns=picture.columns,
+            narrow_columns=min(3, -(-picture.columns // 2)),
+        )
+        for picture in pictures
+        if picture.panels
+    ]
 
 
 def shown_epochs(last: int, most: int = MOST_EPOCHS) -> list[int]:
@@ -68,45 +49,121 @@ def shown_epochs(last: int, most: int = MOST_EPOCHS) -> list[int]:
     return [round(epoch) for epoch in np.linspace(0, last, most).tolist()]
 
 
-def _draw_map(kept: Reconstructions, sample: int, stage: _Panel) -> str:
-    here, hidden = kept.lane_scene == sample, kept.lane_hidden
-    truth, valid = kept.lane_points, kept.lane_valid
-    rows = np.flatnonzero(here & hidden)
-    lines = [_with_start(truth[row, valid[row]]) for row in rows]
-    with map_drawing(View((0.0, 0.0), HALF_WIDTH, HALF_WIDTH), width=WIDTH, bar=False) as panel:
-        panel.add_lanes([_with_start(truth[row, valid[row]]) for row in np.flatnonzero(here & ~hidden)], width=0.7)
-        if stage.epoch is not None:
-            predicted = kept.lane_predicted[stage.epoch, here[hidden]]  # [hidden lanes here, 9, 2]
-            lines = [line[valid[row]] for line, row in zip(predicted, rows, strict=True)]
-            panel.add_lines(lines, "forecast", width=1.0)
-        else:
-            _add_hidden(panel, lines, stage)
-        panel.add_line(kept.agent_points[sample], "observed", width=1.8)
+def _lanes_picture(kept: Reconstructions, samples: Sequence[int], mask_ratio: float) -> Picture:
+    """A row a sample: what is given, all hidden lanes after training, and the first few one by one."""
+    apart = min([MOST_LANES, *(len(_hidden(kept, sample)) for sample in samples)])
+    panels = []
+    for number, sample in enumerate(samples, start=1):
+        view = View((0.0, 0.0), HALF_WIDTH, HALF_WIDTH)
+        stem, errors = f"lanes-{number}", lane_errors(kept, sample)
+        given = _draw_lanes(kept, sample, [], view)
+        panels.append(Panel(f"{stem}-input", f"Scene {number}: given", given))
+        every = range(len(errors))
+        title = f"{len(errors)} hidden lanes, {errors.mean() if len(errors) else 0:.1f} m off"
+        panels.append(Panel(f"{stem}-all", title, _draw_lanes(kept, sample, every, view)))
+        for lane in every[:apart]:
+            truth, drawn = _hidden_lane(kept, sample, lane)
+            near = View.around(np.concatenate([truth, drawn]), margin=6.0, smallest=15.0)
+            svg = _draw_lanes(kept, sample, [lane], near, bar=True)
+            panels.append(Panel(f"{stem}-lane-{lane + 1}", f"Lane {lane + 1}: {errors[lane]:.1f} m off", svg))
+    return Picture(
+        name="reconstruction-lanes",
+        title="Hidden lanes",
+        caption=f"Synthetic windows with {mask_ratio:.0%} of their lanes hidden. The network is told the first piece "
+        "of each hidden lane (dot) and draws the rest from the lanes and the drive that are given. Each hidden lane "
+        "has its own colour: dashed the truth, solid its reconstruction after the last epoch; then some one by one.",
+        panels=tuple(panels),
+        legend=(
+            LegendEntry("lane", "lanes given"),
+            LegendEntry("observed", "drive given"),
+            LegendEntry("variant1", "hidden lane (dashed) and its reconstruction (solid)"),
+        ),
+        columns=2 + apart,
+    )
+
+
+def _trajectory_picture(kept: Reconstructions, samples: Sequence[int]) -> Picture:
+    """A row a sample: masked input, some epochs, truth."""
+    epochs = shown_epochs(kept.epochs)
+    stages: list[int | str] = ["input", *epochs, "truth"]
+    panels = []
+    for number, sample in enumerate(samples, start=1):
+        for stage in stages:
+            name = stage if isinstance(stage, str) else f"epoch-{stage}"
+            title = f"Drive {number}: {name.replace('-', ' ')}"
+            panels.append(Panel(f"trajectory-{number}-{name}", title, _draw_trajectory(kept, sample, stage)))
+    return Picture(
+        name="reconstruction-trajectory",
+        title="Hidden trajectories",
+        caption=f"The whole drive is hidden but for its first piece (dot); six modes are drawn from the map, the best "
+        f"one strong: before training (epoch 0) and up to its end (epoch {kept.epochs}). A panel is "
+        f"{2 * HALF_WIDTH:.0f} m wide.",
+        panels=tuple(panels),
+        legend=(
+            LegendEntry("lane", "lanes given"),
+            LegendEntry("masked", "hidden drive: in the input its first piece, in the truth all"),
+            LegendEntry("forecast", "reconstructed, best mode"),
+            LegendEntry("heat1", "other modes"),
+        ),
+        columns=2 + len(epochs),
+    )
+
+
+def lane_errors(kept: Reconstructions, sample: int) -> npt.NDArray[np.float64]:
+    """(H,) mean distance in metres of each hidden lane of a sample from the truth, after the last epoch."""
+    pairs = [_hidden_lane(kept, sample, lane) for lane in range(len(_hidden(kept, sample)))]
+    return np.array([np.linalg.norm(drawn - truth, axis=1).mean() for truth, drawn in pairs])
+
+
+def _hidden(kept: Reconstructions, sample: int) -> npt.NDArray[np.intp]:
+    return np.flatnonzero((kept.lane_scene == sample) & kept.lane_hidden)
+
+
+def _hidden_lane(kept: Reconstructions, sample: int, lane: int) -> tuple[Points, Points]:
+    """(P, 2) true and reconstructed points, metres, of the sample's hidden lane with this number."""
+    row = _hidden(kept, sample)[lane]
+    place = int(kept.lane_hidden[:row].sum())
+    valid = kept.lane_valid[row]
+    return kept.lane_points[row, valid], kept.lane_predicted[-1, place, valid]
+
+
+def _draw_lanes(kept: Reconstructions, sample: int, lanes: Sequence[int], view: View, bar: bool = False) -> str:
+    """The given lanes and the drive; these hidden lanes, each in its colour; the first pieces of all, or of these."""
+    given = np.flatnonzero((kept.lane_scene == sample) & ~kept.lane_hidden)
+    points, valid = kept.lane_points, kept.lane_valid
+    with map_drawing(view, width=WIDTH, bar=bar) as panel:
+        panel.add_lanes([_with_start(points[row, valid[row]]) for row in given], width=0.7)
+        panel.add_line(kept.agent_points[sample], "observed", width=1.4, zorder=2)
+        for lane in lanes or range(len(_hidden(kept, sample))):
+            role = VARIANTS[1 + lane % (len(VARIANTS) - 1)]
+            truth, drawn = _hidden_lane(kept, sample, lane)
+            panel.add_dots(truth[:1], role, size=6.0)
+            if lanes:
+                panel.add_line(truth, role, width=1.0, dashed=True)
+                panel.add_line(drawn, role, width=1.4)
     return panel.svg
 
 
-def _draw_trajectory(kept: Reconstructions, sample: int, stage: _Panel) -> str:
+def _draw_trajectory(kept: Reconstructions, sample: int, stage: int | str) -> str:
     rows = np.flatnonzero(kept.lane_scene == sample)
     points, valid = kept.lane_points, kept.lane_valid
+    truth = kept.agent_points[sample]
     with map_drawing(View((0.0, 0.0), HALF_WIDTH, HALF_WIDTH), width=WIDTH, bar=False) as panel:
         panel.add_lanes([_with_start(points[row, valid[row]]) for row in rows], width=0.7)
-        if stage.epoch is not None:
-            place = int((~kept.is_map[:sample]).sum())
-            modes = kept.agent_predicted[stage.epoch, place]  # [modes, 49, 2]
-            panel.add_lines(list(modes), "heat1", width=1.0)
-            panel.add_line(modes[kept.agent_best[stage.epoch, place]], "forecast", width=2.0)
+        if isinstance(stage, int):
+            _add_modes(panel, kept, sample, stage)
+        elif stage == "truth":
+            panel.add_line(truth, "masked", width=1.4)
         else:
-            _add_hidden(panel, [kept.agent_points[sample]], stage)
+            panel.add_dots(truth[:1], "masked", size=6.0)
     return panel.svg
 
 
-def _add_hidden(panel: MapDrawing, lines: Sequence[Points], stage: _Panel) -> None:
-    if stage.stage == TRUTH:
-        panel.add_lines(lines, "masked", width=1.0)
-        return
-    starts: list[npt.NDArray[np.floating]] = [line[:1] for line in lines if len(line)]
-    if starts:
-        panel.add_dots(np.concatenate(starts), "masked", size=6.0)
+def _add_modes(panel: MapDrawing, kept: Reconstructions, sample: int, epoch: int) -> None:
+    place = int((~kept.is_map[:sample]).sum())
+    modes = kept.agent_predicted[epoch, place]  # [modes, 49, 2]
+    panel.add_lines(list(modes), "heat1", width=1.0)
+    panel.add_line(modes[kept.agent_best[epoch, place]], "forecast", width=2.0)
 
 
 def _with_start(line: Points) -> Points:

@@ -1,45 +1,59 @@
-"""The results as pictures: paired differences beside the published change, and levels with their seeds."""
+"""Results as charts: what pre-training changes, levels, training curves, reconstruction losses beside their floors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from synthdrive.reporting.metric_names import HEADLINE, counted, metric
-from synthdrive.reporting.palette import VARIANTS, colour
-from synthdrive.reporting.picture import LegendEntry, Panel, Picture
-from synthdrive.reporting.pictures.charts import Estimate, interval_chart
-from synthdrive.reporting.results_table import Row
+import numpy as np
+import numpy.typing as npt
+
+from synthdrive.reporting.charts import Bars, Estimate, Series, bar_chart, interval_chart, line_chart
+from synthdrive.reporting.picture import VARIANTS, LegendEntry, Panel, Picture, colour, variant_colour
+from synthdrive.reporting.run_results import Curve
+from synthdrive.reporting.tables import Row
+from synthdrive.reporting.wording import HEADLINE, counted, label_of, metric
+
+Floats = npt.NDArray[np.float64]
+
+SMOOTHED = 5  # points of a curve that are averaged: single batches differ more than epochs do
+CURVES = {
+    "pretrain": {"loss": "loss", "map": "map loss", "trajectory": "trajectory loss"},
+    "finetune": {
+        "loss": "loss",
+        "completion": "completion error (m)",
+        "top1_fde": "FDE of the likeliest goal (m)",
+    },
+}
+TITLES = {"pretrain": "Pre-training", "finetune": "Fine-tuning"}
+TASKS = {"lanes": ("straight", "straight extrapolation"), "trajectory": ("quadratic", "a quadratic")}
 
 
-def difference_picture(rows: Sequence[Row], scenes: int, seeds: int) -> Picture | None:
-    """Relative paired differences to the baseline variant with the published change; None where there is one variant only."""
+def effects_picture(rows: Sequence[Row], variants: Sequence[str], scenes: int, seeds: int) -> Picture | None:
+    """Relative paired differences to the baseline with the published change; None where there is one variant only."""
     learned = [row for row in rows if row.kind == "learned"]
     panels = []
     for name in HEADLINE:
         estimates = []
-        for place, row in enumerate(learned):
-            cell = row.cells[name]
-            if cell.difference is None or cell.difference.relative is None:
+        for row in learned:
+            entry = row.entries[name]
+            if entry.difference is None or entry.difference.relative is None:
                 continue
-            relative, low, high = cell.difference.relative
-            dots = tuple(100.0 * value / cell.difference.reference for value in cell.difference.seeds)
-            shade = colour(VARIANTS[place % len(VARIANTS)])
-            estimates.append(Estimate(row.label, shade, relative, low, high, dots, cell.published_change))
+            relative, low, high = entry.difference.relative
+            dots = tuple(100.0 * value / entry.difference.reference for value in entry.difference.seeds)
+            shade = _shade(row.name, variants)
+            estimates.append(Estimate(row.label, shade, relative, low, high, dots, entry.published_change))
         if estimates:
-            chart = interval_chart(
-                estimates, f"change in {metric(name).label} (%)", colour("ink"), zero=colour("muted")
-            )
-            panels.append(
-                Panel(f"difference-{metric(name).label.lower()}", f"{metric(name).label} against the baseline", chart)
-            )
+            what = metric(name).label
+            chart = interval_chart(estimates, f"change in {what} (%)", colour("ink"), zero=colour("muted"))
+            panels.append(Panel(f"difference-{what.lower()}", f"{what} against no pre-training", chart))
     if not panels:
         return None
     return Picture(
         name="differences",
         title="What pre-training changes",
-        caption=f"Paired difference to the baseline on the same {counted(scenes, 'scene')} and "
-        f"{counted(seeds, 'seed')}, relative to the baseline, with its 95 % interval; left of zero is better. Rings "
-        "are single seeds, the diamond is the published change. An interval that holds zero shows no effect.",
+        caption=f"Difference to the baseline on the same {counted(scenes, 'scene')} and {counted(seeds, 'seed')}; left "
+        "of zero is better. The line is the 95 % interval for other scenes and seeds (an arrow: it goes on): where it "
+        "crosses zero, no difference is statistically significant.",
         panels=tuple(panels),
         legend=(
             LegendEntry("variant1", "measured, 95 % interval"),
@@ -51,31 +65,115 @@ def difference_picture(rows: Sequence[Row], scenes: int, seeds: int) -> Picture 
     )
 
 
-def level_picture(rows: Sequence[Row]) -> Picture:
+def level_picture(rows: Sequence[Row], variants: Sequence[str]) -> Picture:
     """Levels of baselines and variants with their 95 % intervals and seeds."""
     measured = [row for row in rows if row.kind != "not run"]
-    learned = [row.name for row in rows if row.kind == "learned"]
     panels = []
     for name in HEADLINE:
         estimates = []
         for row in measured:
-            level = row.cells[name].level
-            if level is None:
-                continue
-            shade = colour(VARIANTS[learned.index(row.name) % len(VARIANTS)] if row.name in learned else "others")
-            dots = level.seeds if len(level.seeds) > 1 else ()
-            estimates.append(Estimate(row.label, shade, level.mean, level.low, level.high, dots))
+            level = row.entries[name].level
+            if level is not None:
+                dots = level.seeds if len(level.seeds) > 1 else ()
+                estimates.append(
+                    Estimate(row.label, _shade(row.name, variants), level.mean, level.low, level.high, dots)
+                )
         label = f"{metric(name).label} ({metric(name).unit})"
-        panels.append(
-            Panel(f"level-{metric(name).label.lower()}", label, interval_chart(estimates, label, colour("ink")))
-        )
+        chart = interval_chart(estimates, label, colour("ink"))
+        panels.append(Panel(f"level-{metric(name).label.lower()}", label, chart))
     return Picture(
         name="levels",
         title="Levels",
-        caption="Mean over seeds and scenes with its 95 % interval over scenes; rings are single seeds. A trained variant "
-        "must lie clearly left of the two forecasts that learn nothing.",
+        caption="Mean over seeds and scenes with its 95 % interval over scenes; rings are single seeds. A trained "
+        "variant should lie clearly left of the two forecasts that learn nothing.",
         panels=tuple(panels),
         legend=(LegendEntry("others", "no training"), LegendEntry("variant0", "trained variants")),
         panel_width=320,
         chart=True,
     )
+
+
+def training_curves(stage: str, curves: Mapping[str, Sequence[Curve]], variants: Sequence[str]) -> Picture | None:
+    """The stage's losses over its epochs; None where no variant has a curve.
+
+    Args:
+        stage: pretrain or finetune.
+        curves: variant -> the curve of each seed.
+        variants: all of them, which settles the colours.
+    """
+    trained = [variant for variant in variants if curves.get(variant)]
+    if not trained:
+        return None
+    panels = []
+    for column, label in CURVES[stage].items():
+        series = []
+        for variant in trained:
+            runs = [curve[column] for curve in curves[variant] if column in curve]
+            if runs and len({len(run) for run in runs}) == 1 and np.abs(runs).max() > 0:
+                shade = variant_colour(variants.index(variant))
+                series.append(Series(label_of(variant), shade, curves[variant][0]["epoch"], smoothed(np.stack(runs))))
+        if series:
+            chart = line_chart(series, "epoch", label)
+            panels.append(Panel(column.replace("_", "-"), f"{TITLES[stage]}: {label}", chart))
+    seeds = max(len(curves[variant]) for variant in trained)
+    spread = f"The line is the mean of {seeds} seeds, the band their range. " if seeds > 1 else ""
+    return Picture(
+        name=f"curves-{stage}",
+        title=f"{TITLES[stage]} curves",
+        caption=f"Loss on the training data, averaged over {SMOOTHED} neighbouring points. {spread}Curves that still "
+        "fall at the end: a longer training would change the table. Losses of different tasks cannot be compared.",
+        panels=tuple(panels),
+        legend=_variant_legend(trained, variants),
+        panel_width=320,
+        chart=True,
+    )
+
+
+def smoothed(runs: Floats) -> Floats:
+    """(R, N) values averaged over SMOOTHED neighbours; fewer at the ends."""
+    half = SMOOTHED // 2
+    windows = [runs[:, max(0, place - half) : place + half + 1].mean(axis=1) for place in range(runs.shape[1])]
+    return np.stack(windows, axis=1)
+
+
+def floors_picture(reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Picture | None:
+    """Losses of masked pre-training on held-back windows beside floors, and the encoder gain; None without any."""
+    panels, gains = [], []
+    roles = (("loss", "forecast"), ("blind", "others"))
+    for task, (floor, words) in TASKS.items():
+        trained = {variant: tasks[task] for variant, tasks in reconstruction.items() if task in tasks}
+        if not trained:
+            continue
+        bars = [
+            Bars(label_of(variant), tuple(
+                (key, colour(role), losses[key]) for key, role in (*roles, (floor, "truth")) if key in losses
+            ))
+            for variant, losses in trained.items()
+        ]  # fmt: skip
+        panels.append(Panel(task, f"{task.capitalize()}: green is {words}", bar_chart(bars, f"{task} loss")))
+        gains += [f"{label_of(variant).lower()}, {task} {losses['gain']:.0%}" for variant, losses in trained.items()]
+    if not panels:
+        return None
+    return Picture(
+        name="reconstruction-floors",
+        title="Does pre-training use the encoder?",
+        caption="Loss on synthetic windows that were held back, beside the same decoder trained without sight of the "
+        "encoder, and beside a predictor that learns nothing. A loss above either means that nothing worth handing on "
+        f"was learned. Encoder gain (1 - loss / blind loss): {'; '.join(gains)}. Means over seeds.",
+        panels=tuple(panels),
+        legend=(
+            LegendEntry("forecast", "trained", "band"),
+            LegendEntry("others", "decoder blind to the encoder", "band"),
+            LegendEntry("truth", "no learning: straight extrapolation (lanes), quadratic (trajectory)", "band"),
+        ),
+        panel_width=320,
+        chart=True,
+    )
+
+
+def _shade(name: str, variants: Sequence[str]) -> str:
+    return variant_colour(variants.index(name)) if name in variants else colour("others")
+
+
+def _variant_legend(shown: Sequence[str], variants: Sequence[str]) -> tuple[LegendEntry, ...]:
+    return tuple(LegendEntry(VARIANTS[variants.index(one) % len(VARIANTS)], label_of(one)) for one in shown)

@@ -1,0 +1,130 @@
+"""What claims are judged on, and what a judgement is: verdicts, the encoder's gradient, motion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.signal import savgol_filter
+
+from synthdrive.config.training import ModelParameters, ObjectiveParameters
+from synthdrive.core.seeding import generator
+from synthdrive.models.batch import collate
+from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
+from synthdrive.reporting.measurements import Measurements
+from synthdrive.reporting.published import Published
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.synthesis.windows import MotionDistributions, agent_tracks, compare, even_tracks, motion_distributions
+
+WINDOWS = 8  # of the gradient check: enough that both kinds of masking occur
+SMOOTHING_STEPS = 31  # 3.1 s: tracking noise would otherwise make most of the recorded acceleration
+SMOOTHING_DEGREE = 3
+
+
+class Verdict(StrEnum):
+    """What a test can say of a claim."""
+
+    SUPPORTED = "supported"
+    CONTRADICTED = "contradicted"
+    UNDECIDED = "undecided"
+    NOT_TESTABLE = "not testable here"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a test found.
+
+    Attributes:
+        measured: the value in words, empty where nothing was measured.
+        verdict: the decision.
+        why: the reason, one or two sentences.
+    """
+
+    measured: str
+    verdict: Verdict
+    why: str
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """How far a loss reaches.
+
+    Attributes:
+        tensors: number of the encoder's tensors.
+        reached: how many of them have a gradient that is not zero everywhere.
+    """
+
+    tensors: int
+    reached: int
+
+
+@dataclass(frozen=True)
+class MotionEvidence:
+    """Motion of the focal agents of synthetic windows and of recorded scenes, measured alike.
+
+    Attributes:
+        synthetic, recorded: distributions.
+        synthetic_tracks, recorded_tracks: how many tracks are behind them.
+        distances: Wasserstein distance by quantity, in its unit.
+    """
+
+    synthetic: MotionDistributions
+    recorded: MotionDistributions
+    synthetic_tracks: int
+    recorded_tracks: int
+    distances: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that a test may look at.
+
+    Attributes:
+        measured: errors of every variant and baseline.
+        published: the published numbers.
+        motion: of synthetic windows and recorded scenes (train split); None where only results are judged.
+        gradient: by `decoder_sees_encoder`, how many encoder tensors the reconstruction loss reaches.
+    """
+
+    measured: Measurements
+    published: Published
+    motion: MotionEvidence | None
+    gradient: Mapping[bool, GradientCheck]
+
+
+def encoder_gradient(
+    store: SceneStore, model: ModelParameters, objective: ObjectiveParameters
+) -> dict[bool, GradientCheck]:
+    """By `decoder_sees_encoder`: how many of a fresh encoder's tensors the loss of a few windows reaches."""
+    batch = collate(store, range(min(WINDOWS, len(store))))
+    checks = {}
+    for sees in (False, True):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = MaskedAutoencoder(model, replace(objective, decoder_sees_encoder=sees))
+        network(batch).total.backward()
+        gradients = [tensor.grad for tensor in network.encoder.parameters()]
+        reached = sum(gradient is not None and bool(gradient.abs().max() > 0) for gradient in gradients)
+        checks[sees] = GradientCheck(len(gradients), reached)
+    return checks
+
+
+def motion_evidence(synthetic: SceneStore, recorded: SceneStore, most: int, seed: int) -> MotionEvidence:
+    """At most `most` tracks of each store, drawn at random, at even steps of 0.1 s; both smoothed alike."""
+    ours, ours_count = _distributions(synthetic, most, seed)
+    theirs, theirs_count = _distributions(recorded, most, seed)
+    return MotionEvidence(ours, theirs, ours_count, theirs_count, compare(ours, theirs))
+
+
+def _distributions(store: SceneStore, most: int, seed: int) -> tuple[MotionDistributions, int]:
+    chosen: npt.NDArray[np.int64] = np.arange(len(store))
+    if len(store) > most:
+        chosen = np.sort(generator(seed, "motion").choice(len(store), most, replace=False))
+    # Recorded steps are uneven: taken as 0.1 s each, missing sweeps would make fast steps of slow ones.
+    even = even_tracks(agent_tracks(store, chosen), np.asarray(store.times[chosen], dtype=np.float64))
+    smooth = savgol_filter(even, SMOOTHING_STEPS, SMOOTHING_DEGREE, axis=1)
+    return motion_distributions(smooth), len(chosen)

@@ -1,0 +1,122 @@
+"""The report in its written forms: the HTML page and its Markdown twin, the terminal's summary, and metrics.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import DictLoader, Environment, StrictUndefined
+from markupsafe import Markup
+
+from synthdrive.core.artifacts import write_json
+from synthdrive.reporting.content import Content
+from synthdrive.reporting.measurements import Measurements
+from synthdrive.reporting.picture import DARK, LIGHT, Panel, Picture, css_variables
+from synthdrive.reporting.tables import Entry
+from synthdrive.reporting.wording import HEADLINE, counted, label_of, metric, signed
+
+TEMPLATES = ("report.html.j2", "report.css", "report.md.j2")
+RECONSTRUCTION = {"lanes": ("loss", "blind", "straight", "gain"), "trajectory": ("loss", "blind", "quadratic", "gain")}
+
+_NAME, _PAPER, _HERE = 28, 9, 19  # characters of each column of the summary
+
+
+def write_pages(content: Content, folder: Path) -> None:
+    """Write index.html, report.md, summary.txt, results.json, metrics.json and pictures/ into an existing folder."""
+    for picture in content.pictures.all():
+        picture.write(folder / "pictures")
+    (folder / "index.html").write_text(page(content), encoding="utf-8")
+    (folder / "report.md").write_text(markdown(content), encoding="utf-8")
+    (folder / "summary.txt").write_text(summary(content) + "\n", encoding="utf-8")
+    write_json(folder / "results.json", content.as_json())
+    write_json(folder / "metrics.json", headline_metrics(content.measured, content.reconstruction))
+
+
+def page(content: Content) -> str:
+    """One HTML page that holds everything it shows: styles and drawings inline, no script, no address."""
+    return _environment(html=True).get_template("report.html.j2").render(_values(content))
+
+
+def markdown(content: Content) -> str:
+    """The same in Markdown, with links to `pictures/`."""
+    return _environment(html=False).get_template("report.md.j2").render(_values(content))
+
+
+def summary(content: Content) -> str:
+    """For a terminal, at most 112 characters wide: the headline, and the paper's table beside ours."""
+    first, second = "".ljust(_NAME), "".ljust(_NAME)
+    for name in HEADLINE:
+        first += f"{metric(name).label} ({metric(name).unit})".ljust(_PAPER + _HERE)
+        second += "paper".ljust(_PAPER) + "here".ljust(_HERE)
+    lines = [first.rstrip(), second.rstrip()]
+    for row in content.rows:
+        entries = "".join(_entry(row.entries[name], name) for name in HEADLINE)
+        lines.append((row.label.ljust(_NAME) + entries).rstrip())
+    lines += ["", *(f"{sentence.rstrip('.')}." for sentence in content.headline.split(". "))]
+    if content.warnings:
+        lines.append(f"{counted(len(content.warnings), 'warning')}: see the page.")
+    return "\n".join(lines)
+
+
+def headline_metrics(
+    measured: Measurements, reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]
+) -> dict[str, Any]:
+    """One number a headline metric and variant, in stored units, means over seeds; losses of masked pre-training.
+
+    `dvc exp show` makes each a column, `minFDE6.none`; baselines, which no parameter of training moves, are left out.
+    """
+    found: dict[str, Any] = {
+        name: {one: round(measured.mean(one, name) / metric(name).scale, 4) for one in measured.variants}
+        for name in HEADLINE
+    }
+    if reconstruction:
+        found["reconstruction"] = {
+            variant: {
+                task: {key: round(losses[key], 4) for key in RECONSTRUCTION[task] if key in losses}
+                for task, losses in tasks.items()
+            }
+            for variant, tasks in reconstruction.items()
+        }
+    return found
+
+
+def _entry(entry: Entry, name: str) -> str:
+    what = metric(name)
+    paper = "" if entry.published is None else f"{entry.published:.{2 if what.unit == '%' else 4}f}"
+    if entry.level is None:
+        return paper.ljust(_PAPER) + "not run".ljust(_HERE)
+    spread = "" if entry.level.spread is None else f" ± {what.text(entry.level.spread)}"
+    return paper.ljust(_PAPER) + (what.text(entry.level.mean) + spread).ljust(_HERE)
+
+
+def _values(content: Content) -> dict[str, object]:
+    return {
+        "content": content,
+        "measured": content.measured,
+        "headline_metrics": [metric(name) for name in HEADLINE],
+        "metric": metric,
+        "label_of": label_of,
+    }
+
+
+def _environment(html: bool) -> Environment:
+    folder = files("synthdrive.reporting") / "templates"
+    sources = {name: (folder / name).read_text(encoding="utf-8") for name in TEMPLATES}
+    environment = Environment(
+        loader=DictLoader(sources), autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters |= {"signed": signed, "drawing": _drawing, "cell_text": _cell_text, "counted": counted}
+    environment.globals |= {"light": css_variables(LIGHT), "dark": css_variables(DARK)}
+    return environment
+
+
+def _drawing(panel: Panel, picture: Picture) -> Markup:
+    return Markup(panel.inline(f"{picture.name}-{panel.name}"))
+
+
+def _cell_text(text: str) -> str:
+    """Text that can stand in a cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,207 @@
+"""Maps: where the scenes are, each transform before and after, and augmented scenes on their warped corridors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from synthdrive.augmentation.augmented_scenes import AUGMENTED, AugmentedScene, AugmentedScenes
+from synthdrive.augmentation.corridor import resample
+from synthdrive.augmentation.transforms import KINDS, TransformShape, make_transform
+from synthdrive.core.seeding import item_seed
+from synthdrive.reporting.drawing import Points, View, centrelines, map_drawing
+from synthdrive.reporting.picture import LegendEntry, Panel, Picture, colour
+from synthdrive.scenes.lane_map import LaneMap
+from synthdrive.scenes.scene_store import SceneStore
+
+PLACES_MARGIN = 30.0  # m around the scenes' places
+
+NAMES = {"smooth": "Smooth turn", "double": "Double turn", "ripple": "Ripple", "combination": "Combination"}
+SPACING = 1.0  # m between the points of a centreline before it is warped, so that bends are drawn smooth
+CROP_HALF_WIDTH = 75.0  # m, half the side of the crop
+BEND = 25.0  # m left of the middle, where the transforms set in
+ENOUGH = 100.0  # m of lanes along X before the bend, and twice as much behind it, make the crop busy enough
+BUSY_CANDIDATES = 400  # lanes looked at when the crop is chosen
+
+CLEAR = 5.0  # m, a displacement that can be seen
+BEND_CANDIDATES = 200  # scenes among which those to show are sought
+BEND_HALF_WIDTH = 70.0  # m, half the side of what is shown: the bend and the road around it
+
+
+def city_maps(maps: Mapping[str, LaneMap], train: SceneStore, val: SceneStore) -> Picture:
+    """One panel a city that has scenes; only the part of the map where they are."""
+    panels = []
+    for city, lane_map in maps.items():
+        places = {name: _places(store, city) for name, store in (("train", train), ("val", val))}
+        both = np.concatenate(list(places.values()))
+        if not len(both):
+            continue
+        view = View.around(both, PLACES_MARGIN, smallest=100.0, aspect=4 / 3)
+        boxes = lane_map.bounding_boxes
+        low = np.array(view.centre) - [view.half_width, view.half_height]
+        high = np.array(view.centre) + [view.half_width, view.half_height]
+        rows = np.flatnonzero((boxes[:, :2] <= high).all(axis=1) & (boxes[:, 2:] >= low).all(axis=1))
+        with map_drawing(view, width=3.4) as panel:
+            panel.add_lanes([line[:: len(line) - 1] for line in centrelines(lane_map.segments, rows)], width=0.6)
+            panel.add_many_dots(places["train"], "recorded", size=1.7, zorder=3)
+            panel.add_many_dots(places["val"], "synthetic", size=1.7, zorder=4)
+        counts = f"{len(places['train']):,} train and {len(places['val']):,} validation scenes"
+        panels.append(Panel(city.lower(), f"{city}: {len(lane_map):,} lanes, {counts}", panel.svg))
+    return Picture(
+        name="city-maps",
+        title="Maps and places of the scenes",
+        caption="Each dot is a recorded scene at its focal agent's last observed position. Validation scenes should "
+        f"lie on other streets than train scenes: the closest two are {_closest(train, val)} apart.",
+        panels=tuple(panels),
+        legend=(
+            LegendEntry("recorded", "train scene", "dot"),
+            LegendEntry("synthetic", "validation scene", "dot"),
+            LegendEntry("lane", "lanes"),
+        ),
+        panel_width=360,
+    )
+
+
+def _places(store: SceneStore, city: str) -> npt.NDArray[np.float64]:
+    here = np.array([name == city for name in store.cities], dtype=bool)
+    places: npt.NDArray[np.float64] = store.origins[here]
+    return places
+
+
+def _closest(train: SceneStore, val: SceneStore) -> str:
+    """Smallest distance, in words, between the places of a train and a validation scene of the same city."""
+    gaps = []
+    for city in sorted(set(train.cities) & set(val.cities)):
+        distance, _ = cKDTree(_places(train, city)).query(_places(val, city))
+        gaps.append(float(np.min(distance)))
+    return f"{min(gaps):,.0f} m" if gaps else "cities"
+
+
+def transform_pictures(lane_map: LaneMap, shape: TransformShape, amplitude: float) -> Picture:
+    """The four transforms with one amplitude on the densest crop of a map; `amplitude` as in the released data."""
+    centre = _busy_place(lane_map)
+    rows = lane_map.lanes_near(centre[0], centre[1], CROP_HALF_WIDTH + 10.0)
+    lines = [resample(line, SPACING) for line in centrelines(lane_map.segments, rows)]
+    anchor = centre[0] - shape.border - BEND
+    panels = []
+    for kind in KINDS:
+        transform = make_transform(kind, amplitude, anchor, shape)
+        with map_drawing(View(centre, CROP_HALF_WIDTH, CROP_HALF_WIDTH)) as panel:
+            panel.add_lanes(lines, "original", width=0.9)
+            panel.add_lines([transform.warp(line) for line in lines], "warped", width=1.1)
+            panel.axes.axvline(
+                anchor + shape.border, color=colour("muted"), linewidth=0.7, linestyle=(0, (2, 3)), zorder=0
+            )
+        panels.append(Panel(kind, f"{NAMES[kind]}, amplitude {amplitude:g}", panel.svg))
+    return Picture(
+        name="map-transforms",
+        title="Map transforms",
+        caption=f"The same {2 * CROP_HALF_WIDTH:.0f} m of {lane_map.city} before and after each transform. City Y "
+        "moves by a function of city X that sets in at the dotted line; behind it a smooth turn keeps its new "
+        "direction, a double turn runs parallel again. Roads across the displacement are sheared, not bent.",
+        panels=tuple(panels),
+        panel_width=240,
+        legend=(LegendEntry("original", "original centrelines"), LegendEntry("warped", "warped centrelines")),
+    )
+
+
+def _busy_place(lane_map: LaneMap) -> tuple[float, float]:
+    """Middle of a lane with streets along X and across it around it, and little else: a plain junction, if there is."""
+    segments = lane_map.segments
+    middles = np.array([line[len(line) // 2] for line in centrelines(segments)])
+    steps = np.abs(np.diff(segments.points, axis=1) * segments.valid[:, 1:, None]).sum(axis=1)  # [L, 2]
+    along = np.where(steps[:, 1] < steps[:, 0] / 3, steps[:, 0], 0.0)
+    across = np.where(steps[:, 0] < steps[:, 1] / 3, steps[:, 1], 0.0)
+    chosen = np.linspace(0, len(segments) - 1, min(BUSY_CANDIDATES, len(segments))).astype(int)
+
+    def score(row: int) -> tuple[float, float]:
+        offset = middles - middles[row]
+        near = (np.abs(offset) < CROP_HALF_WIDTH).all(axis=1)
+        straight = near & (np.abs(offset[:, 1]) < CROP_HALF_WIDTH / 2)
+        before, behind = straight & (offset[:, 0] < -BEND), straight & (offset[:, 0] >= -BEND)
+        lengths = along[before].sum(), along[behind].sum() / 2, across[near].sum() / 2
+        return float(min(*lengths, ENOUGH)), -float(steps[near].sum())
+
+    best = max(chosen.tolist(), key=score)
+    return float(middles[best, 0]), float(middles[best, 1])
+
+
+def corridors(scenes: AugmentedScenes, maps: Mapping[str, LaneMap], count: int, seed: int) -> Picture:
+    """A picture of `count` augmented scenes, drawn at random in equal parts from the transforms; may be empty."""
+    panels = []
+    for number, index in enumerate(_pick(scenes, count, seed), start=1):
+        scene = scenes[index]
+        view = _bend_view(scene)
+        segments = maps[scene.city].segments
+        near = maps[scene.city].lanes_near(*view.centre, BEND_HALF_WIDTH + 10.0)
+        with map_drawing(view) as panel:
+            panel.add_lanes(centrelines(segments, near), "lane", width=0.8)
+            if scene.lanes is not None:
+                panel.add_lines(_in_view(centrelines(scene.lanes), view), "warped", width=1.1)
+            panel.add_lines([scene.transform.unwarp(scene.centreline)], "original", width=1.4)
+            panel.add_line(scene.centreline, "synthetic", width=1.8)
+        sign = "+" if scene.direction > 0 else "\N{MINUS SIGN}"
+        panels.append(
+            Panel(f"corridor-{number}", f"{scene.city}: {scene.transform_kind}, {sign}{scene.amplitude:g}", panel.svg)
+        )
+    return Picture(
+        name="augmented-corridors",
+        title="Augmented scenes",
+        caption="Each augmented scene is a route, the lanes of its corridor, and one transform. The driver follows the "
+        "warped centreline with the warped lanes as its map. Look at whether they agree with each other: the map a "
+        "forecaster is given must be the one that was driven.",
+        panels=tuple(panels),
+        legend=(
+            LegendEntry("lane", "original map"),
+            LegendEntry("original", "route before"),
+            LegendEntry("warped", "warped corridor"),
+            LegendEntry("synthetic", "route driven"),
+        ),
+    )
+
+
+def _pick(scenes: AugmentedScenes, count: int, seed: int) -> list[int]:
+    """Augmented scenes in a random order, transform by transform; those whose bend is hard to see come last."""
+    sources = scenes.manifest["source"].to_pylist()
+    kinds = scenes.manifest["transform"].to_pylist()
+    names = scenes.manifest["scene_id"].to_pylist()
+    usable = [index for index in scenes.kept().tolist() if sources[index] == AUGMENTED]
+    usable.sort(key=lambda index: item_seed(seed, "corridor", names[index]))
+    chosen: list[int] = []
+    for visible in (True, False):
+        some = [index for index in usable[:BEND_CANDIDATES] if (_visible(scenes[index]) >= CLEAR) == visible]
+        queues = [[index for index in some if kinds[index] == kind] for kind in sorted({kinds[i] for i in some})]
+        chosen += [index for depth in range(len(some)) for queue in queues for index in queue[depth : depth + 1]]
+    return chosen[:count]
+
+
+def _displacement(scene: AugmentedScene) -> npt.NDArray[np.float64]:
+    """(N,) metres by which the transform moves each point of the route."""
+    moved: npt.NDArray[np.float64] = np.abs(scene.centreline[:, 1] - scene.transform.unwarp(scene.centreline)[:, 1])
+    return moved
+
+
+def _bend(scene: AugmentedScene) -> int:
+    """Index of the first point of the route where the map has been moved by half a metre; its middle without any."""
+    moved = _displacement(scene) > 0.5
+    return int(np.argmax(moved)) if moved.any() else len(moved) // 2
+
+
+def _visible(scene: AugmentedScene) -> float:
+    """Largest displacement, metres, of the route inside the view."""
+    near = np.abs(scene.centreline - scene.centreline[_bend(scene)]).max(axis=1) < BEND_HALF_WIDTH
+    return float(_displacement(scene)[near].max())
+
+
+def _bend_view(scene: AugmentedScene) -> View:
+    centre = scene.centreline[_bend(scene)]
+    return View((float(centre[0]), float(centre[1])), BEND_HALF_WIDTH, BEND_HALF_WIDTH)
+
+
+def _in_view(lines: Sequence[Points], view: View) -> list[Points]:
+    low = np.array(view.centre) - [view.half_width, view.half_height]
+    high = np.array(view.centre) + [view.half_width, view.half_height]
+    return [line for line in lines if (line.max(axis=0) >= low).all() and (line.min(axis=0) <= high).all()]

@@ -1,0 +1,208 @@
+"""What the pipeline left on disk: the one place that knows where the report finds it and in which form."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdrive.augmentation.augmented_scenes import AugmentedScenes
+from synthdrive.config.report import SelectedRuns
+from synthdrive.core.artifacts import read_json
+from synthdrive.core.errors import InputError
+from synthdrive.forecasting.evaluate import STRATA, load_scene_errors
+from synthdrive.forecasting.forecasts import load_forecast_metadata
+from synthdrive.reporting.measurements import Measurements, VariantErrors
+from synthdrive.reporting.wording import HEADLINE, metric
+from synthdrive.scenes.lane_map import LaneMap, load_maps
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.training.metadata import CURVE, load_metadata
+
+Floats = npt.NDArray[np.float64]
+Metadata = Mapping[str, Any]  # what a stage wrote beside a model or forecasts: variant, seed, parameters, ...
+Curve = Mapping[str, Floats]  # column -> (N,) values, a row an interval of training
+
+RECONSTRUCTION = "reconstruction.json"  # losses of pre-training on held-back windows, beside its checkpoint
+AGREE = 2e-6  # metrics files are rounded to 1e-6: what is recomputed from the scenes must not differ by more
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Where the artifacts are.
+
+    Attributes:
+        maps, augmented, synthetic, train, val: of the data stages.
+        pretrained, finetuned, forecasts, metrics: folders with one entry a run (`<variant>-<seed>`) or baseline.
+        checks: folder of the results of data validation.
+    """
+
+    maps: Path = Path("data/maps")
+    augmented: Path = Path("data/augmented")
+    synthetic: Path = Path("data/synthetic")
+    train: Path = Path("data/scenes/train")
+    val: Path = Path("data/scenes/val")
+    pretrained: Path = Path("models/pretrained")
+    finetuned: Path = Path("models/finetuned")
+    forecasts: Path = Path("forecasts")
+    metrics: Path = Path("metrics")
+    checks: Path = Path("data/checks")
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """Everything that the pipeline left, open.
+
+    Attributes:
+        paths: where it is.
+        variants, seeds: what was run; the report reads these and no others, whatever else lies in the folders.
+        maps: city -> its lanes.
+        augmented: the augmented scenes.
+        synthetic, train, val: scene stores.
+        metadata: run -> stage (pretrain, finetune, evaluate) -> metadata.
+        curves: stage -> variant -> the curve of each seed.
+        reconstruction: variant -> `lanes` and `trajectory` -> losses, means over the seeds; see `reconstruction_of`.
+    """
+
+    paths: RunPaths
+    variants: tuple[str, ...]
+    seeds: tuple[int, ...]
+    maps: Mapping[str, LaneMap]
+    augmented: AugmentedScenes
+    synthetic: SceneStore
+    train: SceneStore
+    val: SceneStore
+    metadata: Mapping[str, Mapping[str, Metadata]]
+    curves: Mapping[str, Mapping[str, Sequence[Curve]]]
+    reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]
+
+    @classmethod
+    def load(cls, paths: RunPaths, asked: SelectedRuns) -> Artifacts:
+        """Open them; raises InputError naming what is missing or damaged."""
+        variants, seeds = asked.variants, asked.seeds
+        runs = {variant: [f"{variant}-{seed}" for seed in seeds] for variant in variants}
+        losses = {variant: reconstruction_of(paths.pretrained, names) for variant, names in runs.items()}
+        return cls(
+            paths=paths,
+            variants=variants,
+            seeds=seeds,
+            maps=load_maps(paths.maps),
+            augmented=AugmentedScenes.load(paths.augmented),
+            synthetic=SceneStore.load(paths.synthetic),
+            train=SceneStore.load(paths.train),
+            val=SceneStore.load(paths.val),
+            metadata={run: _metadata(paths, run) for names in runs.values() for run in names},
+            curves={
+                stage: {variant: curves_of(folder, names) for variant, names in runs.items()}
+                for stage, folder in (("pretrain", paths.pretrained), ("finetune", paths.finetuned))
+            },
+            reconstruction={variant: found for variant, found in losses.items() if found},
+        )
+
+    def strata(self, baselines: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """Baseline or variant -> metrics by kind of scene of each of its runs, in stored units."""
+        names = {name: [name] for name in baselines}
+        names |= {variant: [f"{variant}-{seed}" for seed in self.seeds] for variant in self.variants}
+        return {name: [read_json(self.paths.forecasts / run / STRATA) for run in runs] for name, runs in names.items()}
+
+    def data_validation(self) -> dict[str, Mapping[str, Any]]:
+        """Results of data validation by name (raw, synthetic)."""
+        return {name: read_json(self.paths.checks / f"{name}.json") for name in ("raw", "synthetic")}
+
+    def measure(self, source: str, baselines: Sequence[str], samples: int, seed: int) -> Measurements:
+        """Errors of every variant and baseline on the validation scenes.
+
+        Raises:
+            InputError: errors and metrics file disagree, or the errors are of other scenes.
+        """
+        sources = self.synthetic.manifest["source"].to_pylist()
+        scene_ids = self.val.scene_ids
+        return Measurements(
+            source=source,
+            scene_count=len(self.val),
+            train_scenes=len(self.train),
+            windows=len(self.synthetic),
+            windows_augmented=sources.count("augmented"),
+            seeds=self.seeds,
+            variants={name: variant_errors(self.paths, name, self.seeds, scene_ids) for name in self.variants},
+            baselines={name: variant_errors(self.paths, name, (), scene_ids) for name in baselines},
+            samples=samples,
+            seed=seed,
+        )
+
+
+def variant_errors(paths: RunPaths, name: str, seeds: Sequence[int], scene_ids: Sequence[str]) -> VariantErrors:
+    """Errors of one variant; without seeds, of the baseline of that name."""
+    runs = [_errors(paths, run, scene_ids) for run in ([f"{name}-{seed}" for seed in seeds] or [name])]
+    scenes = {one: np.stack([run[one] for run in runs]) * metric(one).scale for one in runs[0]}
+    return VariantErrors(name, tuple(seeds), scenes)
+
+
+def curves_of(folder: Path, runs: Sequence[str]) -> list[Curve]:
+    """Training curves of these runs; one that was not trained has none and is left out."""
+    return [_read_curve(folder / run / CURVE) for run in runs if (folder / run / CURVE).is_file()]
+
+
+def provenance_of(metadata: Metadata) -> Metadata:
+    """Commit, code, data hashes, package versions and device behind an artifact; empty where nothing was made."""
+    found: Metadata = metadata.get("run") or metadata.get("record") or {}
+    return found
+
+
+def parameters_of(metadata: Metadata, section: str) -> dict[str, Any]:
+    """A section of the parameters that an artifact was made with; empty where it is not recorded."""
+    return dict(provenance_of(metadata).get("parameters", {}).get(section, {}))
+
+
+def reconstruction_of(folder: Path, runs: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Losses of masked pre-training on held-back windows beside simple predictors' (floors), means over the runs.
+
+    Returns:
+        `lanes` and `trajectory`, as far as all runs have them: loss; the floors zero, repeat, straight,
+        constant_velocity and quadratic where they apply; blind, the loss of a decoder that does not see the encoder;
+        gain, 1 - loss / blind.
+    """
+    found = [read_json(path) for run in runs if (path := folder / run / RECONSTRUCTION).is_file()]
+    means: dict[str, dict[str, float]] = {}
+    for kind in ("lanes", "trajectory"):
+        values = [losses[kind] for losses in found if losses.get(kind)]
+        if len(values) == len(runs) > 0:
+            means[kind] = {name: float(np.mean([one[name] for one in values])) for name in values[0]}
+    return means
+
+
+def _metadata(paths: RunPaths, run: str) -> dict[str, Metadata]:
+    return {
+        "pretrain": load_metadata(paths.pretrained / run),
+        "finetune": load_metadata(paths.finetuned / run),
+        "evaluate": load_forecast_metadata(paths.forecasts / run),
+    }
+
+
+def _errors(paths: RunPaths, name: str, scene_ids: Sequence[str]) -> dict[str, Floats]:
+    found, errors = load_scene_errors(paths.forecasts / name)
+    where = paths.forecasts / name
+    if found != list(scene_ids):
+        raise InputError(where, f"errors of {len(found)} other scenes", f"the {len(scene_ids)} validation scenes",
+                         "Evaluate again.")  # fmt: skip
+    file = paths.metrics / f"{name}.json"
+    stated = read_json(file)
+    for entry in HEADLINE:
+        value = stated.get(entry) if isinstance(stated, dict) else None
+        mean = float(errors[entry].mean())
+        if not isinstance(value, (int, float)) or abs(value - mean) > AGREE:
+            raise InputError(f"{file}: {entry}", str(value), f"{mean:.6f}, the mean of {where}", "Evaluate again.")
+    return errors
+
+
+def _read_curve(path: Path) -> Curve:
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    try:
+        return {name: np.array([float(row[name]) for row in rows]) for name in (rows[0] if rows else ())}
+    except (TypeError, ValueError) as error:
+        raise InputError(path, f"a non-numeric value ({error})", "a training curve") from None

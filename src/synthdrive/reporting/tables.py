@@ -1,0 +1,241 @@
+"""The report's tables: results beside the paper's, errors by kind of scene, settings, data validation, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from synthdrive.reporting.measurements import Difference, Level, Measurements
+from synthdrive.reporting.published import Published
+from synthdrive.reporting.run_results import Metadata, parameters_of, provenance_of
+from synthdrive.reporting.wording import (
+    HEADLINE,
+    label_of,
+    metric,
+    short_source,
+    stratum_order,
+    stratum_words,
+)
+
+SHORT = 10  # characters of a hash that are shown
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One metric of one row of the results.
+
+    Attributes:
+        level: what was measured; None where the variant was not run.
+        difference: against the reference; None for the reference itself and for baselines.
+        published: the paper's value; published_change: its printed change against its baseline, per cent.
+    """
+
+    level: Level | None
+    difference: Difference | None
+    published: float | None
+    published_change: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the results.
+
+    Attributes:
+        name: variant or baseline; label: as shown.
+        kind: learned, baseline or not run.
+        entries: by metric name.
+    """
+
+    name: str
+    label: str
+    kind: str
+    entries: Mapping[str, Entry]
+
+
+def results_table(measured: Measurements, published: Published, metrics: Sequence[str] = HEADLINE) -> list[Row]:
+    """Baselines first, then the paper's rows in its order, then variants that it does not have."""
+    table = list(published.values["table"])
+    names = [*measured.baselines, *table, *(variant for variant in measured.variants if variant not in table)]
+    return [_row(name, measured, published, metrics) for name in names]
+
+
+def _row(name: str, measured: Measurements, published: Published, metrics: Sequence[str]) -> Row:
+    baseline, learned = name in measured.baselines, name in measured.variants
+    compared = learned and name != measured.reference
+    entries = {
+        one: Entry(
+            level=measured.level(name, one) if baseline or learned else None,
+            difference=measured.difference(name, measured.reference, one) if compared else None,
+            published=published.level(name, one),
+            published_change=published.change(name, one),
+        )
+        for one in metrics
+    }
+    return Row(name, label_of(name), "baseline" if baseline else "learned" if learned else "not run", entries)
+
+
+def rows_as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The results as plain values."""
+    plain = []
+    for row in rows:
+        metrics = {}
+        for name, entry in row.entries.items():
+            values: dict[str, Any] = asdict(entry)
+            if entry.difference is not None and entry.difference.relative is not None:
+                names = ("relative", "relative_low", "relative_high")
+                values["difference"] |= dict(zip(names, entry.difference.relative, strict=True))
+            metrics[name] = values
+        plain.append({"name": row.name, "label": row.label, "kind": row.kind, "metrics": metrics})
+    return plain
+
+
+@dataclass(frozen=True)
+class StrataTable:
+    """A metric by kind of scene, mean over seeds.
+
+    Attributes:
+        metric: label with unit; columns: labels of baselines and variants.
+        rows: (kind of scene in words, number of scenes, a value for each column).
+    """
+
+    metric: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, int, tuple[str, ...]], ...]
+
+
+def strata_table(by_name: Mapping[str, Sequence[Mapping[str, Any]]], name: str = "minFDE6") -> StrataTable:
+    """The table of one metric; `by_name`: variant or baseline -> the strata of each of its runs."""
+    what = metric(name)
+    first = next(iter(by_name.values()))[0]
+    rows = []
+    for stratum in sorted(first, key=stratum_order):
+        if first[stratum]["scenes"]:
+            means = [[run[stratum][name]["mean"] * what.scale for run in runs] for runs in by_name.values()]
+            values = tuple(what.text(sum(one) / len(one)) for one in means)
+            rows.append((stratum_words(stratum), first[stratum]["scenes"], values))
+    return StrataTable(f"{what.label} ({what.unit})", tuple(map(label_of, by_name)), tuple(rows))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line of "this run beside the paper's": what is set, and the values in words."""
+
+    name: str
+    ours: str
+    paper: str
+
+
+def settings(measured: Measurements, published: Published, stages: Mapping[str, Metadata]) -> list[Setting]:
+    """This run beside the published one; `stages`: metadata of a run that was pre-trained, where there is one."""
+    data, theirs = published.values["data"], published.values["settings"]
+    lines = [
+        Setting("data", short_source(measured.source), short_source(data["source"])),
+        Setting("train scenes", f"{measured.train_scenes:,}", f"{data['train_scenes']:,}"),
+        Setting("validation scenes", f"{measured.scene_count:,}", f"{data['val_scenes']:,}"),
+        Setting("synthetic windows", f"{measured.windows:,}", f"{data['windows']:,}"),
+        Setting("seeds per variant", str(len(measured.seeds)), str(data["seeds"])),
+    ]
+    for stage, section, key, name, published_key in (
+        ("finetune", "model", "hidden_size", "feature width", "hidden_size"),
+        ("finetune", "model", "sub_graph_layers", "sub-graph layers", "sub_graph_layers"),
+        ("pretrain", "pretrain", "epochs", "pre-training epochs", "pretrain_epochs"),
+        ("pretrain", "pretrain", "batch", "pre-training batch", "pretrain_batch"),
+        ("finetune", "finetune", "epochs", "fine-tuning epochs", "finetune_epochs"),
+        ("finetune", "finetune", "batch", "fine-tuning batch", "finetune_batch"),
+    ):
+        parameters = parameters_of(stages.get(stage, {}), section)
+        if key in parameters and published_key in theirs:
+            lines.append(Setting(name, f"{parameters[key]:,}", f"{theirs[published_key]:,}"))
+    return lines
+
+
+@dataclass(frozen=True)
+class Validated:
+    """One table that data validation looked at.
+
+    Attributes:
+        of: the validation's name (raw, synthetic); table: what the table holds.
+        rows: how many rows were looked at; None where the result does not say.
+        expectations: in words, and whether each was met.
+    """
+
+    of: str
+    table: str
+    rows: int | None
+    expectations: tuple[tuple[str, bool], ...]
+
+    @property
+    def met(self) -> int:
+        """How many expectations were met."""
+        return sum(met for _, met in self.expectations)
+
+
+def validated(results: Mapping[str, Mapping[str, Any]]) -> list[Validated]:
+    """Data validation from the checkpoints' descriptions, by name."""
+    return [_validated(name, one) for name, result in results.items() for one in result.get("validation_results", ())]
+
+
+def _validated(name: str, validation: Mapping[str, Any]) -> Validated:
+    entries = validation.get("expectations", ())
+    counts = [entry.get("result", {}).get("element_count") for entry in entries]
+    rows = next((count for count in counts if isinstance(count, int)), None)
+    expectations = tuple(
+        (str(entry.get("description") or entry.get("expectation_type") or "expectation"), bool(entry.get("success")))
+        for entry in entries
+    )
+    return Validated(name, str(validation.get("table", "table")), rows, expectations)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Provenance of one trained or evaluated artifact, shortened for reading.
+
+    Attributes:
+        run: variant and seed; stage: pretrain, finetune or evaluate.
+        commit: abbreviated, with a plus where files differed from it; "none" without git.
+        code, parameters: abbreviated SHA-256.
+        inputs: name and abbreviated SHA-256 of what was read.
+        device, python, packages: what it ran on.
+    """
+
+    run: str
+    stage: str
+    commit: str
+    code: str
+    parameters: str
+    inputs: str
+    device: str
+    python: str
+    packages: str
+
+
+def records(metadata: Mapping[str, Mapping[str, Metadata]]) -> list[Record]:
+    """Provenance by run and stage; a stage that made nothing (a variant without pre-training) has none."""
+    return [
+        _record(run, stage, provenance_of(one))
+        for run, stages in metadata.items()
+        for stage, one in stages.items()
+        if one.get("pretrained") is not False
+    ]
+
+
+def common(entries: Sequence[Record], field: str) -> str:
+    """The value that all records share, or all of them in order, joined by commas."""
+    return ", ".join(dict.fromkeys(value for entry in entries if (value := getattr(entry, field)))) or "unknown"
+
+
+def _record(run: str, stage: str, made: Metadata) -> Record:
+    commit = str(made["commit"])[:SHORT] if made.get("commit") else "none"
+    packages = made.get("packages") or {}
+    return Record(
+        run=run,
+        stage=stage,
+        commit=commit + ("+" if made.get("modified") else ""),
+        code=str(made.get("code") or "")[:SHORT],
+        parameters=str(made.get("parameters_sha256") or "")[:SHORT],
+        inputs=", ".join(f"{name} {str(value)[:SHORT]}" for name, value in (made.get("inputs") or {}).items()),
+        device=str(made.get("device") or ""),
+        python=str(made.get("python") or ""),
+        packages=", ".join(f"{name} {value}" for name, value in packages.items() if value),
+    )

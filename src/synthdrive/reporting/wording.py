@@ -1,0 +1,134 @@
+"""How the report names metrics, variants, kinds of scene and data sources, and how it writes numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric as the report shows it.
+
+    Attributes:
+        name: its name in the metrics files.
+        label: its name in the report.
+        unit: as shown.
+        digits: after the point.
+        scale: shown value = stored value times this.
+    """
+
+    name: str
+    label: str
+    unit: str
+    digits: int
+    scale: float = 1.0
+
+    def text(self, value: float) -> str:
+        """A shown value with its digits and a real minus sign."""
+        return f"{value:.{self.digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("MR6", "MR6", "%", 2, 100.0),
+        Metric("minFDE6", "minFDE6", "m", 3),
+        Metric("minADE6", "minADE6", "m", 3),
+        Metric("MR1", "MR1", "%", 2, 100.0),
+        Metric("minFDE1", "minFDE1", "m", 3),
+        Metric("minADE1", "minADE1", "m", 3),
+        Metric("brier_minFDE6", "brier-minFDE6", "m", 3),
+        Metric("brier_minADE6", "brier-minADE6", "m", 3),
+        Metric("p_minFDE6", "p-minFDE6", "m", 3),
+        Metric("p_minADE6", "p-minADE6", "m", 3),
+        Metric("p_MR6", "p-MR6", "%", 2, 100.0),
+    )
+}
+
+HEADLINE = ("MR6", "minFDE6", "minADE6")  # the paper's table, in its order
+ONE_GUESS = ("MR1", "minFDE1", "minADE1")  # of the likeliest trajectory alone
+
+
+LABELS = {
+    "none": "No pre-training (baseline)",
+    "map": "Map reconstruction",
+    "trajectory": "Trajectory reconstruction",
+    "combined": "Combined",
+    "as_released": "Combined, as released",
+    "forecast": "Forecasting pre-training",
+    "constant_velocity": "Constant velocity",
+    "lane_following": "Lane following",
+}
+
+STRATA = {
+    "all": "all scenes", "left": "left turns", "straight": "straight on", "right": "right turns", "slow": "slow",
+    "medium": "medium speed", "fast": "fast", "intersection": "at intersections",
+    "no_intersection": "away from intersections",
+}  # fmt: skip
+
+SOURCES = {  # data.source: in a sentence, in a table
+    "sample": (
+        "the embedded sample, SUMO on streets of Berlin and Braunschweig",
+        "embedded sample",
+    ),
+    "argoverse1": ("Argoverse 1 motion forecasting", "Argoverse 1"),
+}
+
+
+def metric(name: str) -> Metric:
+    """The metric of this name; one that the report does not know is shown under its own name with three digits."""
+    return METRICS.get(name, Metric(name, name.replace("_", "-"), "", 3))
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with its sign and a real minus."""
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 seed, 2 seeds, 2,399 scenes."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def number_and_unit(name: str, value: float) -> str:
+    """A metric's shown value with its unit: 1.915 m."""
+    return f"{metric(name).text(value)} {metric(name).unit}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words in a sentence: one, two and three."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def label_of(name: str) -> str:
+    """A variant's or baseline's name as shown; an unknown one is shown as it is, with spaces."""
+    return LABELS.get(name, name.replace("_", " "))
+
+
+def source_in_words(source: str) -> str:
+    """The data source as a reader knows it."""
+    return SOURCES.get(source, (source, source))[0]
+
+
+def short_source(source: str) -> str:
+    """The data source in two words."""
+    return SOURCES.get(source, (source, source))[1]
+
+
+def stratum_order(stratum: str) -> tuple[int, float, str]:
+    """Sorting key of a kind of scene: as STRATA has them, then by displacement, then by name."""
+    if stratum in STRATA:
+        return list(STRATA).index(stratum), 0.0, stratum
+    first = stratum.removeprefix("displacement_").removeprefix("from_").split("_")[0]
+    return len(STRATA), float(first) if first.replace(".", "").isdigit() else float("inf"), stratum
+
+
+def stratum_words(stratum: str) -> str:
+    """A kind of scene as a reader would say it."""
+    if stratum.startswith("displacement_from_"):
+        return f"moves {stratum.removeprefix('displacement_from_')} m or further"
+    if stratum.startswith("displacement_"):
+        low, high = stratum.removeprefix("displacement_").split("_")
+        return f"moves {low} to {high} m"
+    return STRATA.get(stratum, stratum.replace("_", " "))

@@ -1,0 +1,73 @@
+"""Collect what the pipeline has trained into this study, and write its page: tables, charts, JSON.
+
+What was collected before stays, so the study grows over many sittings and machines:
+    python -m studies.argoverse1_small                       # collect what is there, then write the page
+    python -m studies.argoverse1_small --no-collect          # write the page again from what was collected
+    python -m studies.argoverse1_small --into choices        # runs judged on a fold of the training scenes
+    python -m studies.argoverse1_small --suffix _traffic --note "six other vehicles"    # with other parameters: these
+                                                             # variants are shown beside those of the first profile
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from studies.argoverse1_small.collected import collect_baseline, collect_run, load_runs, save_run
+from studies.argoverse1_small.page import describe, write_study
+from studies.argoverse1_small.plan import load_plan
+from synthdrive.config.report import load_selected_runs
+from synthdrive.core.errors import exit_on_error
+from synthdrive.core.parameters import DEFAULT_PATH
+from synthdrive.forecasting.baselines import BASELINES
+from synthdrive.reporting.claims import load_claims
+from synthdrive.reporting.published import Published
+
+FOLDER = Path(__file__).parent
+
+
+def main() -> None:
+    """Collect, then write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=FOLDER, help="the study's folder, with its plan.yaml")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="default: %(default)s")
+    parser.add_argument("--forecasts", type=Path, default=Path("forecasts"), help="default: %(default)s")
+    parser.add_argument(
+        "--synthetic", type=Path, default=Path("data/synthetic"), help="synthetic windows (default: %(default)s)"
+    )
+    parser.add_argument("--suffix", default="", help="appended to the names of the variants that are collected")
+    parser.add_argument("--note", default="", help="appended to their descriptions: what is different in this run")
+    parser.add_argument(
+        "--into",
+        choices=("runs", "choices"),
+        default="runs",
+        help="judged on the validation scenes (runs) or on scenes held back from the training scenes (choices)",
+    )
+    parser.add_argument("--no-collect", action="store_true", help="only write the page")
+    given = parser.parse_args()
+    with exit_on_error():
+        plan = load_plan(given.out / "plan.yaml")
+        if not given.no_collect:
+            asked = load_selected_runs(given.params)
+            synthetic = given.synthetic if given.synthetic.is_dir() else None
+            for name in (f"{variant}-{seed}" for variant in asked.variants for seed in asked.seeds):
+                if (given.forecasts / name / "errors.parquet").is_file():
+                    folders = given.models / "pretrained" / name, given.models / "finetuned" / name
+                    run = collect_run(*folders, given.forecasts / name, given.params, synthetic)
+                    described = "; ".join(filter(None, (run.description, given.note)))
+                    run = replace(run, variant=run.variant + given.suffix, description=described)
+                    save_run(run, given.out / given.into)
+            for name in BASELINES:
+                if (given.forecasts / name / "errors.parquet").is_file():
+                    save_run(collect_baseline(given.forecasts / name), given.out / given.into)
+        collected, choices = load_runs(given.out / "runs"), load_runs(given.out / "choices")
+        claims, published = load_claims(Path("claims.yaml")), Published.load(Path("published.yaml"))
+        write_study(plan, collected, choices, "make study", given.out, claims, published)
+        print(f"study: {given.out}: {describe(collected)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""Runs of a study in a small readable form: kept in git, they outlive the machine that trained them.
+
+One JSON file a run holds the errors of every validation scene, what pre-training did to the encoder, and the run
+records. From these files alone the study's tables and charts are made, so a study may grow over many sittings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdrive.config.whole_file import changed_parameters
+from synthdrive.core.artifacts import file_hash, read_json, write_json
+from synthdrive.core.errors import InputError
+from synthdrive.core.provenance import values_hash
+from synthdrive.forecasting.evaluate import load_scene_errors, load_scene_strata
+from synthdrive.forecasting.forecasts import load_forecast_metadata
+from synthdrive.reporting.run_results import curves_of, provenance_of
+from synthdrive.reporting.wording import HEADLINE, ONE_GUESS, metric
+from synthdrive.training.metadata import load_metadata
+
+Floats = npt.NDArray[np.float64]
+
+METRICS = (*HEADLINE, "brier_minFDE6", *ONE_GUESS)  # that a run keeps of every scene
+DIGITS = 4  # of a metre
+LEARNING = ("loss", "top1_fde")  # columns of the training curve that a run keeps
+_KEPT = ("commit", "modified", "code", "parameters_sha256", "inputs", "python", "packages", "device")
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """One variant trained with one seed, or a baseline that needs no training, and how well it forecasts.
+
+    Attributes:
+        variant, seed: which; seed is None for a baseline.
+        description: of the variant.
+        scenes: SHA-256 of the validation scenes' names, in order.
+        errors: metric name -> (S,) in the shown unit.
+        strata: stratum -> S characters, 1 where the scene belongs to it, else 0.
+        learning: fine-tuning's curve, a value an epoch: loss, and top1_fde in metres; empty for a baseline.
+        pretraining: epochs, windows and what became of the encoder; empty where nothing was pre-trained.
+        finetuning: epochs, scenes, how many tensors were loaded, loss of the last epoch; empty for a baseline.
+        provenance: the run records in short: of pretrain and finetune where there were such, and of evaluate.
+    """
+
+    variant: str
+    seed: int | None
+    description: str
+    scenes: str
+    errors: Mapping[str, Floats]
+    strata: Mapping[str, str]
+    learning: Mapping[str, list[float]]
+    pretraining: Mapping[str, Any]
+    finetuning: Mapping[str, Any]
+    provenance: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """The run as the pipeline names it."""
+        return self.variant if self.seed is None else f"{self.variant}-{self.seed}"
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Metric name -> its mean over the scenes, in the shown unit."""
+        return {name: round(float(values.mean()), 6) for name, values in self.errors.items()}
+
+    @property
+    def commit(self) -> str:
+        """The commit that trained it, with a + where the sources differed from it."""
+        run = self.provenance.get("finetune", self.provenance["evaluate"])
+        return str(run.get("commit") or "unknown")[:8] + ("+" if run.get("modified") else "")
+
+
+@dataclass(frozen=True)
+class StudyRuns:
+    """All runs of a study, on the same scenes.
+
+    Attributes:
+        variants: variant -> seed -> run.
+        baselines: name -> run.
+    """
+
+    variants: Mapping[str, Mapping[int, StudyRun]]
+    baselines: Mapping[str, StudyRun]
+
+    def __iter__(self) -> Any:
+        """Baselines, then every run of every variant."""
+        yield from self.baselines.values()
+        for seeds in self.variants.values():
+            yield from seeds.values()
+
+    @property
+    def scene_count(self) -> int:
+        """S, 0 where there is no run."""
+        return next((len(run.errors[HEADLINE[0]]) for run in self), 0)
+
+    def paired_errors(self, variants: Sequence[str], name: str) -> tuple[list[int], list[Floats]]:
+        """The seeds that all these variants have, and for each its (R, S) errors of one metric in the shown unit."""
+        each = [set(self.variants.get(variant, {})) for variant in variants]
+        seeds = sorted(set.intersection(*each)) if each else []
+        return seeds, [np.array([self.variants[variant][seed].errors[name] for seed in seeds]) for variant in variants]
+
+
+def collect_run(
+    pretrained: Path, finetuned: Path, forecasts: Path, parameters: Path, synthetic: Path | None = None
+) -> StudyRun:
+    """A run from what the stages left.
+
+    Args:
+        pretrained, finetuned, forecasts: the run's own folders.
+        parameters: the file that the stages read; a run that was made with others is another experiment's.
+        synthetic: store of the windows, likewise; not compared where absent.
+
+    Raises:
+        InputError: one of them is missing or damaged, or was made with other parameters or windows.
+    """
+    cards = {"pretrain": load_metadata(pretrained), "finetune": load_metadata(finetuned)}
+    cards["evaluate"] = load_forecast_metadata(forecasts)
+    for folder, card in zip((pretrained, finetuned, forecasts), cards.values(), strict=True):
+        for section, key, then, now in changed_parameters(card, parameters):
+            raise InputError(folder, f"made with {section}.{key} {then}", f"{now}, as in {parameters}")
+    before, after = cards["pretrain"], cards["finetune"]
+    windows = provenance_of(before).get("inputs", {}).get("synthetic")
+    if windows is not None and synthetic is not None and windows != file_hash(synthetic):
+        raise InputError(pretrained, f"made from windows {windows[:8]}", f"those of {synthetic}: train it again")
+    return StudyRun(
+        variant=after["variant"],
+        seed=after["seed"],
+        description=after["description"],
+        learning=_learning(finetuned),
+        pretraining=_training(before, "windows") if before.get("pretrained") else {},
+        finetuning=_training(after, "scenes")
+        | {"loaded": len(after["transfer"]["loaded"]), "fresh": len(after["transfer"]["fresh"])},
+        provenance={stage: _short(made) for stage, card in cards.items() if (made := provenance_of(card))},
+        **_judged(forecasts),
+    )
+
+
+def collect_baseline(forecasts: Path) -> StudyRun:
+    """A baseline's run from what `evaluate_baselines` left."""
+    card = load_forecast_metadata(forecasts)
+    return StudyRun(
+        variant=card["variant"],
+        seed=None,
+        description="",
+        learning={},
+        pretraining={},
+        finetuning={},
+        provenance={"evaluate": _short(provenance_of(card))},
+        **_judged(forecasts),
+    )
+
+
+def save_run(run: StudyRun, folder: Path) -> Path:
+    """Write `<folder>/<variant>-<seed>.json`; returns its path.
+
+    Raises:
+        InputError: the runs that are there were judged on other scenes.
+    """
+    for other in sorted(Path(folder).glob("*.json"))[:1]:
+        if read_json(other).get("scenes") != run.scenes:
+            raise InputError(f"{run.name}", "errors on other scenes", f"those of {other}")
+    path = folder / f"{run.name}.json"
+    errors = {name: " ".join(f"{value:.{DIGITS}f}".rstrip("0").rstrip(".") for value in values)
+              for name, values in run.errors.items()}  # fmt: skip
+    write_json(path, {**vars(run), "errors": errors})
+    return path
+
+
+def load_runs(folder: Path) -> StudyRuns:
+    """Every run of a folder.
+
+    Raises:
+        InputError: a file is none of `save_run`'s, or its scenes, or how goals were chosen, are not the others'.
+    """
+    variants: dict[str, dict[int, StudyRun]] = {}
+    baselines: dict[str, StudyRun] = {}
+    first: StudyRun | None = None
+    for path in sorted(Path(folder).glob("*.json")):
+        content = read_json(path)
+        try:
+            errors = {name: np.array(content["errors"][name].split(), dtype=np.float64) for name in METRICS}
+            run = StudyRun(**{**content, "errors": errors})
+            judged = run.provenance["evaluate"]["parameters_sha256"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(path, f"no run of a study ({error})", "a file written by `stages/study.py`") from None
+        first = first or run
+        if run.scenes != first.scenes:
+            raise InputError(path, "errors on other scenes", f"those of {first.name}")
+        if judged != first.provenance["evaluate"]["parameters_sha256"]:
+            raise InputError(path, "other parameters of evaluate", f"those of {first.name}")
+        if run.seed is None:
+            baselines[run.variant] = run
+        else:
+            variants.setdefault(run.variant, {})[run.seed] = run
+    return StudyRuns(variants, baselines)
+
+
+def _judged(forecasts: Path) -> dict[str, Any]:
+    """Scenes, errors and strata of a folder of forecasts."""
+    scene_ids, errors = load_scene_errors(forecasts)
+    return {
+        "scenes": values_hash(scene_ids),
+        "errors": {name: errors[name] * metric(name).scale for name in METRICS},
+        "strata": {
+            name: "".join("01"[int(value)] for value in inside) for name, inside in load_scene_strata(forecasts).items()
+        },
+    }
+
+
+def _short(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: run[key] for key in _KEPT}
+
+
+def _learning(finetuned: Path) -> dict[str, list[float]]:
+    (curve,) = curves_of(finetuned.parent, [finetuned.name])
+    epoch = np.ceil(curve["epoch"] - 1e-6)
+    return {
+        name: [round(float(curve[name][epoch == number].mean()), DIGITS) for number in np.unique(epoch)]
+        for name in LEARNING
+    }
+
+
+def _training(card: Mapping[str, Any], items: str) -> dict[str, Any]:
+    encoder, training = card["encoder"], card["training"]
+    return {
+        items: card["data"]["used"],
+        "epochs": training["epochs"],
+        "steps": training["steps"],
+        "batch": training["batch"],
+        "last_epoch": {name: round(value, 5) for name, value in card["last_epoch"].items()},
+        "encoder": {
+            "tensors": encoder["tensors"],
+            "tensors_moved": encoder["tensors_moved"],
+            "relative_change": round(encoder["relative_change"], 6),
+            "gradient_norm_per_epoch": [round(value, 6) for value in encoder["gradient_norm_per_epoch"]],
+        },
+        "same_as": card.get("same_as"),
+    }
