@@ -11,6 +11,8 @@ from synthdrive.config.data import DataParameters
 from synthdrive.config.report import ReportParameters, load_selected_runs
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
+from synthdrive.core.provenance import PROVENANCE
+from synthdrive.reporting.provenance_page import write_provenance_page
 from synthdrive.reporting.report import ReportInputs, write_forecast_sheet, write_report
 from synthdrive.reporting.run_results import RunPaths
 
@@ -27,6 +29,7 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="write only six forecasts as this PNG, as in the README")
     for field in fields(RunPaths):
         parser.add_argument(f"--{field.name}", type=Path, default=field.default, help="default: %(default)s")
+    parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder of records (%(default)s)")
     given = parser.parse_args()
     with exit_on_error():
         inputs = ReportInputs(
@@ -41,6 +44,8 @@ def main() -> None:
             write_forecast_sheet(inputs, given.sheet)
         else:
             content = write_report(inputs, given.out)
+            runs = [f"{variant}-{seed}" for variant in inputs.runs.variants for seed in inputs.runs.seeds]
+            write_provenance_page(given.provenance, runs)
             print(f"report: {given.out / 'index.html'}: {content.headline}", file=sys.stderr)
 
 

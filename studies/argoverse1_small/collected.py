@@ -17,10 +17,10 @@ import numpy.typing as npt
 from synthdrive.config.whole_file import changed_parameters
 from synthdrive.core.artifacts import file_hash, read_json, write_json
 from synthdrive.core.errors import InputError
-from synthdrive.core.provenance import values_hash
+from synthdrive.core.provenance import PROVENANCE, load_provenance, values_hash
 from synthdrive.forecasting.evaluate import load_scene_errors, load_scene_strata
 from synthdrive.forecasting.forecasts import load_forecast_metadata
-from synthdrive.reporting.run_results import curves_of, provenance_of
+from synthdrive.reporting.run_results import curves_of
 from synthdrive.reporting.wording import HEADLINE, ONE_GUESS, metric
 from synthdrive.training.metadata import load_metadata
 
@@ -107,7 +107,12 @@ class StudyRuns:
 
 
 def collect_run(
-    pretrained: Path, finetuned: Path, forecasts: Path, parameters: Path, synthetic: Path | None = None
+    pretrained: Path,
+    finetuned: Path,
+    forecasts: Path,
+    parameters: Path,
+    synthetic: Path | None = None,
+    provenance: Path = PROVENANCE,
 ) -> StudyRun:
     """A run from what the stages left.
 
@@ -115,17 +120,21 @@ def collect_run(
         pretrained, finetuned, forecasts: the run's own folders.
         parameters: the file that the stages read; a run that was made with others is another experiment's.
         synthetic: store of the windows, likewise; not compared where absent.
+        provenance: folder of the stages' records; a run without them is collected all the same.
 
     Raises:
         InputError: one of them is missing or damaged, or was made with other parameters or windows.
     """
-    cards = {"pretrain": load_metadata(pretrained), "finetune": load_metadata(finetuned)}
-    cards["evaluate"] = load_forecast_metadata(forecasts)
-    for folder, card in zip((pretrained, finetuned, forecasts), cards.values(), strict=True):
-        for section, key, then, now in changed_parameters(card, parameters):
-            raise InputError(folder, f"made with {section}.{key} {then}", f"{now}, as in {parameters}")
-    before, after = cards["pretrain"], cards["finetune"]
-    windows = provenance_of(before).get("inputs", {}).get("synthetic")
+    metadata = {"finetune": load_metadata(finetuned), "evaluate": load_forecast_metadata(forecasts)}
+    after = metadata["finetune"]
+    if after["pretrained"]["trained"]:
+        metadata["pretrain"] = load_metadata(pretrained)
+    folders = {"pretrain": pretrained, "finetune": finetuned, "evaluate": forecasts}
+    for stage, one in metadata.items():
+        for section, key, then, now in changed_parameters(one, parameters):
+            raise InputError(folders[stage], f"made with {section}.{key} {then}", f"{now}, as in {parameters}")
+    made = {stage: load_provenance(provenance, stage, folders[stage].name).get("made_by", {}) for stage in metadata}
+    windows = made.get("pretrain", {}).get("inputs", {}).get("synthetic")
     if windows is not None and synthetic is not None and windows != file_hash(synthetic):
         raise InputError(pretrained, f"made from windows {windows[:8]}", f"those of {synthetic}: train it again")
     return StudyRun(
@@ -133,10 +142,10 @@ def collect_run(
         seed=after["seed"],
         description=after["description"],
         learning=_learning(finetuned),
-        pretraining=_training(before, "windows") if before.get("pretrained") else {},
+        pretraining=_training(metadata["pretrain"], "windows") if "pretrain" in metadata else {},
         finetuning=_training(after, "scenes")
         | {"loaded": len(after["transfer"]["loaded"]), "fresh": len(after["transfer"]["fresh"])},
-        provenance={stage: _short(made) for stage, card in cards.items() if (made := provenance_of(card))},
+        provenance={stage: _short(record) for stage, record in made.items() if record},
         **_judged(forecasts),
     )
 
@@ -151,7 +160,7 @@ def collect_baseline(forecasts: Path) -> StudyRun:
         learning={},
         pretraining={},
         finetuning={},
-        provenance={"evaluate": _short(provenance_of(card))},
+        provenance={},
         **_judged(forecasts),
     )
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 import yaml
 
+from given_parameters import paper
 from synthdrive.augmentation.augmented_scenes import AugmentedScene, join_scenes
 from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
 from synthdrive.config.evaluate import EvaluateParameters
@@ -17,7 +18,7 @@ from synthdrive.config.report import ReportParameters, SelectedRuns
 from synthdrive.config.training import FinetuneParameters, ModelParameters, PretrainParameters
 from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.core.parameters import load_section
-from synthdrive.core.provenance import plain_values, run_record
+from synthdrive.core.provenance import plain_values
 from synthdrive.forecasting.evaluate import write_evaluation
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.models.densetnt import DenseTNT
@@ -29,7 +30,7 @@ from synthdrive.scenes.lane_map import LaneMap, Links
 from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OTHERS, STEPS, SceneStore, SceneStoreWriter
 from synthdrive.training.checkpoints import save_checkpoint
-from synthdrive.training.metadata import METADATA, RECONSTRUCTIONS, write_metadata
+from synthdrive.training.metadata import RECONSTRUCTIONS
 from synthdrive.training.monitoring import look_again
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -173,8 +174,8 @@ def report_inputs(
     if claims is not None:
         ledger = root / "claims.yaml"
         ledger.write_text(yaml.safe_dump({"claims": claims}))
-    small = ReportParameters(
-        bootstrap_samples=200, recorded_scenes=3, synthetic_windows=4, augmented_scenes=2, drives=2, forecast_scenes=3,
+    small = paper(
+        ReportParameters, bootstrap_samples=200, recorded_scenes=3, synthetic_windows=4, augmented_scenes=2, drives=2, forecast_scenes=3,
         reconstructions=1,
     )  # fmt: skip
     return ReportInputs(paths, SelectedRuns(VARIANTS, SEEDS), "sample", repository / "published.yaml", ledger, small)
@@ -208,24 +209,29 @@ def _write_augmented(directory: Path, lane_map: LaneMap) -> None:
 
 def _write_models(paths: RunPaths, variant: str, seed: int) -> None:
     torch.manual_seed(seed)
-    model = ModelParameters(hidden_size=32)
-    settings = PretrainParameters()
+    model = paper(ModelParameters, hidden_size=32)
+    settings = paper(PretrainParameters)
     run = f"{variant}-{seed}"
     card = {"variant": variant, "seed": seed, "description": f"the variant {variant}", "model": plain_values(model)}
-    record = run_record({"model": model, "pretrain": settings}, {}, seed, "cpu")
     curve = [{"epoch": e / 4, "step": float(e), "loss": 9 / e, "map": 5 / e, "trajectory": 4 / e} for e in range(1, 20)]
     if variant == "none":
-        paths.pretrained.joinpath(run).mkdir(parents=True)
-        write_metadata(paths.pretrained / run / METADATA, {**card, "stage": "pretrain", "pretrained": False})
+        origin: dict[str, object] = {"trained": False}
     else:
         network = MaskedAutoencoder(model, settings)
-        pretrained = {**card, "stage": "pretrain", "pretrained": True, "run": record}
+        origin = {"trained": True}
+        used = plain_values({"model": model, "pretrain": settings})
+        pretrained = {**card, "stage": "pretrain", "parameters": used}
         kept = {RECONSTRUCTIONS: _reconstructions(paths.synthetic, network, settings, seed)}
         save_checkpoint(paths.pretrained / run, network, pretrained, curve, kept)
         write_json(paths.pretrained / run / RECONSTRUCTION, LOSSES[seed])
-    record = run_record({"model": model, "finetune": FinetuneParameters()}, {}, seed, "cpu")
+    used = plain_values({"model": model, "finetune": paper(FinetuneParameters)})
     curve = [{"epoch": e / 4, "step": float(e), "loss": 9 / e, "goal": 5 / e, "top1_fde": 4 / e} for e in range(1, 20)]
-    save_checkpoint(paths.finetuned / run, DenseTNT(model), {**card, "stage": "finetune", "run": record}, curve)
+    save_checkpoint(
+        paths.finetuned / run,
+        DenseTNT(model),
+        {**card, "stage": "finetune", "parameters": used, "pretrained": origin},
+        curve,
+    )
 
 
 def _reconstructions(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fake_run import town, write_scenes
 
+from given_parameters import paper
 from synthdrive.augmentation.transforms import SHAPES
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
 from synthdrive.forecasting.forecasts import Forecasts
@@ -153,7 +154,7 @@ def test_forecast_sheet_is_one_picture(run: ReportInputs, tmp_path: Path) -> Non
 
 
 def test_released_mask_keeps_the_gradient_from_the_encoder(store: SceneStore) -> None:
-    checks = encoder_gradient(store, ModelParameters(hidden_size=32), ObjectiveParameters())
+    checks = encoder_gradient(store, paper(ModelParameters, hidden_size=32), paper(ObjectiveParameters))
     assert checks[False].reached == 0
     assert checks[True].reached == checks[True].tensors > 20
 

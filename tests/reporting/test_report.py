@@ -202,7 +202,7 @@ def test_stage_runs_and_refuses_in_one_line(
     run: ReportInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parameters = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    parameters |= {"run_variants": ["none", "combined"], "seeds": [0, 1]}
+    parameters |= {"from_scratch": ["none"], "run_variants": ["combined"], "seeds": [0, 1]}
     parameters["report"] |= {"bootstrap_samples": 100, "forecast_scenes": 1, "reconstructions": 1, "recorded_scenes": 1}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters))
     arguments = ["report.py", "--params", str(tmp_path / "params.yaml"), "--out", str(tmp_path / "reports"),

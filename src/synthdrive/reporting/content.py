@@ -11,7 +11,7 @@ from synthdrive.reporting.evidence import MotionEvidence
 from synthdrive.reporting.measurements import Measurements
 from synthdrive.reporting.picture import Picture
 from synthdrive.reporting.published import Published
-from synthdrive.reporting.tables import Record, Row, Setting, StrataTable, Validated, common, rows_as_json
+from synthdrive.reporting.tables import Row, Setting, StrataTable, Validated, rows_as_json
 from synthdrive.reporting.wording import (
     HEADLINE,
     ONE_GUESS,
@@ -69,7 +69,6 @@ class Content:
         strata: errors by kind of scene.
         settings: this run beside the published one.
         validation: results of data validation.
-        records: what made every trained or evaluated artifact.
         motion: how synthetic and recorded motion differ.
         pictures: all pictures.
     """
@@ -86,7 +85,6 @@ class Content:
     strata: StrataTable
     settings: Sequence[Setting]
     validation: Sequence[Validated]
-    records: Sequence[Record]
     motion: MotionEvidence
     pictures: Pictures
 
@@ -177,20 +175,10 @@ class Content:
             "scenes. Changes can be compared with the paper's, levels cannot."
         )
 
-    @property
-    def commit(self) -> str:
-        """The commit, or commits, that made the artifacts."""
-        return common(self.records, "commit")
-
-    @property
-    def device(self) -> str:
-        """What it was trained and evaluated on."""
-        return common(self.records, "device")
-
     def as_json(self) -> dict[str, Any]:
         """All numbers of the report as plain values."""
         return {
-            "run": self.measured.as_json() | {"commit": self.commit, "device": self.device},
+            "run": self.measured.as_json(),
             "headline": self.headline,
             "units": {name: metric(name).unit for name in (*HEADLINE, *self.other_metrics)},
             "warnings": self.warnings,
@@ -220,7 +208,6 @@ class Content:
                 {"of": one.of, "table": one.table, "expectations": len(one.expectations), "met": one.met}
                 for one in self.validation
             ],
-            "provenance": [asdict(record) for record in self.records],
             "pictures": {
                 picture.name: [f"pictures/{picture.name}/{panel.name}.svg" for panel in picture.panels]
                 for picture in self.pictures.all()

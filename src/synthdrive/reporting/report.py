@@ -27,7 +27,7 @@ from synthdrive.reporting.pictures.results import effects_picture, floors_pictur
 from synthdrive.reporting.pictures.scenes import forecast_sheet, forecasts, recorded_scenes
 from synthdrive.reporting.published import Published
 from synthdrive.reporting.run_results import Artifacts, Metadata, RunPaths, parameters_of
-from synthdrive.reporting.tables import Row, records, results_table, settings, strata_table, validated
+from synthdrive.reporting.tables import Row, results_table, settings, strata_table, validated
 from synthdrive.reporting.wording import label_of, source_in_words
 from synthdrive.training.metadata import RECONSTRUCTIONS
 
@@ -78,7 +78,8 @@ def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Publishe
     motion = motion_evidence(artifacts.synthetic, artifacts.train, parameters.motion_tracks, parameters.seed)
     made = next(iter(artifacts.metadata.values()))["finetune"]
     model = from_values(ModelParameters, made["model"], "model of the fine-tuned networks")
-    gradient = encoder_gradient(artifacts.synthetic, model, ObjectiveParameters())
+    objective = objective_of(artifacts)
+    gradient = encoder_gradient(artifacts.synthetic, model, objective) if objective is not None else {}
     evidence = Evidence(measured, published, motion, gradient)
     rows = results_table(measured, published)
     return Content(
@@ -94,7 +95,6 @@ def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Publishe
         strata=strata_table(artifacts.strata(parameters.baselines)),
         settings=settings(measured, published, _informative_run(artifacts)),
         validation=validated(artifacts.data_validation()),
-        records=records(artifacts.metadata),
         motion=motion,
         pictures=draw_pictures(artifacts, measured, rows, motion, parameters),
     )
@@ -173,18 +173,23 @@ def _reconstructions(artifacts: Artifacts, parameters: ReportParameters) -> list
 
 def _masked(artifacts: Artifacts, run: str) -> PretrainParameters | None:
     """The parameters of a run's masked pre-training; None where it has none."""
-    made = artifacts.metadata[run]["pretrain"]
-    if not made.get("pretrained"):
+    made = artifacts.metadata[run].get("pretrain")
+    if made is None:
         return None
     where = f"{artifacts.paths.pretrained / run}: pretrain"
     settings = from_values(PretrainParameters, parameters_of(made, "pretrain"), where)
     return settings if settings.objective == MASKED else None
 
 
+def objective_of(artifacts: Artifacts) -> ObjectiveParameters | None:
+    """The objective of the first run with masked pre-training; None where there is no such run."""
+    return next((found for run in artifacts.metadata if (found := _masked(artifacts, run)) is not None), None)
+
+
 def _informative_run(artifacts: Artifacts) -> dict[str, Metadata]:
     """Metadata by stage of the first run that was pre-trained, else of the first."""
     runs = list(artifacts.metadata.values())
-    return dict(next((stages for stages in runs if stages["pretrain"].get("pretrained")), runs[0]))
+    return dict(next((stages for stages in runs if "pretrain" in stages), runs[0]))
 
 
 def _description(artifacts: Artifacts, variant: str) -> str:

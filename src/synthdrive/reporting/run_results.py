@@ -63,7 +63,7 @@ class Artifacts:
         maps: city -> its lanes.
         augmented: the augmented scenes.
         synthetic, train, val: scene stores.
-        metadata: run -> stage (pretrain, finetune, evaluate) -> metadata.
+        metadata: run -> stage (pretrain where there was one, finetune, evaluate) -> metadata.
         curves: stage -> variant -> the curve of each seed.
         reconstruction: variant -> `lanes` and `trajectory` -> losses, means over the seeds; see `reconstruction_of`.
     """
@@ -147,15 +147,9 @@ def curves_of(folder: Path, runs: Sequence[str]) -> list[Curve]:
     return [_read_curve(folder / run / CURVE) for run in runs if (folder / run / CURVE).is_file()]
 
 
-def provenance_of(metadata: Metadata) -> Metadata:
-    """Commit, code, data hashes, package versions and device behind an artifact; empty where nothing was made."""
-    found: Metadata = metadata.get("run") or metadata.get("record") or {}
-    return found
-
-
 def parameters_of(metadata: Metadata, section: str) -> dict[str, Any]:
-    """A section of the parameters that an artifact was made with; empty where it is not recorded."""
-    return dict(provenance_of(metadata).get("parameters", {}).get(section, {}))
+    """A section of the parameters that an artifact was made with; empty where there is none."""
+    return dict(metadata.get("parameters", {}).get(section, {}))
 
 
 def reconstruction_of(folder: Path, runs: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -176,11 +170,14 @@ def reconstruction_of(folder: Path, runs: Sequence[str]) -> dict[str, dict[str, 
 
 
 def _metadata(paths: RunPaths, run: str) -> dict[str, Metadata]:
-    return {
-        "pretrain": load_metadata(paths.pretrained / run),
+    """By stage; a run without pre-training has no `pretrain`."""
+    found: dict[str, Metadata] = {
         "finetune": load_metadata(paths.finetuned / run),
         "evaluate": load_forecast_metadata(paths.forecasts / run),
     }
+    if found["finetune"].get("pretrained", {}).get("trained"):
+        found["pretrain"] = load_metadata(paths.pretrained / run)
+    return found
 
 
 def _errors(paths: RunPaths, name: str, scene_ids: Sequence[str]) -> dict[str, Floats]:

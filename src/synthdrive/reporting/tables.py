@@ -8,7 +8,7 @@ from typing import Any
 
 from synthdrive.reporting.measurements import Difference, Level, Measurements
 from synthdrive.reporting.published import Published
-from synthdrive.reporting.run_results import Metadata, parameters_of, provenance_of
+from synthdrive.reporting.run_results import Metadata, parameters_of
 from synthdrive.reporting.wording import (
     HEADLINE,
     label_of,
@@ -17,8 +17,6 @@ from synthdrive.reporting.wording import (
     stratum_order,
     stratum_words,
 )
-
-SHORT = 10  # characters of a hash that are shown
 
 
 @dataclass(frozen=True)
@@ -185,57 +183,3 @@ def _validated(name: str, validation: Mapping[str, Any]) -> Validated:
         for entry in entries
     )
     return Validated(name, str(validation.get("table", "table")), rows, expectations)
-
-
-@dataclass(frozen=True)
-class Record:
-    """Provenance of one trained or evaluated artifact, shortened for reading.
-
-    Attributes:
-        run: variant and seed; stage: pretrain, finetune or evaluate.
-        commit: abbreviated, with a plus where files differed from it; "none" without git.
-        code, parameters: abbreviated SHA-256.
-        inputs: name and abbreviated SHA-256 of what was read.
-        device, python, packages: what it ran on.
-    """
-
-    run: str
-    stage: str
-    commit: str
-    code: str
-    parameters: str
-    inputs: str
-    device: str
-    python: str
-    packages: str
-
-
-def records(metadata: Mapping[str, Mapping[str, Metadata]]) -> list[Record]:
-    """Provenance by run and stage; a stage that made nothing (a variant without pre-training) has none."""
-    return [
-        _record(run, stage, provenance_of(one))
-        for run, stages in metadata.items()
-        for stage, one in stages.items()
-        if one.get("pretrained") is not False
-    ]
-
-
-def common(entries: Sequence[Record], field: str) -> str:
-    """The value that all records share, or all of them in order, joined by commas."""
-    return ", ".join(dict.fromkeys(value for entry in entries if (value := getattr(entry, field)))) or "unknown"
-
-
-def _record(run: str, stage: str, made: Metadata) -> Record:
-    commit = str(made["commit"])[:SHORT] if made.get("commit") else "none"
-    packages = made.get("packages") or {}
-    return Record(
-        run=run,
-        stage=stage,
-        commit=commit + ("+" if made.get("modified") else ""),
-        code=str(made.get("code") or "")[:SHORT],
-        parameters=str(made.get("parameters_sha256") or "")[:SHORT],
-        inputs=", ".join(f"{name} {str(value)[:SHORT]}" for name, value in (made.get("inputs") or {}).items()),
-        device=str(made.get("device") or ""),
-        python=str(made.get("python") or ""),
-        packages=", ".join(f"{name} {value}" for name, value in packages.items() if value),
-    )

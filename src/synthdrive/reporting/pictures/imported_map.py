@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 
 from synthdrive.core.artifacts import atomic_file
 from synthdrive.core.errors import ParameterError
-from synthdrive.reporting.map_drawing import MapDrawing, Points, View, centrelines, map_drawing
-from synthdrive.reporting.palette import colour
-from synthdrive.reporting.pictures.speed_scale import SPEED_EDGES, speed_legend, speeds_of
+from synthdrive.reporting.drawing import MapDrawing, Points, View, centrelines, map_drawing
+from synthdrive.reporting.picture import colour
+from synthdrive.reporting.pictures.driving import SPEED_EDGES, speed_legend, speeds_of
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import SceneStore
 
