@@ -84,10 +84,11 @@ report: ## print the results of the last run
 	@cat reports/summary.txt
 	@echo "report: reports/index.html"
 
-# A column a parameter that differs and a metric of a variant; DVC's own names of columns with a path (a cell's metrics,
-# the hashes of what stages read) are left out.
-experiments: $(READY) ## the experiments side by side: parameters that differ, metrics by variant
-	@dvc exp show --only-changed --hide-workspace --drop '.*/|Created$$|.*\.(yaml|lock)$$|(metrics|forecasts)$$'
+# A column for each parameter that differs and for each variant, of one metric, so that the table fits a terminal. DVC's own
+# names of columns with a path (metrics of single runs, the hashes of what stages read) are left out.
+METRIC ?= minFDE6
+experiments: $(READY) ## make experiments METRIC=MR6: experiments side by side, parameters that differ a metric by variant (or METRIC=.*lanes.gain)
+	@dvc exp show --only-changed --hide-workspace --drop '.*/|Created$$|.*\.(yaml|lock)$$|(metrics|forecasts)$$|(?!$(METRIC))(MR6|minFDE6|minADE6|reconstruction)\.'
 
 test: $(READY) ## the test suite
 	@python -m pytest -m "not slow"

@@ -89,7 +89,7 @@ def test_a_training_is_told_by_the_code_that_it_can_reach(tmp_path: Path, monkey
         return record["code"], settled(record, {})
 
     whole, identity = edited()
-    for name in ("reporting/layout.py", "pipeline/verify.py", "forecasting/forecast_scenes.py"):
+    for name in ("reporting/page.py", "pipeline/verify.py", "forecasting/forecast_scenes.py"):
         before, (whole, again) = whole, edited(name)
         assert whole != before
         assert again == identity
