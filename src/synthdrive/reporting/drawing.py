@@ -162,7 +162,9 @@ class MapDrawing:
             return
         if self.raster:  # a line of no length is not drawn there
             marker = "s" if square else "o"
-            self.axes.scatter(*points.T, s=size**2, c=colour(role), marker=marker, linewidths=0.0, zorder=zorder)
+            self.axes.scatter(
+                points[:, 0], points[:, 1], s=size**2, c=colour(role), marker=marker, linewidths=0.0, zorder=zorder
+            )
             return
         pairs = np.repeat(np.asarray(points, dtype=np.float64), 2, axis=0)  # a line of no length has round ends alone
         codes = np.tile([Path.MOVETO, Path.LINETO], len(points))
