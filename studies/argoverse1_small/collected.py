@@ -197,7 +197,7 @@ def load_runs(folder: Path) -> StudyRuns:
             run = StudyRun(**{**content, "errors": errors})
             judged = run.provenance["evaluate"]["parameters_sha256"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(path, f"no run of a study ({error})", "a file written by `stages/study.py`") from None
+            raise InputError(path, f"no run of a study ({error})", "a file that this study wrote") from None
         first = first or run
         if run.scenes != first.scenes:
             raise InputError(path, "errors on other scenes", f"those of {first.name}")

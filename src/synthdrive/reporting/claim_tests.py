@@ -229,7 +229,9 @@ def _published_excess(evidence: Evidence, row: str, other: str, name: str) -> fl
 
 def encoder_gradient(evidence: Evidence, decoder_sees_encoder: bool) -> Outcome:
     """Supported where the reconstruction loss has a gradient in all of the encoder's tensors."""
-    check = evidence.gradient[decoder_sees_encoder]
+    check = evidence.gradient.get(decoder_sees_encoder)
+    if check is None:
+        return Outcome("", NOT_TESTABLE, "No variant with masked pre-training was run.")
     text = f"{check.reached} of {check.tensors} encoder tensors have a gradient"
     mask = "complete decoder mask" if decoder_sees_encoder else "decoder mask as released"
     effect = {check.tensors: "the loss trains all of it", 0: "the encoder keeps its random initial weights"}

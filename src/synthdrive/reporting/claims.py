@@ -144,7 +144,7 @@ def untrained(evidence: Evidence) -> str:
     if not lost:
         return ""
     metrics = listed([metric(name).label for name in lost])
-    return f"{label_of(measured.reference)} loses to lane following in {metrics}: trained too little."
+    return f"without pre-training it loses to lane following in {metrics}: trained too little."
 
 
 def _missing(claim: Claim, evidence: Evidence) -> list[str]:

@@ -132,6 +132,7 @@ class MapDrawing:
 
     axes: Axes
     svg: str = ""
+    raster: bool = False
 
     def add_lanes(self, lines: Iterable[Points], role: str = "lane", width: float = 0.9, dashed: bool = False) -> None:
         """Centrelines, as one path."""
@@ -158,6 +159,12 @@ class MapDrawing:
     def add_many_dots(self, points: Points, role: str, size: float, zorder: float = 3, square: bool = False) -> None:
         """Dots of `size` points across, all of them as one path, which keeps the file small."""
         if not len(points):
+            return
+        if self.raster:  # a line of no length is not drawn there
+            marker = "s" if square else "o"
+            self.axes.scatter(
+                points[:, 0], points[:, 1], s=size**2, c=colour(role), marker=marker, linewidths=0.0, zorder=zorder
+            )
             return
         pairs = np.repeat(np.asarray(points, dtype=np.float64), 2, axis=0)  # a line of no length has round ends alone
         codes = np.tile([Path.MOVETO, Path.LINETO], len(points))
@@ -215,7 +222,7 @@ def map_sheet(path: PurePath, views: Sequence[View], columns: int, width: float 
             left, top = place % columns / columns, 1 - place // columns / rows
             one = figure.add_axes((left + 0.004, top - 1 / rows + 0.004, 1 / columns - 0.008, 1 / rows - 0.008))
             _frame(one, view, bar=True)
-            panels.append(MapDrawing(one))
+            panels.append(MapDrawing(one, raster=True))
         yield panels
         figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
 

@@ -52,8 +52,8 @@ def effects_picture(rows: Sequence[Row], variants: Sequence[str], scenes: int, s
         name="differences",
         title="What pre-training changes",
         caption=f"Difference to the baseline on the same {counted(scenes, 'scene')} and {counted(seeds, 'seed')}; left "
-        "of zero is better. The line is the 95 % interval for other scenes and seeds (an arrow: it goes on): where it "
-        "crosses zero, no difference is statistically significant.",
+        f"of zero is better. The line is the 95 % interval for other scenes{' and seeds' if seeds > 1 else ''} (an "
+        "arrow: it goes on): where it crosses zero, no difference is statistically significant.",
         panels=tuple(panels),
         legend=(
             LegendEntry("variant1", "measured, 95 % interval"),
