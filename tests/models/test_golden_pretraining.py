@@ -9,8 +9,9 @@ import pytest
 import torch
 from golden_weights import NETWORK_TOLERANCE, PAPER, gradient_norms, join, load_reference, polylines
 
+from synthdrive.models.reconstruction import dead_mode_losses
 from synthdrive.parameters.objective import ObjectiveParameters
-from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder, dead_mode_losses
+from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.masking import Masking, position_code
 
 pytestmark = pytest.mark.reference
@@ -24,7 +25,9 @@ def golden(reference: Path):
 
 
 def network(golden, variant: str) -> MaskedAutoencoder:
-    objective = ObjectiveParameters(decoder_sees_encoder=variant == "fixed", lane_padding_in_loss=True)
+    objective = ObjectiveParameters(
+        lane_query="index", decoder_sees_encoder=variant == "fixed", lane_padding_in_loss=True
+    )
     network = MaskedAutoencoder(PAPER, objective)
     load_reference(network, golden)
     return network
@@ -43,7 +46,8 @@ def predict(network: MaskedAutoencoder, golden):
     for scene, key in enumerate(keys):
         if is_map[scene]:
             hidden[lanes.items.starts[scene] + torch.from_numpy(golden[f"in/{key}/masked_ids"]).long() - 1] = True
-    return network.reconstruct_hidden(actors, lanes, actors, Masking(is_map, hidden))
+    in_order = lanes.items.position  # the reference asks for lanes by their numbers as they stand
+    return network.reconstruct_hidden(actors, lanes, actors, Masking(is_map, hidden, in_order))
 
 
 @pytest.mark.parametrize("variant", ["fixed", "released", "blockdiag"])

@@ -74,6 +74,7 @@ def write_store(directory: Path, scenes: int, seed: int = 0) -> Path:
                 "city": ["TINY"] * scenes,
                 "origin_x": origins[:, 0],
                 "origin_y": origins[:, 1],
+                "route": [number // 2 for number in range(scenes)],
                 "source": ["augmented" if number % 3 == 0 else "original" for number in range(scenes)],
             }
         )

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from synthdrive.core.errors import ParameterError
 
-MASKED, FORECAST, NONE = "masked", "forecast", "none"
-OBJECTIVES = (MASKED, FORECAST, NONE)
+MASKED, SCENE, FORECAST, NONE = "masked", "scene", "forecast", "none"
+OBJECTIVES = (MASKED, SCENE, FORECAST, NONE)
+RECONSTRUCTING = (MASKED, SCENE)
 ALL_COLUMNS, XY = "all", "xy"
 TARGETS = (ALL_COLUMNS, XY)
+INDEX, PLACE = "index", "place"
+LANE_QUERIES = (INDEX, PLACE)
 
 
 @dataclass(frozen=True)
@@ -17,10 +20,14 @@ class ObjectiveParameters:
     """The pre-training objective of one variant; the defaults are the paper's "combined", without its defects.
 
     Attributes:
-        objective: `masked` reconstructs what was hidden; `forecast` trains DenseTNT itself on the synthetic windows;
-            `none` pre-trains nothing.
+        objective: `masked` reconstructs lanes or AGENT's trajectory, as the paper does; `scene` lanes and AGENT's
+            future at once, each seen from its own place (docs/objectives.md): of what follows it takes `mask_ratio`,
+            `random_rotation`, `modes`, `dead_mode_weight` and `min_lanes` alone; `forecast` trains DenseTNT itself on
+            the synthetic windows; `none` pre-trains nothing.
         map_probability: share of samples whose lanes are masked; the others have AGENT's trajectory masked.
         mask_ratio: share of a scene's lanes that is masked in a map sample.
+        lane_query: how a query says which hidden lane it asks for. `index`: the paper's code of the polyline's index,
+            here drawn anew for each sample; `place`: the lane's first vector, in each of its queries.
         decoder_sees_encoder: False gives the mask of the paper's release, which hides the encoder from the decoder,
             so that the encoder gets no gradient (docs/method.md 4.6).
         random_rotation: turn every sample by a random angle about AGENT.
@@ -35,6 +42,7 @@ class ObjectiveParameters:
     objective: str = MASKED
     map_probability: float = 0.7
     mask_ratio: float = 0.5
+    lane_query: str = PLACE
     decoder_sees_encoder: bool = True
     random_rotation: bool = True
     targets: str = ALL_COLUMNS
@@ -46,7 +54,7 @@ class ObjectiveParameters:
 
     def validate(self, where: str) -> None:
         """Refuse impossible values; raises ParameterError naming `where` and the key."""
-        for name, allowed in (("objective", OBJECTIVES), ("targets", TARGETS)):
+        for name, allowed in (("objective", OBJECTIVES), ("targets", TARGETS), ("lane_query", LANE_QUERIES)):
             if getattr(self, name) not in allowed:
                 raise ParameterError(f"{where}.{name}", repr(getattr(self, name)), f"one of {', '.join(allowed)}")
         for name in ("map_probability", "mask_ratio"):

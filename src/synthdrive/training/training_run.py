@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,7 @@ def execute(
     accelerator: Accelerator,
     content: Mapping[str, Any],
     watched: Watched | None = None,
+    measured: Mapping[str, Callable[[nn.Module], Any]] | None = None,
 ) -> Fit:
     """Fit the model and write the run's checkpoint.
 
@@ -135,6 +136,7 @@ def execute(
         inputs: what the stage read, by the names that the card gives them.
         content: what else the card says.
         watched: examples to look at before training and after each epoch, kept beside the checkpoint.
+        measured: files of JSON beside the checkpoint, and what makes their values of the trained model.
 
     Raises:
         SystemExit: interrupted (130); the state of the last whole epoch stays.
@@ -155,7 +157,8 @@ def execute(
         if accelerator.is_main_process:
             card = run.card(stage, **content, training=fitted.training, encoder=fitted.encoder, run=record)
             kept = {watched.file: {**watched.fixed(model), **fitted.seen}} if watched is not None else {}
-            save_checkpoint(run.out, model, {**card, "last_epoch": fitted.last_epoch}, fitted.curve, kept)
+            values = {name: measure(model) for name, measure in (measured or {}).items()}
+            save_checkpoint(run.out, model, {**card, "last_epoch": fitted.last_epoch}, fitted.curve, kept, values)
             if run.curve is not None:
                 run.curve.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(run.out / CURVE, run.curve)
