@@ -11,8 +11,9 @@ from golden_weights import NETWORK_TOLERANCE, PAPER, gradient_norms, join, load_
 
 from given_parameters import paper
 from synthdrive.config.training import ObjectiveParameters
-from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder, dead_mode_losses
+from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.masking import Masking, position_code
+from synthdrive.pretraining.reconstruction import dead_mode_losses
 
 pytestmark = pytest.mark.reference
 
@@ -25,7 +26,9 @@ def golden(reference: Path):
 
 
 def network(golden, variant: str) -> MaskedAutoencoder:
-    objective = paper(ObjectiveParameters, decoder_sees_encoder=variant == "fixed", lane_padding_in_loss=True)
+    objective = paper(
+        ObjectiveParameters, lane_query="index", decoder_sees_encoder=variant == "fixed", lane_padding_in_loss=True
+    )
     network = MaskedAutoencoder(PAPER, objective)
     load_reference(network, golden)
     return network
@@ -44,7 +47,8 @@ def predict(network: MaskedAutoencoder, golden):
     for scene, key in enumerate(keys):
         if is_map[scene]:
             hidden[lanes.items.starts[scene] + torch.from_numpy(golden[f"in/{key}/masked_ids"]).long() - 1] = True
-    return network.reconstruct_hidden(actors, lanes, actors, Masking(is_map, hidden))
+    in_order = lanes.items.position  # the reference asks for lanes by their numbers as they stand
+    return network.reconstruct_hidden(actors, lanes, actors, Masking(is_map, hidden, in_order))
 
 
 @pytest.mark.parametrize("variant", ["fixed", "released", "blockdiag"])

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from made_scenes import make_batch, make_scene
+from made_scenes import MadeScene, make_batch, make_scene
 
 from given_parameters import paper
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
 from synthdrive.core.errors import ParameterError
+from synthdrive.models.batch import Batch
 from synthdrive.models.ragged import Ragged
-from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder, dead_mode_losses
+from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.masking import draw_masking
+from synthdrive.pretraining.reconstruction import dead_mode_losses
+from synthdrive.pretraining.reconstruction_floors import lane_floors
 
 SMALL = paper(ModelParameters, hidden_size=32)
 SCENES = [make_scene(seed, others, lanes) for seed, (others, lanes) in enumerate([(3, 6), (0, 5), (6, 8), (2, 12)])]
@@ -115,12 +120,11 @@ def test_targets_and_padding_in_the_loss():
         everything = autoencoder(**kind)
         points = autoencoder(targets="xy", **kind)
         truth = prediction.lanes.select(prediction.masking.lanes)
-        changed = type(prediction)(
-            prediction.masking,
-            prediction.lanes,
-            prediction.agents,
-            truth.vectors + torch.tensor([0.0] * 11 + [1.0]),  # wrong only in the previous x
-            prediction.agents.vectors[:, None].expand(-1, 6, -1, -1) + torch.tensor([0.0] * 4 + [1.0] + [0.0] * 5),
+        agents = prediction.agents.vectors[:, None].expand(-1, 6, -1, -1)
+        changed = replace(
+            prediction,
+            hidden_lanes=truth.vectors + torch.tensor([0.0] * 11 + [1.0]),  # wrong only in the previous x
+            hidden_agents=agents + torch.tensor([0.0] * 4 + [1.0] + [0.0] * 5),
         )
         if kind is TRAJECTORY:
             assert float(points.mode_losses(changed).max()) == 0
@@ -131,10 +135,69 @@ def test_targets_and_padding_in_the_loss():
     short = make_batch([SCENES[0]])
     counted = autoencoder(lane_padding_in_loss=True, **MAP)
     prediction = counted.predict(short)
-    zeros = type(prediction)(
-        prediction.masking, prediction.lanes, prediction.agents, prediction.hidden_lanes * 0, prediction.hidden_agents
-    )
+    zeros = replace(prediction, hidden_lanes=prediction.hidden_lanes * 0)
     assert float(counted.lane_losses(zeros)) < float(autoencoder(**MAP).lane_losses(zeros))
+
+
+def curved_scene(seed: int) -> MadeScene:
+    """AGENT and four lanes of 27 m that bend by about a quarter circle."""
+    random, lanes = np.random.default_rng(seed), []
+    for _ in range(4):
+        heading = random.uniform(0, 2 * np.pi) + np.linspace(0, random.choice([-1, 1]) * random.uniform(1.0, 1.6), 9)
+        steps = 3.0 * np.stack([np.cos(heading), np.sin(heading)], axis=1)
+        points = random.normal(0, 15, 2) + np.cumsum(np.concatenate([np.zeros((1, 2)), steps]), axis=0)
+        lanes.append((points, int(random.integers(-1, 2)), bool(random.random() < 0.5), bool(random.random() < 0.5)))
+    return replace(make_scene(seed, 0, 0), lanes=lanes)
+
+
+@torch.no_grad()
+def spread_between_lanes(network: MaskedAutoencoder, batch: Batch) -> list[float]:
+    """By place along the lane, the smallest standard deviation of a coordinate between a scene's hidden lanes."""
+    prediction = network.predict(batch)
+    scene = prediction.lanes.items.scene[prediction.masking.lanes]
+    lanes = [prediction.hidden_lanes[scene == number][..., 8:10] for number in range(len(batch))]
+    return torch.stack([points.std(dim=0).amin(dim=-1) for points in lanes]).amin(dim=0).tolist()
+
+
+@pytest.mark.parametrize("query", ["place", "index"])
+def test_every_query_says_which_lane_it_asks_for(query):
+    """The predictions for the hidden lanes of a scene differ in every place, before training and after some."""
+    network = autoencoder(lane_query=query, **MAP)
+    batch = make_batch(SCENES)
+    assert min(spread_between_lanes(network, batch)) > 1e-3
+    optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for _ in range(10):
+        optimiser.zero_grad()
+        network(batch).total.backward()
+        optimiser.step()
+    assert min(spread_between_lanes(network, batch)) > 1e-2
+
+
+def test_lane_numbers_are_drawn_anew_for_each_sample():
+    lanes = Ragged.from_counts(torch.full((2000,), 5))
+    numbers = draw_masking(torch.arange(2000), lanes, 0.7, 0.5).numbers.view(2000, 5)
+    assert torch.equal(numbers.sort(dim=1).values, torch.arange(5).expand(2000, -1))
+    frequency = torch.nn.functional.one_hot(numbers, 5).double().mean(dim=0)
+    assert (frequency - 0.2).abs().max() < 0.04
+
+
+def test_a_small_network_learns_windows_by_heart():
+    """Its loss on 32 windows falls below that of extrapolating each lane's first vector."""
+    batch = make_batch([curved_scene(seed) for seed in range(32)], dtype=torch.float32)
+    torch.manual_seed(0)
+    model = paper(ModelParameters, hidden_size=32, sub_graph_layers=1, coordinate_scale=10.0)
+    network = MaskedAutoencoder(model, paper(ObjectiveParameters, lane_query="place", random_rotation=False, **MAP))
+    prediction = network.predict(batch)
+    hidden = prediction.lanes.select(prediction.masking.lanes).vectors
+    extrapolated = replace(prediction, hidden_lanes=lane_floors(hidden)["straight"])
+    optimiser = torch.optim.Adam(network.parameters())
+    for step in range(steps := 200):
+        optimiser.param_groups[0]["lr"] = 5e-3 * min(1.0, (step + 1) / 30) * (1.0 - step / steps)
+        optimiser.zero_grad()
+        network(batch).total.backward()
+        optimiser.step()
+    with torch.no_grad():
+        assert float(network(batch).total) < float(network.lane_losses(extrapolated).mean())
 
 
 def test_dead_modes_are_drawn_in():

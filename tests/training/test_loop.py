@@ -116,7 +116,7 @@ def test_resumed_run_is_the_undisturbed_one_to_the_last_bit(store: Path, tmp_pat
     with pytest.raises(NonFiniteLossError):
         train(store, run, _parameters(epochs=4), TinyExample(), poison=2 * 6 + 4)  # ends in the third epoch
     resumed, again = train(store, run, _parameters(epochs=4), TinyExample())
-    assert again.training["resumed_after"] == [2]
+    assert again.course["resumed_after"] == [2]
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
     assert again.curve == fitted.curve
     assert again.encoder == fitted.encoder

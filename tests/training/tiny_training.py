@@ -78,6 +78,7 @@ def write_store(directory: Path, scenes: int, seed: int = 0) -> Path:
                 "city": ["TINY"] * scenes,
                 "origin_x": origins[:, 0],
                 "origin_y": origins[:, 1],
+                "route": [number // 2 for number in range(scenes)],
                 "source": ["augmented" if number % 3 == 0 else "original" for number in range(scenes)],
             }
         )
@@ -186,7 +187,7 @@ def main() -> None:
         given.out.mkdir(parents=True)
         save_file(model.state_dict(), given.out / "model.safetensors")
         save_file(fitted.seen, given.out / "seen.safetensors")
-        write_json(given.out / "fit.json", {"curve": fitted.curve, "resumed": fitted.training["resumed_after"]})
+        write_json(given.out / "fit.json", {"curve": fitted.curve, "resumed": fitted.course["resumed_after"]})
 
 
 if __name__ == "__main__":

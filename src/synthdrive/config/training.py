@@ -170,8 +170,10 @@ def variants_of(content: Mapping[str, Any], path: object) -> Mapping[str, Any]:
     return {str(name): values for name, values in variants.items()}
 
 
-MASKED, FORECAST, NONE = "masked", "forecast", "none"
+MASKED, SCENE, FORECAST, NONE = "masked", "scene", "forecast", "none"
+RECONSTRUCTING = (MASKED, SCENE)
 ALL_COLUMNS, XY = "all", "xy"
+INDEX, PLACE = "index", "place"
 
 
 @dataclass(frozen=True)
@@ -179,10 +181,14 @@ class ObjectiveParameters:
     """The objective of pre-training.
 
     Attributes:
-        objective: `masked` reconstructs what was hidden; `forecast` trains DenseTNT itself on the synthetic windows;
-            `none` pre-trains nothing.
+        objective: `masked` reconstructs lanes or the focal agent's trajectory, as the paper does; `scene` lanes and
+            its future at once, each seen from its own place (docs/objectives.md): of what follows it takes
+            `mask_ratio`, `random_rotation`, `modes`, `dead_mode_weight` and `min_lanes` alone; `forecast` trains
+            DenseTNT itself on the synthetic windows; `none` pre-trains nothing.
         map_probability: fraction of samples whose lanes are masked; the others have the agent's trajectory masked.
         mask_ratio: fraction of a scene's lanes that is masked in a map sample.
+        lane_query: how a query says which hidden lane it asks for. `index`: the paper's code of the polyline's index,
+            here drawn anew for each sample; `place`: the lane's first vector, in each of its queries.
         decoder_sees_encoder: False gives the mask of the paper's release, which hides the encoder from the decoder,
             so that the encoder gets no gradient (docs/method.md 4.6).
         random_rotation: turn every sample by a random angle about the agent.
@@ -194,9 +200,10 @@ class ObjectiveParameters:
         min_lanes: scenes with fewer lanes are left out of pre-training (docs/method.md 8.8).
     """
 
-    objective: str = value(choices=(MASKED, FORECAST, NONE))
+    objective: str = value(choices=(MASKED, SCENE, FORECAST, NONE))
     map_probability: float = value(at_least=0, at_most=1, unit="")
     mask_ratio: float = value(at_least=0, at_most=1, unit="")
+    lane_query: str = value(choices=(INDEX, PLACE))
     decoder_sees_encoder: bool = value()
     random_rotation: bool = value()
     targets: str = value(choices=(ALL_COLUMNS, XY))
@@ -214,10 +221,13 @@ class PretrainParameters(ObjectiveParameters, OptimisationParameters):
     Attributes:
         windows: all of them, or only those driven on original or on augmented scenes.
         fraction: of these windows, to train on; the subsets of one seed are nested, and the same in every variant.
+        held_back: fraction of the routes whose windows no variant is trained on, to measure reconstructions on; 0
+            measures none.
     """
 
     windows: str = value(choices=("all", "original", "augmented"))
     fraction: float = value(above=0, at_most=1, unit="")
+    held_back: float = value(at_least=0, below=1, unit="")
 
 
 @dataclass(frozen=True)

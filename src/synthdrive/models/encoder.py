@@ -109,7 +109,7 @@ class VectorEncoder(nn.Module):
         # A scene with neither AGENT nor lanes has no lane whose update would matter, but its softmax must be finite.
         key_valid[:, 0] |= ~key_valid.any(dim=1)
         lane_tokens = lane_states + self.agent_to_lane(lane_states, keys, key_valid)
-        tokens, valid = _join(actors.items, actor_features, lanes.items, lanes.items.pack(lane_tokens))
+        tokens, valid = join_polylines(actors.items, actor_features, lanes.items, lanes.items.pack(lane_tokens))
         return SceneFeatures(tokens, valid, lane_states, lane_valid)
 
     def polyline_features(self, actors: Polylines, lanes: Polylines) -> tuple[Tensor, Tensor]:
@@ -148,7 +148,9 @@ def _cut(values: Tensor, length: int) -> Tensor:
     return values[:, :length] if spare <= 0 else pad(values, (*[0] * (2 * values.ndim - 4), 0, spare))
 
 
-def _join(actors: Ragged, actor_features: Tensor, lanes: Ragged, lane_features: Tensor) -> tuple[Tensor, Tensor]:
+def join_polylines(
+    actors: Ragged, actor_features: Tensor, lanes: Ragged, lane_features: Tensor
+) -> tuple[Tensor, Tensor]:
     """(B, P, S) padded rows with each scene's actors first, then its lanes, and (B, P) which are valid."""
     counts = actors.counts + lanes.counts
     longest = max(int(counts.max()), 1)

@@ -80,6 +80,7 @@ LANE_COLUMNS = (-18, -17, *range(-10, 0))
 ACTOR_INDEX, LANE_INDEX = 8, 5  # places of the polyline index among the columns
 ACTOR_XY = (2, 3)  # places of the current x, y among the actor columns
 LANE_XY = (9, 8)  # and among the lane columns
+ACTOR_PREVIOUS, LANE_PREVIOUS = (0, 1), (11, 10)  # places of the previous x, y
 
 METRES = (0, 1, 2, 3, -18, -17, -4, -3, -2, -1)  # columns of the full row that hold coordinates
 

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from synthdrive.config.training import XY, ModelParameters, ObjectiveParameters
+from synthdrive.config.training import PLACE, ModelParameters, ObjectiveParameters
 from synthdrive.models.batch import Batch
-from synthdrive.models.encoder import VectorEncoder
-from synthdrive.models.layers import Losses, column_factors, full_precision
+from synthdrive.models.layers import column_factors
 from synthdrive.models.polylines import (
     ACTOR_COLUMNS,
-    ACTOR_INDEX,
-    ACTOR_XY,
     LANE_COLUMNS,
-    LANE_INDEX,
-    LANE_XY,
     AgentFrame,
     Polylines,
     actor_polylines,
@@ -25,55 +18,11 @@ from synthdrive.models.polylines import (
 )
 from synthdrive.models.ragged import Ragged
 from synthdrive.pretraining.masking import Masking, draw_angle, draw_masking, masked_queries, position_code
-from synthdrive.pretraining.reconstruction_decoder import ReconstructionDecoder, absolute_error
+from synthdrive.pretraining.reconstruction import Prediction, Reconstructor
+from synthdrive.pretraining.reconstruction_decoder import ReconstructionDecoder
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What the decoders say of what was hidden, in the (turned) agent frame.
-
-    Attributes:
-        masking: which samples are map samples, which lanes are hidden.
-        lanes: every lane of the batch, as it is.
-        agents: AGENT's whole trajectory, one polyline a sample.
-        hidden_lanes: (N, 9, 12) predicted vectors of the N hidden lanes.
-        hidden_agents: (T, modes, 49, 10) predicted vectors of the T trajectory samples, best mode not marked.
-    """
-
-    masking: Masking
-    lanes: Polylines
-    agents: Polylines
-    hidden_lanes: Tensor
-    hidden_agents: Tensor
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """Truth and reconstruction as points, for pictures; metres, agent frame (turned where rotation is on).
-
-    Attributes:
-        is_map: (B,) bool; False: AGENT was hidden.
-        lane_scene: (M,) int64, each lane's sample.
-        lane_hidden: (M,) bool.
-        lane_points: (M, 9, 2) true end points of each vector, `lane_valid` (M, 9) bool.
-        lane_predicted: (M, 9, 2) the reconstruction; NaN where the lane was not hidden.
-        agent_points: (B, 49, 2) true trajectory from its second row on.
-        agent_predicted: (B, modes, 49, 2); NaN where AGENT was not hidden.
-        agent_best: (B,) int64, mode with the smallest mean distance to the truth.
-    """
-
-    is_map: Tensor
-    lane_scene: Tensor
-    lane_hidden: Tensor
-    lane_points: Tensor
-    lane_valid: Tensor
-    lane_predicted: Tensor
-    agent_points: Tensor
-    agent_predicted: Tensor
-    agent_best: Tensor
-
-
-class MaskedAutoencoder(nn.Module):
+class MaskedAutoencoder(Reconstructor):
     """Encoder of what is left, and two decoders for what was hidden.
 
     Args:
@@ -84,11 +33,7 @@ class MaskedAutoencoder(nn.Module):
     factors: Tensor
 
     def __init__(self, model: ModelParameters, objective: ObjectiveParameters) -> None:
-        super().__init__()
-        self.size = model.hidden_size
-        self.with_index = model.polyline_index
-        self.objective = objective
-        self.encoder = VectorEncoder(model)
+        super().__init__(model, objective)
         self.lane_token = nn.Parameter(torch.randn(len(LANE_COLUMNS)) * 0.02)
         self.agent_token = nn.Parameter(torch.randn(len(ACTOR_COLUMNS)) * 0.02)
         self.register_buffer("factors", column_factors(self.size, model.coordinate_scale), persistent=False)
@@ -96,23 +41,10 @@ class MaskedAutoencoder(nn.Module):
         self.lane_decoder = ReconstructionDecoder(self.size, len(LANE_COLUMNS), sees)
         self.agent_decoder = ReconstructionDecoder(self.size, objective.modes * len(ACTOR_COLUMNS), sees)
 
-    def forward(self, batch: Batch) -> Losses:
-        """Mean reconstruction error of the batch's samples.
-
-        The dead-mode term counts wins within the batch it is given, in the order of the samples, so it alone makes a
-        sample's loss depend on its batch: on each process's share under data parallelism, and on each part where a
-        batch is accumulated in parts. Everything else is a function of the sample and its seed.
-        """
-        return self.losses(self.predict(batch))
-
-    def predict(self, batch: Batch, angle: Tensor | None = None, masking: Masking | None = None) -> Prediction:
-        """Hide, encode and decode.
-
-        Args:
-            batch: B samples.
-            angle: (B,) radians to turn each sample by; drawn from its seed where absent and rotation is on.
-            masking: what to hide; drawn from the seeds where absent.
-        """
+    def predict(
+        self, batch: Batch, angle: Tensor | None = None, masking: Masking | None = None, blind: bool = False
+    ) -> Prediction:
+        """See `Reconstructor`."""
         objective = self.objective
         if angle is None and objective.random_rotation:
             angle = draw_angle(batch.sample_seeds)
@@ -124,94 +56,40 @@ class MaskedAutoencoder(nn.Module):
         agents = tracks.select(tracks.items.position == 0)
         actors = actor_polylines(batch, frame, True, self.with_index) if objective.history_only else tracks
         lanes = lane_polylines(batch, frame, actors.items.counts, self.with_index)
-        return self.reconstruct_hidden(actors, lanes, agents, masking)
+        if self.with_index:  # the numbers that the features carry
+            masking = Masking(masking.is_map, masking.lanes)
+        return self.reconstruct_hidden(actors, lanes, agents, masking, blind)
 
     def reconstruct_hidden(
-        self, actors: Polylines, lanes: Polylines, agents: Polylines, masking: Masking
+        self, actors: Polylines, lanes: Polylines, agents: Polylines, masking: Masking, blind: bool = False
     ) -> Prediction:
         """Encode what is left of the scenes and decode what is hidden; see `Prediction`."""
         is_map = masking.is_map
-        kept = actors.select((actors.items.position > 0) | is_map[actors.items.scene])
-        features = self.encoder(kept, lanes.select(~masking.lanes), is_map)
-        encoded = self.encoder.global_states(features)
-        hidden_lanes = self._decode_lanes(lanes, actors.items, masking, encoded, features.valid)
-        hidden_agents = self._decode_agents(agents, ~is_map, encoded, features.valid)
-        return Prediction(masking, lanes, agents, hidden_lanes, hidden_agents)
-
-    def losses(self, prediction: Prediction) -> Losses:
-        """Errors of a prediction: map, trajectory and dead_mode add up to the total.
-
-        modes_won counts the modes that are the best of some sample: 1 says that the modes have become one.
-        """
-        is_map, lanes = prediction.masking.is_map, self.lane_losses(prediction)
-        modes = self.mode_losses(prediction)
-        best, winner = modes.min(dim=1)
-        dead = dead_mode_losses(modes, winner) * self.objective.dead_mode_weight
-        parts = {
-            "map": lanes.sum() / len(is_map),
-            "trajectory": best.sum() / len(is_map),
-            "dead_mode": dead.sum() / len(is_map),
-        }
-        total = parts["map"] + parts["trajectory"] + parts["dead_mode"]
-        parts["modes_won"] = wins_of(winner, modes.shape[1]).any(dim=0).sum().to(total.dtype)
-        return Losses(total, {name: part.detach() for name, part in parts.items()})
-
-    def lane_losses(self, prediction: Prediction) -> Tensor:
-        """(B,) mean error of each sample's hidden lanes; 0 where none is hidden."""
-        hidden = prediction.masking.lanes
-        lanes = prediction.lanes.select(hidden)
-        counted = lanes.valid | self.objective.lane_padding_in_loss
-        weight = counted[..., None] * self._target_columns(LANE_XY, LANE_INDEX, len(LANE_COLUMNS), counted.device)
-        error = absolute_error(full_precision(prediction.hidden_lanes), lanes.vectors, weight)  # [N]
-        total = error.new_zeros(len(lanes.items.counts)).index_add(0, lanes.items.scene, error)
-        return total / lanes.items.counts.clamp(min=1)
-
-    def mode_losses(self, prediction: Prediction) -> Tensor:
-        """(T, modes) mean error of each mode in each trajectory sample."""
-        agents = prediction.agents.select(~prediction.masking.is_map[prediction.agents.items.scene])
-        columns = self._target_columns(ACTOR_XY, ACTOR_INDEX, len(ACTOR_COLUMNS), agents.valid.device)
-        weight = (agents.valid[..., None] * columns)[:, None]
-        return absolute_error(full_precision(prediction.hidden_agents), agents.vectors[:, None], weight)
-
-    @torch.no_grad()
-    def reconstruct(self, batch: Batch, masking: Masking | None = None) -> Reconstruction:
-        """Hide, reconstruct and show: what `forward` would be judged by, as points; `masking` as in `predict`."""
-        prediction = self.predict(batch, masking=masking)
-        is_map, hidden = prediction.masking.is_map, prediction.masking.lanes
-        lane_points = prediction.lanes.vectors[..., LANE_XY]
-        agent_points = prediction.agents.vectors[..., ACTOR_XY]
-        lane_predicted = torch.full_like(lane_points, torch.nan)
-        lane_predicted[hidden] = prediction.hidden_lanes[..., LANE_XY].to(lane_points.dtype)
-        modes = self.objective.modes
-        agent_predicted = agent_points.new_full((len(is_map), modes, *agent_points.shape[1:]), torch.nan)
-        agent_predicted[~is_map] = prediction.hidden_agents[..., ACTOR_XY].to(agent_points.dtype)
-        distance = torch.linalg.vector_norm(agent_predicted - agent_points[:, None], dim=-1).mean(-1)
-        return Reconstruction(
-            is_map=is_map,
-            lane_scene=prediction.lanes.items.scene,
-            lane_hidden=hidden,
-            lane_points=lane_points,
-            lane_valid=prediction.lanes.valid,
-            lane_predicted=lane_predicted,
-            agent_points=agent_points,
-            agent_predicted=agent_predicted,
-            agent_best=distance.nan_to_num(torch.inf).argmin(dim=1),
-        )
+        if blind:
+            encoded = lanes.vectors.new_zeros(len(is_map), 1, self.size)
+            valid = torch.zeros_like(is_map)[:, None]
+        else:
+            kept = actors.select((actors.items.position > 0) | is_map[actors.items.scene])
+            features = self.encoder(kept, lanes.select(~masking.lanes), is_map)
+            encoded, valid = self.encoder.global_states(features), features.valid
+        hidden_lanes = self._decode_lanes(lanes, actors.items, masking, encoded, valid)
+        hidden_agents = self._decode_agents(agents, ~is_map, encoded, valid)
+        return Prediction(masking, lanes, agents, hidden_lanes, hidden_agents, ~is_map)
 
     def _decode_lanes(
         self, lanes: Polylines, actors: Ragged, masking: Masking, encoded: Tensor, encoded_valid: Tensor
     ) -> Tensor:
         """(N, 9, 12) predictions for the hidden lanes; the decoder runs for the map samples alone.
 
-        Which lane is asked for, its first vector tells, which is not masked. The paper's code of the polyline's index
-        stands beside it only where polylines carry one, since it makes predictions depend on the order of the lanes.
+        Every query says which lane it asks for: by the code of the lane's number, or by the lane's first vector.
         """
-        hidden = masking.lanes
-        number = (actors.counts[lanes.items.scene] + lanes.items.position)[hidden]  # the polyline index
+        hidden, by_place = masking.lanes, self.objective.lane_query == PLACE
+        numbers = lanes.items.position if masking.numbers is None else masking.numbers
+        number = (actors.counts[lanes.items.scene] + numbers)[hidden]
         lanes = lanes.select(hidden)
         places = torch.arange(lanes.vectors.shape[1], device=number.device)
         half = self.size // 2
-        which = position_code(number, half) * float(self.with_index)
+        which = position_code(torch.zeros_like(number) if by_place else number, half)
         code = torch.cat(
             [
                 which[:, None].expand(-1, len(places), -1),
@@ -219,7 +97,9 @@ class MaskedAutoencoder(nn.Module):
             ],
             dim=-1,
         )
-        queries = masked_queries(lanes.vectors, self.lane_token, LANE_COLUMNS, code, self.factors)  # [N, 9, S]
+        queries = masked_queries(
+            lanes.vectors, self.lane_token, LANE_COLUMNS, code, self.factors, by_place
+        )  # [N, 9, S]
         asked = lanes.valid | self.objective.lane_padding_in_loss
         rows = torch.nonzero(masking.is_map).squeeze(1)
         items = Ragged.from_scene((masking.is_map.cumsum(0) - 1)[lanes.items.scene], len(rows))
@@ -239,28 +119,3 @@ class MaskedAutoencoder(nn.Module):
             queries, agents.valid, encoded[rows], encoded_valid[rows]
         )  # [T, 49, modes 10]
         return predicted.view(len(rows), len(places), self.objective.modes, len(ACTOR_COLUMNS)).transpose(1, 2)
-
-    def _target_columns(self, xy: tuple[int, int], index: int, columns: int, device: torch.device) -> Tensor:
-        """(columns,) bool, which columns count as targets."""
-        counted = torch.full((columns,), self.objective.targets != XY, device=device)
-        counted[list(xy)] = True
-        counted[index] &= self.with_index
-        return counted
-
-
-def dead_mode_losses(modes: Tensor, winner: Tensor) -> Tensor:
-    """(T,) loss of the first mode that no sample so far has won, 0 once every mode has (docs/method.md 4.3).
-
-    Args:
-        modes: (T, modes) losses.
-        winner: (T,) int64, each sample's best mode.
-    """
-    dead = wins_of(winner, modes.shape[1]).cumsum(0) == 0  # [T, modes], this sample's own win included
-    first = dead.to(torch.int8).argmax(dim=1)
-    loss = modes.gather(1, first[:, None]).squeeze(1)
-    return torch.where(dead.any(dim=1), loss, torch.zeros_like(loss))
-
-
-def wins_of(winner: Tensor, modes: int) -> Tensor:
-    """(T, modes) 1 where the mode is the sample's best, else 0."""
-    return torch.nn.functional.one_hot(winner, modes)

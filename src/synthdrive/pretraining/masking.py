@@ -11,7 +11,7 @@ from torch import Tensor
 from synthdrive.models.draws import uniform
 from synthdrive.models.ragged import Ragged
 
-_ANGLE, _KIND, _LANES = range(3)  # streams of random numbers
+_ANGLE, _KIND, _LANES, _NUMBERS = range(4)  # streams of random numbers
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,12 @@ class Masking:
     Attributes:
         is_map: (B,) bool; True: some lanes are hidden, False: AGENT is.
         lanes: (M,) bool, True at hidden lanes.
+        numbers: (M,) int64, the number by which each lane is asked for, from 0 in each sample; None: as they stand.
     """
 
     is_map: Tensor
     lanes: Tensor
+    numbers: Tensor | None = None
 
 
 def draw_angle(seeds: Tensor) -> Tensor:
@@ -35,6 +37,8 @@ def draw_angle(seeds: Tensor) -> Tensor:
 def draw_masking(seeds: Tensor, lanes: Ragged, map_probability: float, mask_ratio: float) -> Masking:
     """Draw each sample's kind, and in map samples keep int(n (1 - mask_ratio)) of its n lanes, any as likely.
 
+    The lanes are numbered anew in each sample, so that no network can learn the order in which a map lists them.
+
     Args:
         seeds: (B,) int64.
         lanes: which sample each lane belongs to.
@@ -42,10 +46,15 @@ def draw_masking(seeds: Tensor, lanes: Ragged, map_probability: float, mask_rati
         mask_ratio: share of lanes to hide.
     """
     is_map = uniform(seeds, _KIND) < map_probability
-    draw = lanes.pad(uniform(seeds[lanes.scene], _LANES, lanes.position), torch.inf)  # [B, longest]
-    rank = lanes.pack(draw.argsort(dim=1).argsort(dim=1))  # [M]
     keep = (lanes.counts.to(torch.float64) * (1.0 - mask_ratio)).floor().long()
-    return Masking(is_map, is_map[lanes.scene] & (rank >= keep[lanes.scene]))
+    hidden = _random_ranks(seeds, _LANES, lanes) >= keep[lanes.scene]
+    return Masking(is_map, is_map[lanes.scene] & hidden, _random_ranks(seeds, _NUMBERS, lanes))
+
+
+def _random_ranks(seeds: Tensor, stream: int, lanes: Ragged) -> Tensor:
+    """(M,) int64, each lane's place in a random order of its sample's lanes."""
+    draw = lanes.pad(uniform(seeds[lanes.scene], stream, lanes.position), torch.inf)  # [B, longest]
+    return lanes.pack(draw.argsort(dim=1).argsort(dim=1))
 
 
 def position_code(position: Tensor, size: int) -> Tensor:
@@ -56,7 +65,14 @@ def position_code(position: Tensor, size: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
-def masked_queries(vectors: Tensor, token: Tensor, columns: tuple[int, ...], code: Tensor, factors: Tensor) -> Tensor:
+def masked_queries(
+    vectors: Tensor,
+    token: Tensor,
+    columns: tuple[int, ...],
+    code: Tensor,
+    factors: Tensor,
+    first_in_each: bool = False,
+) -> Tensor:
     """Decoder queries of hidden polylines: the first vector as it is, the others replaced, and a code for the place.
 
     Args:
@@ -65,12 +81,15 @@ def masked_queries(vectors: Tensor, token: Tensor, columns: tuple[int, ...], cod
         columns: (C,) the columns' places in the full row.
         code: (N, V, S).
         factors: (S,) what the columns of the full row are multiplied by, see `layers.column_factors`.
+        first_in_each: add the first vector to the token in the queries that follow it.
 
     Returns:
         (N, V, S).
     """
-    first = torch.arange(vectors.shape[1], device=vectors.device)[:, None] == 0
-    shown = torch.where(first, vectors * factors[list(columns)], token)
+    first = (vectors[:, :1] * factors[list(columns)]).expand_as(vectors)
+    later = token + first if first_in_each else token
+    is_first = torch.arange(vectors.shape[1], device=vectors.device)[:, None] == 0
+    shown = torch.where(is_first, first, later)
     rows = shown.new_zeros(*shown.shape[:2], code.shape[-1])
     rows[..., [column % code.shape[-1] for column in columns]] = shown
     return rows + code

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 from torch import nn
 
-from synthdrive.config.training import FORECAST, MASKED, NONE, ModelParameters, PretrainParameters, load_variant_section
+from synthdrive.config.training import (
+    FORECAST,
+    NONE,
+    RECONSTRUCTING,
+    SCENE,
+    ModelParameters,
+    PretrainParameters,
+    load_variant_section,
+)
 from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.provenance import plain_values
 from synthdrive.models.densetnt import DenseTNT
+from synthdrive.pretraining.held_back import held_back_windows
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
+from synthdrive.pretraining.reconstruction import Reconstructor
+from synthdrive.pretraining.reconstruction_floors import measure_reconstruction
 from synthdrive.pretraining.reconstructions import FixedWindows
+from synthdrive.pretraining.scene_autoencoder import SceneAutoencoder
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.data import Indices, subset
 from synthdrive.training.devices import make_accelerator, spread_over_devices
+from synthdrive.training.metadata import RECONSTRUCTION
 from synthdrive.training.training_run import TrainingRun, execute, scene_batches, seed_model
 
 
@@ -38,9 +55,22 @@ def pretrain(run: TrainingRun, synthetic: Path) -> None:
     spread_over_devices()
     accelerator = make_accelerator(parameters)
     store = SceneStore.load(synthetic)
-    indices = usable_windows(store, parameters, run.seed, synthetic)
+    held_back = held_back_windows(store, parameters.held_back, synthetic)
+    indices = usable_windows(store, parameters, run.seed, synthetic, ~held_back)
     batches = scene_batches(run, synthetic, indices, parameters, accelerator)
-    watched = FixedWindows(store, indices, parameters, run.seed) if parameters.objective == MASKED else None
+    reconstructs = parameters.objective in RECONSTRUCTING
+    watched = FixedWindows(store, indices, parameters, run.seed) if reconstructs else None
+    measured: dict[str, Callable[[nn.Module], Any]] = {}
+    if reconstructs and held_back.any():
+        unseen = usable_windows(store, replace(parameters, fraction=1.0), run.seed, synthetic, held_back)
+
+        def untrained() -> Reconstructor:
+            seed_model("pretrain", run.seed)
+            return cast(Reconstructor, pretraining_model(model, parameters))
+
+        measured[RECONSTRUCTION] = lambda network: measure_reconstruction(
+            cast(Reconstructor, network), untrained, parameters, synthetic, indices, unseen, run.seed, accelerator
+        )
     seed_model("pretrain", run.seed)
     execute(
         "pretrain",
@@ -50,24 +80,39 @@ def pretrain(run: TrainingRun, synthetic: Path) -> None:
         {"model": model, "pretrain": parameters},
         {"synthetic": synthetic},
         accelerator,
-        {"model": plain_values(model), "data": {"windows": len(store), "used": len(indices)}},
+        {
+            "model": plain_values(model),
+            "data": {"windows": len(store), "used": len(indices), "held_back": int(held_back.sum())},
+        },
         __name__,
         watched,
+        measured,
     )
 
 
 def pretraining_model(model: ModelParameters, parameters: PretrainParameters) -> nn.Module:
     """The network that the variant's objective trains; either has the encoder that fine-tuning takes over."""
-    return DenseTNT(model) if parameters.objective == FORECAST else MaskedAutoencoder(model, parameters)
+    if parameters.objective == FORECAST:
+        return DenseTNT(model)
+    network = SceneAutoencoder if parameters.objective == SCENE else MaskedAutoencoder
+    return network(model, parameters)
 
 
-def usable_windows(store: SceneStore, parameters: PretrainParameters, seed: int, where: Path) -> Indices:
-    """(N,) windows to train on: of the wanted source, with lanes enough, and of these the wanted share.
+def usable_windows(
+    store: SceneStore,
+    parameters: PretrainParameters,
+    seed: int,
+    where: Path,
+    among: npt.NDArray[np.bool_] | None = None,
+) -> Indices:
+    """(N,) windows to train on: of those `among` the store's, of the wanted source and with lanes enough, the fraction.
 
     Raises:
         InputError: none is left.
     """
     usable = np.diff(store.lane_offsets) >= parameters.min_lanes
+    if among is not None:
+        usable &= among
     if parameters.windows != "all":
         if "source" not in store.manifest.column_names:
             raise InputError(f"{where}: manifest", "no column source", f"one, to train on {parameters.windows} windows")

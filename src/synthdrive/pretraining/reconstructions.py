@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -16,8 +16,8 @@ from synthdrive.core.artifacts import read_arrays
 from synthdrive.core.errors import InputError
 from synthdrive.core.seeding import generator, item_seed
 from synthdrive.models.batch import collate
-from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder, Reconstruction
 from synthdrive.pretraining.masking import Masking, draw_masking
+from synthdrive.pretraining.reconstruction import Reconstruction, Reconstructor
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.data import Indices
 from synthdrive.training.metadata import RECONSTRUCTIONS
@@ -126,8 +126,8 @@ class FixedWindows:
         self._batch = collate(store, rows, [item_seed(seed, "fixed window", row) for row in rows])
         is_map = torch.tensor(kinds).repeat_interleave(SAMPLES)
         lanes = self._batch.lanes
-        hidden = draw_masking(self._batch.sample_seeds, lanes, 1.0, objective.mask_ratio).lanes
-        self._masking = Masking(is_map, hidden & is_map[lanes.scene])
+        drawn_masking = draw_masking(self._batch.sample_seeds, lanes, 1.0, objective.mask_ratio)
+        self._masking = replace(drawn_masking, is_map=is_map, lanes=drawn_masking.lanes & is_map[lanes.scene])
 
     def look(self, model: nn.Module) -> dict[str, Tensor]:
         """How the model fills in what is hidden; see `Reconstructions`."""
@@ -147,5 +147,5 @@ class FixedWindows:
 
     def _reconstruct(self, model: nn.Module) -> Reconstruction:
         device = next(model.parameters()).device
-        masking = Masking(self._masking.is_map.to(device), self._masking.lanes.to(device))
-        return cast(MaskedAutoencoder, model).reconstruct(self._batch.to(device), masking)
+        masking = Masking(*(getattr(self._masking, field.name).to(device) for field in fields(Masking)))
+        return cast(Reconstructor, model).reconstruct(self._batch.to(device), masking)

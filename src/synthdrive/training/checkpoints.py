@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from synthdrive.config.training import ModelParameters
-from synthdrive.core.artifacts import atomic_directory, atomic_file
+from synthdrive.core.artifacts import atomic_directory, atomic_file, write_json
 from synthdrive.core.errors import InputError
 from synthdrive.core.parameters import from_values
 from synthdrive.models.densetnt import DenseTNT
@@ -25,12 +25,15 @@ def save_checkpoint(
     metadata: Mapping[str, Any],
     curve: Sequence[Mapping[str, float]],
     others: Mapping[str, Mapping[str, Tensor]] | None = None,
+    documents: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write model.safetensors, metadata.json, curve.csv and the tensors of `others` by file, all or nothing."""
+    """Write model, card, curve, and by file the tensors of `others` and the values of `documents`, all or nothing."""
     with atomic_directory(directory) as partial:
         save_tensors(partial / MODEL, model.state_dict())
         for name, tensors in (others or {}).items():
             save_tensors(partial / name, tensors)
+        for name, values in (documents or {}).items():
+            write_json(partial / name, values)
         write_metadata(partial / METADATA, metadata)
         write_curve(partial / CURVE, curve)
 

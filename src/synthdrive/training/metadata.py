@@ -11,7 +11,8 @@ from synthdrive.core.artifacts import atomic_file, read_json, write_json
 from synthdrive.core.errors import InputError
 
 MODEL, METADATA, CURVE = "model.safetensors", "metadata.json", "curve.csv"
-RECONSTRUCTIONS = "reconstructions.safetensors"  # of masked pre-training
+RECONSTRUCTIONS = "reconstructions.safetensors"  # of masked pre-training, a few windows
+RECONSTRUCTION = "reconstruction.json"  # its losses on held-back windows, beside their floors
 
 LEADING = ("epoch", "step", "learning_rate", "loss")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,7 @@ def execute(
     content: Mapping[str, Any],
     entry: str,
     watched: Watched | None = None,
+    measured: Mapping[str, Callable[[nn.Module], Any]] | None = None,
 ) -> Fit:
     """Fit the model and write the run's checkpoint.
 
@@ -128,6 +129,7 @@ def execute(
         entry: the module that the stage enters the package by: what it can import, and nothing else of the package,
             settles a training.
         watched: examples to look at before training and after each epoch, kept beside the checkpoint.
+        measured: files of JSON beside the checkpoint, and what makes their values of the trained model.
 
     Raises:
         SystemExit: interrupted (130); the state of the last whole epoch stays.
@@ -156,7 +158,8 @@ def execute(
                 last_epoch=fitted.last_epoch,
             )
             kept = {watched.file: {**watched.fixed(model), **fitted.seen}} if watched is not None else {}
-            save_checkpoint(run.out, model, metadata, fitted.curve, kept)
+            values = {name: measure(model) for name, measure in (measured or {}).items()}
+            save_checkpoint(run.out, model, metadata, fitted.curve, kept, values)
             course = {"variant": run.variant, "seed": run.seed, "made_by": record, "training": fitted.course}
             write_provenance(run.provenance, stage, run.name, course)
             if run.curve is not None:

@@ -1,0 +1,204 @@
+"""What networks that reconstruct hidden parts of a scene have in common: their predictions and errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from synthdrive.config.training import XY, ModelParameters, ObjectiveParameters
+from synthdrive.models.batch import Batch
+from synthdrive.models.encoder import VectorEncoder
+from synthdrive.models.layers import Losses, full_precision
+from synthdrive.models.polylines import (
+    ACTOR_COLUMNS,
+    ACTOR_INDEX,
+    ACTOR_XY,
+    LANE_COLUMNS,
+    LANE_INDEX,
+    LANE_XY,
+    Polylines,
+)
+from synthdrive.pretraining.masking import Masking
+from synthdrive.pretraining.reconstruction_decoder import absolute_error
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the decoders say of what was hidden, in the (turned) agent frame.
+
+    Attributes:
+        masking: which samples are map samples, which lanes are hidden.
+        lanes: every lane of the batch, as it is.
+        agents: AGENT's whole trajectory, one polyline a sample.
+        hidden_lanes: (N, 9, 12) predicted vectors of the N hidden lanes.
+        hidden_agents: (T, modes, 49, 10) predicted vectors of the T samples where AGENT is hidden.
+        agent_hidden: (B,) bool, which samples these are.
+        first_hidden: the first of AGENT's 49 vectors that is hidden.
+    """
+
+    masking: Masking
+    lanes: Polylines
+    agents: Polylines
+    hidden_lanes: Tensor
+    hidden_agents: Tensor
+    agent_hidden: Tensor
+    first_hidden: int = 0
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Truth and reconstruction as points, for pictures; metres, agent frame (turned where rotation is on).
+
+    Attributes:
+        is_map: (B,) bool; False: AGENT was hidden.
+        lane_scene: (M,) int64, each lane's sample.
+        lane_hidden: (M,) bool.
+        lane_points: (M, 9, 2) true end points of each vector, `lane_valid` (M, 9) bool.
+        lane_predicted: (M, 9, 2) the reconstruction; NaN where the lane was not hidden.
+        agent_points: (B, 49, 2) true trajectory from its second row on.
+        agent_predicted: (B, modes, 49, 2); NaN where AGENT was not hidden.
+        agent_best: (B,) int64, mode with the smallest mean distance to the truth.
+    """
+
+    is_map: Tensor
+    lane_scene: Tensor
+    lane_hidden: Tensor
+    lane_points: Tensor
+    lane_valid: Tensor
+    lane_predicted: Tensor
+    agent_points: Tensor
+    agent_predicted: Tensor
+    agent_best: Tensor
+
+
+class Reconstructor(nn.Module):
+    """Encoder of what is left of a scene; subclasses decode what is hidden.
+
+    Args:
+        model: sizes.
+        objective: what is hidden and what counts as an error.
+
+    Attributes:
+        hides_both: lanes and AGENT are hidden in the same sample.
+    """
+
+    hides_both = False
+
+    def __init__(self, model: ModelParameters, objective: ObjectiveParameters) -> None:
+        super().__init__()
+        self.size = model.hidden_size
+        self.with_index = model.polyline_index
+        self.objective = objective
+        self.encoder = VectorEncoder(model)
+
+    def predict(
+        self, batch: Batch, angle: Tensor | None = None, masking: Masking | None = None, blind: bool = False
+    ) -> Prediction:
+        """Hide, encode and decode.
+
+        Args:
+            batch: B samples.
+            angle: (B,) radians to turn each sample by; drawn from its seed where absent and rotation is on.
+            masking: what to hide; drawn from the seeds where absent.
+            blind: decode without the encoder, which then does not run.
+        """
+        raise NotImplementedError
+
+    def forward(self, batch: Batch) -> Losses:
+        """Mean reconstruction error of the batch's samples.
+
+        The dead-mode term counts wins within the batch it is given, in the order of the samples, so it alone makes a
+        sample's loss depend on its batch: on each process's share under data parallelism, and on each part where a
+        batch is accumulated in parts. Everything else is a function of the sample and its seed.
+        """
+        return self.losses(self.predict(batch))
+
+    def losses(self, prediction: Prediction) -> Losses:
+        """Errors of a prediction: map, trajectory and dead_mode add up to the total.
+
+        modes_won counts the modes that are the best of some sample: 1 says that the modes have become one.
+        """
+        is_map, lanes = prediction.masking.is_map, self.lane_losses(prediction)
+        modes = self.mode_losses(prediction)
+        best, winner = modes.min(dim=1)
+        dead = dead_mode_losses(modes, winner) * self.objective.dead_mode_weight
+        parts = {
+            "map": lanes.sum() / len(is_map),
+            "trajectory": best.sum() / len(is_map),
+            "dead_mode": dead.sum() / len(is_map),
+        }
+        total = parts["map"] + parts["trajectory"] + parts["dead_mode"]
+        parts["modes_won"] = wins_of(winner, modes.shape[1]).any(dim=0).sum().to(total.dtype)
+        return Losses(total, {name: part.detach() for name, part in parts.items()})
+
+    def lane_losses(self, prediction: Prediction) -> Tensor:
+        """(B,) mean error of each sample's hidden lanes; 0 where none is hidden."""
+        hidden = prediction.masking.lanes
+        lanes = prediction.lanes.select(hidden)
+        counted = lanes.valid | self.objective.lane_padding_in_loss
+        weight = counted[..., None] * self._target_columns(LANE_XY, LANE_INDEX, len(LANE_COLUMNS), counted.device)
+        error = absolute_error(full_precision(prediction.hidden_lanes), lanes.vectors, weight)  # [N]
+        total = error.new_zeros(len(lanes.items.counts)).index_add(0, lanes.items.scene, error)
+        return total / lanes.items.counts.clamp(min=1)
+
+    def mode_losses(self, prediction: Prediction) -> Tensor:
+        """(T, modes) mean error of each mode in each sample where AGENT is hidden, over the hidden vectors."""
+        agents = prediction.agents.select(prediction.agent_hidden[prediction.agents.items.scene])
+        columns = self._target_columns(ACTOR_XY, ACTOR_INDEX, len(ACTOR_COLUMNS), agents.valid.device)
+        place = torch.arange(agents.valid.shape[1], device=agents.valid.device)
+        counted = agents.valid & (place >= prediction.first_hidden)
+        weight = (counted[..., None] * columns)[:, None]
+        return absolute_error(full_precision(prediction.hidden_agents), agents.vectors[:, None], weight)
+
+    @torch.no_grad()
+    def reconstruct(self, batch: Batch, masking: Masking | None = None) -> Reconstruction:
+        """Hide, reconstruct and show: what `forward` would be judged by, as points; `masking` as in `predict`."""
+        prediction = self.predict(batch, masking=masking)
+        is_map, hidden = prediction.masking.is_map, prediction.masking.lanes
+        lane_points = prediction.lanes.vectors[..., LANE_XY]
+        agent_points = prediction.agents.vectors[..., ACTOR_XY]
+        lane_predicted = torch.full_like(lane_points, torch.nan)
+        lane_predicted[hidden] = prediction.hidden_lanes[..., LANE_XY].to(lane_points.dtype)
+        modes = self.objective.modes
+        agent_predicted = agent_points.new_full((len(is_map), modes, *agent_points.shape[1:]), torch.nan)
+        agent_predicted[prediction.agent_hidden] = prediction.hidden_agents[..., ACTOR_XY].to(agent_points.dtype)
+        agent_predicted[is_map] = torch.nan
+        distance = torch.linalg.vector_norm(agent_predicted - agent_points[:, None], dim=-1).mean(-1)
+        return Reconstruction(
+            is_map=is_map,
+            lane_scene=prediction.lanes.items.scene,
+            lane_hidden=hidden,
+            lane_points=lane_points,
+            lane_valid=prediction.lanes.valid,
+            lane_predicted=lane_predicted,
+            agent_points=agent_points,
+            agent_predicted=agent_predicted,
+            agent_best=distance.nan_to_num(torch.inf).argmin(dim=1),
+        )
+
+    def _target_columns(self, xy: tuple[int, int], index: int, columns: int, device: torch.device) -> Tensor:
+        """(columns,) bool, which columns count as targets."""
+        counted = torch.full((columns,), self.objective.targets != XY, device=device)
+        counted[list(xy)] = True
+        counted[index] &= self.with_index
+        return counted
+
+
+def dead_mode_losses(modes: Tensor, winner: Tensor) -> Tensor:
+    """(T,) loss of the first mode that no sample so far has won, 0 once every mode has (docs/method.md 4.3).
+
+    Args:
+        modes: (T, modes) losses.
+        winner: (T,) int64, each sample's best mode.
+    """
+    dead = wins_of(winner, modes.shape[1]).cumsum(0) == 0  # [T, modes], this sample's own win included
+    first = dead.to(torch.int8).argmax(dim=1)
+    loss = modes.gather(1, first[:, None]).squeeze(1)
+    return torch.where(dead.any(dim=1), loss, torch.zeros_like(loss))
+
+
+def wins_of(winner: Tensor, modes: int) -> Tensor:
+    """(T, modes) 1 where the mode is the sample's best, else 0."""
+    return torch.nn.functional.one_hot(winner, modes)

@@ -1,0 +1,208 @@
+"""How well a pre-trained network reconstructs held-back windows, beside what needs no encoder (docs/objectives.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from synthdrive.config.training import PretrainParameters
+from synthdrive.core.seeding import generator, item_seed
+from synthdrive.models.batch import Batch, collate
+from synthdrive.models.polylines import ACTOR_PREVIOUS, ACTOR_XY, LANE_PREVIOUS, LANE_XY
+from synthdrive.pretraining.masking import draw_masking
+from synthdrive.pretraining.reconstruction import Prediction, Reconstructor
+from synthdrive.scenes.scene_store import LAST_OBSERVED, STEP_SECONDS, SceneStore
+from synthdrive.training.data import Indices, SceneBatches, Sharing
+from synthdrive.training.optimisation import Adam, learning_rate
+
+MOST_WINDOWS = 512  # that are looked at; half a second of a CPU for every hundred
+
+_LANE_BEFORE, _LANE_POINT = (1, 0), 6  # places among the lane columns; x, y
+_ACTOR_TIME, _ACTOR_ROW = 4, 9  # and among the actor columns
+
+Losses = dict[str, dict[str, float]]
+
+
+def measure_reconstruction(
+    network: Reconstructor,
+    untrained: Callable[[], Reconstructor],
+    parameters: PretrainParameters,
+    synthetic: Path,
+    trained: Indices,
+    held_back: Indices,
+    seed: int,
+    accelerator: Accelerator,
+) -> dict[str, dict[str, float] | None]:
+    """Losses on held-back windows of the network, of a blind decoder, and of predictions that need no network.
+
+    Args:
+        network: the pre-trained network.
+        untrained: makes such a network before training.
+        trained: (N,) windows that it was trained on; the blind decoder is trained on the same, as long and as fast.
+        held_back: (H,) windows that it was not trained on, of other routes.
+
+    Returns:
+        By `lanes` and `trajectory`, or None where the variant does not reconstruct them: `loss`, `blind`, `gain`
+        (1 - loss / blind: what seeing the encoder saves), and the floors, see `lane_floors` and `trajectory_floors`.
+        All losses are means over samples of what the objective calls its error, without the dead-mode term.
+    """
+    store = SceneStore.load(synthetic)
+    windows = np.sort(generator(0, "floors").permutation(held_back)[:MOST_WINDOWS])
+    batches = [
+        _fixed_batch(store, windows[first : first + parameters.device_batch].tolist()).to(accelerator.device)
+        for first in range(0, len(windows), parameters.device_batch)
+    ]
+    blind = train_blind_decoder(untrained(), parameters, synthetic, trained, seed, accelerator)
+    seeing = held_back_losses(network, batches, accelerator, blind=False)
+    unseeing = held_back_losses(blind, batches, accelerator, blind=True)
+    found: dict[str, dict[str, float] | None] = {"lanes": None, "trajectory": None}
+    for kind, losses in seeing.items():
+        without = unseeing[kind]["loss"]
+        found[kind] = losses | {"blind": without, "gain": 1.0 - losses["loss"] / without if without > 0 else 0.0}
+    return found
+
+
+def train_blind_decoder(
+    network: Reconstructor,
+    parameters: PretrainParameters,
+    synthetic: Path,
+    indices: Indices,
+    seed: int,
+    accelerator: Accelerator,
+) -> Reconstructor:
+    """Train a network's decoders without the encoder, on the same samples in the same steps as pre-training does.
+
+    The encoder never runs, which saves most of the time.
+    """
+    sharing = Sharing(parameters.batch, parameters.device_batch)
+    batches = SceneBatches(synthetic, indices, seed, sharing, collate)
+    network.to(accelerator.device)
+    adam = Adam(network.named_parameters())
+    for epoch in range(parameters.epochs):
+        for part, batch in batches.epoch(epoch):
+            with accelerator.autocast():
+                losses = network.losses(network.predict(batch.to(accelerator.device), blind=True))
+            torch.autograd.backward(losses.total * part.weight)
+            if part.last:
+                if parameters.clip_gradient:
+                    clip_grad_norm_(network.parameters(), parameters.clip_gradient)
+                adam.step(learning_rate(epoch * batches.steps + part.step, batches.steps, parameters))
+                adam.zero_grad()
+    return network
+
+
+@torch.no_grad()
+def held_back_losses(network: Reconstructor, batches: list[Batch], accelerator: Accelerator, blind: bool) -> Losses:
+    """Mean losses over the samples: by kind, `loss` and, of a network that sees, the floors."""
+    training = network.training
+    network.eval()
+    share, both = network.objective.map_probability, network.hides_both
+    kinds = [kind for kind, trained in (("lanes", share > 0), ("trajectory", share < 1)) if trained or both]
+    found: Losses = {}
+    for kind in kinds:
+        losses: dict[str, list[Tensor]] = {}
+        for batch in batches:
+            hides_lanes = float(kind == "lanes" or both)
+            masking = draw_masking(batch.sample_seeds, batch.lanes, hides_lanes, network.objective.mask_ratio)
+            with accelerator.autocast():
+                prediction = network.predict(batch, masking=masking, blind=blind)
+            for name, other in {"loss": prediction, **({} if blind else dict(_floors(prediction, kind)))}.items():
+                losses.setdefault(name, []).append(_losses(network, other, kind))
+        found[kind] = {name: float(torch.cat(values).double().mean()) for name, values in losses.items()}
+    network.train(training)
+    return found
+
+
+def _losses(network: Reconstructor, prediction: Prediction, kind: str) -> Tensor:
+    """(B,) losses of the samples."""
+    return network.lane_losses(prediction) if kind == "lanes" else network.mode_losses(prediction).amin(dim=1)
+
+
+def _floors(prediction: Prediction, kind: str) -> Iterator[tuple[str, Prediction]]:
+    if kind == "lanes":
+        vectors = prediction.lanes.select(prediction.masking.lanes).vectors
+        for name, lanes in lane_floors(vectors).items():
+            yield name, replace(prediction, hidden_lanes=lanes)
+    else:
+        agents = prediction.agents.select(prediction.agent_hidden[prediction.agents.items.scene])
+        guesses = future_floors if prediction.first_hidden else trajectory_floors
+        for name, tracks in guesses(agents.vectors).items():
+            yield name, replace(prediction, hidden_agents=tracks[:, None])
+
+
+def lane_floors(vectors: Tensor) -> Mapping[str, Tensor]:
+    """Predictions for (N, 9, 12) lanes from what their queries are given, the first vector.
+
+    Returns:
+        `zero` everywhere; `repeat`: the first vector in each place; `straight`: it is laid end to end.
+    """
+    first = vectors[:, :1]
+    step = torch.zeros_like(first)
+    move = first[..., LANE_XY] - first[..., LANE_PREVIOUS]
+    for place in (LANE_XY, LANE_PREVIOUS, _LANE_BEFORE):
+        step[..., place] = move
+    step[..., _LANE_POINT] = 1.0
+    count = torch.arange(vectors.shape[1], device=vectors.device, dtype=vectors.dtype)[:, None]
+    return {
+        "zero": torch.zeros_like(vectors),
+        "repeat": first.expand_as(vectors),
+        "straight": first + count * step,
+    }
+
+
+def trajectory_floors(vectors: Tensor) -> Mapping[str, Tensor]:
+    """Predictions for (T, 49, 10) trajectories from what their queries are given.
+
+    Given are the first vector and, by the choice of the frame, that AGENT is at the origin at the last observed step.
+
+    Returns:
+        `zero` everywhere; `constant_velocity`: the first vector's; `quadratic`: through the three points given.
+    """
+    first = vectors[:, :1]
+    start, move = first[..., ACTOR_PREVIOUS], first[..., ACTOR_XY] - first[..., ACTOR_PREVIOUS]
+    count = torch.arange(vectors.shape[1], device=vectors.device, dtype=vectors.dtype)[:, None]
+    # start + move t + bend t (t - 1) passes through the first two points, and through the origin at LAST_OBSERVED
+    bend = -(start + move * LAST_OBSERVED) / (LAST_OBSERVED * (LAST_OBSERVED - 1))
+    guesses = {"zero": torch.zeros_like(vectors)}
+    for name, weight in (("constant_velocity", 0.0), ("quadratic", 1.0)):
+        guess = first.expand_as(vectors).clone()
+        for place, step in ((ACTOR_PREVIOUS, count), (ACTOR_XY, count + 1.0)):
+            guess[..., place] = start + move * step + weight * bend * step * (step - 1.0)
+        guess[..., _ACTOR_TIME] = first[..., _ACTOR_TIME] + count[:, 0] * STEP_SECONDS
+        guess[..., _ACTOR_ROW] = first[..., _ACTOR_ROW] + count[:, 0]
+        guesses[name] = guess
+    return guesses
+
+
+def future_floors(vectors: Tensor) -> Mapping[str, Tensor]:
+    """Predictions of the positions of (T, 49, 10) trajectories after the last observed step, from those up to it.
+
+    Returns:
+        `zero` everywhere; `constant_velocity` of the last observed vector; `quadratic`: through the positions 1 s ago,
+        0.5 s ago and now.
+    """
+    positions = vectors[..., ACTOR_XY]  # [T, 49, 2], of steps 1 to 49
+    now, before, long_before = (positions[:, [LAST_OBSERVED - 1 - ago]] for ago in (0, 5, 10))
+    count = torch.arange(vectors.shape[1], device=vectors.device, dtype=vectors.dtype)[:, None] - (LAST_OBSERVED - 1)
+    velocity = now - positions[:, [LAST_OBSERVED - 2]]
+    bend = (now - 2.0 * before + long_before) / 50.0
+    slope = (now - before) / 5.0 + 5.0 * bend
+    guesses = {"zero": torch.zeros_like(vectors)}
+    for name, guess in (
+        ("constant_velocity", now + velocity * count),
+        ("quadratic", now + slope * count + bend * count**2),
+    ):
+        guesses[name] = torch.zeros_like(vectors)
+        guesses[name][..., ACTOR_XY] = guess
+    return guesses
+
+
+def _fixed_batch(store: SceneStore, rows: list[int]) -> Batch:
+    return collate(store, rows, [item_seed(0, "floor", row) for row in rows])

@@ -1,0 +1,132 @@
+"""Scene reconstruction: lanes and AGENT's future are hidden at once, and each is asked for by one query.
+
+After Forecast-MAE (Cheng, Mei & Liu, ICCV 2023), with this project's encoder. A query says where its polyline begins
+and how it heads, the decoder is told the same of each visible lane, and what it predicts is the polyline's shape in
+metres, seen from there. How long and how bent a lane is, and how fast AGENT drives, the encoder alone can tell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from synthdrive.config.training import XY, ModelParameters, ObjectiveParameters
+from synthdrive.models.batch import Batch
+from synthdrive.models.encoder import join_polylines
+from synthdrive.models.layers import coordinates_exact
+from synthdrive.models.polylines import (
+    ACTOR_XY,
+    LANE_PREVIOUS,
+    LANE_XY,
+    AgentFrame,
+    Polylines,
+    actor_polylines,
+    lane_polylines,
+)
+from synthdrive.pretraining.masking import Masking, draw_angle, draw_masking
+from synthdrive.pretraining.reconstruction import Prediction, Reconstructor
+from synthdrive.pretraining.reconstruction_decoder import ReconstructionDecoder
+from synthdrive.scenes.lane_segments import MAX_POINTS
+from synthdrive.scenes.scene_store import HORIZON, LAST_OBSERVED
+
+POSE = 4  # x, y in metres, and the direction as a vector of length 1
+LANE_VECTORS = MAX_POINTS - 1
+
+
+class SceneAutoencoder(Reconstructor):
+    """Encoder of what is left, and one decoder with a query for each hidden lane and one for AGENT's future.
+
+    Args:
+        model: sizes.
+        objective: of its options `mask_ratio`, `random_rotation`, `modes` and `dead_mode_weight`; every sample hides
+            lanes and the future, the encoder sees no later row, and positions alone are targets.
+    """
+
+    hides_both = True
+
+    def __init__(self, model: ModelParameters, objective: ObjectiveParameters) -> None:
+        super().__init__(model, replace(objective, history_only=True, targets=XY, lane_padding_in_loss=False))
+        self.scale = model.coordinate_scale
+        self.place = nn.Sequential(nn.Linear(POSE, self.size), nn.ReLU(), nn.Linear(self.size, self.size))
+        self.lane_token = nn.Parameter(torch.randn(self.size) * 0.02)
+        self.agent_token = nn.Parameter(torch.randn(self.size) * 0.02)
+        self.decoder = ReconstructionDecoder(self.size, self.size, sees_encoder=True)
+        self.lane_head = _head(self.size, LANE_VECTORS * 2)
+        self.agent_head = _head(self.size, self.objective.modes * HORIZON * 2)
+
+    def predict(
+        self, batch: Batch, angle: Tensor | None = None, masking: Masking | None = None, blind: bool = False
+    ) -> Prediction:
+        """See `Reconstructor`; the predicted vectors hold positions alone, and AGENT's history as it was."""
+        if angle is None and self.objective.random_rotation:
+            angle = draw_angle(batch.sample_seeds)
+        if masking is None:
+            masking = draw_masking(batch.sample_seeds, batch.lanes, 1.0, self.objective.mask_ratio)
+        frame = AgentFrame.of(batch.agent, angle)
+        tracks = actor_polylines(batch, frame, False, with_index=False)
+        actors = actor_polylines(batch, frame, True, with_index=False)
+        lanes = lane_polylines(batch, frame, actors.items.counts, with_index=False)
+        hidden, agents = lanes.select(masking.lanes), tracks.select(tracks.items.position == 0)
+        poses, pose = lane_poses(lanes.vectors), agent_poses(batch.agent, angle)
+        asked = torch.cat([pose[:, None], hidden.items.pad(poses[masking.lanes])], dim=1)  # [B, 1 + H, 4]
+        valid = torch.cat([torch.ones_like(masking.is_map)[:, None], hidden.items.valid], dim=1)
+        tokens = torch.cat([self.agent_token[None], self.lane_token.expand(asked.shape[1] - 1, -1)])
+        queries = self._embed(asked) + tokens
+        if blind:
+            encoded, visible = queries[:, :1], torch.zeros_like(valid[:, :1])
+        else:
+            encoded, visible = self._encode(actors, lanes.select(~masking.lanes), poses[~masking.lanes])
+        decoded = self.decoder(queries, valid, encoded, visible)
+        shapes = self.lane_head(hidden.items.pack(decoded[:, 1:])).view(-1, LANE_VECTORS, 2) * self.scale
+        futures = self.agent_head(decoded[:, 0]).view(len(batch), self.objective.modes, HORIZON, 2) * self.scale
+        hidden_lanes = torch.zeros_like(hidden.vectors)
+        hidden_lanes[..., LANE_XY] = seen_from_agent(poses[masking.lanes], shapes)
+        hidden_agents = agents.vectors[:, None].repeat(1, self.objective.modes, 1, 1)
+        hidden_agents[:, :, LAST_OBSERVED:, ACTOR_XY] = seen_from_agent(pose, futures)
+        everywhere = torch.ones_like(masking.is_map)
+        return Prediction(masking, lanes, agents, hidden_lanes, hidden_agents, everywhere, LAST_OBSERVED)
+
+    def _encode(self, actors: Polylines, lanes: Polylines, poses: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 2 P, S) each visible polyline's feature before and after the global graph, and which are valid."""
+        features = self.encoder(actors, lanes)
+        unplaced = poses.new_zeros(len(actors), self.size)
+        places, _ = join_polylines(actors.items, unplaced, lanes.items, self._embed(poses))
+        encoded = torch.cat([features.tokens, self.encoder.global_states(features) + places], dim=1)
+        return encoded, features.valid.repeat(1, 2)
+
+    def _embed(self, poses: Tensor) -> Tensor:
+        """(..., 4) poses -> (..., S)."""
+        with coordinates_exact(poses.device):
+            scaled = torch.cat([poses[..., :2] / self.scale, poses[..., 2:]], dim=-1)
+            return self.place(scaled)  # type: ignore[no-any-return]
+
+
+def lane_poses(vectors: Tensor) -> Tensor:
+    """(N, 9, 12) lanes -> (N, 4): where each begins, and the direction of its first vector."""
+    start = vectors[:, 0, LANE_PREVIOUS]
+    move = vectors[:, 0, LANE_XY] - start
+    return torch.cat([start, move / torch.linalg.vector_norm(move, dim=-1, keepdim=True).clamp(min=1e-6)], dim=-1)
+
+
+def agent_poses(agent: Tensor, angle: Tensor | None) -> Tensor:
+    """(B, 4): AGENT is at the origin at the last observed step and heads to +y, turned by `angle` (B,) radians."""
+    turn = agent.new_zeros(len(agent)) if angle is None else angle.to(agent.dtype)
+    return torch.stack([torch.zeros_like(turn), torch.zeros_like(turn), -turn.sin(), turn.cos()], dim=-1)
+
+
+def seen_from_agent(poses: Tensor, points: Tensor) -> Tensor:
+    """Points seen from poses, x ahead and y to the left, -> the agent frame.
+
+    Args:
+        poses: (N, 4).
+        points: (N, ..., 2) metres.
+    """
+    shape = (len(poses), *[1] * (points.ndim - 2))
+    (x, y, cos, sin), (ahead, left) = (part.reshape(shape) for part in poses.unbind(-1)), points.unbind(-1)
+    return torch.stack([x + ahead * cos - left * sin, y + ahead * sin + left * cos], dim=-1)
+
+
+def _head(size: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(size, 2 * size), nn.ReLU(), nn.Linear(2 * size, outputs))

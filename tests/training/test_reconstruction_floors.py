@@ -1,0 +1,126 @@
+"""Held-back windows, and what the losses on them are compared with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_training import write_store
+
+from given_parameters import paper
+from synthdrive.config.training import ModelParameters, PretrainParameters
+from synthdrive.core.errors import InputError
+from synthdrive.models.batch import Batch, collate
+from synthdrive.models.polylines import AgentFrame, actor_polylines, lane_polylines
+from synthdrive.pretraining.held_back import held_back_windows
+from synthdrive.pretraining.pretrain import pretraining_model
+from synthdrive.pretraining.reconstruction import Reconstructor
+from synthdrive.pretraining.reconstruction_floors import (
+    future_floors,
+    lane_floors,
+    measure_reconstruction,
+    train_blind_decoder,
+    trajectory_floors,
+)
+from synthdrive.scenes.scene_store import LAST_OBSERVED, SceneStore
+from synthdrive.training.devices import make_accelerator
+from synthdrive.training.training_run import seed_model
+
+MODEL = paper(ModelParameters, hidden_size=32, sub_graph_layers=1)
+PARAMETERS = paper(PretrainParameters, epochs=1, batch=8, device_batch=4, learning_rate=1e-3, held_back=0.2, modes=2)
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("floors") / "store", 20)
+
+
+def test_whole_routes_are_held_back(windows: Path) -> None:
+    store = SceneStore.load(windows)
+    held_back = held_back_windows(store, 0.2, windows)
+    routes = np.array(store.manifest["route"].to_pylist())
+    assert len(set(routes)) == 10
+    assert len(set(routes[held_back])) == 2
+    assert not set(routes[held_back]) & set(routes[~held_back])
+    assert not held_back_windows(store, 0.0, windows).any()
+    assert 0 < held_back_windows(store, 0.999, windows).sum() < 20
+    without = replace(store, manifest=store.manifest.drop_columns(["route"]))
+    with pytest.raises(InputError, match="route"):
+        held_back_windows(without, 0.2, windows)
+
+
+def _straight_and_steady(batch: Batch) -> Batch:
+    """The scenes of the batch, AGENT driving at a speed that changes evenly; the tiny store's lanes are straight."""
+    time = torch.arange(50.0) - LAST_OBSERVED
+    xy = batch.track_xy.clone()
+    agents = batch.track_counts.cumsum(0) - batch.track_counts
+    xy[agents] = torch.stack([0.9 * time + 0.01 * time**2, 0.1 * time], dim=-1)
+    return replace(batch, track_xy=xy)
+
+
+def test_floors_are_exact_where_their_assumption_holds(windows: Path) -> None:
+    batch = _straight_and_steady(collate(SceneStore.load(windows), range(6)))
+    frame = AgentFrame.of(batch.agent)
+    lanes = lane_polylines(batch, frame, batch.track_counts, with_index=False).vectors
+    floors = lane_floors(lanes)
+    torch.testing.assert_close(floors["straight"], lanes, rtol=0, atol=1e-3)
+    assert torch.equal(floors["repeat"][:, 3], lanes[:, 0])
+    agents = actor_polylines(batch, frame, False, with_index=False)
+    vectors = agents.select(agents.items.position == 0).vectors
+    tracks = trajectory_floors(vectors)
+    torch.testing.assert_close(tracks["quadratic"], vectors, rtol=0, atol=1e-2)
+    steady = tracks["constant_velocity"][..., 2:4]
+    torch.testing.assert_close(steady[:, 1:] - steady[:, :-1], (steady[:, 1:2] - steady[:, :1]).expand(-1, 48, -1))
+    assert not torch.allclose(tracks["constant_velocity"], vectors, atol=1.0)
+    ahead = (slice(None), slice(LAST_OBSERVED, None), slice(2, 4))
+    torch.testing.assert_close(future_floors(vectors)["quadratic"][ahead], vectors[ahead], rtol=0, atol=1e-2)
+
+
+def _untrained(parameters: PretrainParameters) -> Reconstructor:
+    seed_model("pretrain", 0)
+    return pretraining_model(MODEL, parameters)
+
+
+def _measured(windows: Path, network: Reconstructor, parameters: PretrainParameters) -> dict:
+    trained, held_back, accelerator = np.arange(16), np.arange(16, 20), make_accelerator(parameters)
+    return measure_reconstruction(
+        network, lambda: _untrained(parameters), parameters, windows, trained, held_back, 0, accelerator
+    )
+
+
+@pytest.mark.parametrize("objective", ["masked", "scene"])
+def test_the_same_numbers_again(windows: Path, objective: str) -> None:
+    parameters = replace(PARAMETERS, objective=objective)
+    network = _untrained(parameters)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    first, again = (_measured(windows, network, parameters) for _ in range(2))
+    assert first == again
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert list(first["lanes"]) == ["loss", "zero", "repeat", "straight", "blind", "gain"]
+    assert list(first["trajectory"]) == ["loss", "zero", "constant_velocity", "quadratic", "blind", "gain"]
+    for kind in first.values():
+        assert kind["gain"] == pytest.approx(1 - kind["loss"] / kind["blind"])
+        assert kind["zero"] > 5
+    assert first["lanes"]["straight"] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_none_for_what_is_not_reconstructed(windows: Path) -> None:
+    for share, missing in ((1.0, "trajectory"), (0.0, "lanes")):
+        parameters = replace(PARAMETERS, map_probability=share)
+        found = _measured(windows, _untrained(parameters), parameters)
+        assert [kind for kind, values in found.items() if values is None] == [missing]
+
+
+def test_a_network_that_never_sees_its_encoder_gains_nothing(windows: Path) -> None:
+    """The blind decoder is what the variant `as_released` trains, sample by sample and step by step."""
+    parameters = replace(PARAMETERS, decoder_sees_encoder=False)
+    accelerator = make_accelerator(parameters)
+    blind = train_blind_decoder(_untrained(parameters), parameters, windows, np.arange(16), 0, accelerator)
+    fresh, trained = _untrained(parameters).state_dict(), blind.state_dict()
+    moved = {name for name, value in fresh.items() if not torch.equal(value, trained[name])}
+    assert moved == {name for name in fresh if not name.startswith("encoder.")}
+    for kind in _measured(windows, blind, parameters).values():
+        assert kind["gain"] == pytest.approx(0.0, abs=1e-6)
