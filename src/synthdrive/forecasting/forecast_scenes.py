@@ -25,7 +25,7 @@ from synthdrive.models.densetnt import DenseTNT
 from synthdrive.parameters.evaluate import EvaluateParameters
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import load_forecaster
-from synthdrive.training.devices import device_name
+from synthdrive.training.devices import device_name, repeatable_kernels
 from synthdrive.training.resume import discard_states
 
 
@@ -204,6 +204,7 @@ def checkpoint_forecasts(
     Raises:
         InputError: checkpoint or store are missing, damaged, or empty.
     """
+    repeatable_kernels()
     network, trained = load_forecaster(checkpoint)
     store = SceneStore.load(scenes)
     chosen = choose_device(device)

@@ -20,6 +20,8 @@ class ModelParameters:
         sub_graph_heads: attention heads inside a polyline.
         kept_lane_probability: lanes are kept, most probable first, until their probabilities exceed this sum.
         goal_spacing: metres, largest spacing of the sparse goals along a lane.
+        goal_reach: m/s2; sparse goals are left out that the focal agent could not get to in 3 s with an acceleration of
+            this size, in whatever direction (`vectors.goals.reachable_goals`). 0.0 keeps all: the paper.
         dense_from_goals: number of the most probable sparse goals around which dense goals are laid.
         dense_radius: metres; dense goals are the integer points within +-dense_radius of each of them, in x and in y.
         coordinate_scale: metres that count as 1 where a network reads coordinates: vectors, goals, endpoints, queries.
@@ -36,6 +38,7 @@ class ModelParameters:
     sub_graph_heads: int = 2
     kept_lane_probability: float = 0.95
     goal_spacing: float = 1.0
+    goal_reach: float = 0.0
     dense_from_goals: int = 150
     dense_radius: int = 2
     coordinate_scale: float = 1.0
@@ -55,6 +58,8 @@ class ModelParameters:
                 raise ParameterError(f"{where}.{name}", str(getattr(self, name)), f"a whole number from {lowest}")
         if not 0.0 < self.kept_lane_probability <= 1.0:
             raise ParameterError(f"{where}.kept_lane_probability", str(self.kept_lane_probability), "above 0, up to 1")
+        if not 0.0 <= self.goal_reach < float("inf"):
+            raise ParameterError(f"{where}.goal_reach", str(self.goal_reach), "0 (all goals), or m/s2 above 0")
         for name in ("goal_spacing", "coordinate_scale"):
             if not 0.0 < getattr(self, name) < float("inf"):
                 raise ParameterError(f"{where}.{name}", str(getattr(self, name)), "metres, above 0")

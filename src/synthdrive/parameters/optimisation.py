@@ -25,6 +25,9 @@ class OptimisationParameters:
         final_factor: where the cosine schedule ends, as a share of `learning_rate`.
         warmup_epochs: linear rise from zero over this many epochs (fractions too), before any schedule.
         clip_gradient: largest norm of the whole gradient; 0 leaves it as it is.
+        average_decay: a step, of the exponential moving average of the weights that is the trained model; 0 takes the
+            last weights.
+        cpu_threads: threads of one run on a CPU; sums, and so the last bits, depend on it, and not on the machine.
         precision: float32; tf32: matrix products at 19 bits on NVIDIA devices; bfloat16: mixed precision.
         compile: compile the model with torch.compile.
     """
@@ -39,12 +42,14 @@ class OptimisationParameters:
     final_factor: float = 0.0
     warmup_epochs: float = 0.0
     clip_gradient: float = 0.0
+    average_decay: float = 0.0
+    cpu_threads: int = 1
     precision: str = "float32"
     compile: bool = False
 
     def validate(self, where: str) -> None:
         """Raise ParameterError for the first impossible value."""
-        for key in ("epochs", "batch", "device_batch"):
+        for key in ("epochs", "batch", "device_batch", "cpu_threads"):
             if getattr(self, key) < 1:
                 raise ParameterError(f"{where}.{key}", str(getattr(self, key)), "a whole number from 1")
         if not 0 < self.learning_rate < 1:
@@ -61,5 +66,7 @@ class OptimisationParameters:
             raise ParameterError(f"{where}.final_factor", str(self.final_factor), "a number from 0 to 1")
         if not 0 <= self.warmup_epochs <= self.epochs:
             raise ParameterError(f"{where}.warmup_epochs", str(self.warmup_epochs), f"0 to {self.epochs} (epochs)")
+        if not 0 <= self.average_decay < 1:
+            raise ParameterError(f"{where}.average_decay", str(self.average_decay), "0 (off), or below 1")
         if not 0 <= self.clip_gradient < float("inf"):
             raise ParameterError(f"{where}.clip_gradient", str(self.clip_gradient), "0 (off) or a norm above 0")
