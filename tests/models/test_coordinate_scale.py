@@ -42,13 +42,13 @@ def test_a_polyline_read_over_a_scale_is_the_polyline_divided_by_it(columns: tup
     assert not torch.allclose(scaled(vectors, valid, columns), plain(vectors, valid, columns))
 
 
-def test_an_endpoint_read_over_a_scale_is_the_endpoint_divided_by_it() -> None:
+def test_the_completion_reads_and_predicts_over_the_scale() -> None:
     torch.manual_seed(0)
     plain, scaled = TrajectoryCompletion(SIZE, False), TrajectoryCompletion(SIZE, False, SCALE)
     scaled.load_state_dict(plain.state_dict())
     endpoints, tokens = 20 * torch.randn(2, 6, 2), torch.randn(2, 4, SIZE)
     rest = (torch.randn(2, SIZE), tokens, torch.ones(2, 4, dtype=torch.bool))
-    torch.testing.assert_close(scaled(endpoints, *rest), plain(endpoints / SCALE, *rest))
+    torch.testing.assert_close(scaled(endpoints, *rest), SCALE * plain(endpoints / SCALE, *rest))
 
 
 def test_a_query_shows_where_a_polyline_starts_over_the_scale() -> None:
@@ -65,7 +65,8 @@ def test_without_a_scale_goals_far_out_on_a_ray_look_alike() -> None:
     for scale in (1.0, SCALE):
         torch.manual_seed(1)
         encoder = GoalEncoder(SIZE, scale)
-        feature = encoder(ray, torch.zeros(1, SIZE), torch.zeros(1, dtype=torch.int64))[0].detach()
+        agent = encoder.agent_parts(torch.zeros(1, SIZE))
+        feature = encoder(ray, agent, torch.zeros(1, dtype=torch.int64))[0].detach()
         told_apart.append(float(1 - functional.cosine_similarity(feature[0], feature[1], dim=0)))
     assert told_apart[1] > 20 * told_apart[0]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from synthdrive.models import layers
 from synthdrive.models.encoder import SubGraph
-from synthdrive.models.heads import GoalContext, GoalScorer, TrajectoryCompletion
+from synthdrive.models.heads import GoalScorer, TrajectoryCompletion
 from synthdrive.models.ragged import Ragged
 
 
@@ -47,8 +47,9 @@ def sub_graph(points: Tensor) -> Tensor:
 
 def goal_scorer(points: Tensor) -> Tensor:
     seen = torch.ones(1, 3, dtype=torch.bool)
-    context = GoalContext(torch.zeros(1, 32), torch.zeros(1, 3, 32), seen, torch.zeros(1, 3, 32), seen)
-    return GoalScorer(32).forward(points[0], Ragged.from_counts(torch.tensor([len(points[0])])), context)
+    scorer = GoalScorer(32)
+    context = scorer.context(torch.zeros(1, 32), torch.zeros(1, 3, 32), seen, torch.zeros(1, 3, 32), seen)
+    return scorer.forward(points[0], Ragged.from_counts(torch.tensor([len(points[0])])), context)
 
 
 def completion(points: Tensor) -> Tensor:
@@ -75,13 +76,13 @@ def test_gradients_of_goal_scores_survive_bfloat16() -> None:
     goals = torch.cartesian_prod(torch.arange(-30.0, 30.0, 1.5), torch.arange(-30.0, 30.0, 1.5))
     features = [torch.randn(shape).bfloat16().float() for shape in ((1, 32), (1, 40, 32), (1, 5, 32))]
     seen = (torch.ones(1, 40) > 0, torch.ones(1, 5) > 0)
-    context = GoalContext(features[0], features[1], seen[0], features[2], seen[1])
     scorer = GoalScorer(32)
     with torch.no_grad():
         scorer.decoder.output.weight.mul_(20)  # as sure of itself as a trained one
     gradients = []
     for rounded in (False, True):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=rounded):
+            context = scorer.context(features[0], features[1], seen[0], features[2], seen[1])
             scores = scorer(goals, Ragged.from_counts(torch.tensor([len(goals)])), context)
         loss = scores.logsumexp(0) - scores[700]
         names, weights = zip(*scorer.named_parameters(), strict=True)

@@ -59,6 +59,20 @@ def test_state_continues_exactly() -> None:
     assert all(torch.equal(value, copy.state_dict()[name]) for name, value in ours.state_dict().items())
 
 
+def test_the_average_follows_the_weights_and_takes_their_place() -> None:
+    model, _ = _models()
+    expected = {name: value.clone() for name, value in model.state_dict().items()}
+    adam = Adam(model.named_parameters(), average_decay=0.75)
+    for step in range(5):
+        _backward(model, step)
+        adam.step(0.01)
+        adam.zero_grad()
+        expected = {name: 0.75 * value + 0.25 * model.state_dict()[name] for name, value in expected.items()}
+    assert any(not torch.allclose(value, model.state_dict()[name]) for name, value in expected.items())
+    adam.take_average()
+    torch.testing.assert_close(model.state_dict(), expected)
+
+
 def test_state_of_another_model_is_refused() -> None:
     adam = Adam(nn.Linear(2, 2).named_parameters())
     with pytest.raises(InputError, match="this model's parameters"):

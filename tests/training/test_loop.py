@@ -83,6 +83,23 @@ def test_clipping_bounds_the_gradient_and_is_off_by_default(store: Path) -> None
     assert fitted.last_epoch["gradient_norm"] > 1e-3  # what is told is the norm before clipping
 
 
+def test_the_trained_model_is_the_average_where_one_is_kept(store: Path) -> None:
+    last, _ = train(store, None, _parameters())
+    average, _ = train(store, None, _parameters(average_decay=0.9))
+    start = _start()
+    for name, weight in last.state_dict().items():
+        if name.startswith("unused"):
+            continue
+        moved, lagging = (weight - start[name]).norm(), (average.state_dict()[name] - start[name]).norm()
+        assert 0 < lagging < moved, name
+
+
+def test_sums_do_not_depend_on_the_threads_of_the_machine(store: Path) -> None:
+    torch.set_num_threads(2)
+    _, fitted = train(store, None, _parameters(epochs=1))
+    assert torch.get_num_threads() == fitted.training["threads"] == 1
+
+
 def _start() -> dict[str, torch.Tensor]:
     torch.manual_seed(3)
     return TinyModel().state_dict()
@@ -110,12 +127,14 @@ def test_a_loss_that_is_no_number_stops_the_run_and_leaves_its_batch(store: Path
     assert len(described["scene_ids"]) == 8
 
 
-def test_resumed_run_is_the_undisturbed_one_to_the_last_bit(store: Path, tmp_path: Path) -> None:
-    whole, fitted = train(store, None, _parameters(epochs=4), TinyExample())
+@pytest.mark.parametrize("average_decay", [0.0, 0.9])
+def test_resumed_run_is_the_undisturbed_one_to_the_last_bit(store: Path, tmp_path: Path, average_decay: float) -> None:
+    parameters = _parameters(epochs=4, average_decay=average_decay)
+    whole, fitted = train(store, None, parameters, TinyExample())
     run = ResumeFolder(tmp_path, "tiny", {"a": 1})
     with pytest.raises(NonFiniteLossError):
-        train(store, run, _parameters(epochs=4), TinyExample(), poison=2 * 6 + 4)  # ends in the third epoch
-    resumed, again = train(store, run, _parameters(epochs=4), TinyExample())
+        train(store, run, parameters, TinyExample(), poison=2 * 6 + 4)  # ends in the third epoch
+    resumed, again = train(store, run, parameters, TinyExample())
     assert again.course["resumed_after"] == [2]
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
     assert again.curve == fitted.curve

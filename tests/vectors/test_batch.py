@@ -15,7 +15,7 @@ from synthdrive.core.errors import InputError
 from synthdrive.core.seeding import splitmix64
 from synthdrive.models.batch import collate
 from synthdrive.models.draws import uniform
-from synthdrive.models.goals import dense_goals, sparse_goals
+from synthdrive.models.goals import dense_goals, reachable_goals, sparse_goals
 from synthdrive.models.polylines import AgentFrame
 from synthdrive.models.ragged import Blocks, Ragged
 from synthdrive.scenes.scene_store import LAST_OBSERVED, STEPS, SceneStore, SceneStoreWriter
@@ -113,6 +113,16 @@ def test_ragged_round_trip():
     blocks = Blocks.of(items, 2)
     assert blocks.scene.tolist() == [0, 2, 2]
     assert torch.equal(blocks.pack(packed[blocks.index]), packed)
+
+
+def test_reachable_goals_are_those_within_an_acceleration_of_where_the_velocity_leads():
+    observed = torch.zeros(2, 20, 2)
+    observed[0, :, 1] = torch.arange(-19.0, 1.0)  # 10 m/s along +y; the second stands
+    goals = torch.tensor([[0.0, 30.0], [8.9, 30.0], [0.0, 20.9], [0.0, 0.0], [0.0, 8.9], [6.5, 6.5]])
+    items = Ragged.from_counts(torch.tensor([4, 2]))
+    kept, of = reachable_goals(goals, items, observed, acceleration=2.0)  # 9 m in 3 s
+    assert kept.tolist() == goals[[0, 1, 4]].tolist()
+    assert of.counts.tolist() == [2, 1]
 
 
 def test_dense_goals_are_the_grid_around_the_best():

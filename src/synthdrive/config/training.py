@@ -25,6 +25,8 @@ class ModelParameters:
         sub_graph_heads: attention heads inside a polyline.
         kept_lane_probability: lanes are kept, most probable first, until their probabilities exceed this sum.
         goal_spacing: metres, largest spacing of the sparse goals along a lane.
+        goal_reach: m/s2; sparse goals are left out that the focal agent could not get to within the horizon with an
+            acceleration of this size, in whatever direction (`models.goals.reachable_goals`). 0.0 keeps all: the paper.
         dense_from_goals: number of the most probable sparse goals around which dense goals are laid.
         dense_radius: metres; dense goals are the integer points within +-dense_radius of each of them, in x and in y.
         coordinate_scale: metres that count as 1 where a network reads coordinates: vectors, goals, endpoints, queries.
@@ -41,6 +43,7 @@ class ModelParameters:
     sub_graph_heads: int = value(at_least=1, unit="")
     kept_lane_probability: float = value(above=0, at_most=1, unit="")
     goal_spacing: float = value(above=0, unit="m")
+    goal_reach: float = value(at_least=0, unit="m/s2")
     dense_from_goals: int = value(at_least=1, unit="")
     dense_radius: int = value(at_least=0, unit="m")
     coordinate_scale: float = value(above=0, unit="m")
@@ -77,6 +80,9 @@ class OptimisationParameters:
         final_factor: where the cosine schedule ends, as a fraction of `learning_rate`.
         warmup_epochs: linear rise from zero over this many epochs (fractions too), before any schedule.
         clip_gradient: largest norm of the whole gradient; 0 leaves it as it is.
+        average_decay: per step, of the exponential moving average of the weights that is the trained model; 0 takes the
+            last weights.
+        cpu_threads: threads of one run on a CPU; the last bits of sums depend on it, and not on the machine.
         precision: float32; tf32: matrix products at 19 bits on NVIDIA devices; bfloat16: mixed precision.
         compile: compile the model with torch.compile.
     """
@@ -91,6 +97,8 @@ class OptimisationParameters:
     final_factor: float = value(at_least=0, at_most=1, unit="")
     warmup_epochs: float = value(at_least=0, unit="epochs")
     clip_gradient: float = value(at_least=0, unit="")
+    average_decay: float = value(at_least=0, below=1, unit="")
+    cpu_threads: int = value(at_least=1, unit="")
     precision: str = value(choices=PRECISIONS)
     compile: bool = value()
 

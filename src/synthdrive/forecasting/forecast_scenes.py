@@ -28,7 +28,7 @@ from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import load_forecaster
-from synthdrive.training.devices import device_name
+from synthdrive.training.devices import device_name, repeatable_kernels
 from synthdrive.training.resume import discard_states
 
 
@@ -220,6 +220,7 @@ def checkpoint_forecasts(
     Raises:
         InputError: checkpoint or store are missing, damaged, or empty.
     """
+    repeatable_kernels()
     network, trained = load_forecaster(checkpoint)
     store = SceneStore.load(scenes)
     chosen = choose_device(device)

@@ -11,8 +11,8 @@ from torch.nn import functional
 from synthdrive.config.training import ModelParameters
 from synthdrive.models.batch import Batch
 from synthdrive.models.encoder import SceneFeatures, VectorEncoder
-from synthdrive.models.goals import dense_goals, nearest_lane, sparse_goals
-from synthdrive.models.heads import GoalContext, GoalScorer, LaneScorer, TrajectoryCompletion, most_probable_lanes
+from synthdrive.models.goals import dense_goals, nearest_lane, reachable_goals, sparse_goals
+from synthdrive.models.heads import GoalScorer, LaneScorer, TrajectoryCompletion, most_probable_lanes
 from synthdrive.models.layers import Losses
 from synthdrive.models.polylines import AgentFrame, actor_polylines, lane_polylines
 from synthdrive.models.ragged import Ragged
@@ -107,7 +107,10 @@ class DenseTNT(nn.Module):
         lanes = batch.lanes
         points = frame[lanes.scene].to_agent(batch.lane_xy)
         goals, items = sparse_goals(points, batch.lane_valid, lanes, self.model.goal_spacing)
-        goals, items = _with_goal_everywhere(goals, items, frame.to_agent(batch.agent[:, :OBSERVED_STEPS]))
+        observed = frame.to_agent(batch.agent[:, :OBSERVED_STEPS])
+        if self.model.goal_reach:
+            goals, items = reachable_goals(goals, items, observed, self.model.goal_reach)
+        goals, items = _with_goal_everywhere(goals, items, observed)
         return self.decode(features, self.encoder.agent_state(features), goals, items, frame)
 
     def decode(
@@ -130,7 +133,7 @@ class DenseTNT(nn.Module):
         lanes = features.lanes.gather(1, index[..., None].expand(-1, -1, features.lanes.shape[-1]))
         kept_lanes = kept.sum(dim=1)
         kept = torch.cat([kept[:, :1] | (kept_lanes == 0)[:, None], kept[:, 1:]], dim=1)
-        context = GoalContext(agent, tokens, valid, lanes, kept)
+        context = self.goal_scorer.context(agent, tokens, valid, lanes, kept)
         sparse_score = items.pad(self.goal_scorer(sparse, items, context), -torch.inf)  # [B, G]
         padded = items.pad(sparse)
         best = sparse_score.detach().topk(min(self.model.dense_from_goals, items.longest), dim=1)
@@ -157,7 +160,7 @@ class DenseTNT(nn.Module):
 
 
 def _with_goal_everywhere(goals: Tensor, items: Ragged, observed: Tensor) -> tuple[Tensor, Ragged]:
-    """Give a scene without lanes one goal: where AGENT would be at its observed mean velocity.
+    """Give a scene without goals one: where AGENT would be at its observed mean velocity.
 
     Args:
         goals: (G, 2) and `items`: the sparse goals.

@@ -20,6 +20,8 @@ from synthdrive.models.layers import (
 from synthdrive.models.ragged import Blocks, Ragged
 from synthdrive.scenes.scene_store import HORIZON
 
+_UNITS = 2**40  # of probability 1
+
 
 class LaneScorer(nn.Module):
     """Probability of each lane to hold the goal."""
@@ -57,14 +59,17 @@ def most_probable_lanes(log_prob: Tensor, probability: float) -> tuple[Tensor, T
         (B, N) int64 lane indices, N the most kept in any scene, at least 1, and (B, N) bool, True at kept ones.
     """
     ordered, index = log_prob.sort(dim=1, descending=True)
-    share = ordered.exp()
-    kept = (share.cumsum(1) - share <= probability) & (ordered > -torch.inf)
+    # In whole numbers: sums of floats are not repeatable on every version of CUDA.
+    share = (ordered.exp().double() * _UNITS).round().long()
+    kept = (share.cumsum(1) - share <= round(probability * _UNITS)) & (ordered > -torch.inf)
     most = max(int(kept.sum(1).max()), 1)
     return index[:, :most], kept[:, :most]
 
 
-BLOCK = 128  # goals of one scene that are attended together
-SPARE = 8  # columns beside the hidden layer's, of which the first is the direct way to the score
+BLOCK = 32  # goals of one scene that are attended together
+# Columns beside the hidden layer's, of which the first is the direct way to the score. The fused kernels of a GPU want
+# one size of keys and values, and a multiple of 8; matrix products do not.
+SPARE, SPARE_ON_CPU = 8, 1
 
 
 class GoalEncoder(nn.Module):
@@ -76,42 +81,54 @@ class GoalEncoder(nn.Module):
         self.joined = size // 2
         self.layers = nn.ModuleList([MLP(2, self.joined), MLP(size, self.joined), MLP(size, size)])
 
-    def forward(self, goals: Tensor, agent: Tensor, scene: Tensor) -> Tensor:
-        """(N, Q, 2) goals, (B, S) AGENT and (N,) each block's scene -> (N, Q, S)."""
+    def agent_parts(self, agent: Tensor) -> list[Tensor]:
+        """What AGENT's feature (B, S) adds to each later layer, (B, out): the same for all goals of a scene."""
+        part = agent[:, : self.joined]
+        linears = (layer.linear for layer in self.layers[1:])  # type: ignore[union-attr]
+        return [functional.linear(part, linear.weight[:, self.joined :], linear.bias) for linear in linears]
+
+    def forward(self, goals: Tensor, agent_parts: list[Tensor], scene: Tensor) -> Tensor:
+        """(N, Q, 2) goals, what `agent_parts` gave, and (N,) each block's scene -> (N, Q, S)."""
         first, *others = self.layers
         hidden: Tensor = first(goals / self.coordinate_scale)
-        for layer in others:
+        for layer, same in zip(others, agent_parts, strict=True):
             assert isinstance(layer, MLP)
-            weight, agent_part = layer.linear.weight, agent[:, : self.joined]
-            same = functional.linear(agent_part, weight[:, self.joined :], layer.linear.bias)  # [B, out]
-            hidden = layer.activate(functional.linear(hidden, weight[:, : self.joined]).add_(same[scene][:, None]))
+            own = functional.linear(hidden, layer.linear.weight[:, : self.joined])
+            hidden = layer.activate(own.add_(same.index_select(0, scene)[:, None]))
         return hidden
 
 
 @dataclass(frozen=True)
+class _Looked:
+    """Keys (B, P, S + spare) of what goals look at, what each brings to the score (B, P, S + spare), and the mask."""
+
+    key: Tensor
+    value: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
 class GoalContext:
-    """What goals look at, padded, once for each of B scenes.
+    """Whatever is the same for all goals of a scene, computed once for each of B scenes.
 
     Attributes:
-        agent: (B, S).
-        tokens: (B, P, S), `valid` (B, P): every polyline, before the global graph.
-        lanes: (B, N, S), `lane_valid` (B, N): the lanes kept by stage one.
+        encoded: what AGENT adds to the goals' encoder.
+        constant: (B, S + spare) what AGENT brings to the score.
+        weight: (S + spare, S) of a goal's own feature.
+        looked: the two sets of features that goals attend to.
+        spare: columns beside the hidden layer's.
     """
 
-    agent: Tensor
-    tokens: Tensor
-    valid: Tensor
-    lanes: Tensor
-    lane_valid: Tensor
-
-    def in_full_precision(self) -> GoalContext:
-        """The same in float32 at least."""
-        agent, tokens, lanes = (full_precision(features) for features in (self.agent, self.tokens, self.lanes))
-        return GoalContext(agent, tokens, self.valid, lanes, self.lane_valid)
+    encoded: list[Tensor]
+    constant: Tensor
+    weight: Tensor
+    looked: tuple[_Looked, _Looked]
+    spare: int
 
 
 class GoalScorer(nn.Module):
-    """Scores before the softmax.
+    """Scores before the softmax, in float32 whatever the rest of the network is trained in: the gradients of a scene's
+    scores add up to zero over its thousands of goals, and what bfloat16 rounds away is many times what the sum leaves.
 
     Args:
         size: width of the features.
@@ -125,44 +142,56 @@ class GoalScorer(nn.Module):
         self.attention = CrossAttention(size)
         self.decoder = ResidualDecoder(4 * size, size, 1)
 
-    def forward(self, goals: Tensor, items: Ragged, context: GoalContext) -> Tensor:
-        """(G,) scores of packed goals (G, 2), float32.
+    def context(self, agent: Tensor, tokens: Tensor, valid: Tensor, lanes: Tensor, lane_valid: Tensor) -> GoalContext:
+        """What goals look at.
 
-        In float32 throughout, whatever the rest of the network is trained in: the gradients of a scene's scores add up
-        to zero over its thousands of goals, and what bfloat16 rounds away is many times what the sum leaves.
+        Args:
+            agent: (B, S).
+            tokens: (B, P, S), `valid` (B, P): every polyline, before the global graph.
+            lanes: (B, N, S), `lane_valid` (B, N): the lanes kept by stage one.
         """
+        with coordinates_exact(agent.device):
+            agent, tokens, lanes = (full_precision(features) for features in (agent, tokens, lanes))
+            spare = SPARE_ON_CPU if agent.device.type == "cpu" else SPARE
+            # The decoder joins its hidden layer with its own input. The input's direct way to the score is one more row
+            # of the hidden layer's linear map, before norm and ReLU; the map's columns belong to agent, goal and both
+            # looks.
+            direct = self.decoder.output.weight[:, : 4 * self.size]
+            weight = functional.pad(torch.cat([self.decoder.mlp.linear.weight, direct]), (0, 0, 0, spare - 1))
+            bias = functional.pad(torch.cat([self.decoder.mlp.linear.bias, self.decoder.output.bias]), (0, spare - 1))
+            for_agent, for_goal, for_seen, for_lane = weight.split_with_sizes([self.size] * 4, dim=1)
+            looked = self._looked(tokens, valid, for_seen, spare), self._looked(lanes, lane_valid, for_lane, spare)
+            constant = functional.linear(agent, for_agent, bias)
+            return GoalContext(self.encoder.agent_parts(agent), constant, for_goal, looked, spare)
+
+    def forward(self, goals: Tensor, items: Ragged, context: GoalContext) -> Tensor:
+        """(G,) scores of packed goals (G, 2), float32."""
         with coordinates_exact(goals.device):
-            return self._scores(goals, items, context.in_full_precision())
+            blocks = Blocks.of(items, BLOCK)
+            scene = blocks.scene
+            goal = self.encoder(goals[blocks.index], context.encoded, scene)  # [N, Q, S]
+            query = goal if context.spare == SPARE_ON_CPU else functional.pad(goal, (0, context.spare))
+            mixed = functional.linear(goal, context.weight)  # [N, Q, S + spare]
+            mixed = mixed.add_(context.constant.index_select(0, scene)[:, None])
+            for looked in context.looked:
+                mixed = mixed.add_(self._look(query, scene, looked))
+            hidden, score, _ = mixed.split_with_sizes([self.size, 1, context.spare - 1], dim=-1)
+            through_hidden = self.decoder.output.weight[0, 4 * self.size :]
+            score = score.squeeze(-1) + self.decoder.mlp.activate(hidden) @ through_hidden
+            return blocks.pack(score)
 
-    def _scores(self, goals: Tensor, items: Ragged, context: GoalContext) -> Tensor:
-        blocks = Blocks.of(items, BLOCK)
-        scene = blocks.scene
-        goal = self.encoder(goals[blocks.index], context.agent, scene)  # [N, Q, S]
-        # The decoder joins its hidden layer with its own input. The input's direct way to the score is one more row of
-        # the hidden layer's linear map, before norm and ReLU; the map's columns belong to agent, goal and both looks.
-        direct = self.decoder.output.weight[:, : 4 * self.size]
-        weight = functional.pad(torch.cat([self.decoder.mlp.linear.weight, direct]), (0, 0, 0, SPARE - 1))
-        bias = functional.pad(torch.cat([self.decoder.mlp.linear.bias, self.decoder.output.bias]), (0, SPARE - 1))
-        for_agent, for_goal, for_seen, for_lane = weight.split_with_sizes([self.size] * 4, dim=1)  # [S + SPARE, S]
-        query = functional.pad(goal, (0, SPARE))
-        mixed = functional.linear(goal, for_goal)  # [N, Q, S + SPARE]
-        mixed = mixed + self._look(query, scene, context.tokens, context.valid, for_seen)
-        mixed = mixed.add_(self._look(query, scene, context.lanes, context.lane_valid, for_lane))
-        mixed = mixed.add_(functional.linear(context.agent, for_agent, bias)[scene][:, None])
-        hidden, score, _ = mixed.split_with_sizes([self.size, 1, SPARE - 1], dim=-1)
-        through_hidden = self.decoder.output.weight[0, 4 * self.size :]
-        score = score.squeeze(-1) + self.decoder.mlp.activate(hidden) @ through_hidden
-        return blocks.pack(score)
-
-    def _look(self, query: Tensor, scene: Tensor, features: Tensor, valid: Tensor, weight: Tensor) -> Tensor:
-        """(N, Q, S + SPARE) what attention to (B, P, S) features brings through `weight` (S + SPARE, S)."""
+    def _looked(self, features: Tensor, valid: Tensor, weight: Tensor, spare: int) -> _Looked:
+        """Keys and values of (B, P, S) features, the values through `weight` (S + spare, S)."""
         attention = self.attention
         key = functional.linear(attention.key(features), attention.query.weight.T)  # [B, P, S]
-        value = functional.linear(attention.value(features), weight)  # [B, P, S + SPARE]
-        key = functional.pad(key, (0, SPARE))  # the fused kernels want one size of keys and values
-        mask = additive_mask(valid, key)[scene]
-        seen = attend(query[:, None], key[scene][:, None], value[scene][:, None], mask, scale=self.size**-0.5)
-        return seen.squeeze(1)
+        value = functional.linear(attention.value(features), weight)  # [B, P, S + spare]
+        key = key if spare == SPARE_ON_CPU else functional.pad(key, (0, spare))
+        return _Looked(key, value, additive_mask(valid, key))
+
+    def _look(self, query: Tensor, scene: Tensor, looked: _Looked) -> Tensor:
+        """(N, Q, S + spare) what attention brings."""
+        key, value, mask = (part.index_select(0, scene) for part in (looked.key, looked.value, looked.mask))
+        return attend(query[:, None], key[:, None], value[:, None], mask, scale=self.size**-0.5).squeeze(1)
 
 
 class TrajectoryCompletion(nn.Module):
@@ -171,7 +200,7 @@ class TrajectoryCompletion(nn.Module):
     Args:
         size: width of the features.
         detach_query: leave the endpoint encoder untrained, as the paper's release does (docs/method.md 8.5).
-        coordinate_scale: metres that count as 1 where an endpoint is encoded.
+        coordinate_scale: metres that count as 1 where an endpoint is encoded, and in what the decoder gives out.
     """
 
     def __init__(self, size: int, detach_query: bool, coordinate_scale: float = 1.0) -> None:
@@ -197,4 +226,4 @@ class TrajectoryCompletion(nn.Module):
                 query = query.detach()
             seen = self.attention(query, tokens, valid)
             trajectory: Tensor = self.decoder(torch.cat([agent[:, None].expand_as(seen), query, seen], dim=-1))
-        return trajectory.view(*endpoints.shape[:2], HORIZON, 2)
+        return self.coordinate_scale * trajectory.view(*endpoints.shape[:2], HORIZON, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,27 +22,48 @@ def attend(query: Tensor, key: Tensor, value: Tensor, valid: Tensor, scale: floa
 
     Args:
         query: (B, H, Q, E).
-        key, value: (B, H, P, E).
+        key, value: (B, H, P, E) and (B, H, P, F); the fused kernels of a GPU want F = E.
         valid: (B, P) True at keys that may be seen, at least one in each row, or what `additive_mask` made of that.
         scale: of the scores; 1 / sqrt(E) where absent.
 
     Returns:
-        (B, H, Q, E); rows of padded queries are finite and mean nothing.
+        (B, H, Q, F); rows of padded queries are finite and mean nothing.
     """
-    if query.dtype == torch.bfloat16 and query.device.type == "cpu":
-        return _attend_in_products(query, key, value, valid, query.shape[-1] ** -0.5 if scale is None else scale)
-    return functional.scaled_dot_product_attention(query, key, value, attn_mask=valid[:, None, None, :], scale=scale)
-
-
-def _attend_in_products(query: Tensor, key: Tensor, value: Tensor, valid: Tensor, scale: float) -> Tensor:
-    """The same in bfloat16 on a CPU, where torch's fused kernel is 2 to 12 times slower than its matrix products."""
+    if query.device.type != "cpu":
+        mask = valid[:, None, None, :]
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     if valid.dtype == torch.bool:
         valid = additive_mask(valid, query)
-    shape = (*query.shape[:3], value.shape[-1])
-    mask = valid[:, None, None].expand(-1, shape[1], -1, -1).flatten(0, 1)  # [B H, 1, P]
-    query, key, value = (part.flatten(0, 1) for part in (query, key, value))
-    score = torch.baddbmm(mask.to(query.dtype), query, key.transpose(1, 2), alpha=scale)
-    return torch.bmm(score.softmax(dim=-1, dtype=query.dtype), value).view(shape)
+    batch, heads = query.shape[:2]
+    mask = valid if heads == 1 else valid.repeat_interleave(heads, dim=0)  # [B H, P]
+    parts = (part.flatten(0, 1) for part in (query, key, value))
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    seen: Tensor = _AttentionInProducts.apply(*parts, mask[:, None].to(query.dtype), scale)  # type: ignore[no-untyped-call]
+    return seen.unflatten(0, (batch, heads))
+
+
+class _AttentionInProducts(torch.autograd.Function):
+    """Attention as plain matrix products: on a CPU faster than torch's fused kernel at every size used here.
+
+    That kernel pads 9 x 9 attention to its block size, and computes the weights again in its backward pass; in
+    bfloat16 it is 2 to 12 times slower. Here the weights are kept, and only they.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float) -> Tensor:
+        weight = torch.baddbmm(mask, query, key.transpose(1, 2), alpha=scale).softmax(dim=-1, dtype=query.dtype)
+        ctx.save_for_backward(query, key, value, weight)
+        ctx.scale = scale
+        return torch.bmm(weight, value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        query, key, value, weight = ctx.saved_tensors
+        (seen,) = gradients
+        to_weight = torch.bmm(seen, value.transpose(1, 2))
+        score = torch.ops.aten._softmax_backward_data(to_weight, weight, -1, weight.dtype).mul_(ctx.scale)
+        to_key = torch.bmm(score.transpose(1, 2), query)
+        return torch.bmm(score, key), to_key, torch.bmm(weight.transpose(1, 2), seen), None, None
 
 
 def coordinates_exact(device: torch.device) -> torch.autocast:

@@ -91,9 +91,10 @@ def make_accelerator(parameters: OptimisationParameters) -> Accelerator:
     """
     if parameters.compile and not torch.cuda.is_available():
         require_compiler()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its sums only with this
-    # The same as use_deterministic_algorithms(True, warn_only=True), which imports the compiler as well (1.5 s).
-    torch.set_deterministic_debug_mode("warn")
+    repeatable_kernels()
+    # The same as use_deterministic_algorithms(True, warn_only=...), which imports the compiler as well (1.5 s). Where
+    # it only warns, memory-efficient attention adds atomically in its backward pass on CUDA.
+    torch.set_deterministic_debug_mode("error" if torch.cuda.is_available() else "warn")
     # Filling fresh memory finds bugs, costs time and changes no number.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = parameters.precision == "tf32"
@@ -101,6 +102,7 @@ def make_accelerator(parameters: OptimisationParameters) -> Accelerator:
     if not torch.cuda.is_available():
         keep_freed_memory()
         keep_few_products()
+        torch.set_num_threads(parameters.cpu_threads)
     AcceleratorState._reset_state()  # a process may run several runs, of other precisions too
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),  # several processes find one another on a CPU only when told so
@@ -115,6 +117,12 @@ def make_accelerator(parameters: OptimisationParameters) -> Accelerator:
             "use torchrun, or accelerate launch with --config_file accelerate.yaml"
         )
     return accelerator
+
+
+def repeatable_kernels() -> None:
+    """Settings of CUDA without which sums differ from run to run, or attention plans a graph for every new shape."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its sums only with this
+    torch.backends.cuda.enable_cudnn_sdp(False)  # Hopper would take it in bfloat16; shapes differ at every step
 
 
 def require_compiler() -> None:

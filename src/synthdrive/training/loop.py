@@ -92,7 +92,7 @@ def fit(
         NonFiniteLossError: the loss or its gradient is not a finite number.
     """
     model.to(accelerator.device)
-    adam = Adam(model.named_parameters())
+    adam = Adam(model.named_parameters(), parameters.average_decay)
     start = {name: tensor.clone() for name, tensor in encoder_tensors(model).items()}
     history, epochs_done, seen = _take_up(model, adam, run)
     watched = watched if accelerator.is_main_process else None
@@ -116,6 +116,7 @@ def fit(
             print(_epoch_line(label, epoch, parameters.epochs, trainer.curve, batches, seconds, waited), flush=True)
             if run is not None:
                 run.save(EpochState(epoch + 1, model.state_dict(), adam.state(), vars(history), seen))
+    adam.take_average()
     accelerator.wait_for_everyone()
     return _summary(model, start, batches, parameters, accelerator, history, seen)
 

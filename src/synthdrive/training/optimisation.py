@@ -38,9 +38,14 @@ class Adam:
     """Adam (beta 0.9 and 0.999, eps 1e-8, no weight decay) over named parameters.
 
     A parameter without a gradient is left alone, its own step count too, as in `torch.optim.Adam`.
+
+    Args:
+        parameters: with their names.
+        average_decay: of the exponential moving average of the weights, which starts at their start and moves by
+            1 - average_decay of the way at each step; 0 keeps none.
     """
 
-    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], average_decay: float = 0.0) -> None:
         self.parameters = {name: parameter for name, parameter in parameters if parameter.requires_grad}
         self._mean = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
         self._square = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
@@ -48,6 +53,9 @@ class Adam:
             name: torch.zeros((), dtype=torch.float32, device=parameter.device)
             for name, parameter in self.parameters.items()
         }
+        self.average_decay = average_decay
+        averaged = self.parameters if average_decay else {}
+        self._average = {name: parameter.detach().clone() for name, parameter in averaged.items()}
 
     def gradients(self) -> dict[str, Tensor]:
         """The gradients that are there, by name."""
@@ -73,6 +81,15 @@ class Adam:
             eps=EPSILON,
             maximize=False,
         )
+        if self._average:
+            weights = [parameter.detach() for parameter in self.parameters.values()]
+            torch._foreach_lerp_(list(self._average.values()), weights, 1 - self.average_decay)
+
+    @torch.no_grad()
+    def take_average(self) -> None:
+        """Put the averages, where they are kept, in the weights' place."""
+        for name, average in self._average.items():
+            self.parameters[name].copy_(average)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -80,8 +97,8 @@ class Adam:
             parameter.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """Moments and step counts: `<moment>/<parameter>` -> tensor."""
-        held = {"mean": self._mean, "square": self._square, "step": self._step}
+        """Moments, step counts and averages: `<moment>/<parameter>` -> tensor."""
+        held = {"mean": self._mean, "square": self._square, "step": self._step, "average": self._average}
         return {f"{moment}/{name}": value for moment, values in held.items() for name, value in values.items()}
 
     def load_state(self, state: Mapping[str, Tensor], where: object = "optimiser state") -> None:
