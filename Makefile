@@ -9,18 +9,18 @@ PYTHON ?=
 TORCH ?=
 # Folder of wheels made by `make vendor`: with it the environment is installed without any network.
 WHEELS ?=
-# Cells that `make cells` trains at a time; each has its share of the processors, unless OMP_NUM_THREADS is set.
-JOBS ?= 1
+# Runs (a variant with a seed) at a time: as many as cores, one where a GPU trains, or make repro JOBS=4.
+JOBS ?=
 # `make study` with other parameters: what its variants' names get appended, and what is said of them.
 SUFFIX ?=
 NOTE ?=
-# Its cells: judged on the val scenes (runs) or on a fold of the train scenes (choices, after make profile NAME=choices).
+# Its runs: judged on the val scenes (runs) or on a fold of the train scenes (choices, after make profile NAME=choices).
 INTO ?= runs
 # Inside the image the environment is there already, and SYNTHDRIVE_CONTAINER says where.
 VENV := $(or $(SYNTHDRIVE_CONTAINER),$(CURDIR)/.venv)
 export PATH := $(VENV)/bin:$(PATH)
 
-.PHONY: help setup environment repro cells study report experiments test test-all faults fuzz lint verify verify-spot verify-full repair profile profile-name lock vendor vendor-test audit container container-test clean
+.PHONY: help setup environment repro study report experiments test test-all faults fuzz lint verify verify-spot verify-full repair profile profile-name lock vendor vendor-test audit container container-test clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,21 +33,14 @@ ifndef SYNTHDRIVE_CONTAINER
 endif
 
 # Where DVC has a default remote, what is there need not be made.
-repro: environment ## run the pipeline, end with the results
+repro: environment ## run the pipeline, as many runs side by side as there are cores (or JOBS=4); end with the results
 	@python -m tools.raw_data
 	@! dvc config core.remote > /dev/null 2>&1 || dvc pull --run-cache || echo "repro: what could not be pulled is made here"
-	@dvc repro
+	@python -m tools.side_by_side $(if $(JOBS),--jobs $(JOBS))
 	@$(MAKE) --no-print-directory report
 
-# DVC runs one stage after another, but several of it may run side by side: each cell is a chain of its own.
-cells: environment ## make cells JOBS=2: train and judge variants and seeds side by side, seed by seed; `make repro` then finds them done
-	@python -m tools.raw_data
-	@dvc repro check_raw check_synthetic evaluate_baselines
-	@[ $(JOBS) = 1 ] || export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(($$(nproc) > $(JOBS) ? $$(nproc) / $(JOBS) : 1))}; \
-	dvc stage list --name-only | sed -n 's/^evaluate@//p' | sort -s -t- -k2,2n | xargs -P $(JOBS) -I{} dvc repro evaluate@{}
-
-study: cells ## make study JOBS=2: cells, and what they show as studies/argoverse1_small (after make profile NAME=argoverse1-small)
-	@PYTHONPATH=src python -m studies.argoverse1_small --suffix '$(SUFFIX)' --note '$(NOTE)' --into $(INTO)
+study: repro ## make study: the runs, and what they show as studies/argoverse1_small (after make profile NAME=argoverse1-small)
+	@python -m studies.argoverse1_small --suffix '$(SUFFIX)' --note '$(NOTE)' --into $(INTO)
 
 report: ## print the results of the last run
 	@cat reports/summary.txt

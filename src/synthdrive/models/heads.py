@@ -84,7 +84,7 @@ class GoalEncoder(nn.Module):
     def agent_parts(self, agent: Tensor) -> list[Tensor]:
         """What AGENT's feature (B, S) adds to each later layer, (B, out): the same for all goals of a scene."""
         part = agent[:, : self.joined]
-        linears = (layer.linear for layer in self.layers[1:])  # type: ignore[union-attr]
+        linears = [layer.linear for layer in list(self.layers)[1:] if isinstance(layer, MLP)]
         return [functional.linear(part, linear.weight[:, self.joined :], linear.bias) for linear in linears]
 
     def forward(self, goals: Tensor, agent_parts: list[Tensor], scene: Tensor) -> Tensor:

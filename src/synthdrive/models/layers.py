@@ -39,7 +39,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, valid: Tensor, scale: floa
     parts = (part.flatten(0, 1) for part in (query, key, value))
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     seen: Tensor = _AttentionInProducts.apply(*parts, mask[:, None].to(query.dtype), scale)  # type: ignore[no-untyped-call]
-    return seen.unflatten(0, (batch, heads))
+    return seen.view(batch, heads, *seen.shape[1:])
 
 
 class _AttentionInProducts(torch.autograd.Function):

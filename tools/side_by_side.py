@@ -1,0 +1,83 @@
+"""The whole pipeline, with as many runs side by side as there are cores: what `make repro` does.
+
+DVC runs one stage after another. The data is made so; then each run (a variant with a seed) is a chain of its own,
+pre-training, fine-tuning and evaluation, and chains are made side by side, on one thread each. `dvc repro` does the
+same work and gives the same files, one run after another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from synthdrive.core.errors import SynthDriveError, exit_on_error
+
+DATA = ("check_raw", "check_synthetic", "evaluate_baselines")
+_STAGE = re.compile(r"^Running stage '([^']+)'", re.MULTILINE)
+_RUN = re.compile(r"evaluate(_from_scratch)?@.+-(\d+)")
+
+
+def pending() -> list[str]:
+    """Names of the stages that `dvc repro` would run, in its order."""
+    return _STAGE.findall(_dvc("repro", "--dry", capture=True))
+
+
+def in_order(stages: list[str]) -> list[str]:
+    """The stages that end a run, seed by seed, those with pre-training first: they take longest."""
+    found = [(int(match[2]), bool(match[1]), stage) for stage in stages if (match := _RUN.fullmatch(stage))]
+    return [stage for _, _, stage in sorted(found)]
+
+
+def reproduce(jobs: int) -> None:
+    """Run what is pending.
+
+    Raises:
+        SynthDriveError: a stage failed; the others that had begun are finished first, and nothing of theirs is lost.
+    """
+    stages = pending()
+    if not stages:
+        print("Data and pipelines are up to date.")
+        return
+    runs = in_order(stages)
+    if jobs > 1 and len(runs) > 1:
+        _dvc("repro", *DATA)
+        with ThreadPoolExecutor(jobs) as pool:
+            started = {pool.submit(_dvc, "repro", stage): stage for stage in runs}
+            try:
+                for done in as_completed(started):
+                    done.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    _dvc("repro")
+
+
+def default_jobs() -> int:
+    """As many as the cores; one where a GPU trains."""
+    return 1 if shutil.which("nvidia-smi") else len(os.sched_getaffinity(0))
+
+
+def _dvc(*arguments: str, capture: bool = False) -> str:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE if capture else None, text=True)
+    if done.returncode:
+        raise SynthDriveError(f"dvc {' '.join(arguments)}: exit status {done.returncode}; what went wrong is above")
+    return done.stdout or ""
+
+
+def main() -> None:
+    """Command line: `python -m tools.side_by_side [--jobs 2]`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=default_jobs(), help="runs at a time (default: %(default)s)")
+    given = parser.parse_args()
+    with exit_on_error():
+        reproduce(given.jobs)
+
+
+if __name__ == "__main__":
+    main()
