@@ -8,29 +8,34 @@ same work and gives the same files, one run after another.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from synthdrive.core.errors import SynthDriveError, exit_on_error
 
 DATA = ("check_raw", "check_synthetic", "evaluate_baselines")
-_STAGE = re.compile(r"^Running stage '([^']+)'", re.MULTILINE)
-_RUN = re.compile(r"evaluate(_from_scratch)?@.+-(\d+)")
+LEAVES = {"evaluate_baselines", "report"}  # nothing that a run needs
+_RUN = re.compile(r"evaluate(_from_scratch)?@(.+-(\d+))")
 
 
-def pending() -> list[str]:
-    """Names of the stages that `dvc repro` would run, in its order."""
-    return _STAGE.findall(_dvc("repro", "--dry", capture=True))
+def runs_to_make(stages: Sequence[str], changed: Collection[str]) -> list[str]:
+    """The last stage of each run that may have to be made again, seed by seed, those with pre-training first.
 
-
-def in_order(stages: list[str]) -> list[str]:
-    """The stages that end a run, seed by seed, those with pre-training first: they take longest."""
-    found = [(int(match[2]), bool(match[1]), stage) for stage in stages if (match := _RUN.fullmatch(stage))]
-    return [stage for _, _, stage in sorted(found)]
+    Args:
+        stages: all stages of the pipeline.
+        changed: those whose inputs or outputs differ from dvc.lock; what follows from them is not in it.
+    """
+    everything = any("@" not in name and name not in LEAVES for name in changed)
+    named = {name.split("@")[1] for name in changed if "@" in name}
+    ends = [match for name in stages if (match := _RUN.fullmatch(name))]
+    ends = [match for match in ends if everything or match[2] in named]
+    return [match[0] for match in sorted(ends, key=lambda match: (int(match[3]), bool(match[1])))]
 
 
 def reproduce(jobs: int) -> None:
@@ -39,11 +44,11 @@ def reproduce(jobs: int) -> None:
     Raises:
         SynthDriveError: a stage failed; the others that had begun are finished first, and nothing of theirs is lost.
     """
-    stages = pending()
-    if not stages:
+    changed = json.loads(_dvc("status", "--json", capture=True) or "{}")
+    if not changed:
         print("Data and pipelines are up to date.")
         return
-    runs = in_order(stages)
+    runs = runs_to_make(_dvc("stage", "list", "--name-only", capture=True).split(), changed)
     if jobs > 1 and len(runs) > 1:
         _dvc("repro", *DATA)
         with ThreadPoolExecutor(jobs) as pool:
