@@ -1,4 +1,4 @@
-"""Variants of a study compared: paired on the same scenes and seeds, overall, by amount of data and by kind of scene."""
+"""Variants of a study compared: paired on scenes and seeds, overall, by amount of data and by kind of scene."""
 
 from __future__ import annotations
 

@@ -175,7 +175,8 @@ def report_inputs(
         ledger = root / "claims.yaml"
         ledger.write_text(yaml.safe_dump({"claims": claims}))
     small = paper(
-        ReportParameters, bootstrap_samples=200, recorded_scenes=3, synthetic_windows=4, augmented_scenes=2, drives=2, forecast_scenes=3,
+        ReportParameters, bootstrap_samples=200, recorded_scenes=3, synthetic_windows=4, augmented_scenes=2, drives=2,
+        forecast_scenes=3,
         reconstructions=1,
     )  # fmt: skip
     return ReportInputs(paths, SelectedRuns(VARIANTS, SEEDS), "sample", repository / "published.yaml", ledger, small)

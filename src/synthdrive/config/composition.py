@@ -45,7 +45,7 @@ def merge(parameters: Mapping[str, Any], profile: Path) -> dict[str, Any]:
     """As `compose`, without checking the values.
 
     Raises:
-        ParameterError: a profile is missing, extends itself, or has a key that params.yaml lacks; only variants may be new.
+        ParameterError: a profile is missing, extends itself, or has an unknown key; only variants may be new.
     """
     variants_of(parameters, "params.yaml")
     merged = OmegaConf.create(dict(parameters))

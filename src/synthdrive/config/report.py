@@ -51,7 +51,7 @@ class VerifyParameters:
     Attributes:
         spot_stages: stages made again by level `spot`; their outputs must have the same bytes.
         time_stamped: outputs, or folders of outputs, that carry the time of their making; their bytes are not compared.
-        tolerances: for level `full`, the largest absolute difference allowed to each headline metric of a learned variant;
+        tolerances: for level `full`, the largest absolute difference allowed to each metric of a trained variant;
             one that is not named has that of its unit, a rate MR6's and a distance minFDE6's.
     """
 

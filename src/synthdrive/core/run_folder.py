@@ -27,7 +27,7 @@ class RunFolder:
         root: `.run` of the working directory: ignored by git and unknown to DVC, which deletes partial outputs.
         stage: pretrain, finetune or evaluate.
         identity: plain values: parameters, hashes of data and code, variant, seed, versions, device.
-        name: of the cell.
+        name: of the run.
     """
 
     def __init__(self, root: Path, stage: str, identity: Mapping[str, Any], name: str = "run") -> None:

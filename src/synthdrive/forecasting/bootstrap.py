@@ -83,7 +83,7 @@ def paired_difference(variant: Floats, baseline: Floats, samples: int, seed: int
     """Compare two variants.
 
     Args:
-        variant, baseline: (R, S) one metric for R seeds and S scenes, seeds and scenes in the same order; R = 1 where the
+        variant, baseline: (R, S) one metric for R seeds and S scenes, both in the same order; R = 1 where the
             baseline is not trained.
 
     Raises:

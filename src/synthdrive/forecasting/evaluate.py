@@ -137,7 +137,7 @@ def write_evaluation(
     output: Path,
     metrics: Path,
 ) -> dict[str, float | int]:
-    """Write the forecasts with their metadata, errors and strata into `output`, and the headline numbers to `metrics`."""
+    """Write forecasts, metadata, errors and strata into `output`, and the headline numbers to `metrics`."""
     with atomic_directory(output) as partial:
         forecasts.save(partial, metadata)
         headline = score(forecasts, store, parameters, partial)

@@ -1,4 +1,4 @@
-"""VectorNet, whose lanes attend to the focal agent: what pre-training passes on to fine-tuning (docs/method.md 4.1, 5)."""
+"""VectorNet whose lanes attend to the focal agent: what pre-training passes to fine-tuning (docs/method.md 4.1, 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Building blocks: attention without biases (as in the paper's release), perceptrons, and what a forward pass returns."""
+"""Building blocks: attention without biases (as in the paper's release), perceptrons, what a forward pass returns."""
 
 from __future__ import annotations
 

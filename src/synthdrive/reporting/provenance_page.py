@@ -1,4 +1,4 @@
-"""How every trained or evaluated artifact came about, as a page of its own: the report itself is the same everywhere."""
+"""How every trained or evaluated artifact came about: a page of its own, as the report is the same everywhere."""
 
 from __future__ import annotations
 

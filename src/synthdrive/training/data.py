@@ -1,6 +1,6 @@
 """Which scenes make up each step, and how they reach the device; pure functions of (seed, epoch).
 
-The batch of a step does not depend on the number of devices, of loading processes, or on the variant: every device takes
+The batch of a step does not depend on the number of devices or loading processes, nor on the variant: a device takes
 its share of the same global batch.
 """
 

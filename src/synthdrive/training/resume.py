@@ -98,7 +98,7 @@ def training_identity(variant: str, record: Mapping[str, Any], training: Mapping
 
 
 def settled(record: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
-    """What settles the numbers of a run: from its provenance record, and from how it was divided (`devices.division`)."""
+    """What settles the numbers of a run: its provenance record, and how it was divided (`devices.division`)."""
     recorded = ("stage_code", "parameters_sha256", "inputs", "packages", "python", "device", "seed")
     return {key: record.get(key) for key in recorded} | {key: training.get(key) for key in ("processes", "threads")}
 
