@@ -187,7 +187,7 @@ def test_a_small_network_learns_windows_by_heart():
     batch = make_batch([curved_scene(seed) for seed in range(32)], dtype=torch.float32)
     torch.manual_seed(0)
     model = ModelParameters(hidden_size=32, sub_graph_layers=1, coordinate_scale=10.0)
-    network = MaskedAutoencoder(model, ObjectiveParameters(random_rotation=False, **MAP))
+    network = MaskedAutoencoder(model, ObjectiveParameters(random_rotation=False, lane_query="place", **MAP))
     prediction = network.predict(batch)
     hidden = prediction.lanes.select(prediction.masking.lanes).vectors
     extrapolated = replace(prediction, hidden_lanes=lane_floors(hidden)["straight"])

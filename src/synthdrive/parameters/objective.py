@@ -42,7 +42,7 @@ class ObjectiveParameters:
     objective: str = MASKED
     map_probability: float = 0.7
     mask_ratio: float = 0.5
-    lane_query: str = PLACE
+    lane_query: str = INDEX
     decoder_sees_encoder: bool = True
     random_rotation: bool = True
     targets: str = ALL_COLUMNS
