@@ -28,7 +28,6 @@ OBJECTIVES = {
     "map, by place": {"map_probability": 1.0, "lane_query": "place"},
     "trajectory": {"map_probability": 0.0},
     "combined": {},
-    "combined, not turned": {"random_rotation": False},
     "scene": {"objective": "scene"},
     "scene, not turned": {"objective": "scene", "random_rotation": False},
     "scene, one mode": {"objective": "scene", "random_rotation": False, "modes": 1},
