@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
@@ -21,11 +22,13 @@ from synthdrive.core.errors import SynthDriveError, exit_on_error
 
 DATA = ("check_raw", "check_synthetic", "evaluate_baselines")
 LEAVES = {"evaluate_baselines", "report"}  # nothing that a run needs
-_RUN = re.compile(r"evaluate(_from_scratch)?@(.+-(\d+))")
+CHAIN = ("pretrain", "finetune", "train_from_scratch", "evaluate", "evaluate_from_scratch")  # a run's stages, in order
+TRIES, PAUSE = 20, 2.0  # s; DVC gives up where another of its processes holds the lock for three seconds
+_LOCKED = "Unable to acquire lock"
 
 
-def runs_to_make(stages: Sequence[str], changed: Collection[str]) -> list[str]:
-    """The last stage of each run that may have to be made again, seed by seed, those with pre-training first.
+def chains(stages: Sequence[str], changed: Collection[str]) -> list[list[str]]:
+    """The stages of each run that may have to be made again, seed by seed, those with pre-training first.
 
     Args:
         stages: all stages of the pipeline.
@@ -33,9 +36,17 @@ def runs_to_make(stages: Sequence[str], changed: Collection[str]) -> list[str]:
     """
     everything = any("@" not in name and name not in LEAVES for name in changed)
     named = {name.split("@")[1] for name in changed if "@" in name}
-    ends = [match for name in stages if (match := _RUN.fullmatch(name))]
-    ends = [match for match in ends if everything or match[2] in named]
-    return [match[0] for match in sorted(ends, key=lambda match: (int(match[3]), bool(match[1])))]
+    runs: dict[str, list[str]] = {}
+    for kind in CHAIN:
+        for name in stages:
+            if name.startswith(f"{kind}@") and (everything or name.split("@")[1] in named):
+                runs.setdefault(name.split("@")[1], []).append(name)
+    return [runs[run] for run in sorted(runs, key=lambda run: (_seed(run), -len(runs[run])))]
+
+
+def _seed(run: str) -> int:
+    digits = re.search(r"\d+$", run)
+    return int(digits[0]) if digits else 0
 
 
 def reproduce(jobs: int) -> None:
@@ -44,15 +55,15 @@ def reproduce(jobs: int) -> None:
     Raises:
         SynthDriveError: a stage failed; the others that had begun are finished first, and nothing of theirs is lost.
     """
-    changed = json.loads(_dvc("status", "--json", capture=True) or "{}")
+    changed = json.loads(_output("status", "--json") or "{}")
     if not changed:
         print("Data and pipelines are up to date.")
         return
-    runs = runs_to_make(_dvc("stage", "list", "--name-only", capture=True).split(), changed)
+    runs = chains(_output("stage", "list", "--name-only").split(), changed)
     if jobs > 1 and len(runs) > 1:
         _dvc("repro", *DATA)
         with ThreadPoolExecutor(jobs) as pool:
-            started = {pool.submit(_dvc, "repro", stage): stage for stage in runs}
+            started = [pool.submit(_dvc, "repro", "--single-item", *stages) for stages in runs]
             try:
                 for done in as_completed(started):
                     done.result()
@@ -67,12 +78,27 @@ def default_jobs() -> int:
     return 1 if shutil.which("nvidia-smi") else len(os.sched_getaffinity(0))
 
 
-def _dvc(*arguments: str, capture: bool = False) -> str:
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, check=False, stdout=subprocess.PIPE if capture else None, text=True)
+def _dvc(*arguments: str) -> None:
+    """Run DVC, and again where another of its processes held the lock for too long."""
+    for _ in range(TRIES):
+        locked = False
+        with subprocess.Popen([sys.executable, "-m", "dvc", *arguments], stderr=subprocess.PIPE, text=True) as process:
+            for line in process.stderr or ():
+                locked = locked or _LOCKED in line
+                sys.stderr.write("" if _LOCKED in line else line)
+        if process.returncode == 0:
+            return
+        if not locked:
+            break
+        time.sleep(PAUSE)
+    raise SynthDriveError(f"dvc {' '.join(arguments)}: exit status {process.returncode}; what went wrong is above")
+
+
+def _output(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], check=False, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise SynthDriveError(f"dvc {' '.join(arguments)}: exit status {done.returncode}; what went wrong is above")
-    return done.stdout or ""
+    return done.stdout
 
 
 def main() -> None:
