@@ -7,6 +7,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.config.data import DataParameters
 from synthdrive.config.report import ReportParameters, load_selected_runs
 from synthdrive.core.errors import exit_on_error

@@ -189,11 +189,7 @@ def compare_outputs(copy: Path, recorded: Stages, parameters: VerifyParameters, 
     for name in recorded:
         if name.split("@")[0] in parameters.spot_stages:
             new = {out["path"]: out.get("md5") for out in again.get(name, {}).get("outs", [])}
-            old = {
-                out["path"]: out.get("md5")
-                for out in recorded[name].get("outs", [])
-                if not any(Path(out["path"]).is_relative_to(folder) for folder in parameters.time_stamped)
-            }
+            old = {out["path"]: out.get("md5") for out in recorded[name].get("outs", [])}
             problems = [
                 f"{path}: recorded {old[path]}, made {new.get(path)}" for path in old if old[path] != new.get(path)
             ]

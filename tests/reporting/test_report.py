@@ -15,10 +15,12 @@ from fake_run import REPOSITORY, SEEDS, report_inputs, write_run
 
 from synthdrive.core.artifacts import file_hash, read_json, write_json
 from synthdrive.core.errors import InputError
+from synthdrive.core.provenance import run_record, write_provenance
 from synthdrive.forecasting.evaluate import load_scene_errors
 from synthdrive.reporting.content import Content
 from synthdrive.reporting.measurements import Measurements
 from synthdrive.reporting.page import markdown, page
+from synthdrive.reporting.provenance_page import records, write_provenance_page
 from synthdrive.reporting.report import ReportInputs, write_report
 from synthdrive.reporting.run_results import Artifacts
 from synthdrive.reporting.tables import Validated
@@ -53,7 +55,7 @@ def test_page_holds_everything_itself(report: tuple[Path, Content]) -> None:
     html = (report[0] / "index.html").read_text()
     assert len(html.encode()) < MAX_BYTES
     assert "<script" not in html
-    assert not re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]*\"", html)
+    assert re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]*\"", html) == ['href="../provenance/index.html"']
     assert not re.findall(r"@import|url\((?!#)", html)
     panels = sum(len(picture.panels) for picture in report[1].pictures.all())
     assert html.count('<svg role="img"') == panels > 20
@@ -183,11 +185,16 @@ def test_metrics_for_dvc_are_few_and_named_by_variant(run: ReportInputs, report:
     assert metrics["MR6"]["none"] == pytest.approx(np.mean(means), abs=5.1e-5)
 
 
-def test_a_variant_without_pre_training_has_no_record_of_it(report: tuple[Path, Content]) -> None:
-    made = {(record.run, record.stage) for record in report[1].records}
-    assert ("none-0", "finetune") in made
-    assert ("none-0", "pretrain") not in made
-    assert ("combined-0", "pretrain") in made
+def test_provenance_has_a_page_of_its_own(tmp_path: Path) -> None:
+    made_by = run_record({}, {"scenes": "ab" * 32}, 0, "cpu")
+    course = {"threads": 1, "seconds": 12.5}
+    write_provenance(tmp_path, "finetune", "none-0", {"made_by": made_by, "training": course})
+    write_provenance_page(tmp_path, ["none-0", "combined-0"])  # that of combined was fetched: it has no record
+    (row,) = records(tmp_path, ["none-0", "combined-0"])
+    assert (row.run, row.stage, row.device, row.threads, row.seconds) == ("none-0", "finetune", "cpu", "1", "12.5")
+    page = (tmp_path / "index.html").read_text()
+    assert "scenes ababababab" in page
+    assert "1 artifacts" in page
 
 
 def test_summary_is_a_table_for_a_terminal(report: tuple[Path, Content]) -> None:

@@ -34,7 +34,7 @@ from synthdrive.config.training import FinetuneParameters, ModelParameters, Pret
 from synthdrive.core.artifacts import file_hash
 from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.parameters import load_section
-from synthdrive.core.provenance import run_record
+from synthdrive.core.provenance import plain_values, run_record, write_provenance
 from synthdrive.forecasting.baselines import ConstantVelocity
 from synthdrive.forecasting.evaluate import write_evaluation
 from synthdrive.reporting.claims import load_claims
@@ -150,9 +150,15 @@ def left_by_a_run(root: Path, parameters: Path) -> list[Path]:
         ("pretrain", load_variant_section(PretrainParameters, "pretrain", "combined", parameters)),
         ("finetune", load_variant_section(FinetuneParameters, "finetune", "combined", parameters)),
     ):
-        run = run_record({stage: used, "model": model}, inputs if stage == "pretrain" else {})
+        made_by = run_record({stage: used, "model": model}, inputs if stage == "pretrain" else {})
+        write_provenance(root / "provenance", stage, "combined-0", {"made_by": made_by})
         (root / stage / "combined-0").mkdir(parents=True)
-        write_metadata(root / stage / "combined-0" / METADATA, {**card, "stage": stage, "pretrained": True, "run": run})
+        made = {
+            "stage": stage,
+            "pretrained": {"trained": True},
+            "parameters": plain_values({stage: used, "model": model}),
+        }
+        write_metadata(root / stage / "combined-0" / METADATA, {**card, **made})
     curve = [{"epoch": epoch, "step": 2 * epoch, "loss": 9.0 / epoch, "top1_fde": 4.0 / epoch} for epoch in (1, 2)]
     write_curve(root / "finetune" / "combined-0" / CURVE, curve)
     write_scenes(root / "val", town(), 6, 2)
@@ -163,8 +169,9 @@ def left_by_a_run(root: Path, parameters: Path) -> list[Path]:
             "stage": "evaluate",
             "variant": name.split("-")[0],
             "seed": seed,
-            "run": run_record({"evaluate": evaluate}, {}),
+            "parameters": plain_values({"evaluate": evaluate}),
         }
+        write_provenance(root / "provenance", "evaluate", name, {"made_by": run_record({"evaluate": evaluate}, {})})
         forecasts = ConstantVelocity().forecast(store, range(6))
         write_evaluation(forecasts, store, evaluate, run, root / "forecasts" / name, root / f"{name}.json")
     return [root / "pretrain" / "combined-0", root / "finetune" / "combined-0", root / "forecasts" / "combined-0"]
@@ -173,7 +180,7 @@ def left_by_a_run(root: Path, parameters: Path) -> list[Path]:
 def test_a_cell_is_collected_from_its_own_run_alone(tmp_path: Path) -> None:
     parameters, other = REPOSITORY / "params.yaml", tmp_path / "params.yaml"
     folders = left_by_a_run(tmp_path / "run", parameters)
-    found = collect_run(*folders, parameters, tmp_path / "run" / "synthetic")
+    found = collect_run(*folders, parameters, tmp_path / "run" / "synthetic", tmp_path / "run" / "provenance")
     assert (found.name, found.learning["top1_fde"], found.finetuning["loaded"]) == ("combined-0", [4.0, 2.0], 1)
     assert set(found.provenance) == {"pretrain", "finetune", "evaluate"}
     plain = collect_baseline(tmp_path / "run" / "forecasts" / "constant_velocity")
@@ -193,7 +200,7 @@ def test_a_cell_is_collected_from_its_own_run_alone(tmp_path: Path) -> None:
             collect_run(*folders, other, tmp_path / "run" / "synthetic")
     (tmp_path / "run" / "synthetic" / "windows").write_text("of another profile")
     with pytest.raises(InputError, match="made from windows"):
-        collect_run(*folders, parameters, tmp_path / "run" / "synthetic")
+        collect_run(*folders, parameters, tmp_path / "run" / "synthetic", tmp_path / "run" / "provenance")
 
 
 def test_a_difference_is_paired_and_on_common_seeds(folder: Path) -> None:

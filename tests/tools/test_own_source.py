@@ -89,8 +89,9 @@ def test_code_from_elsewhere_is_refused(tmp_path):
 
 def test_a_tool_of_another_tree_is_refused(tmp_path):
     copy = make_tree(tmp_path / "copy")
+    shutil.copytree(REPOSITORY / "tools", copy / "tools")
     said = run(copy, sys.executable, "-m", "tools.verify", "lock", other=REPOSITORY, expect=1)
-    assert "run it with PYTHONPATH=src" in said.splitlines()[-1]
+    assert "run them with PYTHONPATH=src" in said.splitlines()[-1]
 
 
 @pytest.mark.timeout(120)

@@ -63,7 +63,6 @@ def test_neither_logs_nor_files_hold_a_secret(tree):
     for command in (
         ["stages/ingest.py", "--workers", 1],
         ["stages/evaluate_baselines.py"],
-        ["stages/pretrain.py", "--variant", "none", "--seed", 0],
         ["stages/finetune.py", "--variant", "none", "--seed", 0, "--scenes", "data/scenes/train"],
     ):
         status, printed[command[0]] = run(tree, *command)

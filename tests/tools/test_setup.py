@@ -1,7 +1,6 @@
-"""`make setup` and `make cells` with stand-ins for Python and DVC: what they are asked for, and when."""
+"""`make setup` with a stand-in for Python: what it is asked for, and when."""
 
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -164,27 +163,3 @@ def test_a_moved_checkout_is_set_up_again(tree):
 
 def test_a_path_that_dvcs_queue_cannot_use_is_named(tree):
     assert ("DVC cannot run queued experiments" in run_setup(tree).stdout) == ("é" in tree.name)
-
-
-def threads_of_cells(tree, jobs, **settings):
-    """OMP_NUM_THREADS of each cell that `make cells` trains."""
-    (tree / "environment" / "bin").mkdir(parents=True, exist_ok=True)
-    (tree / "environment" / ".ready").touch()
-    program = tree / "environment" / "bin" / "dvc"
-    program.write_text(
-        '#!/bin/sh\ncase "$*" in\n  *list*) echo evaluate@a-0; echo evaluate@b-0 ;;\n'
-        '  *@*) echo "threads ${OMP_NUM_THREADS:-unset}" ;;\nesac\n'
-    )
-    program.chmod(0o755)
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("OMP_")}
-    command = ["make", "cells", f"JOBS={jobs}", f"SYNTHDRIVE_CONTAINER={tree / 'environment'}"]
-    done = subprocess.run(command, cwd=tree, env={**kept, **settings}, check=True, capture_output=True, text=True)
-    return re.findall("threads (.*)", done.stdout)
-
-
-def test_cells_side_by_side_share_the_processors(tree):
-    cores = len(os.sched_getaffinity(0))
-    assert threads_of_cells(tree, 1) == ["unset"] * 2
-    assert threads_of_cells(tree, 2) == [str(max(cores // 2, 1))] * 2
-    assert threads_of_cells(tree, 2 * cores) == ["1"] * 2
-    assert threads_of_cells(tree, 2, OMP_NUM_THREADS="3") == ["3"] * 2

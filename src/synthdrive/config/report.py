@@ -50,13 +50,11 @@ class VerifyParameters:
 
     Attributes:
         spot_stages: stages made again by level `spot`; their outputs must have the same bytes.
-        time_stamped: outputs, or folders of outputs, that carry the time of their making; their bytes are not compared.
         tolerances: for level `full`, the largest absolute difference allowed to each metric of a trained variant;
             one that is not named has that of its unit, a rate MR6's and a distance minFDE6's.
     """
 
     spot_stages: list[str] = value(fewest=1, distinct=True)
-    time_stamped: list[str] = value(distinct=True)
     tolerances: dict[str, float] = value(at_least=0, unit="m, or fraction of scenes")
 
 
