@@ -27,8 +27,9 @@ FROM system AS environment
 ARG TORCH=cpu
 COPY containers/install-environment.sh containers/torch.sh containers/strip-environment.sh /tmp/containers/
 COPY requirements.lock /work/
-COPY src/synthdrive/__init__.py src/synthdrive/core/errors.py /work/src/synthdrive/
-COPY src/synthdrive/pipeline/__init__.py src/synthdrive/pipeline/wheels.py /work/src/synthdrive/pipeline/
+COPY src/synthdrive/__init__.py /work/src/synthdrive/
+COPY src/synthdrive/core/__init__.py src/synthdrive/core/errors.py /work/src/synthdrive/core/
+COPY tools/__init__.py tools/wheels.py /work/tools/
 RUN --mount=type=bind,from=wheels,target=/wheels cd /work \
  && if [ -f /wheels/vendored.lock ]; then export WHEELS=/wheels; fi \
  && PIP_NO_CACHE_DIR=1 /tmp/containers/install-environment.sh /opt/synthdrive \
