@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -55,11 +56,11 @@ def reproduce(jobs: int) -> None:
     Raises:
         SynthDriveError: a stage failed; the others that had begun are finished first, and nothing of theirs is lost.
     """
-    changed = json.loads(_output("status", "--json") or "{}")
+    changed = json.loads(_dvc("status", "--json", capture=True) or "{}")
     if not changed:
         print("Data and pipelines are up to date.")
         return
-    runs = chains(_output("stage", "list", "--name-only").split(), changed)
+    runs = chains(_dvc("stage", "list", "--name-only", capture=True).split(), changed)
     if jobs > 1 and len(runs) > 1:
         _dvc("repro", *DATA)
         with ThreadPoolExecutor(jobs) as pool:
@@ -78,27 +79,24 @@ def default_jobs() -> int:
     return 1 if shutil.which("nvidia-smi") else len(os.sched_getaffinity(0))
 
 
-def _dvc(*arguments: str) -> None:
-    """Run DVC, and again where another of its processes held the lock for too long."""
+def _dvc(*arguments: str, capture: bool = False) -> str:
+    """Run DVC, and again where another of its processes held the lock for too long; its output where it is captured."""
+    command = [sys.executable, "-m", "dvc", *arguments]
     for _ in range(TRIES):
-        locked = False
-        with subprocess.Popen([sys.executable, "-m", "dvc", *arguments], stderr=subprocess.PIPE, text=True) as process:
-            for line in process.stderr or ():
-                locked = locked or _LOCKED in line
-                sys.stderr.write("" if _LOCKED in line else line)
-        if process.returncode == 0:
-            return
+        with tempfile.TemporaryFile("w+") as written:
+            locked = False
+            output = written if capture else None
+            with subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True) as process:
+                for line in process.stderr or ():
+                    locked = locked or _LOCKED in line
+                    sys.stderr.write("" if _LOCKED in line else line)
+            if process.returncode == 0:
+                written.seek(0)
+                return written.read()
         if not locked:
             break
         time.sleep(PAUSE)
     raise SynthDriveError(f"dvc {' '.join(arguments)}: exit status {process.returncode}; what went wrong is above")
-
-
-def _output(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], check=False, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SynthDriveError(f"dvc {' '.join(arguments)}: exit status {done.returncode}; what went wrong is above")
-    return done.stdout
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 lock: code, parameters, dvc.yaml and dvc.lock belong together, and the lock is consistent in itself. Needs no data.
 spot: the cheap stages, run again from nothing in a copy, give the bytes that dvc.lock records; what lies in the
-    workspace has those bytes too, the cards of checkpoints and forecasts name the parameters of params.yaml, and the
+    workspace has those bytes too, the metadata of checkpoints and forecasts name the parameters of params.yaml, and the
     metrics are what the stored forecasts give when they are scored again.
 full: the whole pipeline, run again in a copy, gives the recorded data bytes and the recorded metrics within
     `verify.tolerances`; a metric without a tolerance of its own has that of its unit (MR6, minFDE6).
@@ -140,19 +140,19 @@ def verify_workspace(repository: Path, stages: Stages, changes: Changes, verdict
     verdict.compare(f"{present} of {len(written)} artifacts are in the workspace, with the bytes of dvc.lock", changed)
 
 
-def verify_cards(repository: Path, stages: Stages, verdict: Verdict) -> None:
+def verify_metadata(repository: Path, stages: Stages, verdict: Verdict) -> None:
     """What is trained or evaluated was made with the parameters that the lock is said to match.
 
     DVC takes a stage's parameters down when the stage ends: were params.yaml edited while it ran, the lock would
     record values that made nothing.
     """
     folders = [repository / out["path"] for stage in stages.values() for out in stage.get("outs", [])]
-    cards = {folder: read_json(folder / METADATA) for folder in folders if (folder / METADATA).is_file()}
-    recorded = {folder: card for folder, card in cards.items() if card.get("run", {}).get("parameters")}
+    found = {folder: read_json(folder / METADATA) for folder in folders if (folder / METADATA).is_file()}
+    recorded = {folder: metadata for folder, metadata in found.items() if metadata.get("parameters")}
     problems = [
         f"{folder.relative_to(repository)}: made with {section}.{key} {then}, params.yaml has {now}"
-        for folder, card in recorded.items()
-        for section, key, then, now in changed_parameters(card, repository / "params.yaml")
+        for folder, metadata in recorded.items()
+        for section, key, then, now in changed_parameters(metadata, repository / "params.yaml")
     ]
     verdict.compare(f"{len(recorded)} checkpoints and forecasts were made with the parameters of params.yaml", problems)
 
@@ -223,7 +223,7 @@ def verify(level: str, repository: Path) -> Verdict:
     if level == "lock":
         return verdict
     verify_workspace(repository, stages, changes, verdict)
-    verify_cards(repository, stages, verdict)
+    verify_metadata(repository, stages, verdict)
     verify_metrics(repository, stages, verdict)
     with fresh_copy(repository) as copy:
         targets = parameters.spot_stages if level == "spot" else []

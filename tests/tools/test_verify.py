@@ -20,7 +20,7 @@ from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.forecasting.evaluate import write_evaluation
 from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
 from synthdrive.scenes.scene_store import SceneStore
-from tools.verify import Verdict, compare_metrics, verify, verify_cards, verify_metrics
+from tools.verify import Verdict, compare_metrics, verify, verify_metadata, verify_metrics
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PARAMETERS = {
@@ -179,24 +179,24 @@ def test_an_artifact_made_with_other_parameters_is_caught(tmp_path, capsys):
         "pretrain": load_variant_section(PretrainParameters, "pretrain", "map", parameters),
         "model": load_section(ModelParameters, "model", parameters),
     }
-    card = {"stage": "pretrain", "variant": "map", "seed": 0, "run": {"parameters": plain_values(used)}}
-    write_json(tmp_path / "models/map-0/metadata.json", card)
+    metadata = {"stage": "pretrain", "variant": "map", "seed": 0, "parameters": plain_values(used)}
+    write_json(tmp_path / "models/map-0/metadata.json", metadata)
     write_json(
         tmp_path / "models/none-0/metadata.json",
         {"stage": "pretrain", "variant": "none", "seed": 0, "pretrained": False},
     )
     outs = [{"path": f"models/{name}"} for name in ("map-0", "none-0", "absent-0")]
     (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": {"pretrain": {"outs": outs}}}))
-    verify_cards(tmp_path, stages_of(tmp_path), verdict := Verdict())
+    verify_metadata(tmp_path, stages_of(tmp_path), verdict := Verdict())
     assert verdict.failures == 0
     assert "1 checkpoints and forecasts" in capsys.readouterr().out
     edit(parameters, "  mask_ratio: 0.5", "  mask_ratio: 0.4")
-    verify_cards(tmp_path, stages_of(tmp_path), verdict)
+    verify_metadata(tmp_path, stages_of(tmp_path), verdict)
     assert verdict.failures == 1
     assert "models/map-0: made with pretrain.mask_ratio 0.5, params.yaml has 0.4" in capsys.readouterr().out
     edit(parameters, "  mask_ratio: 0.4", "  mask_ratio: 0.5")
     edit(parameters, "    description: map recon", "    model:\n      polyline_index: true\n    description: map recon")
-    verify_cards(tmp_path, stages_of(tmp_path), verdict := Verdict())
+    verify_metadata(tmp_path, stages_of(tmp_path), verdict := Verdict())
     assert verdict.failures == 1
     assert "models/map-0: made with model.polyline_index False, params.yaml has True" in capsys.readouterr().out
 
