@@ -160,7 +160,7 @@ def collect_baseline(forecasts: Path) -> StudyRun:
         learning={},
         pretraining={},
         finetuning={},
-        provenance={},
+        provenance={"evaluate": _short({"parameters_sha256": values_hash(card["parameters"])})},
         **_judged(forecasts),
     )
 
@@ -223,7 +223,7 @@ def _judged(forecasts: Path) -> dict[str, Any]:
 
 
 def _short(run: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: run[key] for key in _KEPT}
+    return {key: run[key] for key in _KEPT if key in run}
 
 
 def _learning(finetuned: Path) -> dict[str, list[float]]:

@@ -97,7 +97,7 @@ def test_the_trained_model_is_the_average_where_one_is_kept(store: Path) -> None
 def test_sums_do_not_depend_on_the_threads_of_the_machine(store: Path) -> None:
     torch.set_num_threads(2)
     _, fitted = train(store, None, _parameters(epochs=1))
-    assert torch.get_num_threads() == fitted.training["threads"] == 1
+    assert torch.get_num_threads() == fitted.course["threads"] == 1
 
 
 def _start() -> dict[str, torch.Tensor]:
