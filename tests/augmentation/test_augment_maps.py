@@ -8,7 +8,7 @@ import pytest
 from synthdrive.augmentation.augment_maps import augment_maps, describe
 from synthdrive.augmentation.augmented_scenes import KEPT, AugmentedScenes
 from synthdrive.core.artifacts import file_hash
-from synthdrive.core.errors import InputError, ParameterError
+from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import local_executor, open_executor
 
 HALF_WIDTH = 50.0
@@ -87,9 +87,3 @@ def test_a_route_too_tight_to_drive_is_dropped_and_counted(city, augment):
     assert all(row["min_radius"] < 30.0 for row in dropped)
     assert all(row["min_radius"] >= 30.0 for row in rows if row["status"] == KEPT)
     assert f"{len(dropped)} dropped: a bend tighter than 30 m" in describe(scenes)
-
-
-def test_impossible_parameters_are_named(augment):
-    augment.transforms.kinds = ["wavy"]
-    with pytest.raises(ParameterError, match="augment.transforms.kinds"):
-        augment.validate("augment")

@@ -127,8 +127,9 @@ def test_baselines_command_writes_forecasts_and_metrics_for_the_leaderboard(tmp_
     run("evaluate_baselines", tmp_path, "--scenes", "store")
     for name in ("constant_velocity", "lane_following"):
         assert read_json(tmp_path / "metrics" / f"{name}.json")["scenes"] == 12
-        card = read_json(tmp_path / "forecasts" / name / "metadata.json")
-        assert card["run"]["inputs"]["scenes"] == file_hash(tmp_path / "store")
+        metadata = read_json(tmp_path / "forecasts" / name / "metadata.json")
+        assert (metadata["variant"], metadata["seed"]) == (name, None)
+        assert metadata["parameters"]["evaluate"]["miss_threshold"] == 2.0
     run("export_leaderboard", tmp_path, "--forecasts", "forecasts/lane_following", "--scenes", "store", "--out", "l.h5")
     assert (tmp_path / "l.h5").stat().st_size > 0
 
@@ -157,9 +158,10 @@ def test_evaluate_command_forecasts_with_a_checkpoint(tmp_path, store):
     for name in ("forecasts.safetensors", "manifest.parquet", "errors.parquet", "strata.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
-    card = read_json(tmp_path / "one" / "metadata.json")
-    assert (card["variant"], card["seed"]) == ("map", 1)
-    assert card["run"]["inputs"]["checkpoint"] == file_hash(tmp_path / "map-1")
+    metadata = read_json(tmp_path / "one" / "metadata.json")
+    assert (metadata["variant"], metadata["seed"]) == ("map", 1)
+    record = read_json(tmp_path / "provenance" / "evaluate" / "map-1.json")
+    assert record["made_by"]["inputs"]["checkpoint"] == file_hash(tmp_path / "map-1")
     assert not list((tmp_path / ".run").rglob("*.safetensors"))
 
 

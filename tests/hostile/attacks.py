@@ -359,7 +359,7 @@ for name, reader, content, words in (
     ("JSON: a number of a million digits", "json", "1" * MEGABYTE, "unreadable JSON"),
     ("parameters: a call", "parameters", "augment: !!python/object/apply:os.system [true]", "unreadable YAML"),
     ("parameters: a class", "parameters", "augment: !!python/name:os.system", "unreadable YAML"),
-    ("parameters: an expression", "parameters", "augment: {kinds: ['${oc.env:HOME}']}", "without interpolation"),
+    ("parameters: an expression", "parameters", "augment: {kinds: ['${oc.env:HOME}']}", "augment.kinds"),
     (
         "parameters: aliases of aliases",
         "parameters",
