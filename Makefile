@@ -88,9 +88,6 @@ profile-name:
 	@[ -n "$(NAME)" ] && [ -f "profiles/$(NAME).yaml" -o -f "$(NAME)" ] || \
 	{ echo "profile: found NAME=$(NAME), expected one of: $(patsubst profiles/%.yaml,%,$(wildcard profiles/*.yaml))" >&2; exit 2; }
 
-
-
-
 # torch and what only its CUDA builds need stay out: they are installed first, in the build that fits the machine.
 lock: ## resolve requirements.in into requirements.lock (needs uv)
 	@uv pip compile requirements.in --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
