@@ -55,12 +55,20 @@ def make_tree(root: Path, length: int = 1) -> Path:
 
 
 def run(root: Path, *command: str, other: Path, expect: int = 0) -> str:
-    """What a command prints in a tree, with an environment whose package is that of another tree."""
+    """What a command prints in a folder, with an environment whose package is that of another tree."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(other / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    packages = os.pathsep.join((str(other / "src"), str(root.parent / "copy")))
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == expect, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def elsewhere(tmp_path: Path) -> Path:
+    """A folder without a package: an environment of this project looks for one in the current folder first."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    return folder
 
 
 def length(root: Path) -> int:
@@ -81,7 +89,7 @@ def test_a_copy_runs_its_own_code_and_so_do_the_processes_it_starts(tmp_path):
 def test_code_from_elsewhere_is_refused(tmp_path):
     main, copy = make_tree(tmp_path / "main"), make_tree(tmp_path / "copy", length=2)
     late = f"import sys, synthdrive; sys.path.insert(0, {str(copy / 'stages')!r}); import _own_source"
-    said = run(copy, sys.executable, "-c", late, other=main, expect=1)
+    said = run(elsewhere(tmp_path), sys.executable, "-c", late, other=main, expect=1)
     assert f"synthdrive comes from {main}" in said
     assert str(copy / "src") in said
     assert not (copy / "length.json").exists()
@@ -90,7 +98,7 @@ def test_code_from_elsewhere_is_refused(tmp_path):
 def test_a_tool_of_another_tree_is_refused(tmp_path):
     copy = make_tree(tmp_path / "copy")
     shutil.copytree(REPOSITORY / "tools", copy / "tools")
-    said = run(copy, sys.executable, "-m", "tools.verify", "lock", other=REPOSITORY, expect=1)
+    said = run(elsewhere(tmp_path), sys.executable, "-m", "tools.verify", "lock", other=REPOSITORY, expect=1)
     assert "run them with PYTHONPATH=src" in said.splitlines()[-1]
 
 
