@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthdrive.core.errors import InputError
-from synthdrive.scenes.scene_store import STEPS
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.synthesis.released import read_released
+
+STEPS = ARGOVERSE1.steps
 
 NAME = "augmap_dv12.5MIA_3_id_1_xmin.csv"
 HEADER = "TIMESTAMP,TRACK_ID,OBJECT_TYPE,X,Y,CITY_NAME,REF_xmin,AUGMENT_TYPE,AUGMENT_DIRECTION,ATTACK_POWER_TYPE"
