@@ -17,6 +17,11 @@ def additive_mask(valid: Tensor, like: Tensor) -> Tensor:
     return torch.zeros_like(valid, dtype=like.dtype).masked_fill_(~valid, -torch.inf)
 
 
+def in_products(device: torch.device) -> bool:
+    """Whether attention is computed in plain matrix products: on a CPU, except within torch.compile."""
+    return device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 # On a CPU a softmax over fewer numbers than fit into a vector register takes ten times as long.
 FEWEST_KEYS = 16
 
@@ -33,7 +38,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, valid: Tensor, scale: floa
     Returns:
         (B, H, Q, F); rows of padded queries are finite and mean nothing.
     """
-    if query.device.type != "cpu":
+    if not in_products(query.device):
         mask = valid[:, None, None, :]
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     if valid.dtype == torch.bool:
