@@ -21,7 +21,7 @@ COMMITS = 10
 WIDEST_VALUE = 24  # characters of a parameter's value
 OF_DVC = ("rev", "typ", "Created", "parent", "State", "Executor", "executor")
 # Columns with a path: metrics of single runs, hashes of what stages read. The variants are columns themselves.
-LEFT_OUT = re.compile(r".*/|.*\.(yaml|lock|py|json)$|(metrics|forecasts|run_variants)$")
+LEFT_OUT = re.compile(r".*/|.*\.(yaml|lock|py|json)$|(metrics|forecasts|run_variants|shared_pretraining)$")
 
 
 def experiment_table(listing: str, metric: str) -> str:

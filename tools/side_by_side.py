@@ -23,22 +23,26 @@ from synthdrive.core.errors import SynthDriveError, exit_on_error
 
 DATA = ("check_raw", "check_synthetic", "evaluate_baselines")
 LEAVES = {"evaluate_baselines", "report"}  # nothing that a run needs
-CHAIN = ("pretrain", "finetune", "train_from_scratch", "evaluate", "evaluate_from_scratch")  # a run's stages, in order
+# A run's stages, in order; runs that share the pre-training of another run come after all others.
+OWN = ("pretrain", "finetune", "train_from_scratch", "evaluate", "evaluate_from_scratch")
+SHARED = ("finetune_shared", "evaluate_shared")
 TRIES, PAUSE = 20, 2.0  # s; DVC gives up where another of its processes holds the lock for three seconds
 _LOCKED = "Unable to acquire lock"
 
 
-def chains(stages: Sequence[str], changed: Collection[str]) -> list[list[str]]:
+def chains(stages: Sequence[str], changed: Collection[str], kinds: Sequence[str] = OWN) -> list[list[str]]:
     """The stages of each run that may have to be made again, seed by seed, those with pre-training first.
 
     Args:
         stages: all stages of the pipeline.
         changed: those whose inputs or outputs differ from dvc.lock; what follows from them is not in it.
+        kinds: stages of a run, in their order.
     """
     everything = any("@" not in name and name not in LEAVES for name in changed)
-    named = {name.split("@")[1] for name in changed if "@" in name}
+    everything |= kinds == SHARED and any(name.startswith("pretrain@") for name in changed)
+    named = {name.split("@")[1] for name in changed if name.split("@")[0] in kinds}
     runs: dict[str, list[str]] = {}
-    for kind in CHAIN:
+    for kind in kinds:
         for name in stages:
             if name.startswith(f"{kind}@") and (everything or name.split("@")[1] in named):
                 runs.setdefault(name.split("@")[1], []).append(name)
@@ -60,17 +64,19 @@ def reproduce(jobs: int) -> None:
     if not changed:
         print("Data and pipelines are up to date.")
         return
-    runs = chains(_dvc("stage", "list", "--name-only", capture=True).split(), changed)
-    if jobs > 1 and len(runs) > 1:
+    stages = _dvc("stage", "list", "--name-only", capture=True).split()
+    waves = [chains(stages, changed, kinds) for kinds in (OWN, SHARED)]
+    if jobs > 1 and sum(map(len, waves)) > 1:
         _dvc("repro", *DATA)
-        with ThreadPoolExecutor(jobs) as pool:
-            started = [pool.submit(_dvc, "repro", "--single-item", *stages) for stages in runs]
-            try:
-                for done in as_completed(started):
-                    done.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        for runs in waves:
+            with ThreadPoolExecutor(jobs) as pool:
+                started = [pool.submit(_dvc, "repro", "--single-item", *run) for run in runs]
+                try:
+                    for done in as_completed(started):
+                        done.result()
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
     _dvc("repro")
 
 
