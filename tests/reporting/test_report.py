@@ -5,7 +5,7 @@ import re
 import runpy
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,8 @@ from synthdrive.reporting.content import Content
 from synthdrive.reporting.measurements import Measurements
 from synthdrive.reporting.page import markdown, page
 from synthdrive.reporting.provenance_page import records, write_provenance_page
-from synthdrive.reporting.report import ReportInputs, write_report
-from synthdrive.reporting.run_results import Artifacts
+from synthdrive.reporting.report import ReportInputs, _reconstructions, write_report
+from synthdrive.reporting.run_results import Artifacts, RunPaths
 from synthdrive.reporting.tables import Validated
 
 MAX_BYTES = 8_000_000
@@ -227,3 +227,17 @@ def test_stage_runs_and_refuses_in_one_line(
         runpy.run_path(str(REPOSITORY / "stages/report.py"), run_name="__main__")
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("error: nowhere: found no lane map")
+
+
+def test_a_variant_that_shares_a_pretraining_shows_it_and_none_of_its_own(run: ReportInputs, tmp_path: Path) -> None:
+    root = shutil.copytree(run.paths.maps.parents[1], tmp_path / "run")
+    paths = RunPaths(**{field.name: root / field.default for field in fields(RunPaths)})
+    for folder in (paths.finetuned, paths.forecasts):
+        for seed in (0, 1):
+            shutil.copytree(folder / f"combined-{seed}", folder / f"combined_10-{seed}")
+    runs = replace(run.runs, variants=("none", "combined", "combined_10"), shared={"combined_10": "combined"})
+    artifacts = Artifacts.load(paths, runs)
+    assert artifacts.metadata["combined_10-1"]["pretrain"] == artifacts.metadata["combined-1"]["pretrain"]
+    assert artifacts.curves["pretrain"]["combined_10"] == []
+    shown = {picture.name for picture in _reconstructions(artifacts, run.parameters)}
+    assert shown == {picture.name for picture in _reconstructions(Artifacts.load(paths, run.runs), run.parameters)}

@@ -30,6 +30,7 @@ SECTIONS = (
     "seeds",
     "from_scratch",
     "run_variants",
+    "shared_pretraining",
     "variants",
     "scene",
     "data",

@@ -160,7 +160,7 @@ def _reconstructions(artifacts: Artifacts, parameters: ReportParameters) -> list
     found = []
     for variant in artifacts.variants:
         settings = _masked(artifacts, f"{variant}-{artifacts.seeds[0]}")
-        if settings is None:
+        if settings is None or not artifacts.curves["pretrain"][variant]:  # the latter: another variant's
             continue
         losses = [float(curve["loss"][-5:].mean()) for curve in artifacts.curves["pretrain"][variant]]
         order = sorted(range(len(losses)), key=lambda place: losses[place])

@@ -64,7 +64,7 @@ class Artifacts:
         augmented: the augmented scenes.
         synthetic, train, val: scene stores.
         metadata: run -> stage (pretrain where there was one, finetune, evaluate) -> metadata.
-        curves: stage -> variant -> the curve of each seed.
+        curves: stage -> variant -> the curve of each seed; none of a pre-training that is another variant's.
         reconstruction: variant -> `lanes` and `trajectory` -> losses, means over the seeds; see `reconstruction_of`.
     """
 
@@ -95,7 +95,11 @@ class Artifacts:
             synthetic=SceneStore.load(paths.synthetic),
             train=SceneStore.load(paths.train),
             val=SceneStore.load(paths.val),
-            metadata={run: _metadata(paths, run) for names in runs.values() for run in names},
+            metadata={
+                f"{variant}-{seed}": _metadata(paths, f"{variant}-{seed}", f"{asked.pretraining(variant)}-{seed}")
+                for variant in variants
+                for seed in seeds
+            },
             curves={
                 stage: {variant: curves_of(folder, names) for variant, names in runs.items()}
                 for stage, folder in (("pretrain", paths.pretrained), ("finetune", paths.finetuned))
@@ -169,14 +173,14 @@ def reconstruction_of(folder: Path, runs: Sequence[str]) -> dict[str, dict[str, 
     return means
 
 
-def _metadata(paths: RunPaths, run: str) -> dict[str, Metadata]:
-    """By stage; a run without pre-training has no `pretrain`."""
+def _metadata(paths: RunPaths, run: str, pretraining: str) -> dict[str, Metadata]:
+    """By stage; a run without pre-training has no `pretrain`, and one that shares another's has the other's."""
     found: dict[str, Metadata] = {
         "finetune": load_metadata(paths.finetuned / run),
         "evaluate": load_forecast_metadata(paths.forecasts / run),
     }
     if found["finetune"].get("pretrained", {}).get("trained"):
-        found["pretrain"] = load_metadata(paths.pretrained / run)
+        found["pretrain"] = load_metadata(paths.pretrained / pretraining)
     return found
 
 
