@@ -24,8 +24,8 @@ from synthdrive.core.geometry import arc_length, distance_to_polyline
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import STEP_SECONDS, STEPS
+from synthdrive.synthesis.drive_scenes import LaneDistance
 from synthdrive.synthesis.driver import drive
-from synthdrive.synthesis.lane_distance import LaneDistance
 from synthdrive.synthesis.path import SPACING, plan_paths, stack_paths
 
 Floats = npt.NDArray[np.float64]

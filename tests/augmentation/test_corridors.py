@@ -14,7 +14,7 @@ from synthdrive.augmentation.corridor import (
 )
 from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
 from synthdrive.core.geometry import arc_length
-from synthdrive.synthesis.lane_distance import LaneDistance
+from synthdrive.synthesis.drive_scenes import LaneDistance
 
 BEND = make_transform("smooth", 8.0, 0.0, SHAPES["released"])
 

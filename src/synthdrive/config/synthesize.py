@@ -68,6 +68,7 @@ class StopParameters:
     """`synthesize.stops`: stops and starts."""
 
     spacing: float = value(at_least=0, unit="m")
+    min_distance: float = value(at_least=0, unit="m")
     min_wait: float = value(at_least=0, unit="s")
     max_wait: float = value(at_least=0, unit="s")
     braking: float = value(above=0, unit="m/s2")
@@ -92,7 +93,21 @@ class BystanderParameters:
 
     count: int = value(at_least=0, unit="")
     standing: float = value(at_least=0, at_most=1, unit="")
+    min_speed: float = value(at_least=0, unit="m/s")
     fastest: float = value(at_least=1, unit="m/s")
+    acceleration_std: float = value(at_least=0, unit="m/s2")
+    lateral_std: float = value(at_least=0, unit="m")
+    roadside_offset: list[float] = value(at_least=0, unit="m", fewest=2, most=2)
+    clearance: float = value(at_least=0, unit="m")
+
+    def validate(self, where: str) -> None:
+        """Ranges must not be the wrong way round."""
+        if self.min_speed > self.fastest:
+            raise ParameterError(
+                f"{where}.min_speed", f"{self.min_speed}", f"at most {self.fastest}, the largest speed"
+            )
+        if self.roadside_offset[0] > self.roadside_offset[1]:
+            raise ParameterError(f"{where}.roadside_offset", f"{self.roadside_offset}", "the smaller number first")
 
 
 @dataclass

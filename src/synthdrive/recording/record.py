@@ -22,10 +22,9 @@ from synthdrive.map_import.street_lanes import read_street_lanes
 from synthdrive.map_import.street_map import draw_map
 from synthdrive.map_import.street_network import network_file, redraw
 from synthdrive.recording.demand import Streets, park, write_demand
-from synthdrive.recording.programs import Programs
 from synthdrive.recording.scene_selection import choose, find_candidates
 from synthdrive.recording.sensing import CityParts, centre_motion, sense
-from synthdrive.recording.simulation import drive
+from synthdrive.recording.simulation import Programs, drive
 from synthdrive.scenes.lane_map import LaneMap
 
 SPLIT_NAMES = ("train", "val")
@@ -153,7 +152,7 @@ def record_run(run: Run) -> dict[str, list[bytes]]:
         write_demand(demand, Streets.of(lanes), traffic, seconds, generator(seed, "demand", *name))
         driven = drive(run.network, demand, Path(scratch), traffic, item_seed(seed, "sumo", *name), run.programs)
     motion = centre_motion(driven, parameters.scenes.smoothing)
-    parked = park(lanes, traffic.parked_per_km, generator(seed, "parking", *name))
+    parked = park(lanes, traffic.parked_per_km, parameters.parking, generator(seed, "parking", *name))
     junction = np.array([lanes[lane].in_junction for lane in driven.lane_names])
     numbers = {edge: number for number, edge in enumerate(sorted({lane.edge for lane in lanes.values()}))}
     edges = np.array([numbers[lanes[lane].edge] for lane in driven.lane_names])
