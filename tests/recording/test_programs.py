@@ -11,7 +11,7 @@ import pytest
 
 from synthdrive.core.errors import SynthDriveError
 from synthdrive.map_import.netconvert import check_space
-from synthdrive.recording.simulation import Programs
+from synthdrive.recording.programs import Programs
 
 
 def test_what_a_program_says_comes_back():
@@ -34,7 +34,7 @@ def test_stopping_ends_what_runs_and_lets_nothing_begin():
 
 def test_a_killed_recording_leaves_no_program(tmp_path):
     code = (
-        "from synthdrive.recording.simulation import Programs\nPrograms().run(['sh', '-c', 'echo $$ > pid; sleep 600'])"
+        "from synthdrive.recording.programs import Programs\nPrograms().run(['sh', '-c', 'echo $$ > pid; sleep 600'])"
     )
     recording = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
     pid = tmp_path / "pid"

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -16,51 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from synthdrive.config.record_sample import TrafficParameters
-from synthdrive.core.errors import InputError, SynthDriveError
-from synthdrive.map_import.netconvert import SUMO_HOME, TIED, check_space
+from synthdrive.core.errors import InputError
+from synthdrive.map_import.netconvert import SUMO_HOME, check_space
+from synthdrive.recording.programs import Programs
 from synthdrive.scenes.scene_store import STEP_SECONDS
 
 _LATERAL_RESOLUTION = 0.8  # m, of the sublanes: lane changes and evasions are continuous
 _ATTRIBUTES = "x,y,angle,speed,lane,type"
-
-
-class Programs:
-    """Programs that run in threads of one recording; `stop` ends them, and lets no more begin."""
-
-    def __init__(self) -> None:
-        self._running: set[subprocess.Popen[str]] = set()
-        self._lock = Lock()
-        self._stopped = False
-
-    def run(
-        self, command: Sequence[str | Path], environment: Mapping[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a program to its end, as `subprocess.run` does, and keep what it says.
-
-        Raises:
-            SynthDriveError: the recording has been stopped.
-        """
-        with self._lock:
-            if self._stopped:
-                raise SynthDriveError(f"{Path(command[0]).name}: the recording has been stopped")
-            program = subprocess.Popen(
-                [*TIED, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-            )
-            self._running.add(program)
-        try:
-            output, errors = program.communicate()
-        finally:
-            program.kill()
-            program.wait()
-            self._running.discard(program)
-        return subprocess.CompletedProcess(command, program.returncode, output, errors)
-
-    def stop(self) -> None:
-        """End what runs."""
-        with self._lock:
-            self._stopped = True
-            for program in list(self._running):
-                program.kill()
 
 
 @dataclass(frozen=True)
