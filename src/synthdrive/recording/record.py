@@ -22,9 +22,10 @@ from synthdrive.map_import.street_lanes import read_street_lanes
 from synthdrive.map_import.street_map import draw_map
 from synthdrive.map_import.street_network import network_file, redraw
 from synthdrive.recording.demand import Streets, park, write_demand
+from synthdrive.recording.programs import Programs
 from synthdrive.recording.scene_selection import choose, find_candidates
 from synthdrive.recording.sensing import CityParts, centre_motion, sense
-from synthdrive.recording.simulation import Programs, drive
+from synthdrive.recording.simulation import drive
 from synthdrive.scenes.lane_map import LaneMap
 
 SPLIT_NAMES = ("train", "val")
