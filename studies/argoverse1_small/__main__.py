@@ -4,7 +4,7 @@ What was collected before stays, so the study grows over many sittings and machi
     python -m studies.argoverse1_small                       # collect what is there, then write the page
     python -m studies.argoverse1_small --no-collect          # write the page again from what was collected
     python -m studies.argoverse1_small --into choices        # runs judged on a fold of the training scenes
-    python -m studies.argoverse1_small --suffix _traffic --note "six other vehicles"    # with other parameters: these
+    python -m studies.argoverse1_small --suffix _noisy --note "tracking noise"     # with other parameters: these
                                                              # variants are shown beside those of the first profile
 """
 

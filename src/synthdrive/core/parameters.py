@@ -52,6 +52,11 @@ SECTIONS = (
 RENAMED = {
     "on_top_of": "extends",
 }
+# Dotted names that no longer exist -> why; written as in RENAMED.
+REMOVED = {
+    "synthesize.lane_changes": "no profile used lane changes",
+    "synthesize.traffic": "no profile used vehicles on the focal agent's own route",
+}
 _OF_AN_VARIANT = re.compile(r"variants\.[^.]+\.")
 
 
@@ -121,13 +126,15 @@ def parse_mapping(text: str, path: object) -> dict[str, Any]:
 
 
 def refuse_renamed(values: Mapping[str, Any], path: object) -> None:
-    """Raise ParameterError for a parameter that has another name now; says which."""
+    """Raise ParameterError for a parameter that has another name now, or was removed; says which."""
     for name in _dotted_names(values, ""):
         prefix = _OF_AN_VARIANT.match(name)
         old = name[prefix.end() :] if prefix else name
         if old in RENAMED:
             new = name.removesuffix(old) + RENAMED[old]
             raise ParameterError(f"{path}: {name}", "a parameter's old name", f"its new name, {new}")
+        if old in REMOVED:
+            raise ParameterError(f"{path}: {name}", f"a removed parameter ({REMOVED[old]})", "a file without it")
 
 
 def _dotted_names(values: Any, above: str) -> Sequence[str]:
