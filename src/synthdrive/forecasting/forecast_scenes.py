@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor
+from synthdrive.core.extras import from_extra
+
+with from_extra("train"):
+    import torch
+    from torch import Tensor
 
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.core.artifacts import atomic_directory, file_hash

@@ -19,8 +19,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-import torch
-from torch import Tensor
+from synthdrive.core.extras import from_extra
+
+with from_extra("train"):
+    import torch
+    from torch import Tensor
 
 from synthdrive.forecasting.fixed_point import (
     GRID_COMMON,

@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path
+
+from synthdrive.core.extras import from_extra
+
+with from_extra("report"):
+    import matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
 
 from synthdrive.reporting.picture import SCALE, colour
 from synthdrive.scenes.lane_segments import LaneSegments

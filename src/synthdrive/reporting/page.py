@@ -7,8 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import DictLoader, Environment, StrictUndefined
-from markupsafe import Markup
+from synthdrive.core.extras import from_extra
+
+with from_extra("report"):
+    from jinja2 import DictLoader, Environment, StrictUndefined
+    from markupsafe import Markup
 
 from synthdrive.core.artifacts import write_json
 from synthdrive.reporting.content import Content
