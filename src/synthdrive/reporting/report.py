@@ -72,9 +72,7 @@ def write_report(inputs: ReportInputs, out: Path) -> Content:
 def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Published, claims: Sequence[Claim]) -> Content:
     """Everything the report says, with its pictures."""
     parameters = inputs.parameters
-    measured = artifacts.measure(
-        inputs.source, parameters.baselines, parameters.bootstrap_samples, parameters.seed
-    )  # fmt: skip
+    measured = artifacts.measure(inputs.source, parameters)
     motion = motion_evidence(artifacts.synthetic, artifacts.train, parameters.motion_tracks, parameters.seed)
     made = next(iter(artifacts.metadata.values()))["finetune"]
     model = from_values(ModelParameters, made["model"], "model of the fine-tuned networks")
@@ -92,7 +90,7 @@ def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Publishe
         judged=judge(claims, evidence),
         untrained=untrained(evidence),
         reconstruction=artifacts.reconstruction,
-        strata=strata_table(artifacts.strata(parameters.baselines)),
+        strata=strata_table(artifacts.strata(parameters.baselines, parameters.own_forecasts)),
         settings=settings(measured, published, _informative_run(artifacts)),
         validation=validated(artifacts.data_validation()),
         motion=motion,
@@ -136,7 +134,7 @@ def draw_pictures(
 def write_forecast_sheet(inputs: ReportInputs, path: Path) -> None:
     """Write the forecasts that the page shows as one PNG; for the README."""
     artifacts, parameters = Artifacts.load(inputs.paths, inputs.runs), inputs.parameters
-    measured = artifacts.measure(inputs.source, parameters.baselines, parameters.bootstrap_samples, parameters.seed)
+    measured = artifacts.measure(inputs.source, parameters)
     network, _, made = shown_forecaster(artifacts, measured)
     forecast_sheet(path, network, artifacts.val, made, 6, parameters.seed)
 
