@@ -15,12 +15,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from packaging.requirements import Requirement
 
 import synthdrive
+from synthdrive.forecasting.evaluate import scene_errors
+from synthdrive.forecasting.own_forecasts import read_own_forecasts
+from synthdrive.scenes.scene_store import SceneStore
+
+sys.path.append(str(Path(__file__).resolve().parent / "augmentation"))
+sys.path.append(str(Path(__file__).resolve().parent / "forecasting"))
+from forecasting_scenes import driven, straight_lanes, write_store
+from grid_city import grid_city
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src"
+LIBRARY = (REPOSITORY / "docs" / "library.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 # What the base installation must do without, and modules that must import all the same.
@@ -118,6 +128,46 @@ def test_modules_without_their_packages_import_or_name_the_extra():
         name.removeprefix("synthdrive.") for name in failed if name.removeprefix("synthdrive.") in synthdrive.__all__
     }
     assert public == {"DenseTNT", "load_forecaster", "optimise_goal_sets"}
+
+
+@pytest.fixture
+def working_folder(tmp_path, monkeypatch) -> Path:
+    """Where the examples find what they read: parameters, a map, validation scenes."""
+    (tmp_path / "data" / "maps").mkdir(parents=True)
+    grid_city("BER").save(tmp_path / "data" / "maps" / "BER.safetensors")
+    agents = np.stack([driven(angle, 8.0, 0.1, (1000.0, -300.0)) for angle in (0.0, 1.0, 2.0)])
+    write_store(tmp_path / "data" / "scenes" / "val", agents, straight_lanes([(0, 0), (1, 0)]))
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+EXAMPLES = re.findall(r"## ([^\n]*)\n(?:(?!\n## ).)*?```python\n(.*?)```", LIBRARY, flags=re.S)
+
+
+@pytest.mark.parametrize(("title", "example"), EXAMPLES, ids=[title for title, _ in EXAMPLES])
+def test_documented_examples_run(title, example, working_folder, capsys):
+    names: dict[str, object] = {}
+    exec(example, names)
+    imports = re.findall(r"^(?:import|from) synthdrive.*", example, flags=re.M)
+    assert imports == ["import synthdrive as sd"]
+    if "optimise_goal_sets" in example:
+        distance = (names["chosen"].goals[0][:, None] - torch.tensor([[0.0, 40], [12, 30], [-9, 25]])).norm(dim=-1)
+        assert distance.min(dim=0).values.max() < 3  # each peak has a goal
+    if "displacement_errors" in example:
+        assert names["errors"]["minFDE"].mean() < 1.5
+    if "mine.npz" in example:
+        store = SceneStore.load(working_folder / "data" / "scenes" / "val")
+        errors = scene_errors(read_own_forecasts(working_folder / "mine.npz", store), store, 2.0)
+        assert (errors["minFDE6"] < 8).all()  # of a bend that is forecast straight on
+
+
+def test_documented_commands_and_parameters_exist():
+    assert len(EXAMPLES) == LIBRARY.count("```python") >= 4
+    for script in re.findall(r"stages/\w+\.py", LIBRARY):
+        assert (REPOSITORY / script).is_file(), script
+    extras = set(re.findall(r"^\| `(\w+)`", LIBRARY, flags=re.M))
+    assert extras == PROJECT["optional-dependencies"].keys() - {"development"}
 
 
 def run(command: list[str | Path], folder: Path, path: Path | None = SOURCE) -> str:

@@ -133,6 +133,8 @@ def test_shown_forecasts_fan_out_and_the_last_is_missed(run: ReportInputs) -> No
     assert shown[-1] == 3
     assert len(set(shown)) == 4
     assert (errors[shown[:-1]] <= MISS).all()
+    none_missed = shown_forecasts(val, missed, len(val), 0, miss_threshold=100.0)
+    assert none_missed[-1] != 3
 
 
 def test_each_hidden_lane_is_compared_with_its_own_truth(run: ReportInputs) -> None:

@@ -26,7 +26,7 @@ from synthdrive.reporting.page import markdown, page, summary
 from synthdrive.reporting.provenance_page import records, write_provenance_page
 from synthdrive.reporting.report import ReportInputs, write_report
 from synthdrive.reporting.run_results import Artifacts
-from synthdrive.reporting.tables import Validated
+from synthdrive.reporting.tables import Validated, validated
 from synthdrive.scenes.scene_store import SceneStore
 
 MAX_BYTES = 8_000_000
@@ -149,6 +149,21 @@ def test_own_forecasts_stand_in_the_table_and_judge_nothing(
 
 def test_rows_that_beat_the_baselines_are_not_warned_of(report: tuple[Path, Content]) -> None:
     assert not [warning for warning in report[1].warnings if "minFDE6" in warning]
+
+
+def test_outliers_that_data_validation_permits_are_shown(report: tuple[Path, Content]) -> None:
+    rows = [{"table": "train scenes", "row": f"scene{n}", "expected": "steps are short", "found": "max_interval 0.7"}
+            for n in range(25)]  # fmt: skip
+    expectation = {"description": "steps are short", "success": True, "result": {"element_count": 900}}
+    tables = [{"table": name, "expectations": [expectation]} for name in ("train scenes", "val scenes")]
+    found = validated({"raw": {"validation_results": tables, "outliers": rows}})
+    assert [len(one.outliers) for one in found] == [25, 0]
+    content = replace(report[1], validation=found)
+    for text in (page(content), markdown(content)):
+        assert "scene19 (max_interval 0.7)" in text
+        assert "scene20" not in text
+        assert "25" in text
+    assert content.warnings == report[1].warnings
 
 
 def test_failed_data_validation_is_warned_of(report: tuple[Path, Content]) -> None:

@@ -158,12 +158,14 @@ class Validated:
         of: the validation's name (raw, synthetic); table: what the table holds.
         rows: how many rows were looked at; None where the result does not say.
         expectations: in words, and whether each was met.
+        outliers: rows beyond a limit that permits some: (row, value found, expectation), every one of them.
     """
 
     of: str
     table: str
     rows: int | None
     expectations: tuple[tuple[str, bool], ...]
+    outliers: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def met(self) -> int:
@@ -173,10 +175,14 @@ class Validated:
 
 def validated(results: Mapping[str, Mapping[str, Any]]) -> list[Validated]:
     """Data validation from the checkpoints' descriptions, by name."""
-    return [_validated(name, one) for name, result in results.items() for one in result.get("validation_results", ())]
+    return [
+        _validated(name, one, result.get("outliers", ()))
+        for name, result in results.items()
+        for one in result.get("validation_results", ())
+    ]
 
 
-def _validated(name: str, validation: Mapping[str, Any]) -> Validated:
+def _validated(name: str, validation: Mapping[str, Any], outliers: Sequence[Mapping[str, Any]]) -> Validated:
     entries = validation.get("expectations", ())
     counts = [entry.get("result", {}).get("element_count") for entry in entries]
     rows = next((count for count in counts if isinstance(count, int)), None)
@@ -184,4 +190,8 @@ def _validated(name: str, validation: Mapping[str, Any]) -> Validated:
         (str(entry.get("description") or entry.get("expectation_type") or "expectation"), bool(entry.get("success")))
         for entry in entries
     )
-    return Validated(name, str(validation.get("table", "table")), rows, expectations)
+    table = str(validation.get("table", "table"))
+    beyond = tuple(
+        (str(one["row"]), str(one["found"]), str(one["expected"])) for one in outliers if one.get("table") == table
+    )
+    return Validated(name, table, rows, expectations, beyond)
