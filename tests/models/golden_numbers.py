@@ -104,7 +104,10 @@ def _pretraining(sees: bool) -> dict[str, Any]:
     losses = network(make_batch(SCENES, seeds=[3, 4, 5, 6]))
     losses.total.backward()
     parts = {name: float(part) for name, part in losses.parts.items()}
-    return {"losses": parts | {"total": float(losses.total.detach())}, "encoder's gradient norm": _gradient(network.encoder)}
+    return {
+        "losses": parts | {"total": float(losses.total.detach())},
+        "encoder's gradient norm": _gradient(network.encoder),
+    }
 
 
 def _gradient(part: nn.Module) -> float:
