@@ -83,10 +83,12 @@ def _dvc(*arguments: str, capture: bool = False) -> str:
     """Run DVC, and again where another of its processes held the lock for too long; its output where it is captured."""
     command = [sys.executable, "-m", "dvc", *arguments]
     for _ in range(TRIES):
-        with tempfile.TemporaryFile("w+") as written:
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as written:
             locked = False
             output = written if capture else None
-            with subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True) as process:
+            with subprocess.Popen(
+                command, stdout=output, stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
+            ) as process:
                 for line in process.stderr or ():
                     locked = locked or _LOCKED in line
                     sys.stderr.write("" if _LOCKED in line else line)

@@ -71,7 +71,9 @@ def dvc(arguments: list[str], repository: Path, quiet: bool = False) -> str:
         if status:
             raise SynthDriveError(f"dvc {' '.join(arguments)}: exit status {status}; what went wrong is printed above")
         return ""
-    result = subprocess.run(command, cwd=repository, check=False, capture_output=True, text=True)
+    result = subprocess.run(
+        command, cwd=repository, check=False, capture_output=True, encoding="utf-8", errors="replace"
+    )
     if result.returncode:
         raise SynthDriveError(f"dvc {' '.join(arguments)}: {result.stdout}{result.stderr}".strip())
     return result.stdout
@@ -162,7 +164,9 @@ def fresh_copy(repository: Path) -> Iterator[Path]:
     """The tracked files, as they are in the workspace, in a new folder without any artifact or cache."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
-        names = subprocess.run(listing, cwd=repository, check=True, capture_output=True, text=True).stdout.split("\0")
+        names = subprocess.run(
+            listing, cwd=repository, check=True, capture_output=True, encoding="utf-8", errors="surrogateescape"
+        ).stdout.split("\0")
     except (subprocess.CalledProcessError, FileNotFoundError):
         raise InputError(repository, "no git checkout", "the repository with its history") from None
     lock = read_yaml(repository / "dvc.lock")["stages"]
@@ -179,7 +183,7 @@ def fresh_copy(repository: Path) -> Iterator[Path]:
             if not (copy / path).exists() and (repository / path).exists() and not inside_output:
                 (copy / path).parent.mkdir(parents=True, exist_ok=True)
                 (copy / path).symlink_to((repository / path).resolve())
-        (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
+        (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
         yield copy
 
 

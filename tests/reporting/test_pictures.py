@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from fake_run import town, write_scenes
@@ -188,3 +189,10 @@ def test_page_and_files_show_the_same_pictures(report: tuple[Path, Content]) -> 
     files = {path.relative_to(report[0] / "pictures").as_posix() for path in (report[0] / "pictures").rglob("*.svg")}
     shown = {f"{picture.name}/{panel.name}.svg" for picture in report[1].pictures.all() for panel in picture.panels}
     assert files == shown
+
+
+def test_a_users_own_matplotlib_settings_change_no_picture() -> None:
+    rows = [Estimate("one", LIGHT["variant1"], -5.0, -7.0, -3.0, (-6.0, -4.0), -3.0)]
+    drawn = interval_chart(rows, "change (%)", LIGHT["ink"])
+    with matplotlib.rc_context({"axes.labelpad": 30.0, "lines.linewidth": 9.0, "figure.dpi": 300.0, "axes.grid": True}):
+        assert interval_chart(rows, "change (%)", LIGHT["ink"]) == drawn

@@ -45,7 +45,13 @@ def netconvert(folder: Path, where: object, arguments: Sequence[str | Path]) -> 
     environment = {**os.environ, "SUMO_HOME": str(home)}
     try:
         run = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=environment, timeout=LONGEST_RUN, errors="replace"
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            env=environment,
+            timeout=LONGEST_RUN,
         )
     except subprocess.TimeoutExpired:
         found = f"a network that netconvert works on for more than {LONGEST_RUN:g} s"

@@ -72,7 +72,9 @@ def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         "axes.facecolor": colour("paper"),
         "savefig.facecolor": colour("paper"),
     }
-    with matplotlib.rc_context({**_SETTINGS, **colours}):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # not those of the user's matplotlibrc, or of one in the working directory
+        matplotlib.rcParams.update({**_SETTINGS, **colours})
         figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
         yield figure, figure.add_subplot()
 
