@@ -148,7 +148,9 @@ def fresh_copy(repository: Path) -> Iterator[Path]:
     """The tracked files, as they are in the workspace, in a new folder without any artifact or cache."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
-        names = subprocess.run(listing, cwd=repository, check=True, capture_output=True, text=True).stdout.split("\0")
+        names = subprocess.run(
+            listing, cwd=repository, check=True, capture_output=True, encoding="utf-8", errors="surrogateescape"
+        ).stdout.split("\0")
     except (subprocess.CalledProcessError, FileNotFoundError):
         raise InputError(repository, "no git checkout", "the repository with its history") from None
     lock = read_yaml(repository / "dvc.lock")["stages"]
@@ -165,7 +167,7 @@ def fresh_copy(repository: Path) -> Iterator[Path]:
             if not (copy / path).exists() and (repository / path).exists() and not inside_output:
                 (copy / path).parent.mkdir(parents=True, exist_ok=True)
                 (copy / path).symlink_to((repository / path).resolve())
-        (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
+        (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
         yield copy
 
 

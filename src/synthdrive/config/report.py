@@ -20,6 +20,7 @@ class ReportParameters:
         seed: of the random choice of what is shown, and of the bootstrap.
         bootstrap_samples: resamples behind every 95 % interval.
         baselines: forecasts without training that are listed in the table.
+        own_forecasts: names of your own forecasts that are listed too, as stages/score_forecasts.py wrote them.
         recorded_scenes, synthetic_windows, augmented_scenes, drives, forecast_scenes: panels of these pictures.
         reconstructions: windows of each kind of masking, for each variant that has one; pre-training keeps three.
         motion_tracks: most tracks of each set behind the motion distributions.
@@ -29,6 +30,7 @@ class ReportParameters:
     seed: int = value(at_least=0, unit="")
     bootstrap_samples: int = value(at_least=100, at_most=100_000, unit="")
     baselines: list[str] = value(distinct=True)
+    own_forecasts: list[str] = value(distinct=True)
     recorded_scenes: int = value(at_least=1, at_most=30, unit="")
     synthetic_windows: int = value(at_least=1, at_most=60, unit="")
     augmented_scenes: int = value(at_least=1, at_most=30, unit="")
@@ -39,7 +41,10 @@ class ReportParameters:
     transform_amplitude: float = value(at_least=-20, at_most=20, unit="")
 
     def validate(self, where: str) -> None:
-        """A transform that bends nothing shows nothing."""
+        """A transform that bends nothing shows nothing; a row of the table has one source."""
+        twice = sorted(set(self.own_forecasts) & set(self.baselines))
+        if twice:
+            raise ParameterError(f"{where}.own_forecasts", twice[0], "a name that is not among the baselines")
         if self.transform_amplitude == 0:
             raise ParameterError(f"{where}.transform_amplitude", "0", "another number from -20 to 20")
 
