@@ -1,23 +1,33 @@
 """Figures of the ingest stage: scenes per CPU second, and peak memory at one and several times as many scenes.
 
 Reads `$SYNTHDRIVE_REFERENCE/argoverse1` (default ../shared/argoverse1), or the raw folder given with --raw; larger sets
-are the same scenes again under other names.
+are the same scenes again under other names. With --dataset argoverse2: unpacked scenarios, in tarballs.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from synthdrive.config.composition import compose
+from synthdrive.core.parameters import read_parameters
 from synthdrive.formats.archives import Limits, add_member, read_files, reproducible_tar
 
 LIMITS = Limits(file_bytes=64 * 10**6, archive_bytes=64 * 10**9)
-STAGE = Path(__file__).resolve().parents[1] / "stages" / "ingest.py"
+ROOT = Path(__file__).resolve().parents[1]
+STAGE = ROOT / "stages" / "ingest.py"
 POLL_SECONDS = 0.05
 
 
@@ -33,6 +43,27 @@ def repeat_scenes(raw: Path, out: Path, times: int) -> int:
                 for member, content in read_files(raw / name, lambda path: path.endswith(".csv"), LIMITS):
                     add_member(archive, f"{split}/data/{copy + 1}{Path(member).stem.zfill(7)}.csv", content)
                     scenes += 1
+    return scenes
+
+
+def repeat_scenarios(raw: Path, out: Path, times: int) -> int:
+    """Write the scenarios of Argoverse 2 as train.tar and val.tar, each scenario `times` times; their number."""
+    out.mkdir(parents=True)
+    scenes = 0
+    for split in ("train", "val"):
+        with tarfile.open(out / f"{split}.tar", "w") as archive:
+            for folder in sorted(path for path in (raw / split).iterdir() if path.is_dir()):
+                local_map = (folder / f"log_map_archive_{folder.name}.json").read_bytes()
+                table = pq.read_table(folder / f"scenario_{folder.name}.parquet")
+                for _ in range(times):
+                    scenes += 1
+                    name = str(uuid.uuid5(uuid.NAMESPACE_OID, str(scenes)))
+                    column = table.column_names.index("scenario_id")
+                    table = table.set_column(column, "scenario_id", pa.array([name] * len(table), pa.string()))
+                    written = io.BytesIO()
+                    pq.write_table(table, written)
+                    add_member(archive, f"{split}/{name}/scenario_{name}.parquet", written.getvalue())
+                    add_member(archive, f"{split}/{name}/log_map_archive_{name}.json", local_map)
     return scenes
 
 
@@ -63,11 +94,20 @@ def watch(process: subprocess.Popen[bytes], memory: dict[int, float], cpu: dict[
         time.sleep(POLL_SECONDS)
 
 
-def measure(raw: Path, scenes: int, workers: int) -> None:
+def measure(raw: Path, scenes: int, workers: int, parameters: Path) -> None:
     """Run the stage and print its figures."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        command = [sys.executable, str(STAGE), "--raw", str(raw), "--workers", str(workers)]
+        command = [
+            sys.executable,
+            str(STAGE),
+            "--raw",
+            str(raw),
+            "--workers",
+            str(workers),
+            "--params",
+            str(parameters),
+        ]
         command += ["--maps-out", str(out / "maps"), "--train-out", str(out / "train"), "--val-out", str(out / "val")]
         started = time.monotonic()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -88,14 +128,22 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     reference = Path(os.environ.get("SYNTHDRIVE_REFERENCE", STAGE.parents[2] / "shared"))
-    parser.add_argument("--raw", type=Path, default=reference / "argoverse1", help="folder of the raw tarballs")
+    parser.add_argument("--dataset", choices=("argoverse1", "argoverse2"), default="argoverse1")
+    parser.add_argument("--raw", type=Path, help="folder of the raw data (default: that of the reference)")
     parser.add_argument("--times", type=int, nargs="*", default=[1, 4], help="how many times the scenes")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        parameters = ROOT / "params.yaml"
+        repeat = repeat_scenes
+        if arguments.dataset == "argoverse2":
+            content = compose(read_parameters(parameters), ROOT / "profiles" / "argoverse2.yaml")
+            parameters, repeat = Path(folder) / "params.yaml", repeat_scenarios
+            parameters.write_text(yaml.safe_dump(content), encoding="utf-8")
         for times in arguments.times:
             raw = Path(folder) / str(times)
-            measure(raw, repeat_scenes(arguments.raw, raw, times), arguments.workers)
+            scenes = repeat(arguments.raw or reference / arguments.dataset, raw, times)
+            measure(raw, scenes, arguments.workers, parameters)
 
 
 if __name__ == "__main__":

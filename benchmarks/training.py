@@ -36,14 +36,17 @@ from synthdrive.config.training import (
 )
 from synthdrive.core.artifacts import atomic_directory
 from synthdrive.core.parameters import load_section
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
-from synthdrive.scenes.scene_store import AGENT, LAST_OBSERVED, OTHERS, STEPS, SceneStore, SceneStoreWriter
+from synthdrive.scenes.scene_store import AGENT, OTHERS, SceneStore, SceneStoreWriter
 from synthdrive.training.data import SceneBatches, Sharing
 from synthdrive.training.devices import device_name, loading_workers, make_accelerator
 from synthdrive.training.loop import fit
+
+LAST_OBSERVED, STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.steps
 
 PAPER_SCENES = {"pretrain": 374_000, "finetune": 205_942}  # docs/method.md 1.1, 3.1
 ACTORS, LANES, LANE_METRES = 23.5, 48, 25.0  # of the reference's scenes; 1 m goals on these lanes are about 1,200

@@ -1,6 +1,7 @@
-"""Write the file that the Argoverse 1 motion forecasting leaderboard takes, from a checkpoint or stored forecasts.
+"""Write the file that a motion forecasting leaderboard takes, from a checkpoint or stored forecasts.
 
-The leaderboard's test scenes hold the observed steps alone: `stages/ingest.py --test-out` reads them.
+A name that ends with .h5 gives the file of Argoverse 1, one that ends with .parquet that of Argoverse 2. The
+leaderboard's test scenes hold the observed steps alone: `stages/ingest.py --test-out` reads them.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.config.evaluate import EvaluateParameters
-from synthdrive.core.errors import exit_on_error
+from synthdrive.core.errors import ParameterError, exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
+from synthdrive.forecasting.argoverse2_submission import write_submission
 from synthdrive.forecasting.forecast_scenes import checkpoint_forecasts
 from synthdrive.forecasting.forecasts import Forecasts, check_scenes
 from synthdrive.forecasting.leaderboard import write_leaderboard_file
@@ -27,7 +29,7 @@ def main() -> None:
     parser.add_argument(
         "--scenes", type=Path, default=Path("data/scenes/val"), help="scene store (default: %(default)s)"
     )
-    parser.add_argument("--out", type=Path, required=True, help="file to write, .h5")
+    parser.add_argument("--out", type=Path, required=True, help="file to write, .h5 or .parquet")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU where there is one")
     parser.add_argument(
@@ -36,17 +38,26 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path(".run"), help="where an interrupted run goes on from")
     given = parser.parse_args()
     with exit_on_error():
+        if given.out.suffix not in (".h5", ".parquet"):
+            raise ParameterError("--out", repr(given.out.name), "a name that ends with .h5 or .parquet")
         if given.forecasts is None:
             parameters = load_section(EvaluateParameters, "evaluate", given.params)
             with checkpoint_forecasts(
                 given.checkpoint, given.scenes, parameters, given.device, given.workers, given.runs
             ) as (forecasts, store, _):
-                write_leaderboard_file(given.out, forecasts, store.origins)
+                _write(given.out, forecasts, store)
         else:
             forecasts, store = Forecasts.load(given.forecasts), SceneStore.load(given.scenes)
             check_scenes(forecasts, store)
-            write_leaderboard_file(given.out, forecasts, store.origins)
+            _write(given.out, forecasts, store)
         print(f"{given.out}: {len(forecasts)} scenes")
+
+
+def _write(out: Path, forecasts: Forecasts, store: SceneStore) -> None:
+    if out.suffix == ".parquet":
+        write_submission(out, forecasts, store)
+    else:
+        write_leaderboard_file(out, forecasts, store.origins)
 
 
 if __name__ == "__main__":

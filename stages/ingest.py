@@ -1,14 +1,15 @@
-"""Stage ingest: raw maps and scenes in the official Argoverse 1 layout to packed arrays.
+"""Stage ingest: raw maps and scenes in the official layout of Argoverse 1 or 2 to packed arrays.
 
 Where `ingest.validation` is held_out, a fold of the train scenes takes the place of the val scenes.
 
-With --test-out it reads forecasting_test_v1.1 alone, whose scenes end at the last observed step, and the maps that the
-stage wrote before: the pipeline does not use them, stages/export_leaderboard.py does.
+With --test-out it reads the test split alone, whose scenes end at the last observed step, and of Argoverse 1 the maps
+that the stage wrote before: the pipeline does not use them, stages/export_leaderboard.py does.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
@@ -16,10 +17,13 @@ from synthdrive.config.data import DataParameters, IngestParameters, SceneParame
 from synthdrive.core.artifacts import scratch_directory
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
+from synthdrive.core.timing import ARGOVERSE1
+from synthdrive.ingestion.argoverse2 import ingest_local_maps, ingest_scenarios
 from synthdrive.ingestion.hold_out import hold_out
 from synthdrive.ingestion.ingest import TEST, ingest_maps, ingest_scenes
-from synthdrive.scenes.lane_map import load_maps
+from synthdrive.ingestion.packing import Skipped
 
+SHOWN_MAPS = 10  # that are printed
 SHOWN = 20  # skipped scenes that are printed; all are in skipped.json
 
 
@@ -38,21 +42,36 @@ def main() -> None:
     arguments = parser.parse_args()
 
     parameters = load_section(IngestParameters, "ingest", arguments.params)
-    workers = arguments.workers
-    half_width = load_section(SceneParameters, "scene", arguments.params).map_half_width
-    raw = arguments.raw or Path(load_section(DataParameters, "data", arguments.params).raw)
+    scene = load_section(SceneParameters, "scene", arguments.params)
+    data = load_section(DataParameters, "data", arguments.params)
+    raw = arguments.raw or Path(data.raw)
+    half_width, timing, workers = scene.map_half_width, scene.timing.as_value(), arguments.workers
+
+    def read(outs: Mapping[str, Path]) -> dict[str, list[Skipped]]:
+        if data.source == "argoverse2":
+            return ingest_scenarios(raw, outs, parameters, half_width, timing, workers)
+        return ingest_scenes(raw, outs, arguments.maps_out, parameters, half_width, workers)
+
+    if data.source != "argoverse2":
+        ARGOVERSE1.require(timing, f"{arguments.params}: scene.timing")
     if arguments.test_out:
-        maps, outs = list(load_maps(arguments.maps_out).values()), {TEST: arguments.test_out}
+        maps = []
+    elif data.source == "argoverse2":
+        maps = ingest_local_maps(raw, arguments.maps_out, parameters)
     else:
         maps = ingest_maps(raw, arguments.maps_out, parameters)
-        outs = {"train": arguments.train_out, "val": arguments.val_out}
-    print(f"maps: {', '.join(f'{lane_map.city} {len(lane_map)} lanes' for lane_map in maps)}")
+    outs = (
+        {TEST: arguments.test_out} if arguments.test_out else {"train": arguments.train_out, "val": arguments.val_out}
+    )
+    if maps:
+        listed = ", ".join(f"{lane_map.city} {len(lane_map)} lanes" for lane_map in maps[:SHOWN_MAPS])
+        print(f"maps: {listed}" + (f" and {len(maps) - SHOWN_MAPS} more" if len(maps) > SHOWN_MAPS else ""))
     if arguments.test_out or parameters.validation == "official":
-        skipped = ingest_scenes(raw, outs, arguments.maps_out, parameters, half_width, workers)
+        skipped = read(outs)
     else:
         with scratch_directory(arguments.train_out) as folder:
             whole = folder / "train"
-            skipped = ingest_scenes(raw, {"train": whole}, arguments.maps_out, parameters, half_width, workers)
+            skipped = read({"train": whole})
             held = hold_out(whole, arguments.train_out, arguments.val_out, parameters)
         print(f"val: fold {parameters.fold} of {parameters.folds}, {held} train scenes, written to {arguments.val_out}")
     for split, items in skipped.items():

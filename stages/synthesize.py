@@ -44,7 +44,9 @@ def main() -> None:
         open_executor(arguments.executor, arguments.workers) as executor,
         atomic_directory(arguments.out) as partial,
     ):
-        summary = synthesize(maps, augmented, parameters, scene.map_half_width, executor, partial, speeds)
+        summary = synthesize(
+            maps, augmented, parameters, scene.map_half_width, executor, partial, speeds, scene.timing.as_value()
+        )
     print(f"synthesize: {summary}", file=sys.stderr)
 
 

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.argoverse1_writers import SceneRows, scene_csv, write_maps, write_scenes
 from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
 from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OTHERS, STEPS
+from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
+
+LAST_OBSERVED, STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.steps
 
 LANE_LENGTH = 20.0
 CHAIN = 12  # lanes one after the other, in each of the two rows

@@ -12,6 +12,15 @@ from synthdrive.core.errors import InputError, exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 
 RECORDED = "sample"  # the source that the pipeline makes itself
+NAMES = {"argoverse1": "Argoverse 1", "argoverse2": "Argoverse 2"}
+ARCHIVES = {  # by data.source: the official archives, and the folders that they unpack to
+    "argoverse1": {
+        "hd_maps.tar.gz": "map_files",
+        "forecasting_train_v1.1.tar.gz": "train",
+        "forecasting_val_v1.1.tar.gz": "val",
+    },
+    "argoverse2": {"train.tar": "train", "val.tar": "val"},
+}
 
 
 def check_raw_data(repository: Path) -> str | None:
@@ -29,18 +38,16 @@ def check_raw_data(repository: Path) -> str | None:
     from synthdrive.ingestion.ingest import find_source  # takes a second
 
     folder, missing = repository / data.raw, []
-    for name, unpacked in (
-        ("hd_maps", "map_files"),
-        ("forecasting_train_v1.1", "train"),
-        ("forecasting_val_v1.1", "val"),
-    ):
+    for archive, unpacked in ARCHIVES[data.source].items():
         try:
-            find_source(folder, name, unpacked)
+            find_source(folder, archive.partition(".tar")[0], unpacked)
         except InputError:
-            missing.append(f"{name}.tar.gz")
+            missing.append(archive)
     if missing:
         todo = "Put the official tarballs there as they are, then: dvc repro"
-        raise InputError(folder, f"no {', '.join(missing)}", "maps, train and val scenes of Argoverse 1", todo)
+        raise InputError(
+            folder, f"no {', '.join(missing)}", f"maps, train and val scenes of {NAMES[data.source]}", todo
+        )
     if Path(data.raw).is_absolute() or (repository / f"{data.raw}.dvc").is_file():
         return None
     return (

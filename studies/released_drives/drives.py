@@ -21,12 +21,14 @@ from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
 from synthdrive.config.synthesize import DriverParameters
 from synthdrive.core.errors import InputError
 from synthdrive.core.geometry import arc_length, distance_to_polyline
+from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.scenes.scene_store import STEP_SECONDS, STEPS
 from synthdrive.synthesis.drive_scenes import LaneDistance
 from synthdrive.synthesis.driver import drive
 from synthdrive.synthesis.path import SPACING, plan_paths, stack_paths
+
+STEPS = ARGOVERSE1.steps  # of a released window
 
 Floats = npt.NDArray[np.float64]
 

@@ -19,17 +19,22 @@ from synthdrive.config.data import IngestParameters
 from synthdrive.core.artifacts import read_json, read_table, write_table
 from synthdrive.core.errors import InputError
 from synthdrive.core.parameters import load_section
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.argoverse1_writers import scene_csv
 from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
 from synthdrive.ingestion.statistics import map_manifest
-from synthdrive.scenes.scene_store import STEPS, SceneStore, SceneStoreWriter
+from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
+
+STEPS = ARGOVERSE1.steps
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RAW = load_section(CheckRawParameters, "check_raw", REPOSITORY / "params.yaml")
 STRICT = dataclasses.replace(  # no outlier permitted
     RAW,
     maps=dataclasses.replace(RAW.maps, outlier_fraction=0.0, neighbours_link_back_share=1.0, connected_share=1.0),
-    scenes=dataclasses.replace(RAW.scenes, outlier_fraction=0.0, mean_interval_share=1.0, lane_distance_share=1.0),
+    scenes=dataclasses.replace(
+        RAW.scenes, outlier_fraction=0.0, mean_interval_share=1.0, lane_distance_share=1.0, lanes_share=1.0
+    ),
 )
 SYNTHETIC = load_section(CheckSyntheticParameters, "check_synthetic", REPOSITORY / "params.yaml")
 
@@ -42,7 +47,7 @@ def sound(tmp_path_factory):
 
 
 def ingest(raw, out):
-    parameters = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64)
+    parameters = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 10)
     ingest_maps(raw, out / "maps", parameters)
     ingest_scenes(raw, {"train": out / "train", "val": out / "val"}, out / "maps", parameters, 30.0, 1)
     return out

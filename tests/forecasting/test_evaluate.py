@@ -21,12 +21,14 @@ from synthdrive.core.artifacts import atomic_directory, file_hash, read_json
 from synthdrive.core.errors import ParameterError
 from synthdrive.core.parameters import from_values, load_section
 from synthdrive.core.seeding import item_seed
-from synthdrive.forecasting.baselines import ConstantVelocity, agent_tracks
+from synthdrive.core.timing import ARGOVERSE1
+from synthdrive.forecasting.baselines import ConstantVelocity
 from synthdrive.forecasting.evaluate import load_scene_errors, scene_errors, score, strata, write_evaluation
 from synthdrive.forecasting.forecast_scenes import GoalForecaster
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.synthesis.windows import agent_tracks
 from synthdrive.training.checkpoints import save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,7 +149,8 @@ def network(seed=0):
 def checkpoint(folder):
     """The network as fine-tuning would leave it."""
     model, values = network()
-    save_checkpoint(folder, model, {"stage": "finetune", "variant": "map", "seed": 1, "model": values}, [])
+    card = {"stage": "finetune", "variant": "map", "seed": 1, "model": values, "timing": ARGOVERSE1.plain()}
+    save_checkpoint(folder, model, card, [])
 
 
 def test_evaluate_command_forecasts_with_a_checkpoint(tmp_path, store):

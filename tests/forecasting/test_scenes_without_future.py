@@ -18,6 +18,7 @@ from synthdrive.config.training import ModelParameters
 from synthdrive.core.errors import InputError, ParameterError, SynthDriveError
 from synthdrive.core.parameters import load_section
 from synthdrive.core.provenance import plain_values
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.forecasting.evaluate import scene_errors
 from synthdrive.forecasting.forecast_scenes import checkpoint_forecasts
@@ -28,14 +29,16 @@ from synthdrive.formats.argoverse1_writers import write_scenes
 from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.scenes.scene_store import LAST_OBSERVED, OBSERVED_STEPS, SceneStore
+from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import save_checkpoint
 from synthdrive.training.data import SceneBatches, Sharing
+
+LAST_OBSERVED, OBSERVED_STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.history_steps
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = ROOT / "params.yaml"
 PARAMETERS = load_section(EvaluateParameters, "evaluate", PARAMS)
-INGEST = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64)
+INGEST = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 10)
 LIMITS = Limits(1 << 26, 1 << 34)
 SCENES = 12
 
@@ -57,6 +60,7 @@ def prepare(folder, raw):
     torch.manual_seed(0)
     model = load_section(ModelParameters, "model", PARAMS)
     card = {"stage": "finetune", "variant": "map", "seed": 1, "model": plain_values(model)}
+    card["timing"] = ARGOVERSE1.plain()
     save_checkpoint(folder / "map-1", DenseTNT(model), card, [])
     return folder
 

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from synthdrive.config.record_sample import SceneParameters
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.recording.scene_selection import Candidates, Window, choose
 from synthdrive.recording.sensing import CityParts, Motion, sense
-from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, STEPS
+from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
+
+STEPS = ARGOVERSE1.steps
 
 SCENES = SceneParameters(
     train=10,

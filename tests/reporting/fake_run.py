@@ -19,6 +19,7 @@ from synthdrive.config.training import FinetuneParameters, ModelParameters, Pret
 from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.core.parameters import load_section
 from synthdrive.core.provenance import plain_values
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.forecasting.evaluate import write_evaluation
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.models.densetnt import DenseTNT
@@ -28,10 +29,12 @@ from synthdrive.reporting.report import ReportInputs
 from synthdrive.reporting.run_results import RECONSTRUCTION, RunPaths
 from synthdrive.scenes.lane_map import LaneMap, Links
 from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
-from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OTHERS, STEPS, SceneStore, SceneStoreWriter
+from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, SceneStore, SceneStoreWriter
 from synthdrive.training.checkpoints import save_checkpoint
 from synthdrive.training.metadata import RECONSTRUCTIONS
 from synthdrive.training.monitoring import look_again
+
+LAST_OBSERVED, STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.steps
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -214,6 +217,7 @@ def _write_models(paths: RunPaths, variant: str, seed: int) -> None:
     settings = paper(PretrainParameters)
     run = f"{variant}-{seed}"
     card = {"variant": variant, "seed": seed, "description": f"the variant {variant}", "model": plain_values(model)}
+    card["timing"] = ARGOVERSE1.plain()
     curve = [{"epoch": e / 4, "step": float(e), "loss": 9 / e, "map": 5 / e, "trajectory": 4 / e} for e in range(1, 20)]
     if variant == "none":
         origin: dict[str, object] = {"trained": False}

@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 
 from raw_data import scene_rows
 from synthdrive.core.errors import InputError
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_scene_reader import read_scene, scene_files
 from synthdrive.formats.argoverse1_writers import SceneRows, scene_csv
-from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OTHERS, STEPS
+from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
+
+LAST_OBSERVED, STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.steps
 
 NAME = "train/data/17.csv"
 

@@ -15,15 +15,19 @@ from raw_data import scene_rows, straight_map, write_raw
 from synthdrive.config.data import IngestParameters
 from synthdrive.core.artifacts import file_hash, read_table
 from synthdrive.core.errors import InputError
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.argoverse1_writers import scene_csv
 from synthdrive.ingestion.hold_out import fold_of_scenes
-from synthdrive.ingestion.ingest import BATCH_SCENES, find_source, ingest_maps, ingest_scenes, scene_order
+from synthdrive.ingestion.ingest import find_source, ingest_maps, ingest_scenes
+from synthdrive.ingestion.packing import BATCH_SCENES, scene_order
 from synthdrive.scenes.lane_map import load_maps
-from synthdrive.scenes.scene_store import STEPS, SceneStore
+from synthdrive.scenes.scene_store import SceneStore
+
+STEPS = ARGOVERSE1.steps
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PARAMETERS = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64)
-SKIP = IngestParameters("skip", "error", 30.0, "official", 0, 5, 400.0, 64, 64)
+PARAMETERS = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 10)
+SKIP = IngestParameters("skip", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 10)
 FLOATS = (
     "origin_x", "origin_y", "start_time", "agent_mean_speed", "agent_max_speed", "agent_displacement",
     "agent_heading_change", "agent_lane_distance", "min_interval", "max_interval", "max_step",

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.ingestion.statistics import agent_statistics, heading_change
-from synthdrive.scenes.scene_store import LAST_OBSERVED, STEPS
+
+LAST_OBSERVED, STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.steps
 
 TIMES = np.arange(STEPS) * 0.1
 TURN = np.radians(30)

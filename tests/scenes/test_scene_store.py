@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from raw_data import straight_map
 from synthdrive.core.errors import InputError
-from synthdrive.scenes.scene_store import STEPS, SceneStore, SceneStoreWriter
+from synthdrive.core.timing import ARGOVERSE1
+from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
+
+STEPS = ARGOVERSE1.steps
 
 LANES = straight_map().segments
 
@@ -66,7 +69,7 @@ def test_scenes_come_back_in_the_order_asked_for(tmp_path_factory, seed, size, s
         np.testing.assert_array_equal(np.diff(scene.track_offsets), expected["track_lengths"])
         for name in ("xy", "step", "track_types", "times", "lane_rows"):
             np.testing.assert_array_equal(getattr(scene, name), expected[name])
-    assert {path.suffix for path in directory.iterdir()} == {".npy", ".parquet", ".safetensors"}
+    assert {path.suffix for path in directory.iterdir()} == {".npy", ".parquet", ".safetensors", ".json"}
 
 
 def test_the_order_of_writing_does_not_show_in_the_bytes(tmp_path):

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from studies.released_drives.drives import read_released
 from synthdrive.core.errors import InputError
-from synthdrive.scenes.scene_store import STEPS
+from synthdrive.core.timing import ARGOVERSE1
+
+STEPS = ARGOVERSE1.steps
 
 NAME = "augmap_dv12.5MIA_3_id_1_xmin.csv"
 HEADER = "TIMESTAMP,TRACK_ID,OBJECT_TYPE,X,Y,CITY_NAME,REF_xmin,AUGMENT_TYPE,AUGMENT_DIRECTION,ATTACK_POWER_TYPE"

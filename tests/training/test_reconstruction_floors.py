@@ -13,6 +13,7 @@ from tiny_training import write_store
 from given_parameters import paper
 from synthdrive.config.training import ModelParameters, PretrainParameters
 from synthdrive.core.errors import InputError
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import Batch, collate
 from synthdrive.models.polylines import AgentFrame, actor_polylines, lane_polylines
 from synthdrive.pretraining.held_back import held_back_windows
@@ -25,9 +26,11 @@ from synthdrive.pretraining.reconstruction_floors import (
     train_blind_decoder,
     trajectory_floors,
 )
-from synthdrive.scenes.scene_store import LAST_OBSERVED, SceneStore
+from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.devices import make_accelerator
 from synthdrive.training.training_run import seed_model
+
+LAST_OBSERVED = ARGOVERSE1.last_observed
 
 MODEL = paper(ModelParameters, hidden_size=32, sub_graph_layers=1)
 PARAMETERS = paper(PretrainParameters, epochs=1, batch=8, device_batch=4, learning_rate=1e-3, held_back=0.2, modes=2)
@@ -63,7 +66,7 @@ def _straight_and_steady(batch: Batch) -> Batch:
 
 def test_floors_are_exact_where_their_assumption_holds(windows: Path) -> None:
     batch = _straight_and_steady(collate(SceneStore.load(windows), range(6)))
-    frame = AgentFrame.of(batch.agent)
+    frame = AgentFrame.of(batch.agent, batch.timing)
     lanes = lane_polylines(batch, frame, batch.track_counts, with_index=False).vectors
     floors = lane_floors(lanes)
     torch.testing.assert_close(floors["straight"], lanes, rtol=0, atol=1e-3)

@@ -17,12 +17,15 @@ import yaml
 from safetensors.torch import load_file
 from tiny_training import write_store
 
-from given_parameters import paper
+from given_parameters import committed, paper
+from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.config.training import ModelParameters, PretrainParameters
 from synthdrive.core import provenance
 from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.provenance import load_provenance
+from synthdrive.core.timing import ARGOVERSE2
 from synthdrive.finetuning.finetune import finetune
+from synthdrive.forecasting.forecast_scenes import checkpoint_forecasts
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.pretrain import pretrain, pretraining_model, usable_windows
 from synthdrive.scenes.scene_store import SceneStore
@@ -90,6 +93,30 @@ def test_both_stages_of_a_variant(store: Path, tmp_path: Path, capsys: pytest.Ca
     network, again = load_forecaster(second.out)
     assert again == card
     assert all(torch.equal(value, tensors[name]) for name, value in network.state_dict().items())
+
+
+def test_a_checkpoint_goes_to_scenes_of_its_own_timing_alone(store: Path, tmp_path: Path) -> None:
+    longer = write_store(tmp_path / "longer", 12, timing=ARGOVERSE2)
+    parameters = _parameters(tmp_path, **{"pretrain.held_back": 0.0})
+    first = _run(tmp_path, "forecast", parameters)
+    second = _run(tmp_path, "forecast", parameters, "finetune")
+    pretrain(first, longer)
+    assert load_metadata(first.out)["timing"] == ARGOVERSE2.plain()
+    with pytest.raises(
+        InputError, match="timing: found 50 observed and 60 future.*; expected 20 observed and 30 future"
+    ):
+        finetune(second, store, first.out)
+    assert not second.out.exists()
+    finetune(second, longer, first.out)
+    network, metadata = load_forecaster(second.out)
+    assert network.timing == ARGOVERSE2
+    assert metadata["timing"] == ARGOVERSE2.plain()
+    evaluation = committed(EvaluateParameters, starts=2)
+    with (
+        pytest.raises(InputError, match="found 20 observed and 30 future.*; expected 50 observed and 60 future"),
+        checkpoint_forecasts(second.out, store, evaluation, "cpu", 1, tmp_path / "runs", tmp_path / "provenance"),
+    ):
+        pass
 
 
 def test_a_variant_without_pre_training_starts_fresh(store: Path, tmp_path: Path) -> None:

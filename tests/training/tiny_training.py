@@ -22,10 +22,11 @@ from torch import Tensor, nn
 
 from synthdrive.config.training import OptimisationParameters
 from synthdrive.core.artifacts import atomic_directory, write_json
+from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.models.draws import uniform
 from synthdrive.models.layers import Losses
 from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.scenes.scene_store import AGENT, LAST_OBSERVED, OTHERS, STEPS, SceneStore, SceneStoreWriter
+from synthdrive.scenes.scene_store import AGENT, OTHERS, SceneStore, SceneStoreWriter
 from synthdrive.training.data import SceneBatches, Sharing
 from synthdrive.training.devices import make_accelerator
 from synthdrive.training.loop import fit
@@ -38,7 +39,7 @@ from given_parameters import paper
 LANES = 12
 
 
-def write_store(directory: Path, scenes: int, seed: int = 0) -> Path:
+def write_store(directory: Path, scenes: int, seed: int = 0, timing: Timing = ARGOVERSE1) -> Path:
     """A store of `scenes` drives along or off a few straight lanes; every third window is an augmented one."""
     random = np.random.default_rng(seed)
     points = np.zeros((LANES, 10, 2))
@@ -54,15 +55,15 @@ def write_store(directory: Path, scenes: int, seed: int = 0) -> Path:
     )
     origins = random.uniform([5, 4], [25, 36], (scenes, 2))
     with atomic_directory(directory) as partial:
-        writer = SceneStoreWriter(partial)
+        writer = SceneStoreWriter(partial, timing)
         for _ in range(scenes):
             speed, bend = random.uniform(3, 12), random.uniform(-0.3, 0.3)
             others = int(random.integers(0, 4))
-            times = np.arange(STEPS) * 0.1
-            heading = bend * (times - times[LAST_OBSERVED])
+            times = np.arange(timing.steps) * 0.1
+            heading = bend * (times - times[timing.last_observed])
             steps = speed * 0.1 * np.stack([np.cos(heading), np.sin(heading)], axis=1)
             drive = np.cumsum(steps, axis=0)
-            drive -= drive[LAST_OBSERVED]
+            drive -= drive[timing.last_observed]
             tracks = [drive] + [drive[:30] + random.uniform(-8, 8, 2) for _ in range(others)]
             writer.append(
                 xy=np.concatenate(tracks).astype(np.float32),

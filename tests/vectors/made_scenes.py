@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import Batch, pack
 from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
-from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, STEPS
+from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
+
+STEPS = ARGOVERSE1.steps
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from synthdrive.augmentation.transforms import Transform
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_map_reader import read_maps
 from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.scenes.scene_store import LAST_OBSERVED, TRACK_TYPES
+from synthdrive.scenes.scene_store import TRACK_TYPES
+
+LAST_OBSERVED = ARGOVERSE1.last_observed
 
 LIMITS = Limits(file_bytes=1 << 30, archive_bytes=1 << 34)
 

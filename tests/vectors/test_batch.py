@@ -13,12 +13,15 @@ from made_scenes import lane_segments, make_batch, make_scene
 
 from synthdrive.core.errors import InputError
 from synthdrive.core.seeding import splitmix64
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import collate
 from synthdrive.models.draws import uniform
 from synthdrive.models.goals import dense_goals, reachable_goals, sparse_goals
 from synthdrive.models.polylines import AgentFrame
 from synthdrive.models.ragged import Blocks, Ragged
-from synthdrive.scenes.scene_store import LAST_OBSERVED, STEPS, SceneStore, SceneStoreWriter
+from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
+
+LAST_OBSERVED, STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.steps
 
 SCENES = [make_scene(seed, others, lanes) for seed, (others, lanes) in enumerate([(3, 6), (0, 1), (5, 0), (1, 9)])]
 ORIGINS = np.array([[1000.0, -500.0], [0.0, 0.0], [250.0, 7.0], [-3000.0, 4000.0]])
@@ -74,16 +77,16 @@ def test_a_batch_needs_a_whole_agent(store):
 
 def test_agent_frame_heads_up_and_back():
     batch = make_batch([scene.moved(1.3, (5.0, -2.0)) for scene in SCENES])
-    frame = AgentFrame.of(batch.agent)
+    frame = AgentFrame.of(batch.agent, batch.timing)
     agent = frame.to_agent(batch.agent)
     assert agent[:, LAST_OBSERVED].abs().max() < 1e-12
     heading = (agent[:, 16:20] - agent[:, 14:18]).mean(1)
     assert heading[:, 0].abs().max() < 1e-12
     assert heading[:, 1].min() > 0
     torch.testing.assert_close(frame.to_city(agent), batch.agent)
-    standing = AgentFrame.of(torch.ones(1, STEPS, 2))
+    standing = AgentFrame.of(torch.ones(1, STEPS, 2), ARGOVERSE1)
     assert (standing.cos.item(), standing.sin.item()) == (0.0, 1.0)
-    quarter = AgentFrame.of(batch.agent, torch.full((4,), math.pi / 2))
+    quarter = AgentFrame.of(batch.agent, batch.timing, torch.full((4,), math.pi / 2))
     torch.testing.assert_close(quarter.to_agent(batch.agent)[..., 0], -agent[..., 1])
 
 

@@ -10,11 +10,14 @@ import pytest
 import torch
 from raw_scenes import Maps, RawScene, parse_scene, scenes_from_tar
 
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import Batch, collate, pack
 from synthdrive.models.goals import nearest_lane, sparse_goals
 from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, AgentFrame, actor_polylines, lane_polylines
 from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.scenes.scene_store import OBSERVED_STEPS, SceneStore, SceneStoreWriter
+from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
+
+OBSERVED_STEPS = ARGOVERSE1.history_steps
 
 pytestmark = pytest.mark.reference
 
@@ -77,7 +80,7 @@ def stored(scenes: dict[str, RawScene], lanes: list[LaneSegments], folder: Path)
 
 
 def compare(batch: Batch, golden, keys: list[str], observed_only: bool, tolerance: float) -> None:
-    frame = AgentFrame.of(batch.agent)
+    frame = AgentFrame.of(batch.agent, batch.timing)
     actors = actor_polylines(batch, frame, observed_only)
     lanes = lane_polylines(batch, frame, actors.items.counts)
     points = frame[batch.lanes.scene].to_agent(batch.lane_xy)

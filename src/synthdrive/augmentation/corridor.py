@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.augmentation.transforms import Transform
-from synthdrive.core.geometry import arc_length, interpolate, step_lengths
+from synthdrive.core.geometry import arc_length, interpolate, polyline_of_points, step_lengths
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
 
@@ -85,7 +85,7 @@ def warp_segments(segments: LaneSegments, transform: Transform, spacing: float) 
     if spacing > 0:
         for row in np.flatnonzero(_bent(segments, transform)):
             dense = transform.warp(densify(segments.points[row, : counts[row]], spacing))
-            points[row], counts[row] = _ten_points(dense), MAX_POINTS
+            points[row], counts[row] = polyline_of_points(dense, MAX_POINTS), MAX_POINTS
     points[np.arange(MAX_POINTS) >= counts[:, None]] = 0.0
     return segments.with_points(np.round(points, MILLIMETRE), counts)
 
@@ -151,15 +151,3 @@ def _bent(segments: LaneSegments, transform: Transform) -> npt.NDArray[np.bool_]
     grid = low[:, None] + (high - low)[:, None] * share - transform.anchor
     bent: npt.NDArray[np.bool_] = np.any(np.abs(transform.second_derivative(grid)) > BENT, axis=1)
     return bent
-
-
-def _ten_points(dense: Floats) -> Floats:
-    """Ten points of a polyline at equal steps of a measure that is half length, half turning."""
-    steps = step_lengths(dense)
-    direction = np.arctan2(np.diff(dense[:, 1]), np.diff(dense[:, 0]))
-    turning = np.abs((np.diff(direction) + np.pi) % (2 * np.pi) - np.pi)
-    per_step = np.concatenate([[0.0], turning]) + np.concatenate([turning, [0.0]])
-    measure = steps / steps.sum() + (per_step / per_step.sum() if per_step.sum() > 0.01 else 0.0)
-    along = np.concatenate([[0.0], np.cumsum(measure)])
-    at = np.interp(np.linspace(0.0, along[-1], MAX_POINTS), along, np.concatenate([[0.0], np.cumsum(steps)]))
-    return interpolate(dense, at)

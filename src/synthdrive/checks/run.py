@@ -35,6 +35,7 @@ from synthdrive.checks import suites
 from synthdrive.checks.tables import lane_table, moment, require, scene_table
 from synthdrive.config.checks import CheckRawParameters, CheckSyntheticParameters
 from synthdrive.core.artifacts import atomic_directory, write_json
+from synthdrive.scenes.scene_store import CITY_MAPS, SceneStore
 
 EXAMPLES = 5  # rows that a message names
 STEP_ROUNDING = 0.004  # metres; positions are rounded to 1 mm, in x and y, at both ends of a step
@@ -137,7 +138,11 @@ def check_raw(
         scenes = scene_table(path)
         moments = moment(scenes)
         scenes = scenes.assign(stands_once=~moments.duplicated(), not_in_train=~moments.isin(known))
-        expectations = suites.scene_expectations(scenes, parameters.scenes, cities, held_out=split == "val")
+        store = SceneStore.load(path, check=False)
+        with_map = cities if store.maps == CITY_MAPS else None
+        expectations = suites.scene_expectations(
+            scenes, parameters.scenes, store.timing.steps, with_map, held_out=split == "val"
+        )
         checks.append(_Check(f"{split} scenes", scenes, suites.SCENE_KEYS, expectations))
         known = moments
     return _run("raw", checks, out, docs)
@@ -158,7 +163,8 @@ def check_synthetic(synthetic: Path, parameters: CheckSyntheticParameters, out: 
     require(windows, ["max_step"], synthetic / "manifest.parquet")
     tolerance = STEP_ROUNDING + parameters.step_noise
     windows["step_as_stated"] = np.abs(windows["max_step"] - windows["track_max_step"]) <= tolerance
-    expectations = suites.synthetic_expectations(windows, parameters)
+    steps = SceneStore.load(synthetic, check=False).timing.steps
+    expectations = suites.synthetic_expectations(windows, parameters, steps)
     return _run("synthetic", [_Check("synthetic", windows, suites.SCENE_KEYS, expectations)], out, docs)
 
 

@@ -21,7 +21,6 @@ with from_extra("pipeline"):
 
 from synthdrive.config.checks import CheckSyntheticParameters, MapChecks, SceneChecks
 from synthdrive.scenes.lane_segments import MAX_POINTS
-from synthdrive.scenes.scene_store import STEPS
 
 LANE_KEYS = ("city", "lane_id")
 SCENE_KEYS = ("scene_id",)
@@ -105,7 +104,7 @@ def map_expectations(table: pd.DataFrame, limits: MapChecks) -> list[Expectation
     ]
 
 
-def _store_expectations(table: pd.DataFrame) -> list[Expectation]:
+def _store_expectations(table: pd.DataFrame, steps: int) -> list[Expectation]:
     """Expectations that every scene store meets, recorded or synthetic: what its writer guarantees."""
     every = _Rows(table)
     return [
@@ -113,31 +112,33 @@ def _store_expectations(table: pd.DataFrame) -> list[Expectation]:
         gxe.ExpectColumnValuesToBeUnique(column="scene_id", description="a scene's id stands once"),
         every.is_true("complete", "every value is there and finite"),
         every.between("n_agents", 1, 1, "a scene has exactly one AGENT"),
-        every.between("agent_rows", STEPS, STEPS, "AGENT comes first and is there at all {low:g} steps"),
+        every.between("agent_rows", steps, steps, "AGENT comes first and is there at all {low:g} steps"),
         every.between("n_avs", 0, 1, "a scene has at most one AV"),
-        every.is_true("steps_rise", "the steps of every track rise, within the scene's 50"),
+        every.is_true("steps_rise", f"the steps of every track rise, within the scene's {steps}"),
     ]
 
 
 def scene_expectations(
-    table: pd.DataFrame, limits: SceneChecks, cities: list[str], held_out: bool
+    table: pd.DataFrame, limits: SceneChecks, steps: int, cities: list[str] | None, held_out: bool
 ) -> list[Expectation]:
     """Expectations of recorded scenes: a table as of `tables.scene_table`, with a column `stands_once`.
 
     Args:
         table: a row a scene.
         limits: section `check_raw.scenes`.
-        cities: those that there is a map of.
+        steps: of every scene.
+        cities: those that there is a map of; None where each scene has a map of its own.
         held_out: whether no scene may be a train scene, as a column `not_in_train` says.
     """
     every, most = _Rows(table), _Rows(table, limits.outlier_fraction)
     shortest, longest = limits.mean_interval
+    of_map = "that there is a map of:"
     expectations = [
-        *_store_expectations(table),
-        every.one_of("city", cities, f"the city is one that there is a map of: {', '.join(cities)}"),
+        *_store_expectations(table, steps),
+        *([] if cities is None else [every.one_of("city", cities, f"the city is one {of_map} {', '.join(cities)}")]),
         every.one_of("turn", TURNS, f"the turn is one of {', '.join(TURNS)}"),
         most.is_true("stands_once", "no scene of the same city, time and place stands before it"),
-        most.at_least("n_lanes", 1, "there is at least {low:g} lane around the agent"),
+        _Rows(table, 1 - limits.lanes_share).at_least("n_lanes", 1, "there is at least {low:g} lane around the agent"),
         _Rows(table, 1 - limits.mean_interval_share).between(
             "mean_interval", shortest, longest, "steps are {low:g} to {high:g} s apart on average"
         ),
@@ -156,17 +157,18 @@ def scene_expectations(
     return expectations
 
 
-def synthetic_expectations(table: pd.DataFrame, limits: CheckSyntheticParameters) -> list[Expectation]:
+def synthetic_expectations(table: pd.DataFrame, limits: CheckSyntheticParameters, steps: int) -> list[Expectation]:
     """Expectations of synthetic windows, plausible driving: a table as of `tables.scene_table`.
 
     Args:
         table: a row a window.
         limits: section `check_synthetic`.
+        steps: of every window.
     """
     every, most = _Rows(table), _Rows(table, limits.outlier_fraction)
     acceleration = limits.max_acceleration
     return [
-        *_store_expectations(table),
+        *_store_expectations(table, steps),
         every.one_of("source", ["original", "augmented"], "the map is the original or an augmented one"),
         every.is_true("step_as_stated", "the stored track moves in one step as far as the manifest says"),
         most.at_least("n_lanes", 1, "there is at least {low:g} lane around the agent"),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from synthdrive.core.artifacts import read_table
 from synthdrive.core.errors import InputError
-from synthdrive.scenes.scene_store import AGENT, AV, STEPS, SceneStore
+from synthdrive.scenes.scene_store import AGENT, AGENT_TYPE, AV, SceneStore, follows_lanes
 
 SCENES_AT_A_TIME = 4096
 
@@ -33,7 +33,8 @@ def scene_table(path: Path) -> pd.DataFrame:
     Added: n_agents, n_avs, agent_rows; steps_rise (along every track); mean_interval (s); farthest (m, the largest
     coordinate relative to the origin, infinite where one is not finite); track_max_step (m, AGENT's largest move in
     one step, 0 where AGENT is not as it should be); complete (see `mark_complete`; a scene without lanes has no
-    distance to one). A scene without tracks has no agent, and 0 for the rest.
+    distance to one). The lane distance of an agent that keeps to no lane for vehicles (a pedestrian) is missing.
+    A scene without tracks has no agent, and 0 for the rest.
 
     Raises:
         InputError: the store is missing or damaged.
@@ -49,7 +50,10 @@ def scene_table(path: Path) -> pd.DataFrame:
     judged = table
     if {"agent_lane_distance", "n_lanes"} <= set(table.columns):
         judged = table.assign(agent_lane_distance=table["agent_lane_distance"].where(table["n_lanes"] > 0, 0.0))
-    return table.assign(complete=mark_complete(judged)["complete"])
+    complete = mark_complete(judged)["complete"]
+    if AGENT_TYPE in table.columns and "agent_lane_distance" in table.columns:
+        table["agent_lane_distance"] = table["agent_lane_distance"].where(follows_lanes(store.manifest))
+    return table.assign(complete=complete)
 
 
 def moment(scenes: pd.DataFrame) -> pd.Series[str]:
@@ -83,8 +87,8 @@ def _block(store: SceneStore, start: int, stop: int) -> dict[str, npt.NDArray[np
     some = np.flatnonzero(tracks)
     agent_first = some[types[first_track[some]] == AGENT]
     agent_rows[agent_first] = lengths[first_track[agent_first]]
-    whole = np.flatnonzero(agent_rows == STEPS)
-    agents = arrays["xy"][first_row[whole, None] + np.arange(STEPS)]  # [W, 50, 2]
+    whole = np.flatnonzero(agent_rows == store.steps)
+    agents = arrays["xy"][first_row[whole, None] + np.arange(store.steps)]  # [W, T, 2]
     max_step, farthest = np.zeros(stop - start), np.zeros(stop - start)
     max_step[whole] = np.linalg.norm(np.diff(agents.astype(np.float64), axis=1), axis=-1).max(axis=1, initial=0.0)
     extent = np.abs(arrays["xy"]).max(axis=1)
@@ -97,19 +101,23 @@ def _block(store: SceneStore, start: int, stop: int) -> dict[str, npt.NDArray[np
         "n_agents": count(scene_of_track[types == AGENT], minlength=stop - start),
         "n_avs": count(scene_of_track[types == AV], minlength=stop - start),
         "agent_rows": agent_rows,
-        "steps_rise": _steps_rise(arrays["step"], lengths, scene_of_track, stop - start),
-        "mean_interval": (arrays["times"][:, -1] - arrays["times"][:, 0]).astype(np.float64) / (STEPS - 1),
+        "steps_rise": _steps_rise(arrays["step"], lengths, scene_of_track, stop - start, store.steps),
+        "mean_interval": (arrays["times"][:, -1] - arrays["times"][:, 0]).astype(np.float64) / (store.steps - 1),
         "farthest": farthest,
         "track_max_step": max_step,
     }
 
 
 def _steps_rise(
-    step: npt.NDArray[np.uint8], lengths: npt.NDArray[np.int64], scene_of_track: npt.NDArray[np.int64], scenes: int
+    step: npt.NDArray[np.uint8],
+    lengths: npt.NDArray[np.int64],
+    scene_of_track: npt.NDArray[np.int64],
+    scenes: int,
+    steps: int,
 ) -> npt.NDArray[np.bool_]:
     track = np.repeat(np.arange(len(lengths)), lengths)
     stuck = np.flatnonzero((np.diff(step.astype(np.int64)) <= 0) & (np.diff(track) == 0))
     rise = np.ones(scenes, dtype=np.bool_)
     rise[scene_of_track[track[stuck]]] = False
-    rise[scene_of_track[track[step >= STEPS]]] = False
+    rise[scene_of_track[track[step >= steps]]] = False
     return rise

@@ -6,14 +6,34 @@ from dataclasses import dataclass
 
 from synthdrive.core.errors import ParameterError
 from synthdrive.core.limits import value
+from synthdrive.core.timing import FEWEST_FUTURE, FEWEST_OBSERVED, MOST_STEPS, STEP_SECONDS, Timing
 
 
 @dataclass
 class DataParameters:
     """Section `data`; params.yaml says what each parameter means."""
 
-    source: str = value(choices=("sample", "argoverse1"))
+    source: str = value(choices=("sample", "argoverse1", "argoverse2"))
     raw: str = value()
+
+
+@dataclass
+class TimingParameters:
+    """`scene.timing`; params.yaml says what each parameter means."""
+
+    history_steps: int = value(at_least=FEWEST_OBSERVED, at_most=MOST_STEPS, unit="")
+    future_steps: int = value(at_least=FEWEST_FUTURE, at_most=MOST_STEPS, unit="")
+    step_seconds: float = value(at_least=STEP_SECONDS, at_most=STEP_SECONDS, unit="s")
+
+    def validate(self, where: str) -> None:
+        """A scene store must be able to count the steps."""
+        steps = self.history_steps + self.future_steps
+        if steps > MOST_STEPS:
+            raise ParameterError(where, f"{steps} steps", f"at most {MOST_STEPS}, history and future together")
+
+    def as_value(self) -> Timing:
+        """As stores, batches, networks and checkpoints carry it."""
+        return Timing(self.history_steps, self.future_steps, self.step_seconds)
 
 
 @dataclass
@@ -21,6 +41,7 @@ class SceneParameters:
     """Section `scene`; params.yaml says what each parameter means."""
 
     map_half_width: float = value(above=0, at_most=1000, unit="m")
+    timing: TimingParameters = value()
 
 
 @dataclass
@@ -36,6 +57,7 @@ class IngestParameters:
     fold_block: float = value(above=0, unit="m")
     max_file_megabytes: int = value(at_least=1, unit="MB")
     max_archive_gigabytes: int = value(at_least=1, unit="GB")
+    local_maps: int = value(at_least=1, at_most=100_000, unit="")
 
     def validate(self, where: str) -> None:
         """The held-out fold must be one of the folds."""

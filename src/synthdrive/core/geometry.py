@@ -53,3 +53,26 @@ def distance_to_polyline(points: Floats, line: Floats) -> Floats:
     """(N,) metres from points (N, 2) to a polyline (P, 2)."""
     nearest: Floats = distance_to_pieces(points[:, None] - line[:-1], np.diff(line, axis=0)).min(axis=1)
     return nearest
+
+
+def polyline_of_points(dense: Floats, count: int) -> Floats:
+    """(count, 2) points of a polyline (N, 2), closer together where it turns: at equal steps of a measure that is half
+    length, half turning."""
+    steps = step_lengths(dense)
+    direction = np.arctan2(np.diff(dense[:, 1]), np.diff(dense[:, 0]))
+    turning = np.abs((np.diff(direction) + np.pi) % (2 * np.pi) - np.pi)
+    per_step = np.concatenate([[0.0], turning]) + np.concatenate([turning, [0.0]])
+    measure = steps / steps.sum() + (per_step / per_step.sum() if per_step.sum() > 0.01 else 0.0)
+    along = np.concatenate([[0.0], np.cumsum(measure)])
+    at = np.interp(np.linspace(0.0, along[-1], count), along, np.concatenate([[0.0], np.cumsum(steps)]))
+    return interpolate(dense, at)
+
+
+def heading_change(points: Floats) -> float:
+    """Radians by which a (P, 2) polyline turns in all, left positive."""
+    steps = np.diff(points, axis=0)
+    steps = steps[np.hypot(*steps.T) > 1e-3]
+    if len(steps) < 2:
+        return 0.0
+    heading = np.unwrap(np.arctan2(steps[:, 1], steps[:, 0]))
+    return float(heading[-1] - heading[0])

@@ -21,6 +21,7 @@ from synthdrive.config.training import (
 from synthdrive.core.artifacts import file_hash
 from synthdrive.core.errors import InputError
 from synthdrive.core.provenance import load_provenance, plain_values
+from synthdrive.core.timing import read_timing
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import load_model_state
@@ -116,7 +117,7 @@ def finetune(run: TrainingRun, scenes: Path, pretrained: Path | None = None) -> 
     indices = usable_scenes(store, parameters, run.seed, scenes)
     batches = scene_batches(run, scenes, indices, parameters, accelerator)
     seed_model("finetune", run.seed)
-    network = DenseTNT(model)
+    network = DenseTNT(model, store.timing)
     origin, transferred = load_pretrained_weights(network, model, parameters, run, pretrained)
     if accelerator.is_main_process:
         if pretrained is not None:
@@ -133,6 +134,7 @@ def finetune(run: TrainingRun, scenes: Path, pretrained: Path | None = None) -> 
         accelerator,
         {
             "model": plain_values(model),
+            "timing": store.timing.plain(),
             "data": {"scenes": len(store), "used": len(indices)},
             "pretrained": origin,
             "transfer": transferred.describe(),
@@ -154,7 +156,7 @@ def usable_scenes(store: SceneStore, parameters: FinetuneParameters, seed: int, 
 
 
 def load_pretrained_weights(
-    network: nn.Module,
+    network: DenseTNT,
     model: ModelParameters,
     parameters: FinetuneParameters,
     run: TrainingRun,
@@ -165,7 +167,8 @@ def load_pretrained_weights(
     A checkpoint of another variant is as good where its pre-training is the same.
 
     Raises:
-        InputError: the checkpoint belongs to another pre-training, seed or model, or there is none where one is needed.
+        InputError: the checkpoint belongs to another pre-training, seed, model or timing, or there is none where one is
+            needed.
     """
     wanted = load_variant_section(PretrainParameters, "pretrain", run.variant, run.parameters)
     if pretrained is None:
@@ -179,6 +182,7 @@ def load_pretrained_weights(
     for key, value in (("stage", "pretrain"), ("seed", run.seed)):
         if metadata[key] != value:
             raise InputError(f"{pretrained}: {key}", repr(metadata[key]), repr(value))
+    network.timing.require(read_timing(metadata.get("timing"), f"{pretrained}: timing"), f"{pretrained}: timing")
     found = {**metadata["parameters"]["pretrain"], **{f"model.{k}": v for k, v in metadata["model"].items()}}
     needed = {**plain_values(wanted), **{f"model.{k}": v for k, v in plain_values(model).items()}}
     differing = sorted(key for key in needed if found.get(key) != needed[key])

@@ -14,13 +14,14 @@ from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.core.artifacts import atomic_directory, read_table, write_json, write_table
 from synthdrive.forecasting.bootstrap import mean_intervals
 from synthdrive.forecasting.forecasts import Forecasts, check_scenes
-from synthdrive.forecasting.metrics import ERRORS, GUESSES, HORIZON, PROBABILISTIC_ERRORS, displacement_errors
-from synthdrive.scenes.scene_store import LAST_OBSERVED, STEP_SECONDS, SceneStore
+from synthdrive.forecasting.metrics import ERRORS, GUESSES, PROBABILISTIC_ERRORS, displacement_errors
+from synthdrive.scenes.scene_store import AGENT_TYPE, SceneStore
 
 Booleans = npt.NDArray[np.bool_]
 
 ALL = "all"
 TURNS = ("left", "right", "straight")
+TYPE = "type_"  # before the name of a type of agent
 
 
 def strata(
@@ -29,7 +30,8 @@ def strata(
     """Which scenes belong to each stratum, (S,) bool.
 
     Scenes are told apart by what the agent does, future included: its turn, its mean speed, how far it gets, and
-    whether it crosses an intersection. Where a manifest has no such column, those strata are absent.
+    whether it crosses an intersection; and by what it is (vehicle, pedestrian, ...). Where a manifest has no such
+    column, those strata are absent.
 
     Args:
         manifest: of a scene store.
@@ -53,6 +55,9 @@ def strata(
         for low, high in zip(edges[:-1], edges[1:], strict=True):
             name = f"displacement_{low:g}_{high:g}" if np.isfinite(high) else f"displacement_from_{low:g}"
             groups[name] = (displacement >= low) & (displacement < high)
+    if AGENT_TYPE in manifest.column_names:
+        kinds = np.array(manifest[AGENT_TYPE].to_pylist(), dtype=np.str_)
+        groups |= {f"{TYPE}{kind}": kinds == kind for kind in sorted(set(kinds.tolist()))}
     return groups
 
 
@@ -69,15 +74,15 @@ def scene_errors(forecasts: Forecasts, store: SceneStore, miss_threshold: float)
     """(S,) float64 errors of every scene.
 
     Names are the metric and K: minADE6 (of the trajectory with the smallest endpoint error), minFDE6, MR6,
-    brier_minFDE6, p_minADE6 and so on; and minADE1_1s, minFDE1_1s, minADE1_2s, minFDE1_2s of the likeliest
-    trajectory over a shorter horizon.
+    brier_minFDE6, p_minADE6 and so on; and minADE1_1s, minFDE1_1s, minADE1_2s, minFDE1_2s and so on of the likeliest
+    trajectory over each shorter horizon of whole seconds.
 
     Raises:
         InputError: the forecasts are not of exactly these scenes in this order, or the scenes have no future.
     """
     store.require_future("scenes")
     check_scenes(forecasts, store)
-    truth = np.stack([store[index].agent[LAST_OBSERVED + 1 :] for index in range(len(store))])
+    truth = np.stack([store[index].agent[store.timing.history_steps :] for index in range(len(store))])
     errors: dict[str, Floats] = {}
     for guesses in GUESSES:
         found = displacement_errors(
@@ -85,9 +90,10 @@ def scene_errors(forecasts: Forecasts, store: SceneStore, miss_threshold: float)
         )
         names = ERRORS if guesses == 1 else ERRORS + PROBABILISTIC_ERRORS  # with one guess p is 1
         errors |= {f"{name.replace('-', '_')}{guesses}": found[name] for name in names}
-    for steps in range(10, HORIZON, 10):
+    second = round(1 / store.timing.step_seconds)
+    for steps in range(second, store.timing.future_steps, second):
         found = displacement_errors(forecasts.trajectories, truth, 1, forecasts.probabilities, horizon=steps)
-        errors |= {f"{name}1_{steps * STEP_SECONDS:.0f}s": found[name] for name in ("minADE", "minFDE")}
+        errors |= {f"{name}1_{steps // second}s": found[name] for name in ("minADE", "minFDE")}
     return errors
 
 

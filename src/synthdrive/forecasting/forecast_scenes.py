@@ -100,7 +100,7 @@ class GoalForecaster:
         seeds = torch.tensor([item_seed(self.parameters.seed, name) for name in names], device=self.device)
         chosen = self.choose(distribution.goals, distribution.log_prob, distribution.valid, seeds)
         goals = chosen.goals.to(distribution.goals.dtype)
-        trajectories = self.network.complete(distribution, goals)  # [B, 6, 30, 2]
+        trajectories = self.network.complete(distribution, goals)  # [B, 6, T, 2]
         trajectories = torch.cat([trajectories[:, :, :-1], goals[:, :, None]], dim=2)  # a trajectory ends at its goal
         return Forecasts.ranked(
             names,
@@ -223,11 +223,12 @@ def checkpoint_forecasts(
         The forecasts, the store, and the forecasts' metadata.
 
     Raises:
-        InputError: checkpoint or store are missing, damaged, or empty.
+        InputError: checkpoint or store are missing, damaged, or empty, or their timings differ.
     """
     repeatable_kernels()
     network, trained = load_forecaster(checkpoint)
     store = SceneStore.load(scenes)
+    network.timing.require(store.timing, scenes)
     chosen = choose_device(device)
     inputs = {"checkpoint": file_hash(checkpoint), "scenes": file_hash(scenes)}
     record = run_record({"evaluate": parameters}, inputs, trained["seed"], device_name(chosen))

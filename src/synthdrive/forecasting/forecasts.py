@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from synthdrive.core.artifacts import read_arrays, read_json, read_table, write_arrays, write_json, write_table
 from synthdrive.core.errors import InputError
-from synthdrive.scenes.scene_store import HORIZON, SceneStore
+from synthdrive.scenes.scene_store import SceneStore
 
 MODES = 6  # trajectories of a forecast, the benchmark's K
 
@@ -29,7 +29,7 @@ class Forecasts:
 
     Attributes:
         scene_ids: (S,) names, in the order of the arrays.
-        trajectories: (S, 6, 30, 2) float32 metres, city axes, relative to each scene's origin; 0.1 s apart.
+        trajectories: (S, 6, T, 2) float32 metres, city axes, relative to each scene's origin; 0.1 s apart.
         probabilities: (S, 6) float32, each row falls and sums to 1.
         objective: (S,) float32 metres, the expected error of the goal set where there is one, else 0.
 
@@ -44,7 +44,8 @@ class Forecasts:
 
     def __post_init__(self) -> None:
         size = len(self.scene_ids)
-        shapes = {"trajectories": (size, MODES, HORIZON, 2), "probabilities": (size, MODES), "objective": (size,)}
+        steps = self.trajectories.shape[2] if self.trajectories.ndim == 4 else 0
+        shapes = {"trajectories": (size, MODES, max(steps, 1), 2), "probabilities": (size, MODES), "objective": (size,)}
         for name, shape in shapes.items():
             array: npt.NDArray[Any] = getattr(self, name)
             if array.shape != shape or str(array.dtype) != "float32":
@@ -75,7 +76,7 @@ class Forecasts:
         weights: npt.NDArray[np.floating[Any]],
         objective: npt.NDArray[np.floating[Any]] | None = None,
     ) -> Self:
-        """Forecasts from trajectories (S, 6, 30, 2) in any order and their weights (S, 6), not all zero."""
+        """Forecasts from trajectories (S, 6, T, 2) in any order and their weights (S, 6), not all zero."""
         order = np.argsort(-weights, axis=1, kind="stable")
         probabilities = np.take_along_axis(weights / weights.sum(axis=1, keepdims=True), order, axis=1)
         return cls(
@@ -116,7 +117,10 @@ def load_forecast_metadata(directory: Path) -> dict[str, Any]:
 
 
 def check_scenes(forecasts: Forecasts, store: SceneStore) -> None:
-    """Raise InputError unless the forecasts are of exactly the scenes of the store, in its order."""
+    """Raise InputError unless the forecasts are of exactly the scenes of the store, in its order, and as long."""
+    steps, wanted = forecasts.trajectories.shape[2], store.timing.future_steps
+    if steps != wanted:
+        raise InputError("forecasts", f"{steps} steps", f"{wanted}, as the scene store has them to forecast")
     if list(forecasts.scene_ids) == store.scene_ids:
         return
     pairs = zip(forecasts.scene_ids, store.scene_ids, strict=False)

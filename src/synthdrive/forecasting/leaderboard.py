@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from synthdrive.core.artifacts import atomic_file
 from synthdrive.core.errors import InputError, SynthDriveError
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.forecasting.forecasts import MODES, Forecasts
-from synthdrive.scenes.scene_store import HORIZON
+
+HORIZON = ARGOVERSE1.future_steps
 
 DATASET = "argoverse_forecasting"
 COLUMNS = ("sequence", "x", "y", "probability")
@@ -29,8 +31,10 @@ def leaderboard_rows(forecasts: Forecasts, origins: npt.NDArray[np.float64]) -> 
         origins: (S, 2) metres, city frame.
 
     Raises:
-        InputError: a scene's name is no number.
+        InputError: a scene's name is no number, or the forecasts have another length than the leaderboard's.
     """
+    if forecasts.trajectories.shape[2] != HORIZON:
+        raise InputError("forecasts", f"{forecasts.trajectories.shape[2]} steps", f"{HORIZON}, as Argoverse 1 has them")
     for name in forecasts.scene_ids:
         if not (name.isascii() and name.isdigit()):
             raise InputError(f"scene {name!r}", "a name that is no number", "the number of an Argoverse 1 sequence")

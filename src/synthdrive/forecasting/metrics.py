@@ -19,7 +19,6 @@ from synthdrive.core.errors import InputError
 Floats = npt.NDArray[np.float64]
 
 GUESSES = (1, 6)  # K
-HORIZON = 30  # steps, 3 s
 MISS_THRESHOLD = 2.0  # metres
 LOWEST_PROBABILITY = 0.05  # of which -log p is still told apart
 
@@ -33,7 +32,7 @@ def displacement_errors(
     guesses: int,
     probabilities: npt.NDArray[np.floating[Any]] | None = None,
     counts: npt.NDArray[np.integer[Any]] | None = None,
-    horizon: int = HORIZON,
+    horizon: int | None = None,
     miss_threshold: float = MISS_THRESHOLD,
 ) -> dict[str, Floats]:
     """Errors of every scene.
@@ -45,7 +44,7 @@ def displacement_errors(
         probabilities: (S, M); trajectories are ranked by them (equal ones keep their order) and the K first are
             renormalised.
         counts: (S,) how many of the M trajectories a scene has; all where absent.
-        horizon: steps that count.
+        horizon: steps that count; all of the truth where absent.
         miss_threshold: metres.
 
     Returns:
@@ -54,6 +53,7 @@ def displacement_errors(
     Raises:
         InputError: shapes do not fit, or a scene has no trajectory.
     """
+    horizon = truth.shape[1] if horizon is None and truth.ndim > 1 else horizon or 1
     _check_shapes(trajectories, truth, guesses, probabilities, counts, horizon)
     scenes, modes = trajectories.shape[:2]
     present = np.arange(modes) < (np.full(scenes, modes) if counts is None else counts)[:, None]  # [S, M]

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from synthdrive.core.errors import InputError
 from synthdrive.forecasting.forecasts import MODES, Forecasts
 from synthdrive.forecasting.leaderboard import read_leaderboard_file
-from synthdrive.scenes.scene_store import HORIZON, SceneStore
+from synthdrive.scenes.scene_store import SceneStore
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,7 +28,7 @@ ARRAYS = ("scene_ids", "trajectories", "probabilities")
 KINDS = (".npz", ".parquet", ".csv", ".h5")
 FARTHEST_START = 20.0  # m from the agent's last observed position to the first step: 0.1 s at 200 m/s
 
-Scenes = Mapping[str, tuple[Floats, Floats]]  # scene -> trajectories (K, 30, 2) and probabilities (K,)
+Scenes = Mapping[str, tuple[Floats, Floats]]  # scene -> trajectories (K, T, 2) and probabilities (K,)
 
 
 def read_own_forecasts(path: Path, store: SceneStore) -> Forecasts:
@@ -38,26 +38,26 @@ def read_own_forecasts(path: Path, store: SceneStore) -> Forecasts:
     trajectories a scene: the six likeliest are kept; where there are fewer, the likeliest stands in for the others with
     probability 0, which changes no metric. Probabilities need not sum to 1.
 
-    * `.npz`: scene_ids (S,) text, trajectories (S, K, 30, 2), probabilities (S, K).
+    * `.npz`: scene_ids (S,) text, trajectories (S, K, T, 2), probabilities (S, K); T is the number of future steps.
     * `.parquet`, `.csv`: a row for each step, in any order, with the columns of COLUMNS; `trajectory` tells those of a
-      scene apart, `step` goes from 1 to 30, `probability` is that of the row's trajectory.
+      scene apart, `step` goes from 1 to T, `probability` is that of the row's trajectory.
     * `.h5`: the file of the Argoverse 1 leaderboard.
 
     Raises:
         InputError: another kind of file, or a damaged one; scenes that are missing, unknown or there twice; steps that
             are missing; values that are impossible, or in another frame. Names the file, and the scene or row.
     """
-    path = Path(path)
+    path, future = Path(path), store.timing.future_steps
     if not path.is_file():
         raise InputError(path, "no such file", f"forecasts as {', '.join(KINDS)}")
     if path.suffix not in KINDS:
         raise InputError(path, f"a file named {path.suffix or 'without suffix'}", f"one of {', '.join(KINDS)}")
     if path.suffix == ".npz":
-        scenes: Scenes = _from_arrays(path)
+        scenes: Scenes = _from_arrays(path, future)
     elif path.suffix == ".h5":
         scenes = read_leaderboard_file(path)
     else:
-        scenes = _from_table(path, _read_table(path))
+        scenes = _from_table(path, _read_table(path), future)
     _check_scenes(path, scenes, store)
     pairs = zip(store.scene_ids, store.origins, strict=True)
     kept = [_six(path, name, *scenes[name], origin) for name, origin in pairs]
@@ -65,7 +65,7 @@ def read_own_forecasts(path: Path, store: SceneStore) -> Forecasts:
     return Forecasts.ranked(store.scene_ids, trajectories, weights)
 
 
-def _from_arrays(path: Path) -> Scenes:
+def _from_arrays(path: Path, future: int) -> Scenes:
     try:
         with np.load(path, allow_pickle=False) as file:
             absent = [name for name in ARRAYS if name not in file.files]
@@ -76,8 +76,8 @@ def _from_arrays(path: Path) -> Scenes:
         raise InputError(path, f"unreadable ({error})", "arrays that numpy.savez wrote, scene_ids as text") from None
     shapes = f"scene_ids {names.shape}, trajectories {trajectories.shape}, probabilities {probabilities.shape}"
     scenes, modes = probabilities.shape if probabilities.ndim == 2 else (0, 0)
-    if names.shape != (scenes,) or trajectories.shape != (scenes, modes, HORIZON, 2) or modes < 1:
-        raise InputError(path, shapes, f"(S,), (S, K, {HORIZON}, 2) and (S, K)")
+    if names.shape != (scenes,) or trajectories.shape != (scenes, modes, future, 2) or modes < 1:
+        raise InputError(path, shapes, f"(S,), (S, K, {future}, 2) and (S, K)")
     for array, name in ((trajectories, "trajectories"), (probabilities, "probabilities")):
         if array.dtype.kind not in "fiu":
             raise InputError(f"{path}: {name}", f"type {array.dtype}", "numbers")
@@ -109,13 +109,13 @@ def _read_table(path: Path) -> pa.Table:
     return table
 
 
-def _from_table(path: Path, table: pa.Table) -> Scenes:
-    """Rows in any order, to trajectories of 30 steps."""
+def _from_table(path: Path, table: pa.Table, future: int) -> Scenes:
+    """Rows in any order, to trajectories of as many steps as the future has."""
     names = np.array(table["scene_id"].to_pylist(), dtype=np.str_)
     trajectory, step, x, y, probability = (table[name].to_numpy() for name in list(COLUMNS)[1:])
-    wrong = np.flatnonzero((step < 1) | (step > HORIZON))
+    wrong = np.flatnonzero((step < 1) | (step > future))
     if wrong.size:
-        raise InputError(f"{path}: row {wrong[0] + 1}: step", str(step[wrong[0]]), f"1 to {HORIZON}")
+        raise InputError(f"{path}: row {wrong[0] + 1}: step", str(step[wrong[0]]), f"1 to {future}")
     order = np.lexsort((step, trajectory, names))
     starts = np.flatnonzero(
         np.r_[True, (names[order][1:] != names[order][:-1]) | (trajectory[order][1:] != trajectory[order][:-1])]
@@ -123,8 +123,8 @@ def _from_table(path: Path, table: pa.Table) -> Scenes:
     scenes: dict[str, tuple[list[Floats], list[float]]] = {}
     for rows in np.split(order, starts[1:]) if len(order) else []:
         where = f"{path}: scene {names[rows[0]]}, trajectory {trajectory[rows[0]]}"
-        expected = f"{HORIZON} rows, one for each step"
-        if len(rows) != HORIZON:
+        expected = f"{future} rows, one for each step"
+        if len(rows) != future:
             raise InputError(where, f"{len(rows)} rows", expected)
         if (twice := np.flatnonzero(np.diff(step[rows]) == 0)).size:
             raise InputError(f"{where}, row {rows[twice[0] + 1] + 1}", f"step {step[rows[twice[0]]]} again", expected)

@@ -13,8 +13,13 @@ import pyarrow as pa
 from pyarrow import csv
 
 from synthdrive.core.errors import InputError
+from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
 from synthdrive.formats.archives import Limits, read_files
-from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, STEP_SECONDS, STEPS, TRACK_TYPES
+from synthdrive.formats.arrow_columns import categories, floats
+from synthdrive.formats.recorded_scene import FARTHEST, RecordedScene
+from synthdrive.scenes.scene_store import AGENT, AV, TRACK_TYPES
+
+STEPS, LAST_OBSERVED = ARGOVERSE1.steps, ARGOVERSE1.last_observed
 
 COLUMN_TYPES = {
     "TIMESTAMP": pa.float64(),
@@ -26,38 +31,10 @@ COLUMN_TYPES = {
 }
 LONGEST_HEADER = 1024  # bytes; the official header has 45
 MOST_ROWS = STEPS * 5_000  # official scenes have up to 300 tracks
-FARTHEST = 8192.0  # metres from AGENT; beyond it float32 is no longer true to 1 mm
 
 _CONVERT = csv.ConvertOptions(column_types=COLUMN_TYPES, include_columns=list(COLUMN_TYPES))
 _PLAIN = csv.ParseOptions(quote_char=False, ignore_empty_lines=True)
 _QUOTED = csv.ParseOptions(quote_char='"', ignore_empty_lines=True)
-
-
-@dataclass(frozen=True)
-class RecordedScene:
-    """One scene file, its rows sorted by track; see `scene_store.Scene` for what is not said here.
-
-    Attributes:
-        scene_id: the file's stem.
-        city: name of the map.
-        origin: (2,) float64, AGENT at the last observed step, metres, city frame.
-        xy: (R, 2) float32, metres, city axes, relative to `origin`.
-        step: (R,) uint8.
-        track_lengths: (K,) int64.
-        track_types: (K,) uint8.
-        start_time: the first time stamp, seconds.
-        times: (50,) float64, seconds since `start_time`; (20,) of a test scene.
-    """
-
-    scene_id: str
-    city: str
-    origin: npt.NDArray[np.float64]
-    xy: npt.NDArray[np.float32]
-    step: npt.NDArray[np.uint8]
-    track_lengths: npt.NDArray[np.int64]
-    track_types: npt.NDArray[np.uint8]
-    start_time: float
-    times: npt.NDArray[np.float64]
 
 
 def scene_files(source: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
@@ -77,7 +54,7 @@ def read_scene(content: bytes, name: str, steps: int = STEPS) -> RecordedScene:
         content: the file; columns are found by name, others than the official six are passed over. Values may stand in
             double quotes. Rows may be in any order: where a track's are not in order of time, all are sorted by it.
         name: the file's path, whose stem is the scene's id; also for messages.
-        steps: that the scene must have; OBSERVED_STEPS for one without a future.
+        steps: that the scene must have; the observed ones alone for one without a future.
 
     Raises:
         InputError: a column is missing, a value is no number, the scene has not exactly `steps` time stamps, its AGENT
@@ -150,13 +127,13 @@ def _read_rows(content: bytes, name: str) -> _Rows:
         raise InputError(name, f"{table.num_rows} rows", f"at most {MOST_ROWS}")
     numbers = {}
     for column in ("TIMESTAMP", "X", "Y"):
-        values = numbers[column] = _floats(table, column)
+        values = numbers[column] = floats(table, column)
         wrong = np.flatnonzero(~np.isfinite(values))
         if wrong.size:
             raise InputError(f"{name}, row {wrong[0] + 2}", f"{column} {values[wrong[0]]}", "a finite number")
-    track, track_ids = _categories(table, "TRACK_ID")
-    object_type, object_types = _categories(table, "OBJECT_TYPE")
-    city, cities = _categories(table, "CITY_NAME")
+    track, track_ids = categories(table, "TRACK_ID")
+    object_type, object_types = categories(table, "OBJECT_TYPE")
+    city, cities = categories(table, "CITY_NAME")
     if len(cities) != 1:
         row = int(np.flatnonzero(city != city[0])[0]) + 2
         raise InputError(f"{name}, row {row}", f"cities {' and '.join(map(repr, cities[:3]))}", "one city")
@@ -202,27 +179,6 @@ def _check_header(content: bytes, name: str) -> None:
         if columns.count(column) != 1:
             found = f"{columns.count(column)} columns {column!r} in {','.join(columns)[:200]!r}"
             raise InputError(f"{name}, row 1", found, f"the columns {','.join(COLUMN_TYPES)}")
-
-
-# The three below read Arrow's buffers themselves: its own to_numpy would import pandas, 60 MB in each worker.
-def _chunk(table: pa.Table, column: str) -> pa.Array:
-    return table[column].chunk(0) if table[column].num_chunks == 1 else pa.concat_arrays(table[column].chunks)
-
-
-def _floats(table: pa.Table, column: str) -> npt.NDArray[np.float64]:
-    """(R,) float64, NaN where a value is missing."""
-    array = _chunk(table, column)
-    values = np.frombuffer(array.buffers()[1], dtype=np.float64)[array.offset : array.offset + len(array)]
-    if array.null_count:
-        values = np.where([value is None for value in array.to_pylist()], np.nan, values)
-    return values
-
-
-def _categories(table: pa.Table, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
-    """(R,) int32 index of each row's text among the distinct ones in the order of appearance, and these."""
-    array = _chunk(table, column)
-    indices = np.frombuffer(array.indices.buffers()[1], dtype=np.int32)[array.offset : array.offset + len(array)]
-    return indices, array.dictionary.to_pylist()
 
 
 def _track_types(rows: _Rows, name: str) -> npt.NDArray[np.int64]:

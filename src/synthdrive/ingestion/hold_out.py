@@ -16,8 +16,8 @@ from synthdrive.config.data import IngestParameters
 from synthdrive.core.artifacts import atomic_directory
 from synthdrive.core.errors import InputError
 from synthdrive.core.seeding import item_seed
-from synthdrive.ingestion.ingest import SKIPPED
-from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
+from synthdrive.ingestion.packing import SKIPPED
+from synthdrive.scenes.scene_store import CITY_MAPS, SceneStore, SceneStoreWriter
 
 WRITTEN_AT_ONCE = 1024  # scenes
 
@@ -63,7 +63,7 @@ def write_scenes(store: SceneStore, rows: npt.NDArray[np.int64], directory: Path
     """
     if not len(rows):
         raise InputError(directory, "no scenes for it", "one at least: other folds, or smaller blocks")
-    writer = SceneStoreWriter(directory)
+    writer = SceneStoreWriter(directory, store.timing, store.steps == store.timing.steps, store.maps)
     for start in range(0, len(rows), WRITTEN_AT_ONCE):
-        writer.append_many(**store.gather(rows[start : start + WRITTEN_AT_ONCE]))
-    writer.close(store.manifest.take(rows), store.lanes)
+        writer.append_scenes(store, rows[start : start + WRITTEN_AT_ONCE])
+    writer.close(store.manifest.take(rows), store.lanes if store.maps == CITY_MAPS else None)

@@ -8,7 +8,7 @@ from synthdrive.core.artifacts import atomic_file
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import track
 from synthdrive.formats.archives import Limits, add_member, read_files, reproducible_tar
-from synthdrive.ingestion.ingest import scene_order
+from synthdrive.ingestion.packing import scene_order
 
 
 def read_ids(path: Path) -> list[str]:

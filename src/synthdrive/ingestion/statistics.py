@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
 from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
-from synthdrive.scenes.scene_store import LAST_OBSERVED, STEPS
 
 REACH = 10.0  # metres; lanes further from the points than this are looked at only if nothing nearer is found
 
@@ -151,26 +151,30 @@ SPEED_STEPS = 5  # half a second; over one step, tracking noise makes the speed
 
 
 def agent_statistics(
-    agents: npt.NDArray[np.floating[Any]], times: npt.NDArray[np.float64], turn_angle: float
+    agents: npt.NDArray[np.floating[Any]],
+    times: npt.NDArray[np.float64],
+    turn_angle: float,
+    last_observed: int = ARGOVERSE1.last_observed,
 ) -> dict[str, npt.NDArray[Any]]:
     """Columns about AGENT's motion, for B scenes.
 
     Args:
-        agents: (B, 50, 2) metres, city axes.
-        times: (B, 50) seconds, rising.
+        agents: (B, steps, 2) metres, city axes.
+        times: (B, steps) seconds, rising.
         turn_angle: radians of heading change from which a scene counts as a turn.
+        last_observed: step.
 
     Returns:
         (B,) each: agent_mean_speed (m/s, path over time), agent_max_speed (m/s, largest mean over half a second),
-        agent_displacement (m, straight from step 0 to 49), agent_heading_change (radians, left positive, observed to
-        final heading), turn (left, right, straight), min_interval, max_interval (s), max_step (m).
+        agent_displacement (m, straight from the first step to the last), agent_heading_change (radians, left positive,
+        observed to final heading), turn (left, right, straight), min_interval, max_interval (s), max_step (m).
     """
     path = agents.astype(np.float64)
-    steps = np.linalg.norm(np.diff(path, axis=1), axis=-1)  # [B, 49]
+    steps = np.linalg.norm(np.diff(path, axis=1), axis=-1)  # [B, steps - 1]
     travelled = np.concatenate([np.zeros((len(path), 1)), np.cumsum(steps, axis=1)], axis=1)
     intervals = np.diff(times, axis=1)
     over = times[:, SPEED_STEPS:] - times[:, :-SPEED_STEPS]
-    change = heading_change(path)
+    change = heading_change(path, last_observed)
     turn = np.where(change >= turn_angle, "left", np.where(change <= -turn_angle, "right", "straight"))
     return {
         "agent_mean_speed": travelled[:, -1] / (times[:, -1] - times[:, 0]),
@@ -184,18 +188,20 @@ def agent_statistics(
     }
 
 
-def heading_change(agents: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def heading_change(
+    agents: npt.NDArray[np.float64], last_observed: int = ARGOVERSE1.last_observed
+) -> npt.NDArray[np.float64]:
     """(B,) radians in (-pi, pi], left positive, from the heading at the last observed step to that at the last step.
 
     A heading is that of the chord to the point at least half a second and 1 m back. An agent that has not moved as
     far by the last observed step has the heading in which it sets off; one that never does has changed none.
 
     Args:
-        agents: (B, 50, 2) metres, city axes.
+        agents: (B, steps, 2) metres, city axes.
     """
-    observed, known = _heading_back(agents, LAST_OBSERVED)
-    ahead, moves = _heading_ahead(agents, LAST_OBSERVED)
-    final, arrived = _heading_back(agents, STEPS - 1)
+    observed, known = _heading_back(agents, last_observed)
+    ahead, moves = _heading_ahead(agents, last_observed)
+    final, arrived = _heading_back(agents, agents.shape[1] - 1)
     start = np.where(known, observed, ahead)
     change = np.angle(np.exp(1j * (final - start)))
     return np.where((known | moves) & arrived, change, 0.0)

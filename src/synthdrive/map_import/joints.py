@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.core.geometry import arc_length, interpolate
+from synthdrive.core.geometry import arc_length, heading_change, interpolate
 from synthdrive.map_import.street_lane import StreetLane
 
 Points = npt.NDArray[np.float64]
@@ -158,16 +158,6 @@ def _way(lane: StreetLane, lanes: Lanes, before: Mapping[str, list[str]]) -> lis
             break
         way.insert(0, back[0])
     return way
-
-
-def heading_change(points: Points) -> float:
-    """Radians by which a (P, 2) polyline turns in all, left positive."""
-    steps = np.diff(points, axis=0)
-    steps = steps[np.hypot(*steps.T) > 1e-3]
-    if len(steps) < 2:
-        return 0.0
-    heading = np.unwrap(np.arctan2(steps[:, 1], steps[:, 0]))
-    return float(heading[-1] - heading[0])
 
 
 def crossing(lanes: Lanes) -> set[str]:

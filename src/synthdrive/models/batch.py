@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from synthdrive.core.errors import InputError
+from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.models.ragged import Ragged
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, SceneStore
@@ -20,16 +21,17 @@ from synthdrive.scenes.scene_store import AGENT, SceneStore
 @dataclass(frozen=True)
 class Batch:
     """B scenes with K tracks and M lanes, packed scene by scene; positions in metres, city axes, relative to each
-    scene's origin. Where the scenes have no future, 20 steps stand for the 50.
+    scene's origin. T is the number of steps of a scene: of the whole timing, or where there is no future, the observed.
 
     Attributes:
-        track_xy: (K, 50, 2) float32, each track's rows in order of time, zero beyond its length. The first track of a
-            scene is AGENT, with all 50 rows.
-        track_step: (K, 50) int64, each row's step; 0 beyond the length.
-        track_valid: (K, 50) bool, True where there is a row.
+        timing: of the scenes.
+        track_xy: (K, T, 2) float32, each track's rows in order of time, zero beyond its length. The first track of a
+            scene is AGENT, with all T rows.
+        track_step: (K, T) int64, each row's step; 0 beyond the length.
+        track_valid: (K, T) bool, True where there is a row.
         track_type: (K,) int64, AGENT, AV or OTHERS of `scenes.scene_store`.
         track_counts: (B,) int64, tracks of each scene.
-        times: (B, 50) float32, seconds since the scene's first row, of each step.
+        times: (B, T) float32, seconds since the scene's first row, of each step.
         lane_xy: (M, 10, 2) float32, centreline points, zero beyond the lane's count.
         lane_valid: (M, 10) bool, True where there is a point.
         lane_turn: (M,) int64, LEFT -1, NONE 0, RIGHT +1.
@@ -38,6 +40,7 @@ class Batch:
         sample_seeds: (B,) int64, from which each sample's random draws follow.
     """
 
+    timing: Timing
     track_xy: Tensor
     track_step: Tensor
     track_valid: Tensor
@@ -67,7 +70,7 @@ class Batch:
 
     @property
     def agent(self) -> Tensor:
-        """(B, 50, 2) AGENT's track, metres, city axes."""
+        """(B, T, 2) AGENT's track, metres, city axes."""
         return self.track_xy[self.track_counts.cumsum(0) - self.track_counts]
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Self:
@@ -79,7 +82,14 @@ class Batch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, function: Any) -> Self:
-        return type(self)(**{field.name: function(getattr(self, field.name)) for field in fields(self)})
+        tensors = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "timing"}
+        return type(self)(self.timing, **{name: function(tensor) for name, tensor in tensors.items()})
+
+
+def check_timing(timing: Timing, batch: Batch) -> None:
+    """Raise InputError unless a network's timing is the batch's; while torch.compile looks, nothing is compared."""
+    if not torch.compiler.is_compiling():
+        timing.require(batch.timing, "batch")
 
 
 def collate(store: SceneStore, indices: Sequence[int], sample_seeds: Sequence[int] | None = None) -> Batch:
@@ -112,6 +122,7 @@ def collate(store: SceneStore, indices: Sequence[int], sample_seeds: Sequence[in
         lanes=segments.with_points(points),
         lane_counts=lane_counts,
         sample_seeds=seeds,
+        timing=store.timing,
     )
 
 
@@ -126,6 +137,7 @@ def pack(
     lane_counts: npt.NDArray[np.int64],
     sample_seeds: npt.NDArray[np.int64],
     dtype: torch.dtype = torch.float32,
+    timing: Timing = ARGOVERSE1,
 ) -> Batch:
     """A batch from arrays joined end to end, track by track and scene by scene.
 
@@ -134,10 +146,11 @@ def pack(
         track_lengths: (K,) rows of each track.
         track_types: (K,) AGENT first in every scene.
         track_counts, lane_counts: (B,) tracks and lanes of each scene.
-        times: (B, 50) seconds; (B, 20) of scenes without a future.
+        times: (B, T) seconds.
         lanes: M lanes whose points are relative to their scene's origin.
         sample_seeds: (B,).
         dtype: of the positions and times.
+        timing: of the scenes.
 
     Raises:
         InputError: a scene's first track is not AGENT's, or does not have a row for each step.
@@ -152,6 +165,7 @@ def pack(
     track_xy[valid], track_step[valid] = xy, step
     points = np.where(lanes.valid[..., None], lanes.points, 0.0)
     return Batch(
+        timing=timing,
         track_xy=torch.from_numpy(track_xy).to(dtype),
         track_step=torch.from_numpy(track_step),
         track_valid=torch.from_numpy(valid),

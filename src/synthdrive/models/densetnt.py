@@ -9,19 +9,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthdrive.config.training import ModelParameters
-from synthdrive.models.batch import Batch
+from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.models.batch import Batch, check_timing
 from synthdrive.models.encoder import SceneFeatures, VectorEncoder
 from synthdrive.models.goals import dense_goals, nearest_lane, reachable_goals, sparse_goals
 from synthdrive.models.heads import GoalScorer, LaneScorer, TrajectoryCompletion, most_probable_lanes
 from synthdrive.models.layers import Losses
 from synthdrive.models.polylines import AgentFrame, actor_polylines, lane_polylines
 from synthdrive.models.ragged import Ragged
-from synthdrive.scenes.scene_store import HORIZON, LAST_OBSERVED, OBSERVED_STEPS
 
 
 @dataclass(frozen=True)
 class GoalDistribution:
-    """Where AGENT may end up after 3 s, in each of B scenes.
+    """Where AGENT may end up when the time to forecast is over, in each of B scenes.
 
     Attributes:
         goals: (B, D, 2) metres, agent frame: the dense goals, then the sparse ones.
@@ -50,15 +50,19 @@ class DenseTNT(nn.Module):
 
     Args:
         model: sizes.
+        timing: of the scenes that it forecasts.
     """
 
-    def __init__(self, model: ModelParameters) -> None:
+    def __init__(self, model: ModelParameters, timing: Timing = ARGOVERSE1) -> None:
         super().__init__()
         self.model = model
-        self.encoder = VectorEncoder(model)
+        self.timing = timing
+        self.encoder = VectorEncoder(model, timing)
         self.lane_scorer = LaneScorer(model.hidden_size)
         self.goal_scorer = GoalScorer(model.hidden_size, model.coordinate_scale)
-        self.completion = TrajectoryCompletion(model.hidden_size, model.detach_endpoint_query, model.coordinate_scale)
+        self.completion = TrajectoryCompletion(
+            model.hidden_size, model.detach_endpoint_query, model.coordinate_scale, timing.future_steps
+        )
 
     def forward(self, batch: Batch) -> Losses:
         """Mean over the batch's scenes of goal NLL + lane NLL + smooth-L1 error of the completion.
@@ -66,7 +70,7 @@ class DenseTNT(nn.Module):
         A scene's loss does not depend on the others in the batch.
         """
         distribution = self.goal_distribution(batch)
-        future = distribution.frame.to_agent(batch.agent[:, OBSERVED_STEPS:])  # [B, 30, 2]
+        future = distribution.frame.to_agent(batch.agent[:, self.timing.history_steps :])  # [B, T, 2]
         points = distribution.frame[batch.lanes.scene].to_agent(batch.lane_xy)
         lane = nearest_lane(points, batch.lane_valid, batch.lanes, future[:, -1])
         return self.losses(distribution, future, lane)
@@ -76,7 +80,7 @@ class DenseTNT(nn.Module):
 
         Args:
             distribution: what `goal_distribution` gave.
-            future: (B, 30, 2) true future, metres, agent frame.
+            future: (B, T, 2) true future, metres, agent frame.
             lane: (B,) int64, lane with the point nearest to the true endpoint.
         """
         endpoint = future[:, -1]
@@ -100,17 +104,18 @@ class DenseTNT(nn.Module):
 
     def goal_distribution(self, batch: Batch) -> GoalDistribution:
         """Encode the observed scene and score its goals; nothing after the last observed step is looked at."""
-        frame = AgentFrame.of(batch.agent)
+        check_timing(self.timing, batch)
+        frame = AgentFrame.of(batch.agent, self.timing)
         with_index = self.model.polyline_index
         actors = actor_polylines(batch, frame, True, with_index)
         features = self.encoder(actors, lane_polylines(batch, frame, actors.items.counts, with_index))
         lanes = batch.lanes
         points = frame[lanes.scene].to_agent(batch.lane_xy)
         goals, items = sparse_goals(points, batch.lane_valid, lanes, self.model.goal_spacing)
-        observed = frame.to_agent(batch.agent[:, :OBSERVED_STEPS])
+        observed = frame.to_agent(batch.agent[:, : self.timing.history_steps])
         if self.model.goal_reach:
-            goals, items = reachable_goals(goals, items, observed, self.model.goal_reach)
-        goals, items = _with_goal_everywhere(goals, items, observed)
+            goals, items = reachable_goals(goals, items, observed, self.model.goal_reach, self.timing)
+        goals, items = _with_goal_everywhere(goals, items, observed, self.timing.future_steps)
         return self.decode(features, self.encoder.agent_state(features), goals, items, frame)
 
     def decode(
@@ -154,23 +159,24 @@ class DenseTNT(nn.Module):
         )
 
     def complete(self, distribution: GoalDistribution, goals: Tensor) -> Tensor:
-        """(B, K, 2) endpoints -> (B, K, 30, 2) trajectories, metres, agent frame; see `TrajectoryCompletion`."""
+        """(B, K, 2) endpoints -> (B, K, T, 2) trajectories, metres, agent frame; see `TrajectoryCompletion`."""
         completion: Tensor = self.completion(goals, distribution.agent, distribution.tokens, distribution.token_valid)
         return completion
 
 
-def _with_goal_everywhere(goals: Tensor, items: Ragged, observed: Tensor) -> tuple[Tensor, Ragged]:
+def _with_goal_everywhere(goals: Tensor, items: Ragged, observed: Tensor, future_steps: int) -> tuple[Tensor, Ragged]:
     """Give a scene without goals one: where AGENT would be at its observed mean velocity.
 
     Args:
         goals: (G, 2) and `items`: the sparse goals.
-        observed: (B, 20, 2) AGENT's history, agent frame.
+        observed: (B, T, 2) AGENT's history, agent frame.
+        future_steps: to the end of the forecast.
     """
     empty = torch.nonzero(items.counts == 0).squeeze(1)
     if len(empty) == 0:
         return goals, items
     steps = observed.shape[1] - 1
-    velocity = (observed[empty, LAST_OBSERVED] - observed[empty, 0]) / steps
+    velocity = (observed[empty, -1] - observed[empty, 0]) / steps
     scene, order = torch.cat([items.scene, empty]).sort(stable=True)
-    goals = torch.cat([goals, observed[empty, LAST_OBSERVED] + velocity * HORIZON])[order]
+    goals = torch.cat([goals, observed[empty, -1] + velocity * future_steps])[order]
     return goals, Ragged.from_scene(scene, len(items.counts))

@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.nn.functional import pad
 
 from synthdrive.config.training import ModelParameters
+from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.models.layers import (
     MLP,
     CrossAttention,
@@ -20,7 +21,6 @@ from synthdrive.models.layers import (
 )
 from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines
 from synthdrive.models.ragged import Ragged
-from synthdrive.scenes.scene_store import OBSERVED_STEPS, STEPS
 
 
 class SubGraph(nn.Module):
@@ -59,9 +59,6 @@ class SubGraph(nn.Module):
         return feature
 
 
-ACTOR_LENGTHS = (OBSERVED_STEPS - 1, STEPS - 1)  # vectors of an observed and of a whole track
-
-
 @dataclass(frozen=True)
 class SceneFeatures:
     """Features of B scenes' polylines, padded to the scene with the most.
@@ -80,10 +77,16 @@ class SceneFeatures:
 
 
 class VectorEncoder(nn.Module):
-    """Sub-graph, agent-to-lane attention, global graph."""
+    """Sub-graph, agent-to-lane attention, global graph.
 
-    def __init__(self, model: ModelParameters) -> None:
+    Args:
+        model: sizes.
+        timing: of the scenes; no tensor depends on it.
+    """
+
+    def __init__(self, model: ModelParameters, timing: Timing = ARGOVERSE1) -> None:
         super().__init__()
+        self.actor_lengths = (timing.history_steps - 1, timing.steps - 1)  # vectors of an observed and of a whole track
         self.sub_graph = SubGraph(
             model.hidden_size, model.sub_graph_layers, model.sub_graph_heads, model.coordinate_scale
         )
@@ -125,7 +128,7 @@ class VectorEncoder(nn.Module):
         valid = torch.cat([_cut(actors.valid[short], reach), lanes.valid])
         together = self.sub_graph(torch.cat(joined), valid, (*ACTOR_COLUMNS, *LANE_COLUMNS))
         rows, features = [short], [together[: len(short)]]
-        for edge in ACTOR_LENGTHS:
+        for edge in self.actor_lengths:
             if actors.vectors.shape[1] > reach:
                 long = torch.nonzero((counts > reach) & (counts <= edge)).squeeze(1)
                 rows.append(long)

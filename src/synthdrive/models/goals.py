@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.models.ragged import Ragged
-from synthdrive.scenes.scene_store import HORIZON, LAST_OBSERVED, STEP_SECONDS
 
 VELOCITY_STEPS = 5  # the velocity of the focal agent is taken over the last half second
 SAME_POINT = 0.01  # metres; lane points that fall into the same cell of this size are one goal
@@ -47,24 +47,28 @@ def sparse_goals(lane_points: Tensor, lane_valid: Tensor, lanes: Ragged, spacing
     return goals[keep], Ragged.from_scene(lanes.scene[lane[keep]], len(lanes.counts))
 
 
-def reachable_goals(goals: Tensor, items: Ragged, observed: Tensor, acceleration: float) -> tuple[Tensor, Ragged]:
-    """The goals that the focal agent can get to: no further than a t^2 / 2 from where its velocity leads in t = 3 s.
+def reachable_goals(
+    goals: Tensor, items: Ragged, observed: Tensor, acceleration: float, timing: Timing = ARGOVERSE1
+) -> tuple[Tensor, Ragged]:
+    """The goals that the focal agent can get to: no further than a t^2 / 2 from where its velocity leads in the time
+    t to forecast.
 
     Whatever its direction, a constant acceleration a displaces it by that much, and a changing one by less. The
     velocity is the mean over the last half second.
 
     Args:
         goals: (G, 2) metres, agent frame; `items`: which scene each belongs to.
-        observed: (B, 20, 2) the focal agent's history, metres, agent frame.
+        observed: (B, T, 2) the focal agent's history, metres, agent frame.
         acceleration: a, m/s2.
+        timing: says what t is.
 
     Returns:
         The goals left, which may be none in a scene, and which scene each belongs to.
     """
-    steps = HORIZON / VELOCITY_STEPS
-    last = observed[:, LAST_OBSERVED]
-    centre = last + steps * (last - observed[:, LAST_OBSERVED - VELOCITY_STEPS])  # [B, 2]
-    radius = acceleration * (HORIZON * STEP_SECONDS) ** 2 / 2
+    steps = timing.future_steps / VELOCITY_STEPS
+    last = observed[:, timing.last_observed]
+    centre = last + steps * (last - observed[:, timing.last_observed - VELOCITY_STEPS])  # [B, 2]
+    radius = acceleration * (timing.future_steps * timing.step_seconds) ** 2 / 2
     keep = torch.nonzero((goals - centre[items.scene]).square().sum(-1) <= radius**2).squeeze(1)
     return goals[keep], Ragged.from_scene(items.scene[keep], len(items.counts))
 

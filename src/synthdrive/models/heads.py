@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.goal_attention import GoalLayout, InBlocks, Looked, SceneByScene, lay_out
 from synthdrive.models.layers import (
     MLP,
@@ -18,7 +19,6 @@ from synthdrive.models.layers import (
     in_products,
 )
 from synthdrive.models.ragged import Ragged
-from synthdrive.scenes.scene_store import HORIZON
 
 _UNITS = 2**40  # of probability 1
 
@@ -179,18 +179,22 @@ class TrajectoryCompletion(nn.Module):
         size: width of the features.
         detach_query: leave the endpoint encoder untrained, as the paper's release does (docs/method.md 8.5).
         coordinate_scale: metres that count as 1 where an endpoint is encoded, and in what the decoder gives out.
+        steps: of a trajectory.
     """
 
-    def __init__(self, size: int, detach_query: bool, coordinate_scale: float = 1.0) -> None:
+    def __init__(
+        self, size: int, detach_query: bool, coordinate_scale: float = 1.0, steps: int = ARGOVERSE1.future_steps
+    ) -> None:
         super().__init__()
+        self.steps = steps
         self.detach_query = detach_query
         self.coordinate_scale = coordinate_scale
         self.endpoint_encoder = nn.Sequential(MLP(2, size), MLP(size, size), MLP(size, size))
         self.attention = CrossAttention(size)
-        self.decoder = ResidualDecoder(3 * size, size, HORIZON * 2)
+        self.decoder = ResidualDecoder(3 * size, size, steps * 2)
 
     def forward(self, endpoints: Tensor, agent: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
-        """(B, K, 2) endpoints -> (B, K, 30, 2), metres, agent frame; the last point is not forced onto the endpoint.
+        """(B, K, 2) endpoints -> (B, K, steps, 2), metres, agent frame; the last point is not forced onto the endpoint.
 
         Args:
             endpoints: metres, agent frame.
@@ -204,4 +208,4 @@ class TrajectoryCompletion(nn.Module):
                 query = query.detach()
             seen = self.attention(query, tokens, valid)
             trajectory: Tensor = self.decoder(torch.cat([agent[:, None].expand_as(seen), query, seen], dim=-1))
-        return self.coordinate_scale * trajectory.view(*endpoints.shape[:2], HORIZON, 2)
+        return self.coordinate_scale * trajectory.view(*endpoints.shape[:2], self.steps, 2)

@@ -11,9 +11,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from synthdrive.core.timing import Timing
 from synthdrive.models.batch import Batch
 from synthdrive.models.ragged import Ragged
-from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OBSERVED_STEPS, OTHERS, STEPS
+from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
 
 HEADING_STEPS = 6  # the heading is the mean of p[j + 2] - p[j] over the last 6 observed points (docs/method.md 1.2)
 
@@ -32,14 +33,15 @@ class AgentFrame:
     sin: Tensor
 
     @classmethod
-    def of(cls, agent: Tensor, angle: Tensor | None = None) -> Self:
+    def of(cls, agent: Tensor, timing: Timing, angle: Tensor | None = None) -> Self:
         """Frame of AGENT's track.
 
         Args:
-            agent: (B, 50, 2) metres, city axes.
+            agent: (B, T, 2) metres, city axes.
+            timing: says which steps are observed.
             angle: (B,) radians, by which to turn the frame's content further, counterclockwise.
         """
-        last = agent[:, OBSERVED_STEPS - HEADING_STEPS : OBSERVED_STEPS]  # [B, 6, 2]
+        last = agent[:, timing.history_steps - HEADING_STEPS : timing.history_steps]  # [B, 6, 2]
         heading = (last[:, 2:] - last[:, :-2]).mean(dim=1)  # [B, 2]
         length = torch.linalg.vector_norm(heading, dim=1)
         moving = length > 0
@@ -49,7 +51,7 @@ class AgentFrame:
         if angle is not None:
             turn_cos, turn_sin = torch.cos(angle).to(cos.dtype), torch.sin(angle).to(cos.dtype)
             cos, sin = cos * turn_cos - sin * turn_sin, sin * turn_cos + cos * turn_sin
-        return cls(agent[:, LAST_OBSERVED], cos, sin)
+        return cls(agent[:, timing.last_observed], cos, sin)
 
     def __getitem__(self, scene: Tensor) -> AgentFrame:
         """The frames of these scenes, one for each item."""
@@ -117,12 +119,14 @@ def actor_polylines(batch: Batch, frame: AgentFrame, observed_only: bool, with_i
         with_index: fill in the polyline index; else its column is 0.
 
     Returns:
-        Polylines of up to 19 or 49 vectors; the first vector of a polyline ends at the track's second row.
+        Polylines of up to one vector less than there are observed steps, or steps; the first vector of a polyline ends
+        at the track's second row.
     """
-    steps = OBSERVED_STEPS if observed_only else STEPS
+    timing = batch.timing
+    steps = timing.history_steps if observed_only else timing.steps
     valid = batch.track_valid[:, :steps]
     if observed_only:
-        valid = valid & (batch.track_step[:, :steps] <= LAST_OBSERVED)
+        valid = valid & (batch.track_step[:, :steps] <= timing.last_observed)
     keep = valid[:, 1]
     items = batch.tracks.select(keep)
     valid = valid[keep]

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from synthdrive.config.training import PLACE, ModelParameters, ObjectiveParameters
-from synthdrive.models.batch import Batch
+from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.models.batch import Batch, check_timing
 from synthdrive.models.layers import column_factors
 from synthdrive.models.polylines import (
     ACTOR_COLUMNS,
@@ -28,12 +29,13 @@ class MaskedAutoencoder(Reconstructor):
     Args:
         model: sizes.
         objective: what is hidden and what counts as an error.
+        timing: of the scenes.
     """
 
     factors: Tensor
 
-    def __init__(self, model: ModelParameters, objective: ObjectiveParameters) -> None:
-        super().__init__(model, objective)
+    def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing = ARGOVERSE1) -> None:
+        super().__init__(model, objective, timing)
         self.lane_token = nn.Parameter(torch.randn(len(LANE_COLUMNS)) * 0.02)
         self.agent_token = nn.Parameter(torch.randn(len(ACTOR_COLUMNS)) * 0.02)
         self.register_buffer("factors", column_factors(self.size, model.coordinate_scale), persistent=False)
@@ -45,10 +47,11 @@ class MaskedAutoencoder(Reconstructor):
         self, batch: Batch, angle: Tensor | None = None, masking: Masking | None = None, blind: bool = False
     ) -> Prediction:
         """See `Reconstructor`."""
+        check_timing(self.timing, batch)
         objective = self.objective
         if angle is None and objective.random_rotation:
             angle = draw_angle(batch.sample_seeds)
-        frame = AgentFrame.of(batch.agent, angle)
+        frame = AgentFrame.of(batch.agent, self.timing, angle)
         if masking is None:
             share, ratio = objective.map_probability, objective.mask_ratio
             masking = draw_masking(batch.sample_seeds, batch.lanes, share, ratio)
@@ -109,7 +112,7 @@ class MaskedAutoencoder(Reconstructor):
         return items.pack(predicted.view(len(rows), items.longest, len(places), len(LANE_COLUMNS)))
 
     def _decode_agents(self, agents: Polylines, hidden: Tensor, encoded: Tensor, encoded_valid: Tensor) -> Tensor:
-        """(T, modes, 49, 10) predictions for the samples where AGENT is hidden; the decoder runs for them alone."""
+        """(T, modes, V, 10) predictions for the samples where AGENT is hidden; the decoder runs for them alone."""
         rows = torch.nonzero(hidden).squeeze(1)
         agents = agents.select(hidden[agents.items.scene])
         places = torch.arange(agents.vectors.shape[1], device=rows.device)
@@ -117,5 +120,5 @@ class MaskedAutoencoder(Reconstructor):
         queries = masked_queries(agents.vectors, self.agent_token, ACTOR_COLUMNS, code, self.factors)
         predicted: Tensor = self.agent_decoder(
             queries, agents.valid, encoded[rows], encoded_valid[rows]
-        )  # [T, 49, modes 10]
+        )  # [T, V, modes 10]
         return predicted.view(len(rows), len(places), self.objective.modes, len(ACTOR_COLUMNS)).transpose(1, 2)

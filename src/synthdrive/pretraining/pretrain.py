@@ -22,6 +22,7 @@ from synthdrive.config.training import (
 )
 from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.provenance import plain_values
+from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.held_back import held_back_windows
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
@@ -66,7 +67,7 @@ def pretrain(run: TrainingRun, synthetic: Path) -> None:
 
         def untrained() -> Reconstructor:
             seed_model("pretrain", run.seed)
-            return cast(Reconstructor, pretraining_model(model, parameters))
+            return cast(Reconstructor, pretraining_model(model, parameters, store.timing))
 
         measured[RECONSTRUCTION] = lambda network: measure_reconstruction(
             cast(Reconstructor, network), untrained, parameters, synthetic, indices, unseen, run.seed, accelerator
@@ -75,13 +76,14 @@ def pretrain(run: TrainingRun, synthetic: Path) -> None:
     execute(
         "pretrain",
         run,
-        pretraining_model(model, parameters),
+        pretraining_model(model, parameters, store.timing),
         batches,
         {"model": model, "pretrain": parameters},
         {"synthetic": synthetic},
         accelerator,
         {
             "model": plain_values(model),
+            "timing": store.timing.plain(),
             "data": {"windows": len(store), "used": len(indices), "held_back": int(held_back.sum())},
         },
         __name__,
@@ -90,12 +92,12 @@ def pretrain(run: TrainingRun, synthetic: Path) -> None:
     )
 
 
-def pretraining_model(model: ModelParameters, parameters: PretrainParameters) -> nn.Module:
+def pretraining_model(model: ModelParameters, parameters: PretrainParameters, timing: Timing = ARGOVERSE1) -> nn.Module:
     """The network that the variant's objective trains; either has the encoder that fine-tuning takes over."""
     if parameters.objective == FORECAST:
-        return DenseTNT(model)
+        return DenseTNT(model, timing)
     network = SceneAutoencoder if parameters.objective == SCENE else MaskedAutoencoder
-    return network(model, parameters)
+    return network(model, parameters, timing)
 
 
 def usable_windows(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from synthdrive.config.training import XY, ModelParameters, ObjectiveParameters
+from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.models.batch import Batch
 from synthdrive.models.encoder import VectorEncoder
 from synthdrive.models.layers import Losses, full_precision
@@ -33,9 +34,9 @@ class Prediction:
         lanes: every lane of the batch, as it is.
         agents: AGENT's whole trajectory, one polyline a sample.
         hidden_lanes: (N, 9, 12) predicted vectors of the N hidden lanes.
-        hidden_agents: (T, modes, 49, 10) predicted vectors of the T samples where AGENT is hidden.
+        hidden_agents: (T, modes, V, 10) predicted vectors of the T samples where AGENT is hidden.
         agent_hidden: (B,) bool, which samples these are.
-        first_hidden: the first of AGENT's 49 vectors that is hidden.
+        first_hidden: the first of AGENT's V vectors that is hidden.
     """
 
     masking: Masking
@@ -57,8 +58,8 @@ class Reconstruction:
         lane_hidden: (M,) bool.
         lane_points: (M, 9, 2) true end points of each vector, `lane_valid` (M, 9) bool.
         lane_predicted: (M, 9, 2) the reconstruction; NaN where the lane was not hidden.
-        agent_points: (B, 49, 2) true trajectory from its second row on.
-        agent_predicted: (B, modes, 49, 2); NaN where AGENT was not hidden.
+        agent_points: (B, V, 2) true trajectory from its second row on.
+        agent_predicted: (B, modes, V, 2); NaN where AGENT was not hidden.
         agent_best: (B,) int64, mode with the smallest mean distance to the truth.
     """
 
@@ -79,6 +80,7 @@ class Reconstructor(nn.Module):
     Args:
         model: sizes.
         objective: what is hidden and what counts as an error.
+        timing: of the scenes.
 
     Attributes:
         hides_both: lanes and AGENT are hidden in the same sample.
@@ -86,12 +88,13 @@ class Reconstructor(nn.Module):
 
     hides_both = False
 
-    def __init__(self, model: ModelParameters, objective: ObjectiveParameters) -> None:
+    def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing = ARGOVERSE1) -> None:
         super().__init__()
+        self.timing = timing
         self.size = model.hidden_size
         self.with_index = model.polyline_index
         self.objective = objective
-        self.encoder = VectorEncoder(model)
+        self.encoder = VectorEncoder(model, timing)
 
     def predict(
         self, batch: Batch, angle: Tensor | None = None, masking: Masking | None = None, blind: bool = False

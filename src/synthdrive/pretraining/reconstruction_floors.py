@@ -14,11 +14,12 @@ from torch.nn.utils import clip_grad_norm_
 
 from synthdrive.config.training import PretrainParameters
 from synthdrive.core.seeding import generator, item_seed
+from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
 from synthdrive.models.batch import Batch, collate
 from synthdrive.models.polylines import ACTOR_PREVIOUS, ACTOR_XY, LANE_PREVIOUS, LANE_XY
 from synthdrive.pretraining.masking import draw_masking
 from synthdrive.pretraining.reconstruction import Prediction, Reconstructor
-from synthdrive.scenes.scene_store import LAST_OBSERVED, STEP_SECONDS, SceneStore
+from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.data import Indices, SceneBatches, Sharing
 from synthdrive.training.optimisation import Adam, learning_rate
 
@@ -113,7 +114,8 @@ def held_back_losses(network: Reconstructor, batches: list[Batch], accelerator: 
             masking = draw_masking(batch.sample_seeds, batch.lanes, hides_lanes, network.objective.mask_ratio)
             with accelerator.autocast():
                 prediction = network.predict(batch, masking=masking, blind=blind)
-            for name, other in {"loss": prediction, **({} if blind else dict(_floors(prediction, kind)))}.items():
+            floors = {} if blind else dict(_floors(prediction, kind, network.timing.last_observed))
+            for name, other in {"loss": prediction, **floors}.items():
                 losses.setdefault(name, []).append(_losses(network, other, kind))
         found[kind] = {name: float(torch.cat(values).double().mean()) for name, values in losses.items()}
     network.train(training)
@@ -125,7 +127,7 @@ def _losses(network: Reconstructor, prediction: Prediction, kind: str) -> Tensor
     return network.lane_losses(prediction) if kind == "lanes" else network.mode_losses(prediction).amin(dim=1)
 
 
-def _floors(prediction: Prediction, kind: str) -> Iterator[tuple[str, Prediction]]:
+def _floors(prediction: Prediction, kind: str, last_observed: int) -> Iterator[tuple[str, Prediction]]:
     if kind == "lanes":
         vectors = prediction.lanes.select(prediction.masking.lanes).vectors
         for name, lanes in lane_floors(vectors).items():
@@ -133,7 +135,7 @@ def _floors(prediction: Prediction, kind: str) -> Iterator[tuple[str, Prediction
     else:
         agents = prediction.agents.select(prediction.agent_hidden[prediction.agents.items.scene])
         guesses = future_floors if prediction.first_hidden else trajectory_floors
-        for name, tracks in guesses(agents.vectors).items():
+        for name, tracks in guesses(agents.vectors, last_observed).items():
             yield name, replace(prediction, hidden_agents=tracks[:, None])
 
 
@@ -157,8 +159,8 @@ def lane_floors(vectors: Tensor) -> Mapping[str, Tensor]:
     }
 
 
-def trajectory_floors(vectors: Tensor) -> Mapping[str, Tensor]:
-    """Predictions for (T, 49, 10) trajectories from what their queries are given.
+def trajectory_floors(vectors: Tensor, last_observed: int = ARGOVERSE1.last_observed) -> Mapping[str, Tensor]:
+    """Predictions for (T, V, 10) trajectories from what their queries are given.
 
     Given are the first vector and, by the choice of the frame, that AGENT is at the origin at the last observed step.
 
@@ -168,8 +170,8 @@ def trajectory_floors(vectors: Tensor) -> Mapping[str, Tensor]:
     first = vectors[:, :1]
     start, move = first[..., ACTOR_PREVIOUS], first[..., ACTOR_XY] - first[..., ACTOR_PREVIOUS]
     count = torch.arange(vectors.shape[1], device=vectors.device, dtype=vectors.dtype)[:, None]
-    # start + move t + bend t (t - 1) passes through the first two points, and through the origin at LAST_OBSERVED
-    bend = -(start + move * LAST_OBSERVED) / (LAST_OBSERVED * (LAST_OBSERVED - 1))
+    # start + move t + bend t (t - 1) passes through the first two points, and the origin at the last observed step
+    bend = -(start + move * last_observed) / (last_observed * (last_observed - 1))
     guesses = {"zero": torch.zeros_like(vectors)}
     for name, weight in (("constant_velocity", 0.0), ("quadratic", 1.0)):
         guess = first.expand_as(vectors).clone()
@@ -181,17 +183,17 @@ def trajectory_floors(vectors: Tensor) -> Mapping[str, Tensor]:
     return guesses
 
 
-def future_floors(vectors: Tensor) -> Mapping[str, Tensor]:
-    """Predictions of the positions of (T, 49, 10) trajectories after the last observed step, from those up to it.
+def future_floors(vectors: Tensor, last_observed: int = ARGOVERSE1.last_observed) -> Mapping[str, Tensor]:
+    """Predictions of the positions of (T, V, 10) trajectories after the last observed step, from those up to it.
 
     Returns:
         `zero` everywhere; `constant_velocity` of the last observed vector; `quadratic`: through the positions 1 s ago,
         0.5 s ago and now.
     """
-    positions = vectors[..., ACTOR_XY]  # [T, 49, 2], of steps 1 to 49
-    now, before, long_before = (positions[:, [LAST_OBSERVED - 1 - ago]] for ago in (0, 5, 10))
-    count = torch.arange(vectors.shape[1], device=vectors.device, dtype=vectors.dtype)[:, None] - (LAST_OBSERVED - 1)
-    velocity = now - positions[:, [LAST_OBSERVED - 2]]
+    positions = vectors[..., ACTOR_XY]  # [T, V, 2], of steps 1 to V
+    now, before, long_before = (positions[:, [last_observed - 1 - ago]] for ago in (0, 5, 10))
+    count = torch.arange(vectors.shape[1], device=vectors.device, dtype=vectors.dtype)[:, None] - (last_observed - 1)
+    velocity = now - positions[:, [last_observed - 2]]
     bend = (now - 2.0 * before + long_before) / 50.0
     slope = (now - before) / 5.0 + 5.0 * bend
     guesses = {"zero": torch.zeros_like(vectors)}

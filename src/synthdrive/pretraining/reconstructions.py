@@ -46,9 +46,9 @@ class Reconstructions:
         lane_scene: (M,) int64, each lane's sample.
         lane_hidden: (M,) bool.
         lane_points: (M, 9, 2) true end points of each vector, `lane_valid` (M, 9) bool.
-        agent_points: (B, 49, 2) true trajectory from its second row on.
+        agent_points: (B, V, 2) true trajectory from its second row on.
         lane_predicted: (1 + E, N, 9, 2) the hidden lanes as the network draws them.
-        agent_predicted: (1 + E, T, modes, 49, 2).
+        agent_predicted: (1 + E, T, modes, V, 2).
         agent_best: (1 + E, T) int64, mode with the smallest mean distance to the truth.
     """
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from synthdrive.config.training import XY, ModelParameters, ObjectiveParameters
-from synthdrive.models.batch import Batch
+from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.models.batch import Batch, check_timing
 from synthdrive.models.encoder import join_polylines
 from synthdrive.models.layers import coordinates_exact
 from synthdrive.models.polylines import (
@@ -29,7 +30,6 @@ from synthdrive.pretraining.masking import Masking, draw_angle, draw_masking
 from synthdrive.pretraining.reconstruction import Prediction, Reconstructor
 from synthdrive.pretraining.reconstruction_decoder import ReconstructionDecoder
 from synthdrive.scenes.lane_segments import MAX_POINTS
-from synthdrive.scenes.scene_store import HORIZON, LAST_OBSERVED
 
 POSE = 4  # x, y in metres, and the direction as a vector of length 1
 LANE_VECTORS = MAX_POINTS - 1
@@ -42,29 +42,31 @@ class SceneAutoencoder(Reconstructor):
         model: sizes.
         objective: of its options `mask_ratio`, `random_rotation`, `modes` and `dead_mode_weight`; every sample hides
             lanes and the future, the encoder sees no later row, and positions alone are targets.
+        timing: of the scenes.
     """
 
     hides_both = True
 
-    def __init__(self, model: ModelParameters, objective: ObjectiveParameters) -> None:
-        super().__init__(model, replace(objective, history_only=True, targets=XY, lane_padding_in_loss=False))
+    def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing = ARGOVERSE1) -> None:
+        super().__init__(model, replace(objective, history_only=True, targets=XY, lane_padding_in_loss=False), timing)
         self.scale = model.coordinate_scale
         self.place = nn.Sequential(nn.Linear(POSE, self.size), nn.ReLU(), nn.Linear(self.size, self.size))
         self.lane_token = nn.Parameter(torch.randn(self.size) * 0.02)
         self.agent_token = nn.Parameter(torch.randn(self.size) * 0.02)
         self.decoder = ReconstructionDecoder(self.size, self.size, sees_encoder=True)
         self.lane_head = _head(self.size, LANE_VECTORS * 2)
-        self.agent_head = _head(self.size, self.objective.modes * HORIZON * 2)
+        self.agent_head = _head(self.size, self.objective.modes * timing.future_steps * 2)
 
     def predict(
         self, batch: Batch, angle: Tensor | None = None, masking: Masking | None = None, blind: bool = False
     ) -> Prediction:
         """See `Reconstructor`; the predicted vectors hold positions alone, and AGENT's history as it was."""
+        check_timing(self.timing, batch)
         if angle is None and self.objective.random_rotation:
             angle = draw_angle(batch.sample_seeds)
         if masking is None:
             masking = draw_masking(batch.sample_seeds, batch.lanes, 1.0, self.objective.mask_ratio)
-        frame = AgentFrame.of(batch.agent, angle)
+        frame = AgentFrame.of(batch.agent, self.timing, angle)
         tracks = actor_polylines(batch, frame, False, with_index=False)
         actors = actor_polylines(batch, frame, True, with_index=False)
         lanes = lane_polylines(batch, frame, actors.items.counts, with_index=False)
@@ -80,13 +82,14 @@ class SceneAutoencoder(Reconstructor):
             encoded, visible = self._encode(actors, lanes.select(~masking.lanes), poses[~masking.lanes])
         decoded = self.decoder(queries, valid, encoded, visible)
         shapes = self.lane_head(hidden.items.pack(decoded[:, 1:])).view(-1, LANE_VECTORS, 2) * self.scale
-        futures = self.agent_head(decoded[:, 0]).view(len(batch), self.objective.modes, HORIZON, 2) * self.scale
+        now, shape = self.timing.last_observed, (len(batch), self.objective.modes, self.timing.future_steps, 2)
+        futures = self.agent_head(decoded[:, 0]).view(shape) * self.scale
         hidden_lanes = torch.zeros_like(hidden.vectors)
         hidden_lanes[..., LANE_XY] = seen_from_agent(poses[masking.lanes], shapes)
         hidden_agents = agents.vectors[:, None].repeat(1, self.objective.modes, 1, 1)
-        hidden_agents[:, :, LAST_OBSERVED:, ACTOR_XY] = seen_from_agent(pose, futures)
+        hidden_agents[:, :, now:, ACTOR_XY] = seen_from_agent(pose, futures)
         everywhere = torch.ones_like(masking.is_map)
-        return Prediction(masking, lanes, agents, hidden_lanes, hidden_agents, everywhere, LAST_OBSERVED)
+        return Prediction(masking, lanes, agents, hidden_lanes, hidden_agents, everywhere, now)
 
     def _encode(self, actors: Polylines, lanes: Polylines, poses: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 2 P, S) each visible polyline's feature before and after the global graph, and which are valid."""

@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.config.record_sample import InterestParameters, SceneParameters
+from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
 from synthdrive.recording.sensing import CityParts, Motion
 from synthdrive.recording.simulation import Drive
-from synthdrive.scenes.scene_store import LAST_OBSERVED, STEP_SECONDS, STEPS
+
+STEPS, LAST_OBSERVED = ARGOVERSE1.steps, ARGOVERSE1.last_observed
 
 _MOVING = 1.0  # m/s, above which a vehicle counts as moving
 _HEADING_STEPS = 5  # over which a heading and a speed are taken

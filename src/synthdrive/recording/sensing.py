@@ -10,10 +10,13 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
 from synthdrive.config.record_sample import CityParameters, SceneParameters
+from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
 from synthdrive.formats.argoverse1_writers import SceneRows
 from synthdrive.recording.simulation import Drive
 from synthdrive.scenes.lane_map import LaneMap
-from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, STEP_SECONDS, STEPS
+from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
+
+STEPS = ARGOVERSE1.steps
 
 _AXES = {"north": (1, 1.0), "east": (0, 1.0), "south": (1, -1.0), "west": (0, -1.0)}
 

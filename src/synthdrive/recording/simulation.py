@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from synthdrive.config.record_sample import TrafficParameters
 from synthdrive.core.errors import InputError
+from synthdrive.core.timing import STEP_SECONDS
 from synthdrive.map_import.netconvert import check_space, sumo_home
 from synthdrive.recording.programs import Programs
-from synthdrive.scenes.scene_store import STEP_SECONDS
 
 _LATERAL_RESOLUTION = 0.8  # m, of the sublanes: lane changes and evasions are continuous
 _ATTRIBUTES = "x,y,angle,speed,lane,type"

@@ -10,7 +10,6 @@ from scipy.special import stdtrit
 from synthdrive.reporting.evidence import Evidence, Outcome, Verdict
 from synthdrive.reporting.measurements import Difference
 from synthdrive.reporting.wording import HEADLINE, counted, label_of, listed, metric, number_and_unit, signed
-from synthdrive.scenes.scene_store import STEPS
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE = Verdict
 
@@ -249,10 +248,11 @@ def fraction_compared(evidence: Evidence, quantity: str, above: float, unit: str
         return Outcome("", NOT_TESTABLE, "No motion was measured.")
     scale = 180.0 / np.pi if unit == "degrees" else 1.0
     fractions, errors, counts = [], [], []
-    for samples in (evidence.motion.synthetic, evidence.motion.recorded):
+    motion = evidence.motion
+    for samples in (motion.synthetic, motion.recorded):
         values = np.abs(getattr(samples, quantity)) * scale
         fraction = float(np.mean(values > above))
-        counts.append(max(1, len(values) // (1 if quantity == "heading_change" else STEPS)))
+        counts.append(max(1, len(values) // (1 if quantity == "heading_change" else motion.steps)))
         fractions.append(100.0 * fraction)
         errors.append(100.0 * np.sqrt(fraction * (1.0 - fraction) / counts[-1]))
     synthetic, recorded = fractions

@@ -163,6 +163,11 @@ class Content:
         measured, data = self.measured, self.published.values["data"]
         sizes = (measured.train_scenes, data["train_scenes"]), (measured.scene_count, data["val_scenes"])
         if measured.source != data["source"]:
+            if measured.source == "argoverse2":
+                return (
+                    f"Another dataset ({self.source}), {sizes[0][0]:,} train scenes: longer histories and horizons, so "
+                    "levels cannot be compared with the paper's; effects can."
+                )
             return (
                 f"Simulated traffic ({self.source}), {sizes[0][0]:,} train scenes instead of {sizes[0][1]:,} recorded "
                 "ones: levels cannot be compared with the paper's, and effects may differ on real traffic."

@@ -17,6 +17,7 @@ with from_extra("report"):
 
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
 from synthdrive.core.seeding import generator
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import collate
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.reporting.measurements import Measurements
@@ -74,6 +75,7 @@ class MotionEvidence:
         synthetic, recorded: distributions.
         synthetic_tracks, recorded_tracks: how many tracks are behind them.
         distances: Wasserstein distance by quantity, in its unit.
+        steps: of each track.
     """
 
     synthetic: MotionDistributions
@@ -81,6 +83,7 @@ class MotionEvidence:
     synthetic_tracks: int
     recorded_tracks: int
     distances: dict[str, float]
+    steps: int = ARGOVERSE1.steps
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def encoder_gradient(
     for sees in (False, True):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = MaskedAutoencoder(model, replace(objective, decoder_sees_encoder=sees))
+            network = MaskedAutoencoder(model, replace(objective, decoder_sees_encoder=sees), store.timing)
         network(batch).total.backward()
         gradients = [tensor.grad for tensor in network.encoder.parameters()]
         reached = sum(gradient is not None and bool(gradient.abs().max() > 0) for gradient in gradients)
@@ -119,9 +122,10 @@ def encoder_gradient(
 
 def motion_evidence(synthetic: SceneStore, recorded: SceneStore, most: int, seed: int) -> MotionEvidence:
     """At most `most` tracks of each store, drawn at random, at even steps of 0.1 s; both smoothed alike."""
+    synthetic.timing.require(recorded.timing, "recorded scenes, beside the synthetic windows")
     ours, ours_count = _distributions(synthetic, most, seed)
     theirs, theirs_count = _distributions(recorded, most, seed)
-    return MotionEvidence(ours, theirs, ours_count, theirs_count, compare(ours, theirs))
+    return MotionEvidence(ours, theirs, ours_count, theirs_count, compare(ours, theirs), synthetic.timing.steps)
 
 
 def _distributions(store: SceneStore, most: int, seed: int) -> tuple[MotionDistributions, int]:
@@ -130,5 +134,5 @@ def _distributions(store: SceneStore, most: int, seed: int) -> tuple[MotionDistr
         chosen = np.sort(generator(seed, "motion").choice(len(store), most, replace=False))
     # Recorded steps are uneven: taken as 0.1 s each, missing sweeps would make fast steps of slow ones.
     even = even_tracks(agent_tracks(store, chosen), np.asarray(store.times[chosen], dtype=np.float64))
-    smooth = savgol_filter(even, SMOOTHING_STEPS, SMOOTHING_DEGREE, axis=1)
+    smooth = savgol_filter(even, min(SMOOTHING_STEPS, (store.steps - 1) // 2 * 2 + 1), SMOOTHING_DEGREE, axis=1)
     return motion_distributions(smooth), len(chosen)

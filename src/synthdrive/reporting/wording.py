@@ -73,6 +73,7 @@ SOURCES = {  # data.source: in a sentence, in a table
         "embedded sample",
     ),
     "argoverse1": ("Argoverse 1 motion forecasting", "Argoverse 1"),
+    "argoverse2": ("Argoverse 2 motion forecasting", "Argoverse 2"),
 }
 
 
@@ -131,4 +132,6 @@ def stratum_words(stratum: str) -> str:
     if stratum.startswith("displacement_"):
         low, high = stratum.removeprefix("displacement_").split("_")
         return f"moves {low} to {high} m"
+    if stratum.startswith("type_"):
+        return f"focal agent: {stratum.removeprefix('type_').replace('_', ' ')}"
     return STRATA.get(stratum, stratum.replace("_", " "))

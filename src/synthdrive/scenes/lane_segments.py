@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +13,7 @@ import numpy.typing as npt
 
 from synthdrive.core.artifacts import read_arrays, write_arrays
 from synthdrive.core.errors import InputError
+from synthdrive.scenes.stored_arrays import COPIED_AT_A_TIME, open_safetensors
 
 MAX_POINTS = 10  # Argoverse 1 lane centrelines have 2 to 10 points (docs/method.md 1.4)
 LANE_WIDTH = 3.8  # metres; the official helper hallucinates lanes of this width (docs/method.md 1.4)
@@ -123,3 +126,51 @@ class LaneSegments:
         """Read what `save` wrote; raises InputError naming the file and the array."""
         arrays, _ = read_arrays(path, SEGMENT_ARRAYS)
         return cls(**{name: arrays[name] for name in SEGMENT_ARRAYS})
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """As `load`, but the arrays stay on disk until they are read."""
+        return cls(**open_safetensors(path, SEGMENT_ARRAYS))
+
+
+class LaneSegmentsWriter:
+    """Writes lane segments block by block in constant memory; the file is the one that `LaneSegments.save` writes.
+
+    Args:
+        path: the file; until it is closed, a file for each array stands beside it.
+    """
+
+    # The order in which safetensors writes them: by type, then by name
+    _ORDER = ("counts", "lane_ids", "points", "turn", "has_traffic_control", "is_intersection")
+    _TYPES = {"int64": "I64", "float64": "F64", "int8": "I8", "bool": "BOOL"}
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._lanes = Path(path), 0
+        self._files = {name: path.with_name(f"{path.name}.{name}.raw").open("wb") for name in self._ORDER}
+
+    def append(self, lanes: LaneSegments) -> int:
+        """Add lanes; returns the row of the first of them."""
+        first, self._lanes = self._lanes, self._lanes + len(lanes)
+        for name, stream in self._files.items():
+            stream.write(np.ascontiguousarray(getattr(lanes, name)).tobytes())
+        return first
+
+    def close(self) -> None:
+        """Join the arrays into one file."""
+        header: dict[str, Any] = {"__metadata__": {}}
+        end = 0
+        for name, stream in self._files.items():
+            start, end = end, end + stream.tell()
+            stream.close()
+            shape = [self._lanes, MAX_POINTS, 2] if name == "points" else [self._lanes]
+            kind = self._TYPES[SEGMENT_ARRAYS[name][0]]
+            header[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        with self.path.open("wb") as target:
+            target.write(len(text).to_bytes(8, "little") + text)
+            for stream in self._files.values():
+                raw = Path(stream.name)
+                with raw.open("rb") as source:
+                    shutil.copyfileobj(source, target, COPIED_AT_A_TIME)
+                raw.unlink()

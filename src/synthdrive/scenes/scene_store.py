@@ -11,21 +11,23 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from synthdrive.core.artifacts import atomic_directory, read_table, write_table
+from synthdrive.core.artifacts import atomic_directory, read_json, read_table, write_json, write_table
 from synthdrive.core.errors import InputError
-from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.core.timing import ARGOVERSE1, Timing, read_timing
+from synthdrive.scenes.lane_segments import LaneSegments, LaneSegmentsWriter
 from synthdrive.scenes.stored_arrays import blocks, open_array, ragged_rows, raw_to_npy, rises_from_zero
-
-STEPS = 50  # 5 s at 10 Hz: 2 s observed, 3 s to forecast (docs/method.md 1.1)
-OBSERVED_STEPS = 20
-HORIZON = STEPS - OBSERVED_STEPS
-LAST_OBSERVED = OBSERVED_STEPS - 1
-STEP_SECONDS = 0.1
 
 AGENT, AV, OTHERS = 0, 1, 2  # track types, in the order of a scene's tracks
 TRACK_TYPES = ("AGENT", "AV", "OTHERS")
 
+METADATA = "metadata.json"
+LANES = "lanes.safetensors"
+CITY_MAPS, LOCAL_MAPS = "city", "local"  # scenes share the lanes of few maps, or each has its own
+
 MANIFEST_COLUMNS = {"scene_id": pa.string(), "city": pa.string(), "origin_x": pa.float64(), "origin_y": pa.float64()}
+
+AGENT_TYPE = "agent_type"  # column of a manifest whose dataset says what AGENT is
+LANE_TYPES = ("vehicle", "bus", "motorcyclist")  # of road users that keep to lanes for motor vehicles
 
 REORDER_SCENES = 1024  # scenes held in memory at a time when a store is sorted
 
@@ -54,7 +56,7 @@ class Scene:
         step: (R,) uint8, each row's index into `times`.
         track_offsets: (K + 1,) int64, rows of track k are `track_offsets[k]:track_offsets[k + 1]` of this scene.
         track_types: (K,) uint8: AGENT first, then AV where there is one, then OTHERS in the order of appearance.
-        times: (50,) float32, seconds since the scene's first row; (20,) where the store holds no future.
+        times: (steps,) float32, seconds since the scene's first row; the observed ones where the store holds no future.
         lane_rows: (M,) int32, rows of the store's `lanes` in the map crop.
     """
 
@@ -70,7 +72,7 @@ class Scene:
 
     @property
     def agent(self) -> npt.NDArray[np.float32]:
-        """(50, 2) float32, AGENT's track, metres, city axes, relative to `origin`; (20, 2) without a future."""
+        """(steps, 2) float32, AGENT's track, metres, city axes, relative to `origin`."""
         return self.xy[: self.track_offsets[1]]
 
     def track(self, k: int) -> npt.NDArray[np.float32]:
@@ -82,22 +84,27 @@ class Scene:
 class SceneStore:
     """S scenes with R track rows in K tracks; the arrays are memory-mapped, so workers share them.
 
-    On disk: a directory with one `.npy` per array, `lanes.safetensors` and `manifest.parquet` (a row per scene:
-    MANIFEST_COLUMNS and whatever a gate, a stratum or a query wants). Every scene has 50 steps, or every scene has the
-    20 observed ones alone, as a benchmark gives its test scenes: then `times` is so wide, and nothing stands in for the
-    future.
+    On disk: a directory with one `.npy` per array, `lanes.safetensors`, `manifest.parquet` (a row per scene:
+    MANIFEST_COLUMNS and whatever a gate, a stratum or a query wants) and `metadata.json` (timing and maps). Every scene
+    has all steps of the timing, or every scene has the observed ones alone, as a benchmark gives its test scenes: then
+    `times` is so wide, and nothing stands in for the future.
 
     Attributes:
+        timing: of every scene.
+        maps: CITY_MAPS where scenes share the lanes of their city's map, LOCAL_MAPS where each scene has lanes of its
+            own, which stand in `lanes` in the order of the scenes.
         manifest: S rows.
-        lanes: every lane segment that a crop refers to, metres, city frame.
+        lanes: every lane segment that a crop refers to, metres, city frame; on disk until it is read.
         xy, step: (R, 2) float32 and (R,) uint8, see `Scene`.
         track_offsets: (K + 1,) int64 into the rows.
         track_types: (K,) uint8.
         scene_tracks: (S + 1,) int64 into the tracks.
-        times: (S, 50) float32, or (S, 20).
+        times: (S, steps) float32.
         lane_offsets, lane_rows: (S + 1,) int64 and (N,) int32, rows of `lanes` in each scene's crop.
     """
 
+    timing: Timing
+    maps: str
     manifest: pa.Table
     lanes: LaneSegments
     xy: npt.NDArray[np.float32]
@@ -133,14 +140,17 @@ class SceneStore:
 
     @property
     def steps(self) -> int:
-        """Steps of every scene: STEPS, or OBSERVED_STEPS where the future is not known."""
+        """Steps of every scene: all of the timing, or the observed ones where the future is not known."""
         return int(self.times.shape[1])
 
     def require_future(self, where: Path | str) -> None:
         """Raise InputError, naming `where`, unless the scenes have a future to learn from or to score against."""
-        if self.steps != STEPS:
-            found = f"scenes of {self.steps} steps, which have no future"
-            raise InputError(where, found, f"scenes of {STEPS} steps", "Such scenes can be forecast, and no more.")
+        if self.steps != self.timing.steps:
+            found, expected = (
+                f"scenes of {self.steps} steps, which have no future",
+                f"scenes of {self.timing.steps} steps",
+            )
+            raise InputError(where, found, expected, "Such scenes can be forecast, and no more.")
 
     def __getitem__(self, index: int) -> Scene:
         if not 0 <= index < len(self):
@@ -176,7 +186,9 @@ class SceneStore:
             for name, (dtype, element) in _ARRAYS.items()
         }
         manifest = read_table(directory / "manifest.parquet", MANIFEST_COLUMNS)
-        store = cls(manifest=manifest, lanes=LaneSegments.load(directory / "lanes.safetensors"), **arrays)
+        timing, maps = _read_metadata(directory / METADATA)
+        lanes = LaneSegments.open(directory / LANES)
+        store = cls(timing=timing, maps=maps, manifest=manifest, lanes=lanes, **arrays)
         if check:
             store.validate(directory)
         return store
@@ -204,8 +216,9 @@ class SceneStore:
         for name in ("scene_tracks", "track_offsets", "lane_offsets"):
             if not rises_from_zero(getattr(self, name)):
                 raise InputError(f"{where}: {name}", "offsets that fall, or another start", "offsets that rise from 0")
-        if self.steps not in (STEPS, OBSERVED_STEPS):
-            raise InputError(f"{where}: times", f"{self.steps} steps", f"{STEPS}, or {OBSERVED_STEPS} without a future")
+        whole, observed = self.timing.steps, self.timing.history_steps
+        if self.steps not in (whole, observed):
+            raise InputError(f"{where}: times", f"{self.steps} steps", f"{whole}, or {observed} without a future")
         size = len(self)
         expected = {
             "manifest": (self.manifest.num_rows, size),
@@ -231,7 +244,9 @@ class SceneStoreWriter:
 
     Args:
         directory: an existing folder.
-        steps: of every scene; OBSERVED_STEPS for scenes without a future.
+        timing: of every scene.
+        future: whether the scenes have one.
+        maps: CITY_MAPS: the lanes are given once, at the end or before; LOCAL_MAPS: with each block of scenes, its own.
 
     Example:
         with atomic_directory(out) as partial:
@@ -240,8 +255,12 @@ class SceneStoreWriter:
             writer.close(manifest, lanes)
     """
 
-    def __init__(self, directory: Path, steps: int = STEPS) -> None:
-        self.directory, self.steps = Path(directory), steps
+    def __init__(
+        self, directory: Path, timing: Timing = ARGOVERSE1, future: bool = True, maps: str = CITY_MAPS
+    ) -> None:
+        self.directory, self.timing, self.maps = Path(directory), timing, maps
+        self.steps = timing.steps if future else timing.history_steps
+        self._lanes = LaneSegmentsWriter(self.directory / LANES)
         self._files = {name: (self.directory / f"{name}.raw").open("wb") for name in _ARRAYS}
         self._length = dict.fromkeys(_ARRAYS, 0)
         for name in ("track_offsets", "scene_tracks", "lane_offsets"):
@@ -284,33 +303,54 @@ class SceneStoreWriter:
         self._write("lane_offsets", lanes + np.cumsum(lanes_per_scene))
         self._write("lane_rows", lane_rows)
 
-    def close(self, manifest: pa.Table, lanes: LaneSegments, order: npt.NDArray[np.int64] | None = None) -> None:
+    def append_lanes(self, lanes: LaneSegments) -> int:
+        """Add lanes that crops refer to; returns the row of the first of them."""
+        return self._lanes.append(lanes)
+
+    def append_scenes(self, store: SceneStore, scenes: npt.NDArray[np.int64]) -> None:
+        """Add scenes of another store, which has the same timing; the lanes too where each has its own."""
+        arrays = store.gather(scenes)
+        if self.maps == LOCAL_MAPS:
+            first = self.append_lanes(store.lanes.take(arrays["lane_rows"]))
+            arrays["lane_rows"] = first + np.arange(len(arrays["lane_rows"]))
+        self.append_many(**arrays)
+
+    def close(
+        self,
+        manifest: pa.Table,
+        lanes: LaneSegments | None = None,
+        order: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         """Write manifest and lanes, give the arrays their headers, and check the whole.
 
         Args:
             manifest: a row for each scene, in the order in which they were added.
-            lanes: the segments that the crops refer to.
+            lanes: segments that the crops refer to, where they have not been added yet.
             order: the scenes that the store is to have, in this order; as they were added where it is None.
         """
+        if lanes is not None:
+            self.append_lanes(lanes)
         for name, stream in self._files.items():
             stream.close()
             dtype, element = _ARRAYS[name]
             shape = (self._length[name], *(size or self.steps for size in element))
             raw_to_npy(self.directory / f"{name}.raw", self.directory / f"{name}.npy", dtype, shape)
         write_table(self.directory / "manifest.parquet", manifest)
-        lanes.save(self.directory / "lanes.safetensors")
+        write_json(self.directory / METADATA, {"timing": self.timing.plain(), "maps": self.maps})
+        self._lanes.close()
         if order is not None and not np.array_equal(order, np.arange(manifest.num_rows)):
-            self._reorder(manifest, lanes, order)
+            self._reorder(manifest, order)
         SceneStore.load(self.directory)
 
-    def _reorder(self, manifest: pa.Table, lanes: LaneSegments, order: npt.NDArray[np.int64]) -> None:
+    def _reorder(self, manifest: pa.Table, order: npt.NDArray[np.int64]) -> None:
         """Write the store anew in another order, a block of scenes at a time."""
         with atomic_directory(self.directory / "reordered") as partial:
-            writer = type(self)(partial, self.steps)
+            writer = type(self)(partial, self.timing, self.steps == self.timing.steps, self.maps)
             for start in range(0, len(order), REORDER_SCENES):
                 store = SceneStore.load(self.directory, check=False)  # anew, so that mapped pages do not pile up
-                writer.append_many(**store.gather(order[start : start + REORDER_SCENES]))
-            writer.close(manifest.take(order), lanes)
+                writer.append_scenes(store, order[start : start + REORDER_SCENES])
+            shared = SceneStore.load(self.directory, check=False).lanes if self.maps == CITY_MAPS else None
+            writer.close(manifest.take(order), shared)
         for file in sorted((self.directory / "reordered").iterdir()):
             file.replace(self.directory / file.name)
         (self.directory / "reordered").rmdir()
@@ -318,3 +358,22 @@ class SceneStoreWriter:
     def _write(self, name: str, array: npt.NDArray[Any]) -> None:
         self._files[name].write(np.ascontiguousarray(array, dtype=_ARRAYS[name][0]).tobytes())
         self._length[name] += len(array)
+
+
+def _read_metadata(path: Path) -> tuple[Timing, str]:
+    """Timing and maps of a store; raises InputError naming the file and the key."""
+    found = read_json(path)
+    if not isinstance(found, dict) or set(found) != {"timing", "maps"}:
+        raise InputError(
+            path, repr(found)[:100], "timing and maps of a scene store", "The store is damaged: make it again."
+        )
+    if found["maps"] not in (CITY_MAPS, LOCAL_MAPS):
+        raise InputError(f"{path}: maps", repr(found["maps"])[:100], f"{CITY_MAPS} or {LOCAL_MAPS}")
+    return read_timing(found["timing"], f"{path}: timing"), found["maps"]
+
+
+def follows_lanes(manifest: pa.Table) -> npt.NDArray[np.bool_]:
+    """(S,) bool: may AGENT be expected to follow a lane? Everywhere where the manifest does not say what it is."""
+    if AGENT_TYPE not in manifest.column_names:
+        return np.ones(manifest.num_rows, dtype=np.bool_)
+    return np.array([kind in LANE_TYPES for kind in manifest[AGENT_TYPE].to_pylist()], dtype=np.bool_)

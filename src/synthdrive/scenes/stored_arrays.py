@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +20,8 @@ NPY_HEADER = re.compile(
     r"\{'descr': '(?P<descr>[^']*)', 'fortran_order': False, 'shape': \((?P<shape>(?:[0-9]{1,18},? ?){1,4})\), \} *\n"
 )
 LONGEST_HEADER = 512  # bytes
+LONGEST_SAFETENSORS_HEADER = 1 << 16  # bytes; that of a store's lanes has 500
+SAFETENSORS_TYPES = {"I64": "int64", "F64": "float64", "F32": "float32", "I8": "int8", "BOOL": "bool"}
 COPIED_AT_A_TIME = 1 << 22  # bytes
 
 
@@ -48,6 +51,58 @@ def open_array(path: Path, dtype: str, shape: tuple[int | None, ...]) -> npt.NDA
     if size == offset:  # an empty array cannot be mapped
         return np.empty(found_shape, found)
     return np.memmap(path, dtype=found, mode="r", offset=offset, shape=found_shape)
+
+
+def open_safetensors(path: Path, names: Mapping[str, tuple[str, int]]) -> dict[str, npt.NDArray[Any]]:
+    """Map the arrays of a safetensors file into memory; the header is checked before anything is read.
+
+    Args:
+        names: for each array, its dtype ("float64") and number of dimensions.
+
+    Raises:
+        InputError: the file is missing, damaged or cut short, or an array is missing or of another kind.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            text = stream.read(length) if length <= LONGEST_SAFETENSORS_HEADER else b""
+        size = Path(path).stat().st_size - 8 - length
+        header = json.loads(text) if len(text) == length else None
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "a safetensors file") from None
+    except (ValueError, RecursionError, OSError) as error:
+        raise InputError(path, f"unreadable safetensors ({error})", "a whole safetensors file") from None
+    if not isinstance(header, dict):
+        raise InputError(path, "unreadable safetensors (no header)", "a whole safetensors file")
+    arrays = {}
+    for name, (dtype, dimensions) in names.items():
+        if name not in header:
+            raise InputError(path, f"arrays {sorted(map(str, header))}"[:200], f"an array {name!r}")
+        kind, shape, start = _check_entry(header[name], size, f"{path}: array {name!r}")
+        if kind != dtype or len(shape) != dimensions:
+            found = f"{kind} with {len(shape)} dimensions"
+            raise InputError(f"{path}: array {name!r}", found, f"{dtype} with {dimensions} dimensions")
+        count = math.prod(shape)
+        offset = 8 + length + start
+        # an empty array cannot be mapped
+        mapped = np.memmap(path, kind, "r", offset, shape) if count else np.empty(shape, kind)
+        arrays[name] = np.asarray(mapped)
+    return arrays
+
+
+def _check_entry(entry: Any, size: int, where: str) -> tuple[str, tuple[int, ...], int]:
+    """Type, shape and start of an array, which must lie within the `size` bytes of all."""
+    try:
+        kind, shape = SAFETENSORS_TYPES[entry["dtype"]], tuple(entry["shape"])
+        start, end = entry["data_offsets"]
+        whole = all(type(number) is int and 0 <= number <= size for number in (start, end))
+        counted = all(type(length) is int and 0 <= length <= size for length in shape)
+        fits = whole and counted and end - start == math.prod(shape) * np.dtype(kind).itemsize
+    except (KeyError, TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise InputError(where, f"unreadable safetensors ({entry!r:.100})", "a whole safetensors file")
+    return kind, shape, start
 
 
 def _read_header(stream: BinaryIO, path: Path) -> tuple[int, str, tuple[int, ...]]:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from synthdrive.config.synthesize import BystanderParameters
+from synthdrive.core.timing import STEP_SECONDS
 from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.scenes.scene_store import STEP_SECONDS, STEPS
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -29,8 +29,8 @@ class Bystanders:
     """N other road users in each of W windows; one that is not there has no valid step.
 
     Attributes:
-        xy: (W, N, 50, 2) metres, city frame.
-        valid: (W, N, 50) bool, one run of steps in each track.
+        xy: (W, N, T, 2) metres, city frame.
+        valid: (W, N, T) bool, one run of steps in each track.
     """
 
     xy: Floats
@@ -62,12 +62,12 @@ def draw_bystanders(
     Args:
         lanes: M lanes around the windows.
         inside: (W, M) which of them lie in the crop of each window.
-        agent: (W, 50, 2) AGENT's track, metres, city frame; who comes near it is left out.
+        agent: (W, T, 2) AGENT's track, metres, city frame; who comes near it is left out.
     """
-    windows, size = len(inside), 2 * parameters.count
+    windows, size, steps = len(inside), 2 * parameters.count, agent.shape[1]
     used = np.flatnonzero(inside.any(axis=0))
     if size == 0 or used.size == 0:
-        return Bystanders(np.zeros((windows, size, STEPS, 2)), np.zeros((windows, size, STEPS), dtype=bool))
+        return Bystanders(np.zeros((windows, size, steps, 2)), np.zeros((windows, size, steps), dtype=bool))
     ways = _ways(lanes, used, random)
     order = np.argsort(~inside[:, used], axis=1, kind="stable")
     available = inside.sum(axis=1)
@@ -75,9 +75,8 @@ def draw_bystanders(
     chosen = np.take_along_axis(order, np.minimum(pick, order.shape[1] - 1), axis=1)  # [W, N]
     stands = random.random((windows, size)) < parameters.standing
     speed = random.uniform(parameters.min_speed, parameters.fastest, (windows, size))[..., None]
-    speed = speed + random.normal(0.0, parameters.acceleration_std, (windows, size, 1)) * STEP_SECONDS * np.arange(
-        STEPS
-    )
+    change = random.normal(0.0, parameters.acceleration_std, (windows, size, 1))
+    speed = speed + change * STEP_SECONDS * np.arange(steps)
     speed = np.where(stands[..., None], 0.0, np.clip(speed, 0.0, parameters.fastest))
     place = random.random((windows, size)) * ways.first[chosen]
     along = place[..., None] + np.cumsum(speed, axis=2) * STEP_SECONDS
@@ -85,7 +84,7 @@ def draw_bystanders(
     beside = -random.uniform(nearest, farthest, (windows, size))
     across = np.where(stands, beside, random.normal(0.0, parameters.lateral_std, (windows, size)))
     xy = _at(ways, chosen, along, across)
-    valid = _visible(windows, size, random) & (along <= ways.lengths[chosen][..., None])
+    valid = _visible(windows, size, steps, random) & (along <= ways.lengths[chosen][..., None])
     valid &= (np.arange(size) < random.integers(1, size + 1, windows)[:, None])[..., None]
     near = (np.hypot(*np.moveaxis(xy - agent[:, None], -1, 0)) < parameters.clearance) & valid
     valid &= ~near.any(axis=2, keepdims=True) & (available > 0)[:, None, None]
@@ -93,19 +92,19 @@ def draw_bystanders(
     return Bystanders(xy, valid)
 
 
-def _visible(windows: int, size: int, random: np.random.Generator) -> Bools:
-    """(W, N, 50) the run of steps in which each is seen."""
+def _visible(windows: int, size: int, length: int, random: np.random.Generator) -> Bools:
+    """(W, N, T) the run of steps in which each is seen."""
     late, early = random.random((2, windows, size)) < 0.5
     late[:, :1] = early[:, :1] = False
-    first = np.where(late, random.integers(0, STEPS, (windows, size)), 0)
-    last = np.where(early, random.integers(0, STEPS, (windows, size)), STEPS - 1)
-    steps = np.arange(STEPS)
+    first = np.where(late, random.integers(0, length, (windows, size)), 0)
+    last = np.where(early, random.integers(0, length, (windows, size)), length - 1)
+    steps = np.arange(length)
     seen: Bools = (steps >= first[..., None]) & (steps <= last[..., None])
     return seen
 
 
 def _at(ways: _Ways, chosen: npt.NDArray[np.int64], along: Floats, across: Floats) -> Floats:
-    """(W, N, 50, 2) positions `along` (W, N, 50) metres on the ways, `across` (W, N) metres to the left of them."""
+    """(W, N, T, 2) positions `along` (W, N, T) metres on the ways, `across` (W, N) metres to the left of them."""
     place = np.clip(along, 0.0, REACH - 1e-6)
     index = place.astype(np.int64)
     rows = chosen[..., None]

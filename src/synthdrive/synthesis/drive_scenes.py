@@ -14,8 +14,9 @@ from synthdrive.augmentation.corridor import overlapping
 from synthdrive.config.synthesize import SynthesizeParameters
 from synthdrive.core.geometry import arc_length, distance_to_pieces
 from synthdrive.core.seeding import generator
+from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS, Timing
 from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OTHERS, STEP_SECONDS, STEPS
+from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
 from synthdrive.synthesis.background_agents import draw_bystanders
 from synthdrive.synthesis.driver import MILLIMETRE, Drives, drive
 from synthdrive.synthesis.path import Paths, plan_paths, stack_paths
@@ -36,6 +37,7 @@ class SceneTask:
         parameters: of the stage.
         half_width: half the side of the map crop, metres.
         recorded_speeds: desired speeds to draw from, m/s; None takes the parameters' lists.
+        timing: of a window.
     """
 
     scenes: list[AugmentedScene]
@@ -43,6 +45,7 @@ class SceneTask:
     parameters: SynthesizeParameters
     half_width: float
     recorded_speeds: Floats | None = None
+    timing: Timing = ARGOVERSE1
 
 
 @dataclass(frozen=True)
@@ -136,31 +139,31 @@ def _desired_speeds(scene: AugmentedScene, task: SceneTask) -> Floats:
 
 
 def _windows_of(scene: AugmentedScene, lanes: LaneSegments, plan: _Plan, drives: Drives, task: SceneTask) -> SceneBlock:
-    parameters = task.parameters
+    parameters, timing = task.parameters, task.timing
     fresh = _fresh(scene, plan.paths, drives.along)
     if not parameters.windows.only_fresh:
         fresh = np.ones_like(fresh)
-    windows = cut_windows(drives.steps, parameters.windows.stride, fresh)
+    windows = cut_windows(drives.steps, parameters.windows.stride, fresh, timing.steps)
     distance = LaneDistance(lanes)(drives.xy[:, : max(int(drives.steps.max(initial=0)), 1)])
-    xy = drives.xy[windows.drive[:, None], windows.steps]  # [W, 50, 2]
+    xy = drives.xy[windows.drive[:, None], windows.steps]  # [W, T, 2]
     columns = describe_windows(xy, distance[windows.drive[:, None], windows.steps])
     kept, dropped = within_limits(columns, parameters.limits)
     windows = windows.take(kept)
     columns = {name: values[kept] for name, values in columns.items()}
-    xy = xy[kept][:, None]  # [W, M, 50, 2], AGENT first
+    xy = xy[kept][:, None]  # [W, M, T, 2], AGENT first
     valid = np.ones(xy.shape[:3], dtype=bool)
     types = np.array([AGENT])
     if parameters.bystanders.count > 0:
         random = generator(parameters.seed, "bystanders", scene.scene_id)
-        near = overlapping(lanes.bounding_boxes(), xy[:, 0, LAST_OBSERVED], task.half_width)
+        near = overlapping(lanes.bounding_boxes(), xy[:, 0, timing.last_observed], task.half_width)
         others = draw_bystanders(lanes, near, xy[:, 0], parameters.bystanders, random)
         xy, valid = np.concatenate([xy, others.xy], axis=1), np.concatenate([valid, others.valid], axis=1)
         types = np.append(types, [AV, *[OTHERS] * (others.xy.shape[1] - 1)])
     if parameters.noise.deviation > 0:
         random = generator(parameters.seed, "noise", scene.scene_id)
-        noise = tracking_noise(xy.reshape(-1, STEPS, 2), parameters.noise, random)
+        noise = tracking_noise(xy.reshape(-1, timing.steps, 2), parameters.noise, random)
         xy = np.round(xy + noise.reshape(xy.shape), MILLIMETRE)
-    origins = xy[:, 0, LAST_OBSERVED]
+    origins = xy[:, 0, timing.last_observed]
     inside = overlapping(lanes.bounding_boxes(), origins, task.half_width)
     columns |= _identity(scene, plan.desired, windows, origins, inside.sum(axis=1), task)
     lengths = valid.sum(axis=2)  # [W, M]
@@ -168,7 +171,7 @@ def _windows_of(scene: AugmentedScene, lanes: LaneSegments, plan: _Plan, drives:
     return SceneBlock(
         columns=columns,
         xy=(xy - origins[:, None, None])[valid].astype(np.float32),
-        step=np.broadcast_to(np.arange(STEPS, dtype=np.uint8), valid.shape)[valid],
+        step=np.broadcast_to(np.arange(timing.steps, dtype=np.uint8), valid.shape)[valid],
         track_lengths=lengths[lengths > 0],
         track_types=types[lengths > 0].astype(np.uint8),
         tracks_per_window=(lengths > 0).sum(axis=1),
@@ -196,7 +199,7 @@ def _identity(
     prefix = "augmap_" if scene.source == AUGMENTED else ""
     stride = task.parameters.windows.stride
     ids = [
-        f"{prefix}dv{desired[row]:g}{name}_id_{number}_tr_{STEPS * STEP_SECONDS:.1f}_ti_{stride:.1f}"
+        f"{prefix}dv{desired[row]:g}{name}_id_{number}_tr_{task.timing.seconds:.1f}_ti_{stride:.1f}"
         for row, number in zip(windows.drive.tolist(), windows.number.tolist(), strict=True)
     ]
     constant: dict[str, Any] = {

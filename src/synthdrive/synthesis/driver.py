@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.config.synthesize import DriverParameters
-from synthdrive.scenes.scene_store import STEP_SECONDS
+from synthdrive.core.timing import STEP_SECONDS
 from synthdrive.synthesis.path import SPACING, Paths
 from synthdrive.synthesis.realism import Pace, Stops
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.config.synthesize import NoiseParameters, PaceParameters, StopParameters
-from synthdrive.scenes.scene_store import STEP_SECONDS
+from synthdrive.core.timing import STEP_SECONDS
 
 Floats = npt.NDArray[np.float64]
 

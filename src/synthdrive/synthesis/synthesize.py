@@ -18,9 +18,9 @@ from synthdrive.config.synthesize import SynthesizeParameters
 from synthdrive.core.artifacts import write_json
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import ordered_map, track
+from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.scenes.lane_map import LaneMap
-from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.scenes.scene_store import STEP_SECONDS, STEPS, SceneStoreWriter
+from synthdrive.scenes.scene_store import SceneStoreWriter, follows_lanes
 from synthdrive.synthesis.drive_scenes import SceneBlock, SceneTask, drive_scenes
 
 SLOWEST_DESIRED, FASTEST_DESIRED = 3.0, 30.0  # m/s; what recorded top speeds are clipped to
@@ -83,6 +83,7 @@ def synthesize(
     executor: Executor,
     directory: Path,
     recorded_speeds: npt.NDArray[np.float64] | None = None,
+    timing: Timing = ARGOVERSE1,
 ) -> Summary:
     """Drive all augmented scenes and write the windows as a scene store; the same bytes for every executor.
 
@@ -91,12 +92,13 @@ def synthesize(
         half_width: half the side of a window's map crop, metres.
         directory: empty, to be filled (inside `artifacts.atomic_directory`).
         recorded_speeds: desired speeds to draw from, m/s, where `speed_source` is recorded.
+        timing: of a window.
     """
     kept = scenes.kept()
     for city in sorted({scenes.manifest["city"][int(index)].as_py() for index in kept} - set(maps)):
         raise InputError("augmented scenes", f"city {city!r}", f"one of the maps: {', '.join(maps)}")
-    tasks = _tasks(maps, scenes, kept, parameters, half_width, recorded_speeds)
-    assembly = _Assembly(maps, directory)
+    tasks = _tasks(maps, scenes, kept, parameters, half_width, recorded_speeds, timing)
+    assembly = _Assembly(maps, directory, timing)
     done = ordered_map(executor, drive_scenes, tasks)
     total = -(-len(kept) // CHUNK)
     position = 0
@@ -108,13 +110,18 @@ def synthesize(
 
 
 def recorded_desired_speeds(manifest: pa.Table, cruise_share: float) -> npt.NDArray[np.float64]:
-    """(S,) m/s, desired speeds that make the driver reach the recorded agents' top speeds on straights.
+    """(S,) m/s, desired speeds that make the driver reach the recorded vehicles' top speeds on straights.
 
     Args:
         manifest: of a store of recorded scenes, with `agent_max_speed`.
         cruise_share: share of its desired speed that the driver goes at.
+
+    Raises:
+        InputError: no focal agent is a vehicle.
     """
-    speeds = manifest["agent_max_speed"].to_numpy() / cruise_share
+    speeds = manifest["agent_max_speed"].to_numpy()[follows_lanes(manifest)] / cruise_share
+    if not len(speeds):
+        raise InputError("recorded scenes", "no focal agent that is a vehicle", "one, to take desired speeds from")
     drawn: npt.NDArray[np.float64] = np.round(np.clip(speeds, SLOWEST_DESIRED, FASTEST_DESIRED), 1)
     return drawn
 
@@ -126,29 +133,25 @@ def _tasks(
     parameters: SynthesizeParameters,
     half_width: float,
     recorded_speeds: npt.NDArray[np.float64] | None,
+    timing: Timing,
 ) -> Iterator[SceneTask]:
     for start in range(0, len(kept), CHUNK):
         chosen = [scenes[int(index)] for index in kept[start : start + CHUNK]]
         lanes = [
             maps[scene.city].segments.take(scene.corridor) if scene.lanes is None else scene.lanes for scene in chosen
         ]
-        yield SceneTask(chosen, lanes, parameters, half_width, recorded_speeds)
+        yield SceneTask(chosen, lanes, parameters, half_width, recorded_speeds, timing)
 
 
 class _Assembly:
     """Joins the blocks of all scenes: the cities' lanes first, then the lanes that the warped crops use."""
 
-    def __init__(self, maps: Mapping[str, LaneMap], directory: Path) -> None:
-        self.directory = directory
-        self.writer = SceneStoreWriter(directory)
+    def __init__(self, maps: Mapping[str, LaneMap], directory: Path, timing: Timing) -> None:
+        self.directory, self.timing = directory, timing
+        self.writer = SceneStoreWriter(directory, timing)
         self.summary = Summary()
         self.columns: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in MANIFEST_COLUMNS}
-        self.lanes: list[LaneSegments] = []
-        self.first_row: dict[str, int] = {}
-        self.rows = 0
-        for city, lane_map in maps.items():
-            self.first_row[city] = self.rows
-            self._append(lane_map.segments)
+        self.first_row = {city: self.writer.append_lanes(lane_map.segments) for city, lane_map in maps.items()}
 
     def add(self, scene: AugmentedScene, block: SceneBlock) -> None:
         """The windows of one scene."""
@@ -156,8 +159,7 @@ class _Assembly:
             lane_rows = self.first_row[scene.city] + scene.corridor[block.lane_rows]
         else:
             used, local = np.unique(block.lane_rows, return_inverse=True)
-            lane_rows = self.rows + local
-            self._append(scene.lanes.take(used))
+            lane_rows = self.writer.append_lanes(scene.lanes.take(used)) + local
         size = len(block.tracks_per_window)
         self.writer.append_many(
             block.xy,
@@ -165,7 +167,7 @@ class _Assembly:
             block.track_lengths,
             block.track_types,
             block.tracks_per_window,
-            np.tile(np.arange(STEPS) * STEP_SECONDS, (size, 1)).astype(np.float32),
+            np.tile(np.arange(self.timing.steps) * self.timing.step_seconds, (size, 1)).astype(np.float32),
             lane_rows.astype(np.int32),
             block.lanes_per_window,
         )
@@ -182,11 +184,7 @@ class _Assembly:
                 for name, kind in MANIFEST_COLUMNS.items()
             }
         )
-        self.writer.close(manifest, LaneSegments.concatenate(self.lanes))
+        self.writer.close(manifest)
         counts = {"windows": dict(self.summary.windows), "dropped": dict(self.summary.dropped)}
         write_json(self.directory / "summary.json", counts)
         return self.summary
-
-    def _append(self, lanes: LaneSegments) -> None:
-        self.lanes.append(lanes)
-        self.rows += len(lanes)

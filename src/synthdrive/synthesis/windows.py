@@ -10,7 +10,8 @@ import numpy.typing as npt
 from scipy.signal import savgol_filter
 
 from synthdrive.config.synthesize import LimitParameters
-from synthdrive.scenes.scene_store import AGENT, STEP_SECONDS, STEPS, SceneStore
+from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
+from synthdrive.scenes.scene_store import AGENT, SceneStore
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,7 +83,7 @@ class MotionDistributions:
 
 
 def agent_tracks(store: SceneStore, indices: npt.NDArray[np.int64] | None = None) -> Floats:
-    """(S, 50, 2) float64 AGENT tracks, relative to each scene's origin, metres.
+    """(S, steps, 2) float64 AGENT tracks, relative to each scene's origin, metres.
 
     Args:
         indices: scenes; default all.
@@ -92,7 +93,7 @@ def agent_tracks(store: SceneStore, indices: npt.NDArray[np.int64] | None = None
     first = store.track_offsets[store.scene_tracks[scenes]]
     if np.any(store.track_types[store.scene_tracks[scenes]] != AGENT):
         raise ValueError("a scene whose first track is not AGENT")
-    return np.asarray(store.xy[first[:, None] + np.arange(STEPS)], dtype=np.float64)
+    return np.asarray(store.xy[first[:, None] + np.arange(store.steps)], dtype=np.float64)
 
 
 def even_tracks(tracks: Floats, times: Floats) -> Floats:
@@ -177,47 +178,52 @@ class Windows:
         drive: (W,) index of the drive.
         number: (W,) counter of the window in its drive, from 1, by time: window k starts (k - 1) strides in.
         first: (W,) step of the drive at which the window starts.
+        length: steps of each window.
     """
 
     drive: Integers
     number: Integers
     first: Integers
+    length: int = ARGOVERSE1.steps
 
     def __len__(self) -> int:
         return len(self.drive)
 
     @property
     def steps(self) -> Integers:
-        """(W, 50) steps of the drive that make up each window."""
-        steps: Integers = self.first[:, None] + np.arange(STEPS)
+        """(W, length) steps of the drive that make up each window."""
+        steps: Integers = self.first[:, None] + np.arange(self.length)
         return steps
 
     def take(self, kept: npt.NDArray[np.bool_]) -> Windows:
         """The windows where `kept` (W,) is True."""
-        return Windows(self.drive[kept], self.number[kept], self.first[kept])
+        return Windows(self.drive[kept], self.number[kept], self.first[kept], self.length)
 
 
-def cut_windows(steps: Integers, stride: float, fresh: npt.NDArray[np.bool_]) -> Windows:
+def cut_windows(
+    steps: Integers, stride: float, fresh: npt.NDArray[np.bool_], length: int = ARGOVERSE1.steps
+) -> Windows:
     """Windows that lie within their drive and start on road that is new.
 
     Args:
         steps: (D,) length of each drive in steps.
         stride: seconds between the starts of two windows of a drive.
         fresh: (D, T) bool, True where a window may start.
+        length: steps of a window.
     """
     every = round(stride / STEP_SECONDS)
-    starts = np.arange(0, max(fresh.shape[1] - STEPS + 1, 0), every)
-    wanted = (starts + STEPS <= steps[:, None]) & fresh[:, starts]
+    starts = np.arange(0, max(fresh.shape[1] - length + 1, 0), every)
+    wanted = (starts + length <= steps[:, None]) & fresh[:, starts]
     drives, numbers = np.nonzero(wanted)
-    return Windows(drives.astype(np.int64), numbers.astype(np.int64) + 1, starts[numbers].astype(np.int64))
+    return Windows(drives.astype(np.int64), numbers.astype(np.int64) + 1, starts[numbers].astype(np.int64), length)
 
 
 def describe_windows(xy: Floats, lane_distance: Floats) -> dict[str, npt.NDArray[Any]]:
     """Manifest columns of windows, measured on their positions.
 
     Args:
-        xy: (W, 50, 2) positions as they are stored, metres.
-        lane_distance: (W, 50) metres to the nearest centreline.
+        xy: (W, steps, 2) positions as they are stored, metres.
+        lane_distance: (W, steps) metres to the nearest centreline.
 
     Returns:
         (W,) float64 each, by name; SI units and radians.

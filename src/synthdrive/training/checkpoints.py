@@ -15,6 +15,7 @@ from synthdrive.config.training import ModelParameters
 from synthdrive.core.artifacts import atomic_directory, atomic_file, write_json
 from synthdrive.core.errors import InputError
 from synthdrive.core.parameters import from_values
+from synthdrive.core.timing import read_timing
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.training.metadata import CURVE, METADATA, MODEL, load_metadata, write_curve, write_metadata
 
@@ -84,6 +85,7 @@ def load_forecaster(directory: Path) -> tuple[DenseTNT, dict[str, Any]]:
     metadata = load_metadata(directory)
     if metadata["stage"] != "finetune":
         raise InputError(f"{directory}: stage", repr(metadata["stage"]), "'finetune'")
-    network = DenseTNT(from_values(ModelParameters, metadata["model"], f"{directory}: model"))
+    timing = read_timing(metadata.get("timing"), f"{directory}: timing")
+    network = DenseTNT(from_values(ModelParameters, metadata["model"], f"{directory}: model"), timing)
     load_exactly(network, load_model_state(directory), directory)
     return network.eval(), metadata

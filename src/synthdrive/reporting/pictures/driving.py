@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.core.seeding import generator
+from synthdrive.core.timing import STEP_SECONDS
 from synthdrive.reporting.charts import distribution_chart
 from synthdrive.reporting.drawing import View, centrelines, map_drawing
 from synthdrive.reporting.evidence import MotionEvidence
 from synthdrive.reporting.picture import SCALE, LegendEntry, Panel, Picture, colour
 from synthdrive.reporting.pictures.scenes import add_others, add_scene_lanes, scene_view
 from synthdrive.scenes.lane_map import LaneMap
-from synthdrive.scenes.scene_store import STEP_SECONDS, SceneStore
+from synthdrive.scenes.scene_store import SceneStore
 
 Strings = npt.NDArray[np.str_]
 
@@ -85,7 +86,7 @@ def contact_sheet(store: SceneStore, count: int, seed: int) -> Picture:
         scene = store[int(index)]
         with map_drawing(scene_view(scene, 30.0), width=1.6) as panel:
             add_scene_lanes(panel, store, scene)
-            add_others(panel, scene)
+            add_others(panel, scene, store.timing)
             agent = scene.agent.astype(np.float64)
             panel.add_by_scale([agent], [speeds_of(agent)], SPEED_EDGES, width=2.0)
             panel.add_dots(agent[:1], "ink", size=7.0)
@@ -95,8 +96,9 @@ def contact_sheet(store: SceneStore, count: int, seed: int) -> Picture:
     return Picture(
         name="synthetic-windows",
         title="Random synthetic windows",
-        caption=f"{len(panels)} of {len(store):,} windows of 5 s ({augmented / max(len(sources), 1):.0%} of all on "
-        "augmented maps), drawn at random. A dot marks the start. Look for drives off the lane, jumps or "
+        caption=f"{len(panels)} of {len(store):,} windows of {store.timing.seconds:g} s "
+        f"({augmented / max(len(sources), 1):.0%} of all on augmented maps), drawn at random. A dot marks the "
+        "start. Look for drives off the lane, jumps or "
         "impossible bends: there should be none.",
         panels=tuple(panels),
         legend=speed_legend(),

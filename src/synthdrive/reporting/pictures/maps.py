@@ -15,8 +15,9 @@ from synthdrive.core.seeding import item_seed
 from synthdrive.reporting.drawing import Points, View, centrelines, map_drawing
 from synthdrive.reporting.picture import LegendEntry, Panel, Picture, colour
 from synthdrive.scenes.lane_map import LaneMap
-from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.scenes.scene_store import CITY_MAPS, SceneStore
 
+MOST_MAPS = 12  # that are shown; of local maps there may be a thousand
 PLACES_MARGIN = 30.0  # m around the scenes' places
 
 NAMES = {"smooth": "Smooth turn", "double": "Double turn", "ripple": "Ripple", "combination": "Combination"}
@@ -34,7 +35,7 @@ BEND_HALF_WIDTH = 70.0  # m, half the side of what is shown: the bend and the ro
 def city_maps(maps: Mapping[str, LaneMap], train: SceneStore, val: SceneStore) -> Picture:
     """One panel a city that has scenes; only the part of the map where they are."""
     panels = []
-    for city, lane_map in maps.items():
+    for city, lane_map in list(maps.items())[:MOST_MAPS]:
         places = {name: _places(store, city) for name, store in (("train", train), ("val", val))}
         both = np.concatenate(list(places.values()))
         if not len(both):
@@ -66,7 +67,8 @@ def city_maps(maps: Mapping[str, LaneMap], train: SceneStore, val: SceneStore) -
 
 
 def _places(store: SceneStore, city: str) -> npt.NDArray[np.float64]:
-    here = np.array([name == city for name in store.cities], dtype=bool)
+    names = store.cities if store.maps == CITY_MAPS else store.scene_ids  # a local map has the name of its scene
+    here = np.array([name == city for name in names], dtype=bool)
     places: npt.NDArray[np.float64] = store.origins[here]
     return places
 
@@ -75,7 +77,8 @@ def _closest(train: SceneStore, val: SceneStore) -> str:
     """Smallest distance, in words, between the places of a train and a validation scene of the same city."""
     gaps = []
     for city in sorted(set(train.cities) & set(val.cities)):
-        distance, _ = cKDTree(_places(train, city)).query(_places(val, city))
+        places = (store.origins[np.array(store.cities) == city] for store in (train, val))
+        distance, _ = cKDTree(next(places)).query(next(places))
         gaps.append(float(np.min(distance)))
     return f"{min(gaps):,.0f} m" if gaps else "cities"
 

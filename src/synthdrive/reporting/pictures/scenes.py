@@ -12,12 +12,13 @@ import torch
 from scipy.signal import savgol_filter
 
 from synthdrive.core.seeding import item_seed
+from synthdrive.core.timing import Timing
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.reporting.drawing import MapDrawing, View, centrelines, map_drawing, map_sheet
 from synthdrive.reporting.picture import HEAT, LegendEntry, Panel, Picture
-from synthdrive.scenes.scene_store import AGENT, LAST_OBSERVED, OBSERVED_STEPS, Scene, SceneStore
+from synthdrive.scenes.scene_store import AGENT, Scene, SceneStore
 
 TURNS = ("left", "straight", "right")
 HEAT_EDGES = (0.001, 0.003, 0.01)  # probability of a goal of 1 m2; below the first is drawn only down to FAINTEST
@@ -33,14 +34,14 @@ def add_scene_lanes(panel: MapDrawing, store: SceneStore, scene: Scene) -> None:
     panel.add_lanes([line - scene.origin for line in centrelines(store.lanes, scene.lane_rows)])
 
 
-def add_others(panel: MapDrawing, scene: Scene) -> None:
+def add_others(panel: MapDrawing, scene: Scene, timing: Timing) -> None:
     """Every track but the focal agent's up to the last observed step, with a dot where it is then."""
     tracks, heads = [], []
     for k in range(len(scene.track_types)):
         if scene.track_types[k] == AGENT:
             continue
         steps = scene.step[scene.track_offsets[k] : scene.track_offsets[k + 1]]
-        seen = scene.track(k)[steps <= LAST_OBSERVED]
+        seen = scene.track(k)[steps <= timing.last_observed]
         if len(seen):
             tracks.append(seen)
             heads.append(seen[-1])
@@ -49,12 +50,13 @@ def add_others(panel: MapDrawing, scene: Scene) -> None:
         panel.add_dots(np.array(heads), "others", size=7.0, zorder=3)
 
 
-def add_agent(panel: MapDrawing, scene: Scene) -> None:
-    """The focal agent: two observed seconds, where it is, and the three seconds to forecast."""
-    panel.add_line(scene.agent[LAST_OBSERVED:], "truth", width=2.2, zorder=5)
+def add_agent(panel: MapDrawing, scene: Scene, timing: Timing) -> None:
+    """The focal agent: its history, where it is, and its future."""
+    now = timing.last_observed
+    panel.add_line(scene.agent[now:], "truth", width=2.2, zorder=5)
     panel.add_dots(scene.agent[-1:], "truth", size=16.0, zorder=6)
-    panel.add_line(scene.agent[:OBSERVED_STEPS], "observed", width=2.2, zorder=6)
-    panel.add_dots(scene.agent[LAST_OBSERVED : LAST_OBSERVED + 1], "observed", size=16.0, zorder=7)
+    panel.add_line(scene.agent[: now + 1], "observed", width=2.2, zorder=6)
+    panel.add_dots(scene.agent[now : now + 1], "observed", size=16.0, zorder=7)
 
 
 def scene_view(scene: Scene, half_width: float) -> View:
@@ -86,8 +88,8 @@ def recorded_scenes(store: SceneStore, split: str, count: int, seed: int) -> Pic
         scene = store[index]
         with map_drawing(scene_view(scene, 45.0)) as panel:
             add_scene_lanes(panel, store, scene)
-            add_others(panel, scene)
-            add_agent(panel, scene)
+            add_others(panel, scene, store.timing)
+            add_agent(panel, scene, store.timing)
         title = f"{scene.city}, scene {scene.scene_id}: {len(scene.track_types)} tracks, {len(scene.lane_rows)} lanes"
         panels.append(Panel(f"scene-{number}", title, panel.svg))
     return Picture(
@@ -97,8 +99,8 @@ def recorded_scenes(store: SceneStore, split: str, count: int, seed: int) -> Pic
         "right turns. Does the focal agent keep to a lane, and does the crop hold the road that it takes?",
         panels=tuple(panels),
         legend=(
-            LegendEntry("observed", "focal agent, observed 2 s"),
-            LegendEntry("truth", "focal agent, next 3 s"),
+            LegendEntry("observed", f"focal agent, observed {store.timing.history_seconds:g} s"),
+            LegendEntry("truth", f"focal agent, next {store.timing.future_seconds:g} s"),
             LegendEntry("others", "other traffic, observed"),
             LegendEntry("lane", "lane centrelines"),
         ),
@@ -139,12 +141,13 @@ def forecasts(
         title=f"Forecasts on validation scenes: {variant}",
         caption="Not a random choice: the hit scenes whose six forecasts end furthest apart across the direction of "
         f"travel, and last a random one of those missed ({missed:.0%} of {len(store):,}: no end point within "
-        f"{miss_threshold:g} m). Shaded: how likely the network holds each place for the agent 3 s later. The lines "
-        f"are smoothed over {SMOOTHED / 10:.1f} s for drawing, the end points are not.",
+        f"{miss_threshold:g} m). Shaded: how likely the network holds each place for the agent "
+        f"{store.timing.future_seconds:g} s later. The lines are smoothed over {SMOOTHED / 10:.1f} s for "
+        "drawing, the end points are not.",
         panels=tuple(panels),
         legend=(
-            LegendEntry("observed", "observed 2 s"),
-            LegendEntry("truth", "true next 3 s"),
+            LegendEntry("observed", f"observed {store.timing.history_seconds:g} s"),
+            LegendEntry("truth", f"true next {store.timing.future_seconds:g} s"),
             LegendEntry("forecast", "six forecasts"),
             LegendEntry("best", "best end point", "ring"),
             LegendEntry("heat2", "goal probability", "band"),
@@ -178,15 +181,16 @@ def shown_forecasts(
     order = pick_scenes(store, len(store), seed)
     missed = [index for index in order if missed_scenes[index]]
     hit = [index for index in order if not missed_scenes[index]]
-    hit.sort(key=lambda index: -_fan(store[index], made.trajectories[index]))
+    now = store.timing.last_observed
+    hit.sort(key=lambda index: -_fan(store[index].agent[now], made.trajectories[index]))
     last = missed[: 1 if count > 1 or not hit else 0]
     chosen = pick_scenes(store, count - len(last), seed, among=hit)
     return [*chosen, *last, *missed[1 : 1 + count - len(chosen) - len(last)]]
 
 
-def _fan(scene: Scene, modes: Floats) -> float:
-    """Standard deviation, metres, of the end points of (6, 30, 2) forecasts across their mean direction."""
-    ends = modes[:, -1] - scene.agent[LAST_OBSERVED]
+def _fan(position: Floats, modes: Floats) -> float:
+    """Standard deviation, metres, of the end points of (6, T, 2) forecasts across their mean direction."""
+    ends = modes[:, -1] - position
     along = ends.mean(axis=0)
     across = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-6)
     return float(np.std(ends @ across))
@@ -212,10 +216,10 @@ def _add_forecast(
     add_scene_lanes(panel, store, scene)
     for role, points in heat:
         panel.add_many_dots(points, role, size=2.2, zorder=0.5, square=True)
-    add_others(panel, scene)
-    add_agent(panel, scene)
+    add_others(panel, scene, store.timing)
+    add_agent(panel, scene, store.timing)
     for mode in modes:
-        panel.add_line(_smooth(scene.agent[:OBSERVED_STEPS], mode), "forecast", width=1.2, zorder=4)
+        panel.add_line(_smooth(scene.agent[: store.timing.history_steps], mode), "forecast", width=1.2, zorder=4)
     panel.add_dots(modes[:, -1], "forecast", size=9.0, zorder=5)
     panel.add_dots(modes[best, -1:], "best", size=30.0, hollow=True, zorder=8)
 

@@ -1,0 +1,214 @@
+"""From the official archives of Argoverse 2 motion forecasting to packed maps and scenes, in constant memory.
+
+Every scenario has a map of its own. A store holds the lanes of each scene's crop; some maps of train scenarios are kept
+whole, for `augment` and `synthesize` to drive on.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from synthdrive.config.data import IngestParameters
+from synthdrive.core.artifacts import atomic_directory, write_table
+from synthdrive.core.errors import InputError
+from synthdrive.core.parallel import local_executor, ordered_map, track, worker_count
+from synthdrive.core.seeding import item_seed
+from synthdrive.core.timing import ARGOVERSE2, Timing
+from synthdrive.formats.archives import Limits, read_files
+from synthdrive.formats.argoverse2_map_reader import read_vehicle_lanes
+from synthdrive.formats.argoverse2_scene_reader import FILE, ScenarioFiles, read_scenario, scenario_files
+from synthdrive.formats.recorded_scene import RecordedScene
+from synthdrive.ingestion.ingest import TEST, archive_limits, find_source
+from synthdrive.ingestion.packing import (
+    BATCH_BYTES,
+    BATCH_SCENES,
+    Packed,
+    Skipped,
+    Surroundings,
+    agent_columns,
+    join,
+    write_store,
+)
+from synthdrive.ingestion.statistics import Centrelines, map_manifest
+from synthdrive.scenes.lane_map import LaneMap
+from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.scenes.scene_store import AGENT_TYPE
+
+FOCAL_TRACK = "focal_track_id"  # column of the manifest, for the submission
+
+
+@dataclass(frozen=True)
+class _Batch:
+    files: list[ScenarioFiles]
+    source: str
+    half_width: float
+    turn_angle: float
+    skip: bool
+    timing: Timing
+    future: bool
+
+
+def ingest_local_maps(raw: Path, out: Path, parameters: IngestParameters) -> list[LaneMap]:
+    """Keep `parameters.local_maps` maps of train scenarios; write `<scenario>.safetensors` and `manifest.parquet`.
+
+    Which maps these are follows from the scenarios' ids alone: those with the smallest hashes. Maps without a lane for
+    motor vehicles are passed over.
+
+    Args:
+        raw: folder with `train.tar`, or with `train/` unpacked.
+
+    Raises:
+        InputError: no map is there, or one cannot be used and `parameters.on_bad_scene` is "error"; `out` is then as it
+            was.
+    """
+    source, skip = find_source(raw, "train", "train"), parameters.on_bad_scene == "skip"
+    maps = _sample_maps(source, archive_limits(parameters), parameters.local_maps, skip)
+    if not maps:
+        raise InputError(source, "no map with a lane for motor vehicles", "<id>/log_map_archive_<id>.json")
+    with atomic_directory(out) as partial:
+        for lane_map in maps:
+            lane_map.save(partial / f"{lane_map.city}.safetensors")
+        write_table(partial / "manifest.parquet", map_manifest(maps))
+    return maps
+
+
+def _sample_maps(source: Path, limits: Limits, count: int, skip: bool) -> list[LaneMap]:
+    kept: list[tuple[int, str, LaneMap]] = []  # a heap whose first has the largest hash
+    for path, content in track(
+        read_files(source, lambda path: _is_wanted(path, kept, count), limits), "ingest maps", unit="maps read"
+    ):
+        name = _map_of(path)
+        try:
+            lanes = read_vehicle_lanes(content, f"{source}: {path}")
+        except InputError:
+            if not skip:
+                raise
+            continue  # the scenario is left out, and listed, when the scenes are read
+        if not len(lanes):
+            continue
+        heapq.heappush(kept, (-_draw(name), name, lanes.lane_map(name)))
+        if len(kept) > count:
+            heapq.heappop(kept)
+    return [lane_map for _, _, lane_map in sorted(kept, key=lambda entry: entry[1])]
+
+
+def _is_wanted(path: str, kept: list[tuple[int, str, LaneMap]], count: int) -> bool:
+    name = _map_of(path)
+    return bool(name) and (len(kept) < count or _draw(name) < -kept[0][0])
+
+
+def _map_of(path: str) -> str:
+    """The scenario whose map the file is; empty where it is none."""
+    match = FILE.fullmatch(PurePosixPath(path).name)
+    return (match["map"] or "") if match else ""
+
+
+def _draw(name: str) -> int:
+    return item_seed(0, "local map", name)
+
+
+def ingest_scenarios(
+    raw: Path,
+    outs: Mapping[str, Path],
+    parameters: IngestParameters,
+    map_half_width: float,
+    timing: Timing = ARGOVERSE2,
+    workers: int | None = None,
+) -> dict[str, list[Skipped]]:
+    """Read the scenarios under `raw` and write each split as a SceneStore, in the order of their ids.
+
+    Beside the store's own files there is `skipped.json`: the scenarios left out, with the reason. The manifest has two
+    columns more than that of Argoverse 1: what the focal agent is, and its track's name.
+
+    Args:
+        raw: folder with `<split>.tar`, or with `<split>/` unpacked.
+        outs: for each split ("train", "val", "test") the folder to write to. Test scenarios have the observed steps
+            alone, so that theirs is a store without a future; its manifest says nothing of AGENT's motion.
+        map_half_width: m, half the side of the square of map around AGENT at the last observed step.
+        timing: the part of each recording to take, around its last observed step: 50 and 60 steps at most.
+        workers: processes; see `parallel.worker_count`. The bytes do not depend on it.
+
+    Returns:
+        For each split the scenarios that were skipped.
+
+    Raises:
+        InputError: no scenario is there, one cannot be used and `parameters.on_bad_scene` is "error" (that split's
+            folder is then as it was), or the recordings are shorter than `timing`.
+    """
+    if timing.history_steps > ARGOVERSE2.history_steps or timing.future_steps > ARGOVERSE2.future_steps:
+        raise InputError("scene.timing", str(timing), f"a part of Argoverse 2's {ARGOVERSE2}")
+    sources = {split: find_source(raw, split, split) for split in outs}
+    skipped: dict[str, list[Skipped]] = {}
+    with local_executor(workers) as executor:
+        for split, out in outs.items():
+            future = split != TEST
+            batches = _batches(sources[split], parameters, map_half_width, timing, future)
+            packed = ordered_map(executor, _pack, batches, in_flight=worker_count(workers) + 2)
+            blocks = track(packed, f"ingest {split}", unit=f"batches of {BATCH_SCENES} scenes")
+            skip = parameters.on_bad_scene == "skip"
+            skipped[split] = write_store(sources[split], blocks, None, out, timing, future, skip)
+    return skipped
+
+
+def _batches(
+    source: Path, parameters: IngestParameters, half_width: float, timing: Timing, future: bool
+) -> Iterator[_Batch]:
+    def batch(files: list[ScenarioFiles]) -> _Batch:
+        turn = math.radians(parameters.turn_angle)
+        return _Batch(files, str(source), half_width, turn, parameters.on_bad_scene == "skip", timing, future)
+
+    files: list[ScenarioFiles] = []
+    size = 0
+    for each in scenario_files(source, archive_limits(parameters)):
+        if files and (len(files) == BATCH_SCENES or size + each.size > BATCH_BYTES):
+            yield batch(files)
+            files, size = [], 0
+        files.append(each)
+        size += each.size
+    yield batch(files)
+
+
+def _pack(batch: _Batch) -> Packed:
+    """Parse a batch of scenarios and crop each one's map; runs in a worker."""
+    scenes: list[RecordedScene] = []
+    lanes: list[LaneSegments] = []
+    skipped: list[Skipped] = []
+    for files in batch.files:
+        try:
+            scene, crop = _read(files, batch)
+        except InputError as error:
+            if not batch.skip:
+                raise
+            skipped.append(Skipped(files.name, str(error)))
+            continue
+        scenes.append(scene)
+        lanes.append(crop)
+    if not scenes:
+        return Packed({}, {}, skipped)
+    first = np.cumsum([0, *(len(crop) for crop in lanes[:-1])])
+    around = [
+        Surroundings(Centrelines.of(crop), crop.is_intersection, np.arange(len(crop)), int(row))
+        for crop, row in zip(lanes, first, strict=True)
+    ]
+    arrays, manifest = join(scenes, around)
+    manifest[AGENT_TYPE] = [scene.agent_type for scene in scenes]
+    manifest[FOCAL_TRACK] = [scene.agent_track_id for scene in scenes]
+    if batch.future:
+        manifest |= agent_columns(scenes, around, batch.turn_angle, batch.timing.last_observed)
+    return Packed(arrays, manifest, skipped, LaneSegments.concatenate(lanes))
+
+
+def _read(files: ScenarioFiles, batch: _Batch) -> tuple[RecordedScene, LaneSegments]:
+    if files.scene is None or files.local_map is None:
+        missing = f"scenario_{files.name}.parquet" if files.scene is None else f"log_map_archive_{files.name}.json"
+        raise InputError(f"{batch.source}: {files.name}", f"no {missing}", "both files of the scenario")
+    where = f"{batch.source}: scenario_{files.name}.parquet"
+    scene = read_scenario(files.scene, files.name, where, batch.timing, batch.future)
+    vehicle_lanes = read_vehicle_lanes(files.local_map, f"{batch.source}: log_map_archive_{files.name}.json")
+    return scene, vehicle_lanes.crop(float(scene.origin[0]), float(scene.origin[1]), batch.half_width)

@@ -1,0 +1,138 @@
+"""The challenge's file holds the forecasts, in the map's frame, and is read back; its metrics are the challenge's."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from argoverse2_data import scenario_id, scenario_pair, write_split
+from synthdrive.config.data import IngestParameters
+from synthdrive.core.errors import InputError
+from synthdrive.core.timing import Timing
+from synthdrive.forecasting.argoverse2_submission import read_submission, write_submission
+from synthdrive.forecasting.baselines import ConstantVelocity, LaneFollowing
+from synthdrive.forecasting.evaluate import scene_errors, strata
+from synthdrive.forecasting.forecasts import Forecasts
+from synthdrive.forecasting.metrics import displacement_errors
+from synthdrive.ingestion.argoverse2 import ingest_scenarios
+from synthdrive.scenes.scene_store import SceneStore
+
+PARAMETERS = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 3)
+KINDS = ["vehicle", "pedestrian", "vehicle"]
+
+
+def stores(folder, timing=None):
+    whole = [scenario_pair(number, kind=kind) for number, kind in enumerate(KINDS, start=1)]
+    cut = [scenario_pair(number, steps=50, kind=kind) for number, kind in enumerate(KINDS, start=1)]
+    for split, pairs in (("val", whole), ("test", cut)):
+        write_split(folder / f"{split}.tar", {name: content for pair in pairs for name, content in pair.items()})
+    outs = {split: folder / split for split in ("val", "test")}
+    ingest_scenarios(folder, outs, PARAMETERS, 50.0, *([timing] if timing else []), workers=1)
+    return SceneStore.load(outs["val"]), SceneStore.load(outs["test"])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return stores(tmp_path_factory.mktemp("argoverse2"))
+
+
+def random_forecasts(store):
+    draw = np.random.default_rng(0)
+    size = len(store)
+    trajectories = draw.normal(0, 5, (size, 6, 60, 2)).cumsum(axis=2)
+    return Forecasts.ranked(store.scene_ids, trajectories, draw.random((size, 6)))
+
+
+def test_what_is_written_is_read_back(tmp_path, made):
+    _, test = made
+    forecasts = random_forecasts(test)
+    write_submission(tmp_path / "one.parquet", forecasts, test)
+    write_submission(tmp_path / "two.parquet", forecasts, test)
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+    found = read_submission(tmp_path / "one.parquet")
+    assert list(found) == [scenario_id(number) for number in (1, 2, 3)]
+    for row, (track, xy, probability) in enumerate(found.values()):
+        assert track == str(row + 1)
+        expected = forecasts.trajectories[row].astype(np.float64) + test.origins[row]
+        np.testing.assert_array_equal(xy, expected)
+        np.testing.assert_allclose(probability, forecasts.probabilities[row], atol=1e-6)
+        assert abs(probability.sum() - 1.0) < 1e-12
+
+
+def test_the_columns_are_those_of_the_challenge(tmp_path, made):
+    _, test = made
+    write_submission(tmp_path / "file.parquet", random_forecasts(test), test)
+    table = pq.read_table(tmp_path / "file.parquet")
+    assert table.num_rows == 18
+    assert table.schema.names == [
+        "scenario_id", "track_id", "probability", "predicted_trajectory_x", "predicted_trajectory_y",
+    ]  # fmt: skip
+    assert {len(line) for line in table["predicted_trajectory_x"].to_pylist()} == {60}
+
+
+def test_other_forecasts_and_stores_are_refused(tmp_path, made):
+    _, test = made
+    short, _ = stores(tmp_path, Timing(20, 30, 0.1))
+    with pytest.raises(InputError, match="30 steps; expected 60"):
+        write_submission(tmp_path / "file.parquet", ConstantVelocity().forecast(short, range(3)), short)
+    assert not (tmp_path / "file.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop_columns(["track_id"]), "found columns"),
+        (lambda table: table.slice(1), "5 trajectories; expected 6"),
+        (lambda table: table.set_column(2, "probability", pa.array(np.ones(len(table)))), "do not sum to 1"),
+    ],
+)
+def test_a_file_that_is_no_submission_is_refused(tmp_path, made, change, message):
+    _, test = made
+    write_submission(tmp_path / "file.parquet", random_forecasts(test), test)
+    pq.write_table(change(pq.read_table(tmp_path / "file.parquet")), tmp_path / "file.parquet")
+    with pytest.raises(InputError, match=message):
+        read_submission(tmp_path / "file.parquet")
+
+
+def test_test_scenes_are_forecast_as_the_whole_ones(made):
+    val, test = made
+    for baseline in (ConstantVelocity, LaneFollowing):
+        one, other = (baseline().forecast(store, range(3)) for store in (val, test))
+        np.testing.assert_array_equal(one.trajectories, other.trajectories)
+        assert one.trajectories.shape == (3, 6, 60, 2)
+
+
+def test_who_keeps_to_no_lane_is_forecast_without_one(made):
+    val, _ = made
+    lanes, straight = LaneFollowing().forecast(val, range(3)), ConstantVelocity().forecast(val, range(3))
+    same = [np.array_equal(lanes.trajectories[row], straight.trajectories[row]) for row in range(3)]
+    assert same == [False, True, False]
+    groups = strata(val.manifest, 5.0, 10.0, [40.0])
+    assert groups["type_pedestrian"].tolist() == [False, True, False]
+    assert groups["type_vehicle"].tolist() == [True, False, True]
+
+
+def test_errors_are_over_six_seconds_and_by_second(made):
+    val, _ = made
+    errors = scene_errors(random_forecasts(val), val, 2.0)
+    assert {f"minFDE1_{second}s" for second in range(1, 6)} <= set(errors)
+    assert "minFDE1_6s" not in errors
+    assert {"minADE6", "minFDE6", "MR6", "brier_minFDE6", "minADE1", "minFDE1", "MR1"} <= set(errors)
+
+
+def test_metrics_are_those_of_the_challenge():
+    """By the definitions of av2's eval/metrics.py, the best of K by its end point."""
+    draw = np.random.default_rng(1)
+    forecasts, truth = draw.normal(0, 1, (200, 6, 60, 2)).cumsum(2), draw.normal(0, 1, (200, 60, 2)).cumsum(1)
+    probability = draw.dirichlet(np.ones(6), 200)
+    for guesses in (1, 6):
+        found = displacement_errors(forecasts, truth, guesses, probability)
+        for row in range(200):
+            likely = np.argsort(-probability[row])[:guesses]
+            share = probability[row, likely] / probability[row, likely].sum()
+            error = np.linalg.norm(forecasts[row, likely] - truth[row], axis=-1)
+            best = int(error[:, -1].argmin())
+            assert found["minFDE"][row] == pytest.approx(error[best, -1], abs=1e-12)
+            assert found["minADE"][row] == pytest.approx(error[best].mean(), abs=1e-12)
+            assert found["MR"][row] == float(error[best, -1] > 2.0)
+            assert found["brier-minFDE"][row] == pytest.approx(error[best, -1] + (1 - share[best]) ** 2, abs=1e-12)
