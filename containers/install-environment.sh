@@ -52,7 +52,10 @@ wheels=''
 
 wanted=$(printf 'folder: %s\npython: %s\ntorch: %s' "$folder" "$version" "$build")
 same=false
-[ ! -f "$choice" ] || [ "$(cat "$choice")" != "$wanted" ] || same=true
+if [ -f "$choice" ] && [ "$(cat "$choice")" = "$wanted" ]; then
+  # The interpreter that it was made with may be gone since.
+  [ "$(version_of "$environment/bin/python")" = "$version" ] && same=true || say "$environment has no Python $version any more"
+fi
 if $same && cmp -s requirements.lock "$installed"; then
   exit 0
 fi

@@ -1,4 +1,9 @@
-"""Compute the metrics of stored forecasts again, without the model that made them."""
+"""Compute the metrics of forecasts: of stored ones again, without the model that made them, or of a file of your own.
+
+A file (.npz, .parquet, .csv, or the Argoverse 1 leaderboard's .h5; see docs/library.md) becomes a folder as evaluate
+writes it. With --out forecasts/NAME --metrics metrics/NAME.json, and NAME in the parameter report.own_forecasts, it
+stands in the report.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +12,20 @@ from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.config.evaluate import EvaluateParameters
-from synthdrive.core.artifacts import atomic_directory, write_json
+from synthdrive.core.artifacts import atomic_directory, file_hash, write_json
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
-from synthdrive.forecasting.evaluate import describe, score
+from synthdrive.core.provenance import plain_values
+from synthdrive.forecasting.evaluate import describe, score, write_evaluation
 from synthdrive.forecasting.forecasts import Forecasts
+from synthdrive.forecasting.own_forecasts import read_own_forecasts
 from synthdrive.scenes.scene_store import SceneStore
 
 
 def main() -> None:
     """Read forecasts and scenes, print the headline metrics, write what is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--forecasts", type=Path, required=True, help="folder that evaluate wrote")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--forecasts", type=Path, required=True, help="folder that evaluate wrote, or a file of yours")
     parser.add_argument(
         "--scenes", type=Path, default=Path("data/scenes/val"), help="scene store (default: %(default)s)"
     )
@@ -28,11 +35,20 @@ def main() -> None:
     given = parser.parse_args()
     with exit_on_error():
         parameters = load_section(EvaluateParameters, "evaluate", given.params)
-        forecasts, store = Forecasts.load(given.forecasts), SceneStore.load(given.scenes)
-        with atomic_directory(given.out) as partial:
-            metrics = score(forecasts, store, parameters, partial)
-        write_json(given.metrics or given.out / "metrics.json", metrics)
-        print(describe(given.forecasts.name, metrics))
+        store, metrics_file = SceneStore.load(given.scenes), given.metrics or given.out / "metrics.json"
+        if given.forecasts.is_dir():
+            forecasts = Forecasts.load(given.forecasts)
+            with atomic_directory(given.out) as partial:
+                metrics = score(forecasts, store, parameters, partial)
+            write_json(metrics_file, metrics)
+        else:
+            forecasts = read_own_forecasts(given.forecasts, store)
+            metadata = {
+                "stage": "score_forecasts", "variant": given.out.name, "seed": None,
+                "source": file_hash(given.forecasts), "parameters": plain_values({"evaluate": parameters}),
+            }  # fmt: skip
+            metrics = write_evaluation(forecasts, store, parameters, metadata, given.out, metrics_file)
+        print(describe(given.forecasts.stem, metrics))
 
 
 if __name__ == "__main__":

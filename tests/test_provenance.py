@@ -66,6 +66,10 @@ def test_commit_is_that_of_the_tracked_sources_only(tmp_path: Path, monkeypatch:
     assert module.git_modified() is False
     (source / "core/provenance.py").write_text("x = 2\n")
     assert module.git_modified() is True
+    subprocess.run(["git", "init", "-q", str(tmp_path / "other")], check=True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))  # as in a hook of another repository
+    module.git_commit.cache_clear()
+    assert module.git_commit() == head
 
 
 def test_code_hash_follows_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,19 +9,18 @@ from __future__ import annotations
 import argparse
 import io
 import re
-from pathlib import Path
 
 import pandas as pd
 
 from synthdrive.core.errors import exit_on_error
-from tools.verify import dvc
+from tools.dvc_commands import dvc
 
 METRICS = ("minFDE6", "minADE6", "MR6")
 COMMITS = 10
 WIDEST_VALUE = 24  # characters of a parameter's value
 OF_DVC = ("rev", "typ", "Created", "parent", "State", "Executor", "executor")
 # Columns with a path: metrics of single runs, hashes of what stages read. The variants are columns themselves.
-LEFT_OUT = re.compile(r".*/|.*\.(yaml|lock|py|json)$|(metrics|forecasts|run_variants)$")
+LEFT_OUT = re.compile(r".*/|.*\.(yaml|lock|py|json)$|(metrics|forecasts|run_variants|shared_pretraining)$")
 
 
 def experiment_table(listing: str, metric: str) -> str:
@@ -49,7 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
     command = ["exp", "show", "--csv", "--num", str(COMMITS)]
     with exit_on_error():
-        print(experiment_table(dvc(command, Path.cwd(), quiet=True), arguments.metric))
+        print(experiment_table(dvc(*command, captured=True), arguments.metric))
 
 
 if __name__ == "__main__":

@@ -1,36 +1,61 @@
 """On what kind of machine was dvc.lock made? Data have the same bytes everywhere; what is trained, on equal machines.
 
 Other processors sum in another order, so that weights differ in their last bits, and with them metrics and the lock.
+Machines are alike where nothing differs that a numerical library chooses its code by: the processor's model, its vector
+instructions and the sizes of its caches, the C library, Python and torch. The other packages are locked.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
+import re
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from synthdrive.core.artifacts import read_json, write_json
 from synthdrive.core.errors import exit_on_error
 
 RECORD = Path("dvc.lock.made_on.json")
+CPUINFO = Path("/proc/cpuinfo")
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+MODEL = ("model name", "cpu family", "model", "stepping", "CPU implementer", "CPU part", "CPU variant")
+VECTOR = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|bf16|i8mm|fphp")
 
 
-def this_machine() -> dict[str, str]:
-    """Processor, and the versions of Python and torch, in words."""
-    return {"processor": _processor(), "python": platform.python_version(), "torch": version("torch")}
+def this_machine() -> dict[str, Any]:
+    """What of a machine, its C library, Python and torch may change the last bits of what is trained."""
+    said = _cpuinfo()
+    flags = said.get("flags") or said.get("Features") or ""
+    return {
+        "processor": {key: said[key] for key in MODEL if key in said} or platform.processor() or platform.machine(),
+        "vector_instructions": sorted(flag for flag in flags.split() if VECTOR.match(flag)),
+        "caches": [path.read_text(encoding="utf-8").strip() for path in sorted(CACHES.glob("index*/size"))],
+        "c_library": " ".join(platform.libc_ver()),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+    }
 
 
-def _processor() -> str:
+def _cpuinfo() -> dict[str, str]:
+    """What Linux says of the first processor; elsewhere nothing."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        first = CPUINFO.read_text(encoding="utf-8").partition("\n\n")[0]
     except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def differing(recorded: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """What is not alike, in words."""
+    keys = sorted({*recorded, *here})
+    return [f"{key} {recorded.get(key)}, here {here.get(key)}" for key in keys if recorded.get(key) != here.get(key)]
 
 
 def main() -> None:
-    """`python -m tools.made_on`: exit status 0 where this machine is like the recorded one; `--write` records it."""
+    """`python -m tools.made_on`: exit status 0 where this machine is like the recorded one, else 1; see `--write`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help=f"record this machine in {RECORD}")
     given = parser.parse_args()
@@ -38,9 +63,9 @@ def main() -> None:
     with exit_on_error():
         if given.write:
             write_json(RECORD, here)
-        recorded = read_json(RECORD)
-    print(f"dvc.lock was made on {recorded}; this is {here}")
-    raise SystemExit(0 if recorded == here else 1)
+        found = differing(read_json(RECORD), here)
+    print("\n".join([f"dvc.lock was made on a machine {'un' if found else ''}like this one", *found]))
+    raise SystemExit(1 if found else 0)
 
 
 if __name__ == "__main__":

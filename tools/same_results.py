@@ -1,18 +1,22 @@
 """Do two checkouts whose pipelines have run hold the same results? Data by its bytes, metrics within tolerance.
 
-The container's test uses it: the clone that ran inside against the checkout outside.
+What differs between their dvc.lock must be what training wrote, or what was made from it: a processor that sums in
+another order explains no other difference. CI uses it for a fresh clone, and the container's test for the clone that
+ran inside.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from synthdrive.config.report import VerifyParameters
 from synthdrive.core.errors import InputError, exit_on_error
 from synthdrive.core.parameters import load_section
 from tools.metrics_files import recorded_files
-from tools.verify import Verdict, compare_metrics, compare_outputs, read_yaml
+from tools.verify import Stages, Verdict, compare_metrics, compare_outputs, read_yaml
 
 
 def same_results(here: Path, there: Path, verdict: Verdict) -> None:
@@ -30,6 +34,44 @@ def same_results(here: Path, there: Path, verdict: Verdict) -> None:
         raise InputError(there / "dvc.lock", f"no {', '.join(absent)}", "every data stage", "Run: make repro")
     compare_outputs(here, stages, parameters, verdict)
     compare_metrics(here, there, stages, parameters.tolerances, verdict)
+    compare_locks(read_yaml(here / "dvc.lock")["stages"], stages, parameters.spot_stages, verdict)
+
+
+def compare_locks(made: Stages, recorded: Stages, data_stages: Collection[str], verdict: Verdict) -> None:
+    """What is locked must be the same but for the hashes of what is trained, and of what follows from it.
+
+    Args:
+        made, recorded: stages of the two dvc.lock.
+        data_stages: names of the stages whose outputs are the same on every processor.
+    """
+    outputs = [
+        Path(out["path"])
+        for name, stage in recorded.items()
+        if name.split("@")[0] not in data_stages
+        for out in stage.get("outs", [])
+    ]
+    problems, explained = [], 0
+    for name in sorted({*made, *recorded}):
+        old, new = _locked(recorded.get(name, {})), _locked(made.get(name, {}))
+        for what in sorted({*old, *new}):
+            if old.get(what) != new.get(what):
+                place = Path(what)
+                trained = (
+                    what in old
+                    and what in new
+                    and any(place == out or place in out.parents or out in place.parents for out in outputs)
+                )
+                explained += trained
+                problems += [] if trained else [f"{name}: {what}: recorded {old.get(what)}, made {new.get(what)}"]
+    verdict.compare(f"dvc.lock: {explained} hashes differ, all of what is trained or made from it", problems)
+
+
+def _locked(stage: dict[str, Any]) -> dict[str, Any]:
+    """What dvc.lock says of a stage, by what it says it of: a path, the command, the parameters of a file."""
+    entries = [*stage.get("deps", []), *stage.get("outs", [])]
+    return {entry["path"]: entry.get("md5") for entry in entries} | {
+        key: value for key, value in stage.items() if key not in ("deps", "outs")
+    }
 
 
 def main() -> None:

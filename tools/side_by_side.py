@@ -12,33 +12,32 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from synthdrive.core.errors import SynthDriveError, exit_on_error
+from synthdrive.core.errors import exit_on_error
+from tools.dvc_commands import dvc
 
 DATA = ("check_raw", "check_synthetic", "evaluate_baselines")
 LEAVES = {"evaluate_baselines", "report"}  # nothing that a run needs
-CHAIN = ("pretrain", "finetune", "train_from_scratch", "evaluate", "evaluate_from_scratch")  # a run's stages, in order
-TRIES, PAUSE = 20, 2.0  # s; DVC gives up where another of its processes holds the lock for three seconds
-_LOCKED = "Unable to acquire lock"
+# A run's stages, in order; runs that share the pre-training of another run come after all others.
+OWN = ("pretrain", "finetune", "train_from_scratch", "evaluate", "evaluate_from_scratch")
+SHARED = ("finetune_shared", "evaluate_shared")
 
 
-def chains(stages: Sequence[str], changed: Collection[str]) -> list[list[str]]:
+def chains(stages: Sequence[str], changed: Collection[str], kinds: Sequence[str] = OWN) -> list[list[str]]:
     """The stages of each run that may have to be made again, seed by seed, those with pre-training first.
 
     Args:
         stages: all stages of the pipeline.
         changed: those whose inputs or outputs differ from dvc.lock; what follows from them is not in it.
+        kinds: stages of a run, in their order.
     """
     everything = any("@" not in name and name not in LEAVES for name in changed)
-    named = {name.split("@")[1] for name in changed if "@" in name}
+    everything |= kinds == SHARED and any(name.startswith("pretrain@") for name in changed)
+    named = {name.split("@")[1] for name in changed if name.split("@")[0] in kinds}
     runs: dict[str, list[str]] = {}
-    for kind in CHAIN:
+    for kind in kinds:
         for name in stages:
             if name.startswith(f"{kind}@") and (everything or name.split("@")[1] in named):
                 runs.setdefault(name.split("@")[1], []).append(name)
@@ -56,47 +55,29 @@ def reproduce(jobs: int) -> None:
     Raises:
         SynthDriveError: a stage failed; the others that had begun are finished first, and nothing of theirs is lost.
     """
-    changed = json.loads(_dvc("status", "--json", capture=True) or "{}")
+    changed = json.loads(dvc("status", "--json", captured=True) or "{}")
     if not changed:
         print("Data and pipelines are up to date.")
         return
-    runs = chains(_dvc("stage", "list", "--name-only", capture=True).split(), changed)
-    if jobs > 1 and len(runs) > 1:
-        _dvc("repro", *DATA)
-        with ThreadPoolExecutor(jobs) as pool:
-            started = [pool.submit(_dvc, "repro", "--single-item", *stages) for stages in runs]
-            try:
-                for done in as_completed(started):
-                    done.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    _dvc("repro")
+    stages = dvc("stage", "list", "--name-only", captured=True).split()
+    waves = [chains(stages, changed, kinds) for kinds in (OWN, SHARED)]
+    if jobs > 1 and sum(map(len, waves)) > 1:
+        dvc("repro", *DATA)
+        for runs in waves:
+            with ThreadPoolExecutor(jobs) as pool:
+                started = [pool.submit(dvc, "repro", "--single-item", *run) for run in runs]
+                try:
+                    for done in as_completed(started):
+                        done.result()
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+    dvc("repro")
 
 
 def default_jobs() -> int:
     """As many as the cores; one where a GPU trains."""
     return 1 if shutil.which("nvidia-smi") else len(os.sched_getaffinity(0))
-
-
-def _dvc(*arguments: str, capture: bool = False) -> str:
-    """Run DVC, and again where another of its processes held the lock for too long; its output where it is captured."""
-    command = [sys.executable, "-m", "dvc", *arguments]
-    for _ in range(TRIES):
-        with tempfile.TemporaryFile("w+") as written:
-            locked = False
-            output = written if capture else None
-            with subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True) as process:
-                for line in process.stderr or ():
-                    locked = locked or _LOCKED in line
-                    sys.stderr.write("" if _LOCKED in line else line)
-            if process.returncode == 0:
-                written.seek(0)
-                return written.read()
-        if not locked:
-            break
-        time.sleep(PAUSE)
-    raise SynthDriveError(f"dvc {' '.join(arguments)}: exit status {process.returncode}; what went wrong is above")
 
 
 def main() -> None:

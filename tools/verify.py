@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,9 +24,10 @@ import yaml
 from synthdrive.config.report import VerifyParameters
 from synthdrive.config.whole_file import changed_parameters
 from synthdrive.core.artifacts import read_json
-from synthdrive.core.errors import InputError, SynthDriveError, exit_on_error
+from synthdrive.core.errors import InputError, exit_on_error
 from synthdrive.core.parameters import load_section
 from tools.dependencies import problems
+from tools.dvc_commands import dvc
 from tools.metrics_files import differences, recorded_files, scored_again
 
 LEVELS = ("lock", "spot", "full")
@@ -63,20 +63,6 @@ def read_yaml(path: Path) -> Any:
         raise InputError(path, f"unreadable YAML ({error})", "a whole YAML file") from None
 
 
-def dvc(arguments: list[str], repository: Path, quiet: bool = False) -> str:
-    """Run DVC in a repository and return its output if it is to be quiet; raises SynthDriveError when it fails."""
-    command = [sys.executable, "-m", "dvc", *arguments]
-    if not quiet:
-        status = subprocess.run(command, cwd=repository, check=False).returncode
-        if status:
-            raise SynthDriveError(f"dvc {' '.join(arguments)}: exit status {status}; what went wrong is printed above")
-        return ""
-    result = subprocess.run(command, cwd=repository, check=False, capture_output=True, text=True)
-    if result.returncode:
-        raise SynthDriveError(f"dvc {' '.join(arguments)}: {result.stdout}{result.stderr}".strip())
-    return result.stdout
-
-
 def verify_lock(repository: Path, changes: Changes, verdict: Verdict) -> Stages:
     """Level lock; see the module. Returns the entries of dvc.lock for the stages that dvc.yaml has.
 
@@ -86,7 +72,7 @@ def verify_lock(repository: Path, changes: Changes, verdict: Verdict) -> Stages:
     lock = read_yaml(repository / "dvc.lock")["stages"]
     content = read_yaml(repository / "dvc.yaml")
     verdict.compare("dvc.yaml declares what the stages import", list(problems(content, repository)))
-    checked = dvc(["stage", "list", "--name-only"], repository, quiet=True).split()
+    checked = dvc("stage", "list", "--name-only", repository=repository, captured=True).split()
     stale = [f"{name}: {what}" for name, found in changes.items() for what in found]
     verdict.compare(f"dvc.lock matches code, parameters and dvc.yaml in {len(checked)} stages", stale)
     missing = [f"{name}: not in dvc.lock" for name in checked if name not in lock]
@@ -101,7 +87,7 @@ def verify_lock(repository: Path, changes: Changes, verdict: Verdict) -> Stages:
 
 def changes_since_lock(repository: Path) -> Changes:
     """What differs from dvc.lock, by stage and in words; artifacts and data that are not there do not count."""
-    status = yaml.safe_load(dvc(["status", "--json"], repository, quiet=True)) or {}
+    status = yaml.safe_load(dvc("status", "--json", repository=repository, captured=True)) or {}
     changes: Changes = {}
     for name, entries in status.items():
         for entry in entries:
@@ -162,7 +148,9 @@ def fresh_copy(repository: Path) -> Iterator[Path]:
     """The tracked files, as they are in the workspace, in a new folder without any artifact or cache."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
-        names = subprocess.run(listing, cwd=repository, check=True, capture_output=True, text=True).stdout.split("\0")
+        names = subprocess.run(
+            listing, cwd=repository, check=True, capture_output=True, encoding="utf-8", errors="surrogateescape"
+        ).stdout.split("\0")
     except (subprocess.CalledProcessError, FileNotFoundError):
         raise InputError(repository, "no git checkout", "the repository with its history") from None
     lock = read_yaml(repository / "dvc.lock")["stages"]
@@ -179,7 +167,7 @@ def fresh_copy(repository: Path) -> Iterator[Path]:
             if not (copy / path).exists() and (repository / path).exists() and not inside_output:
                 (copy / path).parent.mkdir(parents=True, exist_ok=True)
                 (copy / path).symlink_to((repository / path).resolve())
-        (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
+        (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
         yield copy
 
 
@@ -228,7 +216,7 @@ def verify(level: str, repository: Path) -> Verdict:
     with fresh_copy(repository) as copy:
         targets = parameters.spot_stages if level == "spot" else []
         print(f"making {', '.join(targets) or 'everything'} again in {copy}", flush=True)
-        dvc(["repro", *targets], copy)
+        dvc("repro", *targets, repository=copy)
         compare_outputs(copy, stages, parameters, verdict)
         if level == "full":
             compare_metrics(copy, repository, stages, parameters.tolerances, verdict)

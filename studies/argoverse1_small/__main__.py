@@ -4,7 +4,7 @@ What was collected before stays, so the study grows over many sittings and machi
     python -m studies.argoverse1_small                       # collect what is there, then write the page
     python -m studies.argoverse1_small --no-collect          # write the page again from what was collected
     python -m studies.argoverse1_small --into choices        # runs judged on a fold of the training scenes
-    python -m studies.argoverse1_small --suffix _traffic --note "six other vehicles"    # with other parameters: these
+    python -m studies.argoverse1_small --suffix _noisy --note "tracking noise"     # with other parameters: these
                                                              # variants are shown beside those of the first profile
 """
 
@@ -53,9 +53,10 @@ def main() -> None:
         if not given.no_collect:
             asked = load_selected_runs(given.params)
             synthetic = given.synthetic if given.synthetic.is_dir() else None
-            for name in (f"{variant}-{seed}" for variant in asked.variants for seed in asked.seeds):
+            for variant, seed in ((variant, seed) for variant in asked.variants for seed in asked.seeds):
+                name, pretraining = f"{variant}-{seed}", f"{asked.pretraining(variant)}-{seed}"
                 if (given.forecasts / name / "errors.parquet").is_file():
-                    folders = given.models / "pretrained" / name, given.models / "finetuned" / name
+                    folders = given.models / "pretrained" / pretraining, given.models / "finetuned" / name
                     run = collect_run(*folders, given.forecasts / name, given.params, synthetic)
                     described = "; ".join(filter(None, (run.description, given.note)))
                     run = replace(run, variant=run.variant + given.suffix, description=described)

@@ -117,7 +117,7 @@ def collect_run(
     """A run from what the stages left.
 
     Args:
-        pretrained, finetuned, forecasts: the run's own folders.
+        pretrained, finetuned, forecasts: the run's folders; the first may be one that several variants share.
         parameters: the file that the stages read; a run that was made with others is another experiment's.
         synthetic: store of the windows, likewise; not compared where absent.
         provenance: folder of the stages' records; a run without them is collected all the same.

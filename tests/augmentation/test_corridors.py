@@ -12,10 +12,9 @@ from synthdrive.augmentation.corridor import (
     warp_crop,
     warp_segments,
 )
-from synthdrive.augmentation.neighbours import neighbour_offsets
 from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
 from synthdrive.core.geometry import arc_length
-from synthdrive.synthesis.lane_distance import LaneDistance
+from synthdrive.synthesis.drive_scenes import LaneDistance
 
 BEND = make_transform("smooth", 8.0, 0.0, SHAPES["released"])
 
@@ -73,13 +72,3 @@ def test_crop_before_and_after_has_the_same_lanes(city):
     np.testing.assert_array_equal(before.lane_ids, after.lane_ids)
     assert 0 < len(before) < len(city)
     assert np.abs(after.points - before.points).max() > 1.0
-
-
-def test_neighbours_are_a_lane_width_away_on_their_side(city):
-    points, position = joined_centreline(city.segments, np.arange(12))
-    offsets = neighbour_offsets(city, np.arange(12)[position], Transform(), points)
-    np.testing.assert_allclose(offsets[:, 0], 3.7, atol=1e-6)
-    np.testing.assert_array_equal(offsets[:, 1], 0.0)
-    points, position = joined_centreline(city.segments, np.arange(12, 24))
-    offsets = neighbour_offsets(city, np.arange(12, 24)[position], Transform(), points)
-    np.testing.assert_allclose(offsets[:, 1], -3.7, atol=1e-6)

@@ -1,12 +1,8 @@
-"""Routes on the lane graph, and lanes found back from a trajectory."""
+"""Routes on the lane graph."""
 
 import numpy as np
-import pytest
 
-from synthdrive.augmentation.corridor import joined_centreline, resample
-from synthdrive.augmentation.map_matching import match_route
 from synthdrive.augmentation.routes import RouteSampling, extend_route, lane_lengths, sample_routes, smooth_successors
-from synthdrive.core.errors import InputError
 
 SAMPLING = RouteSampling(count=100, length=150.0, min_length=40.0, min_fresh=20.0, lead_out=30.0, max_joint_angle=1.0)
 
@@ -44,15 +40,3 @@ def test_sharp_joints_are_not_driven(city):
 def test_a_route_goes_on_straight(city):
     extended = extend_route(city, np.array([10]), 60.0, 60.0).tolist()
     assert extended == [7, 8, 9, 10, 11, 33, 34]
-
-
-@pytest.mark.parametrize("lanes", [[2, 3, 4], [22, 23, 24, 25, 26], [11, 33, 34]])
-def test_a_trajectory_near_the_centreline_is_matched_to_its_lanes(city, lanes):
-    line = resample(joined_centreline(city.segments, np.array(lanes))[0], 0.8)[3:-3]
-    noisy = line + np.random.default_rng(0).normal(0.0, 0.2, line.shape)
-    assert match_route(city, noisy).tolist() == lanes
-
-
-def test_a_trajectory_off_the_map_is_refused(city):
-    with pytest.raises(InputError, match="no lane within"):
-        match_route(city, np.stack([np.linspace(0.0, 30.0, 50), np.full(50, 80.0)], axis=1))

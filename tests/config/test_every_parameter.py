@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from synthdrive.config.report import selected_runs
+from synthdrive.config.report import SharedPretraining, selected_runs
 from synthdrive.config.training import VariantParameters
 from synthdrive.config.whole_file import SCHEMAS, VARIANT_SCHEMAS, check_parameters
 from synthdrive.core.errors import ParameterError
@@ -27,6 +27,7 @@ TOP_LEVEL = {
     "seeds": (list[int], Allowed(unit="", at_least=0)),
     "from_scratch": (list[str], Allowed()),
     "run_variants": (list[str], Allowed()),
+    "shared_pretraining": (list[SharedPretraining], Allowed()),
 }
 Key = tuple[str | int, ...]
 
@@ -57,7 +58,10 @@ def of_variants() -> Iterator[tuple[Key, Any, Allowed]]:
 
 
 SECTIONED = [leaf for name in SCHEMAS for leaf in leaves(SCHEMAS[name], Allowed(), CONTENT[name], (name,))]
-LEAVES = [*SECTIONED, *of_variants(), *((((name,), *rest)) for name, rest in TOP_LEVEL.items())]
+PLAIN_LISTS = [
+    ((name,), kind, limits) for name, (kind, limits) in TOP_LEVEL.items() if not is_dataclass(get_args(kind)[0])
+]
+LEAVES = [*SECTIONED, *of_variants(), *PLAIN_LISTS]
 
 
 def dotted(key: Key) -> str:
@@ -158,3 +162,8 @@ def test_every_number_has_a_unit_and_a_lower_limit() -> None:
         if kind in (int, float, list[int], list[float]):
             assert limits.unit is not None, dotted(key)
             assert limits.above is not None or limits.at_least is not None, dotted(key)
+
+
+@pytest.mark.parametrize("entry", ["map", {"variant": "map"}, {"variant": "map", "pretraining": 3}, {}, None])
+def test_an_entry_of_shared_pretraining_has_two_names(entry: Any) -> None:
+    refused({**CONTENT, "shared_pretraining": [entry]}, ("shared_pretraining",), "shared_pretraining")

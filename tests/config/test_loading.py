@@ -122,3 +122,8 @@ def test_an_old_name_is_refused_with_the_new_one(tmp_path, monkeypatch, text, ol
     monkeypatch.setattr(loading, "RENAMED", renamed)
     with pytest.raises(ParameterError, match=rf": {old}: found a parameter's old name; expected its new name, {new}$"):
         read_parameters(write(tmp_path, text))
+
+
+def test_a_removed_parameter_is_refused_as_such(tmp_path):
+    with pytest.raises(ParameterError, match=r": synthesize\.traffic: found a removed parameter \(no profile"):
+        read_parameters(write(tmp_path, "synthesize:\n  seed: 0\n  traffic:\n    vehicles: 3\n"))

@@ -1,17 +1,65 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from given_parameters import committed
 from synthdrive.config.report import ReportParameters, SelectedRuns, load_selected_runs
+from synthdrive.config.whole_file import check_parameters
 from synthdrive.core.errors import ParameterError
+from synthdrive.core.parameters import read_parameters
+
+PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
+
+
+NONE_SHARED = "shared_pretraining: []\n"
+SHARED = "seeds: [0]\nfrom_scratch: [none]\nrun_variants: [map]\nshared_pretraining: [{variant: %s, pretraining: %s}]\n"
 
 
 def test_cells_in_the_order_of_the_file(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("seeds: [3, 1]\nfrom_scratch: [none]\nrun_variants: [map]\n")
-    assert load_selected_runs(tmp_path / "params.yaml") == SelectedRuns(variants=("none", "map"), seeds=(3, 1))
+    path = tmp_path / "params.yaml"
+    path.write_text("seeds: [3, 1]\nfrom_scratch: [none]\nrun_variants: [map]\n" + NONE_SHARED)
+    assert load_selected_runs(path) == SelectedRuns(variants=("none", "map"), seeds=(3, 1))
+
+
+def test_a_variant_may_share_the_pretraining_of_another(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(SHARED % ("map_10", "map"))
+    runs = load_selected_runs(tmp_path / "params.yaml")
+    assert runs.variants == ("none", "map", "map_10")
+    assert [runs.pretraining(variant) for variant in runs.variants] == ["none", "map", "map"]
+
+
+@pytest.mark.parametrize(("variant", "pretraining"), [("map", "map"), ("none", "map"), ("map_10", "none")])
+def test_a_shared_pretraining_that_means_nothing_is_refused(tmp_path: Path, variant: str, pretraining: str) -> None:
+    (tmp_path / "params.yaml").write_text(SHARED % (variant, pretraining))
+    with pytest.raises(ParameterError, match="shared_pretraining"):
+        load_selected_runs(tmp_path / "params.yaml")
+
+
+def with_variants(**lists: object) -> dict[str, Any]:
+    content = read_parameters(PARAMS) | lists
+    content["variants"]["map_10"] = {**content["variants"]["map"], "finetune": {"fraction": 0.1}}
+    return content
+
+
+def test_equal_pretrainings_must_be_shared() -> None:
+    shared = [{"variant": "map_10", "pretraining": "map"}]
+    check_parameters(with_variants(shared_pretraining=shared), "params.yaml")
+    with pytest.raises(
+        ParameterError, match="found map_10 with the pre-training of map; expected it under shared_pret"
+    ):
+        check_parameters(with_variants(run_variants=["map", "map_10"]), "params.yaml")
+
+
+@pytest.mark.parametrize(("section", "key", "value"), [("pretrain", "mask_ratio", 0.3), ("model", "goal_reach", 0.0)])
+def test_what_is_pretrained_otherwise_shares_nothing(section: str, key: str, value: float) -> None:
+    content = with_variants(shared_pretraining=[{"variant": "map_10", "pretraining": "map"}])
+    variant = content["variants"]["map_10"]
+    content["variants"]["map_10"] = {**variant, section: {**variant.get(section, {}), key: value}}
+    with pytest.raises(ParameterError, match=f"{key} is not that of map"):
+        check_parameters(content, "params.yaml")
 
 
 @pytest.mark.parametrize(
@@ -27,7 +75,7 @@ def test_cells_in_the_order_of_the_file(tmp_path: Path) -> None:
     ],
 )
 def test_cells_that_mean_nothing_are_refused(text: str, key: str, tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "params.yaml").write_text(text + NONE_SHARED)
     with pytest.raises(ParameterError, match=f"params.yaml: {key}"):
         load_selected_runs(tmp_path / "params.yaml")
 

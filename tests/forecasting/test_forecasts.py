@@ -180,3 +180,17 @@ def test_leaderboard_takes_numbered_scenes_only(tmp_path, store):
     with pytest.raises(InputError, match="x_3"):
         write_leaderboard_file(tmp_path / "no.h5", forecasts, store.origins)
     assert not (tmp_path / "no.h5").exists()
+
+
+@pytest.mark.parametrize("wrong", ["interleaved", "twice"])
+def test_a_leaderboard_file_in_another_order_is_refused(tmp_path, store, wrong):
+    """Rows are taken by their place: in another order they would be other trajectories."""
+    write_leaderboard_file(tmp_path / "forecasts.h5", ConstantVelocity().forecast(store, range(7)), store.origins)
+    with h5py.File(tmp_path / "forecasts.h5", "r+") as file:
+        (rows,) = file.values()
+        if wrong == "twice":
+            rows[180:360, 0] = rows[0, 0]
+        else:
+            rows[...] = rows[...].reshape(7, 6, 30, 4).transpose(0, 2, 1, 3).reshape(-1, 4)
+    with pytest.raises(InputError, match="sequence 11 2 times" if wrong == "twice" else "row 2: probability"):
+        read_leaderboard_file(tmp_path / "forecasts.h5")

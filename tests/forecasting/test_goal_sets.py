@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.core.parameters import load_section
 from synthdrive.forecasting.fixed_point import fix_goals
-from synthdrive.forecasting.forecast_scenes import suppress_non_maxima
+from synthdrive.forecasting.forecast_scenes import GoalForecaster, suppress_non_maxima
 from synthdrive.forecasting.goal_sets import expected_error, optimise_goal_sets, rank_goal_sets
 
 torch.set_num_threads(1)
@@ -190,6 +191,32 @@ def test_objective_weight_is_what_is_minimised():
     fixed = fix_goals(goals, log_prob, valid, 0.001)
     assert (expected_error(fixed, for_distance.goals, 0.0) < expected_error(fixed, for_misses.goals, 0.0)).all()
     assert (expected_error(fixed, for_misses.goals, 1.0) < expected_error(fixed, for_distance.goals, 1.0)).all()
+
+
+def test_misses_are_counted_beyond_the_given_threshold():
+    goals, log_prob, valid = distributions(6, seed=3)
+    fixed = fix_goals(goals, log_prob, valid, 0.001)
+    near, far = (
+        optimise_goal_sets(goals, log_prob, valid, torch.arange(6), 1.0, miss_threshold=threshold)
+        for threshold in (2.0, 5.0)
+    )
+    assert (near.objective < expected_error(fixed, far.goals, 1.0)).all()
+    assert (far.objective < expected_error(fixed, near.goals, 1.0, miss_threshold=5.0)).all()
+    published = optimise_goal_sets(goals, log_prob, valid, torch.arange(6), 1.0)
+    assert torch.equal(near.goals, published.goals)
+
+
+def test_parameters_reach_the_objective():
+    goals, log_prob, valid = distributions(4, seed=3)
+    given = load_section(EvaluateParameters, "evaluate", REPOSITORY / "params.yaml")
+    for selection in ("goal_sets", "nms"):
+        chosen = [
+            GoalForecaster(torch.nn.Identity(), replace(given, miss_rate_weight=0.5, miss_threshold=threshold,
+                                                        selection=selection), torch.device("cpu"))
+            .choose(goals, log_prob, valid, torch.arange(4)).objective
+            for threshold in (2.0, 5.0)
+        ]  # fmt: skip
+        assert (chosen[1] < chosen[0]).all()
 
 
 def test_six_separate_peaks_are_all_found():

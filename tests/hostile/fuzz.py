@@ -23,7 +23,7 @@ ATHERIS = ROOT / ".run" / "atheris"
 FOUND = ROOT / ".run" / "fuzz"  # files that a reader could not stand, and those that showed something new
 LONGEST = 1 << 16  # bytes of a file
 LONGEST_MESSAGE = 10_000  # characters
-NAMES = ("map", "opendrive", "lanelet2", "scene", "archive", "store", "lane-map", "released", "parameters")
+NAMES = ("map", "opendrive", "lanelet2", "scene", "archive", "store", "lane-map", "parameters")
 MOST_SECONDS = 10  # that reading a file may take
 MOST_MEGABYTES = 2048  # that the process may take
 

@@ -29,10 +29,8 @@ from synthdrive.map_import.lanelet2 import read_lanelet2
 from synthdrive.map_import.opendrive_lanes import read_opendrive
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.synthesis.released import read_released
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
-WARPED = "TIMESTAMP,X,Y,CITY_NAME,REF_xmin,AUGMENT_TYPE,AUGMENT_DIRECTION,ATTACK_POWER_TYPE\n"
 
 
 @dataclass(frozen=True)
@@ -153,18 +151,6 @@ def lane_map(folder: Path) -> Target:
     return Target([seed], read)
 
 
-def released(folder: Path) -> Target:
-    """A released window's CSV."""
-    path = folder / "augmap_dv8MIA_0.csv"
-    seed = WARPED + "".join(f"0,{step},1.5,MIA,90,1,1,6\n" for step in range(50))
-
-    def read(content: bytes) -> None:
-        path.write_bytes(content)
-        assert np.isfinite(read_released(path).xy).all()
-
-    return Target([seed.encode()], read)
-
-
 def parameters(folder: Path) -> Target:
     """A parameter file."""
     path = folder / "params.yaml"
@@ -189,6 +175,5 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     "archive": archive,
     "store": store,
     "lane-map": lane_map,
-    "released": released,
     "parameters": parameters,
 }

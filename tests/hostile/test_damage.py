@@ -122,7 +122,6 @@ def augmented(draw: st.DrawFn) -> AugmentedScenes:
         lanes=lanes.take(np.arange(ends[-1])),
         centreline=generator.normal(0, 100, (points, 2)),
         centreline_fresh=generator.random(points) < 0.5,
-        neighbours=generator.normal(0, 1, (points, 2)).astype(np.float32),
         centreline_offsets=offsets["a"],
         route_lanes=generator.integers(0, 9, offsets["b"][-1]),
         route_offsets=offsets["b"],
@@ -280,7 +279,6 @@ def test_the_gzip_check_sum_is_compared(tmp_path):
     [
         ("centreline", lambda array: array[:, :1]),
         ("centreline_fresh", lambda array: array[1:]),
-        ("neighbours", lambda array: np.repeat(array, 2, axis=1)),
         ("route_offsets", lambda array: array[:0]),
         ("lane_offsets", lambda array: array[::-1]),
     ],
@@ -295,7 +293,6 @@ def test_augmented_scenes_whose_arrays_disagree_are_refused(tmp_path, name, chan
         lanes=lanes.take(np.arange(3)),
         centreline=np.zeros((3, 2)),
         centreline_fresh=np.zeros(3, bool),
-        neighbours=np.zeros((3, 2), np.float32),
         route_lanes=np.zeros(3, np.int64),
         corridor=np.zeros(3, np.int64),
         **{f"{kind}_offsets": ends for kind in ("centreline", "route", "corridor", "lane")},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from synthdrive.map_import.netconvert import SUMO_HOME
+from synthdrive.map_import.netconvert import sumo_home
 
 DTD = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
 
@@ -127,7 +127,7 @@ def sumo_crossing(folder: Path, *options: str) -> bytes:
     folder.mkdir(exist_ok=True)
     (folder / "a.nod.xml").write_text(f"<nodes>{nodes}</nodes>")
     (folder / "a.edg.xml").write_text(f"<edges>{edges}</edges>")
-    command = [SUMO_HOME / "bin" / "netconvert", "-n", folder / "a.nod.xml", "-e", folder / "a.edg.xml", *options]
+    command = [sumo_home() / "bin" / "netconvert", "-n", folder / "a.nod.xml", "-e", folder / "a.edg.xml", *options]
     command += ["-o", folder / "a.net.xml", "--offset.disable-normalization", "true"]
     subprocess.run(command, check=True, capture_output=True)
     return (folder / "a.net.xml").read_bytes()

@@ -10,9 +10,11 @@ from given_parameters import paper
 from synthdrive.config.training import ModelParameters
 from synthdrive.core.errors import ParameterError
 from synthdrive.models.encoder import SubGraph
+from synthdrive.models.goal_attention import SceneByScene
 from synthdrive.models.heads import GoalEncoder, TrajectoryCompletion
 from synthdrive.models.layers import column_factors
 from synthdrive.models.polylines import ACTOR_COLUMNS, ACTOR_XY, LANE_COLUMNS, LANE_XY
+from synthdrive.models.ragged import Ragged
 from synthdrive.pretraining.masking import masked_queries
 
 SIZE, SCALE = 32, 10.0
@@ -60,13 +62,14 @@ def test_a_query_shows_where_a_polyline_starts_over_the_scale() -> None:
 
 def test_without_a_scale_goals_far_out_on_a_ray_look_alike() -> None:
     """Why the scale is there: the layer norm after the first linear map keeps the direction alone."""
-    ray = torch.tensor([[[29.0, 0.0], [31.0, 0.0]]])
+    ray = torch.tensor([[29.0, 0.0], [31.0, 0.0]])
+    layout = SceneByScene(Ragged.from_counts(torch.tensor([2])))
     told_apart = []
     for scale in (1.0, SCALE):
         torch.manual_seed(1)
         encoder = GoalEncoder(SIZE, scale)
         agent = encoder.agent_parts(torch.zeros(1, SIZE))
-        feature = encoder(ray, agent, torch.zeros(1, dtype=torch.int64))[0].detach()
+        feature = encoder(ray, agent, layout).detach()
         told_apart.append(float(1 - functional.cosine_similarity(feature[0], feature[1], dim=0)))
     assert told_apart[1] > 20 * told_apart[0]
 

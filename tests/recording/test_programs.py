@@ -19,6 +19,11 @@ def test_what_a_program_says_comes_back():
     assert (done.returncode, done.stdout, done.stderr) == (1, "out\n", "err\n")
 
 
+def test_what_is_no_utf_8_comes_back_too():
+    done = Programs().run(["printf", r"stra\337e"])
+    assert done.stdout == "stra\N{REPLACEMENT CHARACTER}e"
+
+
 def test_stopping_ends_what_runs_and_lets_nothing_begin():
     programs, statuses = Programs(), []
     thread = Thread(target=lambda: statuses.append(programs.run(["sleep", "600"]).returncode))

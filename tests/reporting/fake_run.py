@@ -196,7 +196,7 @@ def _write_augmented(directory: Path, lane_map: LaneMap) -> None:
             scene_id=f"r{index}", city=lane_map.city, route=index, source=source, transform_kind=kind, amplitude=5.0,
             direction=1 if index else 0, transform=transform, centreline=transform.warp(line),
             fresh=np.ones(len(line), dtype=bool), route_lanes=np.arange(5),
-            neighbours=np.zeros((len(line), 2), np.float32), corridor=np.arange(5), lanes=lanes,
+            corridor=np.arange(5), lanes=lanes,
         )  # fmt: skip
         scenes.append(scene)
         shape = SHAPES["released"]

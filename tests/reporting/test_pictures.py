@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from fake_run import town, write_scenes
@@ -133,6 +134,8 @@ def test_shown_forecasts_fan_out_and_the_last_is_missed(run: ReportInputs) -> No
     assert shown[-1] == 3
     assert len(set(shown)) == 4
     assert (errors[shown[:-1]] <= MISS).all()
+    none_missed = shown_forecasts(val, missed, len(val), 0, miss_threshold=100.0)
+    assert none_missed[-1] != 3
 
 
 def test_each_hidden_lane_is_compared_with_its_own_truth(run: ReportInputs) -> None:
@@ -186,3 +189,10 @@ def test_page_and_files_show_the_same_pictures(report: tuple[Path, Content]) -> 
     files = {path.relative_to(report[0] / "pictures").as_posix() for path in (report[0] / "pictures").rglob("*.svg")}
     shown = {f"{picture.name}/{panel.name}.svg" for picture in report[1].pictures.all() for panel in picture.panels}
     assert files == shown
+
+
+def test_a_users_own_matplotlib_settings_change_no_picture() -> None:
+    rows = [Estimate("one", LIGHT["variant1"], -5.0, -7.0, -3.0, (-6.0, -4.0), -3.0)]
+    drawn = interval_chart(rows, "change (%)", LIGHT["ink"])
+    with matplotlib.rc_context({"axes.labelpad": 30.0, "lines.linewidth": 9.0, "figure.dpi": 300.0, "axes.grid": True}):
+        assert interval_chart(rows, "change (%)", LIGHT["ink"]) == drawn

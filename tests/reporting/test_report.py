@@ -5,7 +5,7 @@ import re
 import runpy
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +13,21 @@ import pytest
 import yaml
 from fake_run import REPOSITORY, SEEDS, report_inputs, write_run
 
+from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.core.artifacts import file_hash, read_json, write_json
 from synthdrive.core.errors import InputError
+from synthdrive.core.parameters import load_section
 from synthdrive.core.provenance import run_record, write_provenance
-from synthdrive.forecasting.evaluate import load_scene_errors
+from synthdrive.forecasting.evaluate import load_scene_errors, write_evaluation
+from synthdrive.forecasting.own_forecasts import read_own_forecasts
 from synthdrive.reporting.content import Content
 from synthdrive.reporting.measurements import Measurements
-from synthdrive.reporting.page import markdown, page
+from synthdrive.reporting.page import markdown, page, summary
 from synthdrive.reporting.provenance_page import records, write_provenance_page
-from synthdrive.reporting.report import ReportInputs, write_report
-from synthdrive.reporting.run_results import Artifacts
-from synthdrive.reporting.tables import Validated
+from synthdrive.reporting.report import ReportInputs, _reconstructions, write_report
+from synthdrive.reporting.run_results import Artifacts, RunPaths
+from synthdrive.reporting.tables import Validated, validated
+from synthdrive.scenes.scene_store import SceneStore
 
 MAX_BYTES = 8_000_000
 
@@ -86,7 +90,7 @@ def test_markdown_links_to_pictures_that_exist(report: tuple[Path, Content]) -> 
 
 
 def measure(inputs: ReportInputs, artifacts: Artifacts) -> Measurements:
-    return artifacts.measure(inputs.source, inputs.parameters.baselines, 100, 0)
+    return artifacts.measure(inputs.source, inputs.parameters)
 
 
 def test_only_the_runs_that_were_asked_for_are_read(tmp_path: Path) -> None:
@@ -111,8 +115,55 @@ def test_a_run_that_loses_to_the_baselines_is_warned_of_and_decides_no_effect(tm
     assert "decides no effect" in content.headline
 
 
+def test_own_forecasts_stand_in_the_table_and_judge_nothing(
+    run: ReportInputs, report: tuple[Path, Content], tmp_path: Path
+) -> None:
+    """They are a row of every table; no variant is warned of, or judged untrained, for being worse."""
+    for folder in ("forecasts", "metrics"):
+        shutil.copytree(getattr(run.paths, folder), tmp_path / folder)
+    paths = replace(run.paths, forecasts=tmp_path / "forecasts", metrics=tmp_path / "metrics")
+    store = SceneStore.load(paths.val)
+    truth = np.stack([store[index].agent[20:] for index in range(len(store))])
+    perfect = np.repeat(truth[:, None] + store.origins[:, None, None], 6, axis=1)
+    np.savez(
+        tmp_path / "mine.npz", scene_ids=store.scene_ids, trajectories=perfect, probabilities=np.ones(perfect.shape[:2])
+    )
+    forecasts = read_own_forecasts(tmp_path / "mine.npz", store)
+    evaluate = load_section(EvaluateParameters, "evaluate", REPOSITORY / "params.yaml")
+    write_evaluation(forecasts, store, evaluate, {}, paths.forecasts / "my_model", paths.metrics / "my_model.json")
+    inputs = replace(run, paths=paths, parameters=replace(run.parameters, own_forecasts=["my_model"]))
+    content = write_report(inputs, tmp_path / "reports")
+    row = content.rows[-1]
+    assert (row.name, row.kind) == ("my_model", "own")
+    assert row.entries["minFDE6"].level.mean == pytest.approx(0, abs=1e-3)
+    assert content.strata.columns[-1] == "my model"
+    for text in (page(content), markdown(content), summary(content)):
+        assert "my model" in text
+    assert (content.warnings, content.headline) == (report[1].warnings, report[1].headline)
+    with pytest.raises(InputError, match="own_forecasts: found combined"):
+        measure(
+            replace(run, parameters=replace(run.parameters, own_forecasts=["combined"])),
+            Artifacts.load(run.paths, run.runs),
+        )
+
+
 def test_rows_that_beat_the_baselines_are_not_warned_of(report: tuple[Path, Content]) -> None:
     assert not [warning for warning in report[1].warnings if "minFDE6" in warning]
+
+
+def test_outliers_that_data_validation_permits_are_shown(report: tuple[Path, Content]) -> None:
+    rows = [{"table": "train scenes", "row": f"scene{n}", "expected": "steps are short", "found": "max_interval 0.7"}
+            for n in range(25)]  # fmt: skip
+    expectation = {"description": "steps are short", "success": True, "result": {"element_count": 900}}
+    tables = [{"table": name, "expectations": [expectation]} for name in ("train scenes", "val scenes")]
+    found = validated({"raw": {"validation_results": tables, "outliers": rows}})
+    assert [len(one.outliers) for one in found] == [25, 0]
+    content = replace(report[1], validation=found)
+    for text in (page(content), markdown(content)):
+        assert "scene19 (max_interval 0.7)" in text
+        assert "scene20" not in text
+        assert "25" in text
+    assert content.warnings == report[1].warnings
 
 
 def test_failed_data_validation_is_warned_of(report: tuple[Path, Content]) -> None:
@@ -227,3 +278,17 @@ def test_stage_runs_and_refuses_in_one_line(
         runpy.run_path(str(REPOSITORY / "stages/report.py"), run_name="__main__")
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("error: nowhere: found no lane map")
+
+
+def test_a_variant_that_shares_a_pretraining_shows_it_and_none_of_its_own(run: ReportInputs, tmp_path: Path) -> None:
+    root = shutil.copytree(run.paths.maps.parents[1], tmp_path / "run")
+    paths = RunPaths(**{field.name: root / field.default for field in fields(RunPaths)})
+    for folder in (paths.finetuned, paths.forecasts):
+        for seed in (0, 1):
+            shutil.copytree(folder / f"combined-{seed}", folder / f"combined_10-{seed}")
+    runs = replace(run.runs, variants=("none", "combined", "combined_10"), shared={"combined_10": "combined"})
+    artifacts = Artifacts.load(paths, runs)
+    assert artifacts.metadata["combined_10-1"]["pretrain"] == artifacts.metadata["combined-1"]["pretrain"]
+    assert artifacts.curves["pretrain"]["combined_10"] == []
+    shown = {picture.name for picture in _reconstructions(artifacts, run.parameters)}
+    assert shown == {picture.name for picture in _reconstructions(Artifacts.load(paths, run.runs), run.parameters)}

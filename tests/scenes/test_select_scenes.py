@@ -61,3 +61,17 @@ def test_lists_that_name_no_scenes_are_refused(text: str, message: str, tmp_path
 @pytest.mark.parametrize(("split", "count"), [("train", 2399), ("val", 336)])
 def test_the_study_s_lists_can_be_read(split: str, count: int) -> None:
     assert len(read_ids(REPOSITORY / "studies" / "argoverse1_small" / "scenes" / f"{split}.txt")) == count
+
+
+def test_a_suffix_in_capitals_is_one_and_a_scene_twice_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "train" / "data"
+    data.mkdir(parents=True)
+    (data / "7.CSV").write_bytes(b"scene 7")
+    select_scenes(tmp_path / "train", ["7"], "val", tmp_path / "out.tar.gz", LIMITS)
+    assert list(read_files(tmp_path / "out.tar.gz", lambda name: True, LIMITS)) == [("val/data/7.csv", b"scene 7")]
+    (data / "again").mkdir()
+    (data / "again" / "7.csv").write_bytes(b"another scene 7")
+    (data / "last").mkdir()
+    (data / "last" / "8.csv").write_bytes(b"scene 8")
+    with pytest.raises(InputError, match="scene 7 again"):
+        select_scenes(tmp_path / "train", ["7", "8"], "val", tmp_path / "out.tar.gz", LIMITS)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from synthdrive.augmentation.corridor import overlapping
+from synthdrive.core.errors import ParameterError
 from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.synthesis.background_agents import CLEARANCE, SHORTEST, draw_bystanders
+from synthdrive.synthesis.background_agents import SHORTEST, draw_bystanders
 
 
 @pytest.fixture
@@ -46,10 +47,10 @@ def test_they_drive_on_lanes_or_stand_beside_them(drawn):
     assert np.median(speed[bystanders.valid[:, :, 1:] & bystanders.valid[:, :, :-1]]) < 14.0
 
 
-def test_nobody_comes_near_agent_and_every_track_is_one_run_of_steps(drawn):
+def test_nobody_comes_near_agent_and_every_track_is_one_run_of_steps(drawn, parameters):
     _, agent, bystanders = drawn
     distance = np.hypot(*(bystanders.xy - agent[:, None]).transpose(3, 0, 1, 2))
-    assert distance[bystanders.valid].min() >= CLEARANCE
+    assert distance[bystanders.valid].min() >= parameters.bystanders.clearance
     starts = np.diff(bystanders.valid.astype(int), axis=2, prepend=0) == 1
     assert starts.sum(axis=2).max() == 1
     assert bystanders.valid.sum(axis=2)[bystanders.valid.any(axis=2)].min() >= SHORTEST
@@ -83,3 +84,26 @@ def test_a_way_follows_the_lanes_that_begin_where_the_last_one_ends(parameters):
     assert (places[:, 1] > 10.0).any()
     assert ((np.abs(places[:, 1]) < 2.0) | (np.abs(places[:, 0] - 30.0) < 2.0)).all()
     assert places[:, 1].max() < 32.0
+
+
+def test_clearance_speed_and_place_are_those_of_the_parameters(maps, parameters):
+    lanes, given = maps["TOY"].segments, parameters.bystanders
+    given.count, given.clearance = 20, 30.0
+    inside = np.ones((4, len(lanes)), dtype=bool)
+    agent = np.full((4, 50, 2), lanes.points[0, 0])
+    far = draw_bystanders(lanes, inside, agent, given, np.random.default_rng(0))
+    assert np.hypot(*(far.xy - agent[:, None]).transpose(3, 0, 1, 2))[far.valid].min() >= 30.0
+    given.standing, given.min_speed, given.acceleration_std, given.lateral_std = 0.0, 13.0, 0.0, 0.0
+    fast = draw_bystanders(lanes, inside, agent + 1e6, given, np.random.default_rng(0))
+    both = fast.valid[:, :, 1:] & fast.valid[:, :, :-1]
+    assert np.median(np.hypot(*np.diff(fast.xy, axis=2).transpose(3, 0, 1, 2))[both]) >= 1.29
+    given.standing, given.roadside_offset = 1.0, [9.0, 9.0]
+    beside = draw_bystanders(lanes, inside, agent + 1e6, given, np.random.default_rng(0))
+    assert np.abs(np.median(to_lanes(lanes, beside.xy[beside.valid][:500]))) > 3.0
+
+
+@pytest.mark.parametrize(("key", "wrong"), [("min_speed", 20.0), ("roadside_offset", [3.0, 1.0])])
+def test_ranges_the_wrong_way_round_are_refused(parameters, key, wrong):
+    setattr(parameters.bystanders, key, wrong)
+    with pytest.raises(ParameterError, match=key):
+        parameters.bystanders.validate("synthesize.bystanders")

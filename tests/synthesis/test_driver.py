@@ -6,9 +6,8 @@ import pytest
 from synthdrive.augmentation.corridor import joined_centreline
 from synthdrive.core.geometry import distance_to_polyline
 from synthdrive.synthesis.driver import drive, slow_before, speed_plan
-from synthdrive.synthesis.path import SPACING, Paths, plan_paths, stack_paths
+from synthdrive.synthesis.path import SPACING, plan_paths, stack_paths
 from synthdrive.synthesis.realism import draw_pace, draw_stops
-from synthdrive.synthesis.traffic import Following, idm_acceleration, make_platoon
 from synthdrive.synthesis.windows import motion_of
 
 SPEEDS = np.array([6.0, 10.0, 15.0])
@@ -81,32 +80,6 @@ def test_a_drive_does_not_depend_on_the_others_of_its_block(driver, maps):
     np.testing.assert_array_equal(together.steps[:3], alone.steps)
     for row, steps in enumerate(alone.steps):
         np.testing.assert_array_equal(together.xy[row, :steps], alone.xy[row, :steps])
-
-
-def test_followers_keep_their_distance_and_never_collide(driver, parameters):
-    traffic = parameters.traffic
-    traffic.vehicles = 4
-    random = np.random.default_rng(0)
-    platoon = make_platoon(SPEEDS, traffic, random)
-    paths = plan_paths(np.array([[0.0, 0.0], [800.0, 0.0]]), SPEEDS, driver)
-    rows = platoon.drive
-    paths = Paths(paths.points[rows], paths.curvature[rows], paths.foreseen[rows], paths.lengths[rows])
-    start = np.stack([platoon.place, np.full(15, 6.0), np.zeros(15)], axis=1)
-    drives = drive(paths, platoon.desired_speeds, driver, start, Following(platoon.leaders, traffic))
-    follows = np.flatnonzero(platoon.leaders >= 0)
-    assert len(follows) == 12
-    gaps = drives.along[platoon.leaders[follows]] - drives.along[follows] - traffic.vehicle_length
-    assert gaps.min() > 0.5 * traffic.min_gap
-    assert set(platoon.agent.tolist()) <= set(follows.tolist())
-
-
-def test_idm_holds_still_at_its_equilibrium_gap(parameters):
-    traffic = parameters.traffic
-    speed = 8.0
-    gap = (traffic.min_gap + speed * traffic.time_headway) / np.sqrt(1 - (speed / 12.0) ** 4)
-    assert idm_acceleration(speed, 12.0, gap, 0.0, 1.1, traffic) == pytest.approx(0.0, abs=1e-12)
-    assert idm_acceleration(speed, 12.0, gap / 2, 0.0, 1.1, traffic) < -1.0
-    assert idm_acceleration(speed, 12.0, 1e6, 0.0, 1.1, traffic) == pytest.approx(1.1 * (1 - (8 / 12) ** 4), rel=1e-6)
 
 
 def test_a_car_stops_at_the_line_waits_and_goes_on(driver, parameters):

@@ -6,7 +6,7 @@ from scipy.stats import wasserstein_distance
 
 from synthdrive.core.geometry import distance_to_polyline
 from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.synthesis.lane_distance import LaneDistance
+from synthdrive.synthesis.drive_scenes import LaneDistance
 from synthdrive.synthesis.windows import (
     compare,
     cut_windows,

@@ -85,3 +85,25 @@ def test_a_variants_parameter_touches_its_own_cells_alone(checkout):
         assert variants == {"map"}
     finally:
         parameters.write_text(text)
+
+
+def test_variants_that_differ_in_fine_tuning_share_one_pretraining(checkout):
+    """The pipeline declares it: no stage of their own, and a dependency on the checkpoint of the other."""
+    from dvc.repo import Repo
+
+    parameters = checkout / "params.yaml"
+    text = parameters.read_text()
+    entries = "".join(f"\n- {{variant: map_{share}, pretraining: map}}" for share in (10, 30))
+    try:
+        parameters.write_text(text.replace("shared_pretraining: []", f"shared_pretraining:{entries}"))
+        stages = {stage.name: stage for stage in Repo(checkout).index.stages}
+    finally:
+        parameters.write_text(text)
+    assert not [name for name in stages if name.startswith("pretrain@") and "map_" in name]
+    for place, name in enumerate(("map_10-0", "map_30-0")):
+        stage = stages[f"finetune_shared@run{place}-0"]
+        assert "models/pretrained/map-0" in {str(dependency) for dependency in stage.deps}
+        assert {str(out) for out in stage.outs} == {f"models/finetuned/{name}"}
+        scored = stages[f"evaluate_shared@run{place}-0"]
+        assert f"models/finetuned/{name}" in {str(dependency) for dependency in scored.deps}
+        assert f"metrics/{name}.json" in {str(out) for out in scored.outs}

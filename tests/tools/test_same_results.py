@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from synthdrive.core.errors import InputError
-from tools.same_results import same_results
+from tools.same_results import compare_locks, same_results
 from tools.verify import Verdict
 
 
@@ -27,7 +27,7 @@ def checkouts(tmp_path):
 def failures(inside, outside):
     verdict = Verdict()
     same_results(inside, outside, verdict)
-    assert verdict.comparisons == 2
+    assert verdict.comparisons == 3
     return verdict.failures
 
 
@@ -38,7 +38,7 @@ def test_the_same_results(checkouts):
 def test_other_bytes(checkouts, capsys):
     path = checkouts[0] / "dvc.lock"
     path.write_text(path.read_text().replace("a" * 32, "b" * 32))
-    assert failures(*checkouts) == 1
+    assert failures(*checkouts) == 2
     assert f"data/maps: recorded {'a' * 32}, made {'b' * 32}" in capsys.readouterr().out
 
 
@@ -58,3 +58,29 @@ def test_a_data_stage_that_never_ran_outside_is_no_agreement(checkouts):
     (checkouts[1] / "dvc.lock").write_text("stages: {evaluate: {outs: [{path: metrics/none-0.json}]}}")
     with pytest.raises(InputError, match="no ingest"):
         same_results(*checkouts, Verdict())
+
+
+TRAINED = {"path": "models/none-0", "md5": "c" * 32}
+LOCK = {
+    "ingest": {"cmd": "ingest", "params": {"params.yaml": {"data": 1}}, "outs": [{"path": "data", "md5": "a" * 32}]},
+    "finetune@none-0": {"cmd": "finetune", "deps": [{"path": "data", "md5": "a" * 32}], "outs": [TRAINED]},
+    "report": {"cmd": "report", "deps": [{"path": "models", "md5": "d" * 32}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problems", "explained"),
+    [
+        ("c" * 32, "e" * 32, 0, 1),
+        ("d" * 32, "e" * 32, 0, 1),
+        ("a" * 32, "e" * 32, 2, 0),
+        ('finetune"', 'finetune --other"', 1, 0),
+        ('"data": 1', '"data": 2', 1, 0),
+        ("report", "repot", 4, 0),
+    ],
+)
+def test_another_processor_explains_other_hashes_of_what_is_trained_alone(old, new, problems, explained, capsys):
+    made = json.loads(json.dumps(LOCK).replace(old, new))
+    compare_locks(made, LOCK, ["ingest"], verdict := Verdict())
+    assert verdict.failures == problems
+    assert f"dvc.lock: {explained} hashes differ" in capsys.readouterr().out

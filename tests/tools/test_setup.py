@@ -152,6 +152,13 @@ def test_the_environment_is_made_anew_for_another_interpreter_and_keeps_it(tree)
     assert setup(tree)
 
 
+def test_an_environment_whose_interpreter_is_gone_is_made_anew(tree):
+    setup(tree, f"TORCH={CPU}")
+    (tree / ".venv" / "bin" / "python").unlink()  # as an upgrade of the system's Python leaves it
+    assert torch_of(tree) == CPU
+    assert setup(tree) == []
+
+
 def test_a_moved_checkout_is_set_up_again(tree):
     assert torch_of(tree, f"TORCH={CPU}") == CPU
     moved = tree.rename(tree.with_name("moved"))

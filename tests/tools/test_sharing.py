@@ -1,4 +1,4 @@
-"""Results that one clone pushes and another pulls: through a folder, and through a WebDAV server on this machine."""
+"""Results that one clone pushes and another pulls: through a folder, a WebDAV server and an SSH server here."""
 
 import importlib.util
 import os
@@ -62,28 +62,53 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-@pytest.fixture(params=["folder", "webdav"])
+WEBDAV = ("wsgidav", "cheroot", "dvc_webdav")
+SSH = ("asyncssh", "dvc_ssh", "sshfs")
+
+
+def webdav_command(port: int, storage: Path) -> list[str]:
+    command = [sys.executable, "-m", "wsgidav.server.server_cli", "--host", "127.0.0.1", "--port", str(port)]
+    return [*command, "--root", str(storage), "--auth", "anonymous"]
+
+
+def ssh_command(port: int, storage: Path, key: Path) -> list[str]:
+    """An SSH server for a key that is made here."""
+    import asyncssh
+
+    made = asyncssh.generate_private_key("ssh-ed25519")
+    made.write_private_key(key)
+    made.write_public_key(f"{key}.pub")
+    key.chmod(0o600)
+    return [sys.executable, str(Path(__file__).with_name("ssh_server.py")), str(port), str(storage), f"{key}.pub"]
+
+
+@pytest.fixture(params=["folder", "webdav", "ssh"])
 def remote(request, tmp_path):
-    """The address of an empty remote."""
+    """The address of an empty remote, and what DVC must know beside it."""
     storage = tmp_path / "storage"
     storage.mkdir()
     if request.param == "folder":
-        yield str(storage)
+        yield str(storage), {}
         return
-    for package in ("wsgidav", "cheroot", "dvc_webdav"):
+    for package in WEBDAV if request.param == "webdav" else SSH:
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"needs {package}: pip install wsgidav cheroot dvc-webdav")
-    port = free_port()
-    command = [sys.executable, "-m", "wsgidav.server.server_cli", "--host", "127.0.0.1", "--port", str(port)]
+            pytest.skip(f"needs {package}: pip install wsgidav cheroot dvc-webdav dvc-ssh")
+    port, key = free_port(), tmp_path / "key"
+    over_ssh = request.param == "ssh"
+    command = ssh_command(port, storage, key) if over_ssh else webdav_command(port, storage)
     log = (tmp_path / "server.log").open("w")
-    server = subprocess.Popen([*command, "--root", str(storage), "--auth", "anonymous"], stdout=log, stderr=log)
+    server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         for _ in range(100):
             with socket.socket() as client:
                 if client.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.2)
-        yield f"webdav://127.0.0.1:{port}/"
+        if over_ssh:
+            yield f"ssh://somebody@127.0.0.1:{port}/results", {"keyfile": str(key), "allow_agent": "false"}
+        else:
+            yield f"webdav://127.0.0.1:{port}/", {}
+        assert list(storage.rglob("*.dir")), "nothing went through the server"
     finally:
         server.terminate()
         server.wait(20)
@@ -91,7 +116,10 @@ def remote(request, tmp_path):
 
 @pytest.mark.timeout(240)
 def test_what_one_pushes_another_pulls_and_need_not_make(published, remote, tmp_path):
-    dvc(published, "remote", "add", "--default", "storage", remote)
+    address, options = remote
+    dvc(published, "remote", "add", "--default", "storage", address)
+    for name, value in options.items():
+        dvc(published, "remote", "modify", "storage", name, value)
     run(published, "git", "add", "-A")
     run(published, "git", *IDENTITY, "commit", "-q", "-m", "Results and their remote")
     run(published, "git", *IDENTITY, "tag", "-a", "combined@v1.0.0", "-m", "First version")

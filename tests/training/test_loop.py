@@ -72,6 +72,18 @@ def test_a_run_repeats_to_the_last_bit(store: Path) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_an_environment_for_accelerate_changes_no_number(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell, or a launcher's own configuration, may hold it from other work."""
+    expected = train(store, None, _parameters(epochs=1))[0].state_dict()
+    for name, value in (
+        ("GRADIENT_ACCUMULATION_STEPS", "1000"), ("MIXED_PRECISION", "bf16"), ("DYNAMO_BACKEND", "EAGER"),
+        ("USE_DEEPSPEED", "true"), ("USE_FSDP", "true"),
+    ):  # fmt: skip
+        monkeypatch.setenv(f"ACCELERATE_{name}", value)
+    found = train(store, None, _parameters(epochs=1))[0].state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_clipping_bounds_the_gradient_and_is_off_by_default(store: Path) -> None:
     free, _ = train(store, None, _parameters(epochs=1))
     loose, _ = train(store, None, _parameters(epochs=1, clip_gradient=1e6))

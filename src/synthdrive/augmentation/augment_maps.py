@@ -28,7 +28,6 @@ from synthdrive.augmentation.corridor import (
     warp_centreline,
     warp_segments,
 )
-from synthdrive.augmentation.neighbours import neighbour_offsets
 from synthdrive.augmentation.routes import Route, RouteSampling, sample_routes
 from synthdrive.augmentation.transforms import SHAPES, Transform, TransformShape, make_transform
 from synthdrive.config.augment import AugmentParameters, TransformParameters
@@ -154,8 +153,7 @@ def _make_scene(
     spacing = parameters.densify if number > 0 else CENTRELINE_SPACING
     dense, interval = warp_centreline(points, transform, spacing)
     # A joint belongs to both lanes; the step that ends at a point is its own lane's.
-    lane_index = position[interval + 1]
-    fresh = route.fresh[lane_index]
+    fresh = route.fresh[position[interval + 1]]
     steps = np.diff(arc_length(dense))
     radius = tightest_radius(dense, parameters.radius_smoothing)
     row = {
@@ -188,7 +186,6 @@ def _make_scene(
         transform=transform,
         centreline=dense,
         fresh=fresh,
-        neighbours=neighbour_offsets(lane_map, route.lanes[lane_index], transform, dense),
         route_lanes=route.lanes,
         corridor=corridor,
         lanes=warp_segments(lane_map.segments.take(corridor), transform, spacing) if number > 0 else None,

@@ -44,7 +44,6 @@ MANIFEST_COLUMNS = {
 _ARRAYS = {
     "centreline": ("float64", 2),
     "centreline_fresh": ("bool", 1),
-    "neighbours": ("float32", 2),
     "centreline_offsets": ("int64", 1),
     "route_lanes": ("int64", 1),
     "route_offsets": ("int64", 1),
@@ -69,8 +68,6 @@ class AugmentedScene:
         transform: the map transform (the identity on original maps).
         centreline: (N, 2) float64, dense centreline of the route on the warped map, metres, city frame.
         fresh: (N,) bool, True where no earlier route has been.
-        neighbours: (N, 2) float32, metres to the left to the neighbour lanes' centrelines: the left one's (positive),
-            the right one's (negative); 0 where there is none.
         route_lanes: (M,) rows of the city's LaneMap.
         corridor: (C,) rows of the city's LaneMap that a map crop along the route may need.
         lanes: the same lanes, warped; None on original maps.
@@ -86,7 +83,6 @@ class AugmentedScene:
     transform: Transform
     centreline: Floats
     fresh: npt.NDArray[np.bool_]
-    neighbours: npt.NDArray[np.float32]
     route_lanes: Rows
     corridor: Rows
     lanes: LaneSegments | None
@@ -101,7 +97,7 @@ class AugmentedScenes:
     Attributes:
         manifest: S rows of MANIFEST_COLUMNS.
         lanes: warped lanes of all corridors, scene after scene.
-        centreline, centreline_fresh, neighbours: (N, 2) float64, (N,) bool and (N, 2) float32, centrelines end to end.
+        centreline, centreline_fresh: (N, 2) float64 and (N,) bool, centrelines end to end.
         centreline_offsets, route_offsets, corridor_offsets, lane_offsets: (S + 1,) int64.
         route_lanes, corridor: (R,) and (C,) int64, rows of the cities' maps.
     """
@@ -110,7 +106,6 @@ class AugmentedScenes:
     lanes: LaneSegments
     centreline: Floats
     centreline_fresh: npt.NDArray[np.bool_]
-    neighbours: npt.NDArray[np.float32]
     centreline_offsets: Rows
     route_lanes: Rows
     route_offsets: Rows
@@ -147,7 +142,6 @@ class AugmentedScenes:
             transform=transform,
             centreline=self.centreline[points],
             fresh=self.centreline_fresh[points],
-            neighbours=self.neighbours[points],
             route_lanes=self.route_lanes[slice(*self.route_offsets[index : index + 2])],
             corridor=self.corridor[slice(*self.corridor_offsets[index : index + 2])],
             lanes=self.lanes.take(lanes) if row["source"] == AUGMENTED else None,
@@ -187,7 +181,7 @@ class AugmentedScenes:
                 found = f"{len(offsets)} offsets up to {offsets[-1]}"
                 raise InputError(f"{directory}: {name}", found, f"{len(self) + 1} rising offsets up to {size}")
         points = len(self.centreline)
-        for name, shape in (("centreline", (points, 2)), ("centreline_fresh", (points,)), ("neighbours", (points, 2))):
+        for name, shape in (("centreline", (points, 2)), ("centreline_fresh", (points,))):
             if getattr(self, name).shape != shape:
                 raise InputError(f"{directory}: {name}", f"shape {getattr(self, name).shape}", f"shape {shape}")
 
@@ -208,7 +202,6 @@ def join_scenes(rows: list[dict[str, Any]], scenes: list[AugmentedScene | None])
         lanes=LaneSegments.concatenate(lanes) if lanes else _no_lanes(),
         centreline=np.concatenate([np.zeros((0, 2)), *(scene.centreline for scene in kept)]),
         centreline_fresh=np.concatenate([np.zeros(0, dtype=bool), *(scene.fresh for scene in kept)]),
-        neighbours=np.concatenate([np.zeros((0, 2), dtype=np.float32), *(scene.neighbours for scene in kept)]),
         centreline_offsets=offsets["centreline"],
         route_lanes=np.concatenate([np.zeros(0, dtype=np.int64), *(scene.route_lanes for scene in kept)]),
         route_offsets=offsets["route"],

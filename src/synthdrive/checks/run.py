@@ -18,15 +18,18 @@ import pandas as pd
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # before the import: nothing is to be sent anywhere
 
-import great_expectations as gx
-from great_expectations.core.expectation_validation_result import ExpectationValidationResult
-from great_expectations.core.run_identifier import RunIdentifier
-from great_expectations.data_context.types.base import (
-    DataContextConfig,
-    InMemoryStoreBackendDefaults,
-    ProgressBarsConfig,
-)
-from great_expectations.expectations.expectation import Expectation
+from synthdrive.core.extras import from_extra
+
+with from_extra("pipeline"):
+    import great_expectations as gx
+    from great_expectations.core.expectation_validation_result import ExpectationValidationResult
+    from great_expectations.core.run_identifier import RunIdentifier
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+    from great_expectations.expectations.expectation import Expectation
 
 from synthdrive.checks import suites
 from synthdrive.checks.tables import lane_table, moment, require, scene_table

@@ -11,9 +11,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import great_expectations.expectations as gxe
 import pandas as pd
-from great_expectations.expectations.expectation import Expectation
+
+from synthdrive.core.extras import from_extra
+
+with from_extra("pipeline"):
+    import great_expectations.expectations as gxe
+    from great_expectations.expectations.expectation import Expectation
 
 from synthdrive.config.checks import CheckSyntheticParameters, MapChecks, SceneChecks
 from synthdrive.scenes.lane_segments import MAX_POINTS

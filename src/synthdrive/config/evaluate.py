@@ -18,7 +18,7 @@ class EvaluateParameters:
         min_probability: goals below it are left out of the objective.
         nms_distance: metres that two goals chosen by nms keep from each other.
         temperature: metres; goal j has a probability in proportion to exp(-E(y_j) / temperature), E its error alone.
-        miss_threshold: metres; a scene whose smallest endpoint error is above it is missed.
+        miss_threshold: metres; a scene whose smallest endpoint error is above it is missed, in the objective too.
         starts: goal sets drawn at random for every scene.
         seed: of these draws.
         slow_below, fast_above: m/s, the agent's mean speed in the strata slow and fast.

@@ -131,6 +131,23 @@ class TrafficParameters:
 
 
 @dataclass
+class ParkingParameters:
+    """Where vehicles park along the kerb.
+
+    Attributes:
+        slot_length: m of kerb for a vehicle.
+        junction_clearance: m beside junctions, without parking.
+        lateral_offset, lateral_std: m from the centreline of the lane beside to the middle of the vehicle: mean and
+            standard deviation.
+    """
+
+    slot_length: float = value(above=0, unit="m")
+    junction_clearance: float = value(at_least=0, unit="m")
+    lateral_offset: float = value(at_least=0, unit="m")
+    lateral_std: float = value(at_least=0, unit="m")
+
+
+@dataclass
 class InterestParameters:
     """Weights of what makes an AGENT worth keeping; a candidate's chance grows with the sum of those that hold.
 
@@ -205,6 +222,7 @@ class RecordSampleParameters:
     streets: StreetParameters = value()
     map: MapParameters = value()
     traffic: TrafficParameters = value()
+    parking: ParkingParameters = value()
     scenes: SceneParameters = value()
     interest: InterestParameters = value()
     cities: list[CityParameters] = value(fewest=1)

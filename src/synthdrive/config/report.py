@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ class ReportParameters:
         seed: of the random choice of what is shown, and of the bootstrap.
         bootstrap_samples: resamples behind every 95 % interval.
         baselines: forecasts without training that are listed in the table.
+        own_forecasts: names of your own forecasts that are listed too, as stages/score_forecasts.py wrote them.
         recorded_scenes, synthetic_windows, augmented_scenes, drives, forecast_scenes: panels of these pictures.
         reconstructions: windows of each kind of masking, for each variant that has one; pre-training keeps three.
         motion_tracks: most tracks of each set behind the motion distributions.
@@ -29,6 +30,7 @@ class ReportParameters:
     seed: int = value(at_least=0, unit="")
     bootstrap_samples: int = value(at_least=100, at_most=100_000, unit="")
     baselines: list[str] = value(distinct=True)
+    own_forecasts: list[str] = value(distinct=True)
     recorded_scenes: int = value(at_least=1, at_most=30, unit="")
     synthetic_windows: int = value(at_least=1, at_most=60, unit="")
     augmented_scenes: int = value(at_least=1, at_most=30, unit="")
@@ -39,7 +41,10 @@ class ReportParameters:
     transform_amplitude: float = value(at_least=-20, at_most=20, unit="")
 
     def validate(self, where: str) -> None:
-        """A transform that bends nothing shows nothing."""
+        """A transform that bends nothing shows nothing; a row of the table has one source."""
+        twice = sorted(set(self.own_forecasts) & set(self.baselines))
+        if twice:
+            raise ParameterError(f"{where}.own_forecasts", twice[0], "a name that is not among the baselines")
         if self.transform_amplitude == 0:
             raise ParameterError(f"{where}.transform_amplitude", "0", "another number from -20 to 20")
 
@@ -63,38 +68,65 @@ class SelectedRuns:
     """Variants and seeds that the pipeline trains: a run is one variant with one seed.
 
     Attributes:
-        variants: those trained from scratch, then the pre-trained ones, each in the order of the file; the first is the
-            baseline that the others are compared with.
+        variants: those trained from scratch, then the pre-trained ones, then those that share the pre-training of one
+            of these, each in the order of the file; the first is the baseline that the others are compared with.
         seeds: training seeds; every variant is trained with each.
+        shared: a variant that shares another's pre-training -> that other variant.
     """
 
     variants: tuple[str, ...]
     seeds: tuple[int, ...]
+    shared: Mapping[str, str] = field(default_factory=dict)
+
+    def pretraining(self, variant: str) -> str:
+        """The variant whose pre-training this one starts from: itself, unless it shares another's."""
+        return self.shared.get(variant, variant)
+
+
+@dataclass(frozen=True)
+class SharedPretraining:
+    """An entry of `shared_pretraining`.
+
+    Attributes:
+        variant: the variant that is fine-tuned.
+        pretraining: the variant of `run_variants` whose pre-training it starts from.
+    """
+
+    variant: str = value()
+    pretraining: str = value()
 
 
 @dataclass
 class _Runs:
-    """Three parameters of the file's top level."""
+    """Four parameters of the file's top level."""
 
     from_scratch: list[str] = value(fewest=1, distinct=True)
     run_variants: list[str] = value(distinct=True)
+    shared_pretraining: list[SharedPretraining] = value()
     seeds: list[int] = value(at_least=0, unit="", fewest=1, distinct=True)
 
 
 def load_selected_runs(path: Path = DEFAULT_PATH) -> SelectedRuns:
-    """`from_scratch`, `run_variants` and `seeds` of a parameter file.
+    """`from_scratch`, `run_variants`, `shared_pretraining` and `seeds` of a parameter file.
 
     Raises:
-        ParameterError: one of them is missing, empty, of the wrong type, or names something twice.
+        ParameterError: one of them is missing, empty, of the wrong type, or names something twice; or a variant shares
+            the pre-training of one that `run_variants` does not name.
     """
     return selected_runs(read_parameters(path), path)
 
 
 def selected_runs(content: Mapping[str, Any], path: object) -> SelectedRuns:
     """As `load_selected_runs`, from the whole content of a parameter file."""
-    values = {key: content[key] for key in ("from_scratch", "run_variants", "seeds") if key in content}
-    runs = from_values(_Runs, values, f"{path}: ")
-    twice = sorted(set(runs.from_scratch) & set(runs.run_variants))
-    if twice:
-        raise ParameterError(f"{path}: run_variants", f"{twice[0]}, which from_scratch names too", "one of the two")
-    return SelectedRuns(variants=(*runs.from_scratch, *runs.run_variants), seeds=tuple(runs.seeds))
+    names = [each.name for each in fields(_Runs)]
+    runs = from_values(_Runs, {key: content[key] for key in names if key in content}, f"{path}: ")
+    shared = {entry.variant: entry.pretraining for entry in runs.shared_pretraining}
+    variants = (*runs.from_scratch, *runs.run_variants, *(entry.variant for entry in runs.shared_pretraining))
+    if twice := next((name for name in variants if variants.count(name) > 1), None):
+        key = "run_variants" if twice in runs.run_variants else "shared_pretraining"
+        raise ParameterError(f"{path}: {key}", f"{twice} a second time", "every variant in one of the lists, once")
+    if unknown := next((name for name in shared.values() if name not in runs.run_variants), None):
+        raise ParameterError(
+            f"{path}: shared_pretraining", f"the pre-training of {unknown}", "that of a variant in run_variants"
+        )
+    return SelectedRuns(variants=variants, seeds=tuple(runs.seeds), shared=shared)

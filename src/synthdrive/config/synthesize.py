@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from synthdrive.core.errors import ParameterError
 from synthdrive.core.limits import value
 
-BETWEEN_LANES = 2.0  # m; lanes lie about 3.5 to 4 m apart
-
 
 @dataclass
 class DriverParameters:
@@ -70,6 +68,7 @@ class StopParameters:
     """`synthesize.stops`: stops and starts."""
 
     spacing: float = value(at_least=0, unit="m")
+    min_distance: float = value(at_least=0, unit="m")
     min_wait: float = value(at_least=0, unit="s")
     max_wait: float = value(at_least=0, unit="s")
     braking: float = value(above=0, unit="m/s2")
@@ -89,40 +88,26 @@ class PaceParameters:
 
 
 @dataclass
-class LaneChangeParameters:
-    """`synthesize.lane_changes`: changes to a neighbour lane and back."""
-
-    spacing: float = value(at_least=0, unit="m")
-    length: float = value(above=0, unit="m")
-    stay: float = value(at_least=0, unit="m")
-
-
-@dataclass
-class TrafficParameters:
-    """`synthesize.traffic`: other vehicles on the agent's route."""
-
-    vehicles: int = value(at_least=0, unit="")
-    start_gap: float = value(above=0, unit="m")
-    slowest_leader: float = value(above=0, at_most=1, unit="")
-    time_headway: float = value(above=0, unit="s")
-    min_gap: float = value(above=0, unit="m")
-    comfortable_braking: float = value(above=0, unit="m/s2")
-    vehicle_length: float = value(at_least=0, unit="m")
-
-    def validate(self, where: str) -> None:
-        """Vehicles must not overlap at the start."""
-        lowest = self.vehicle_length + self.min_gap
-        if self.start_gap < lowest:
-            raise ParameterError(f"{where}.start_gap", f"{self.start_gap}", f"at least {lowest:g} m: length and gap")
-
-
-@dataclass
 class BystanderParameters:
     """`synthesize.bystanders`: other road users on other lanes."""
 
     count: int = value(at_least=0, unit="")
     standing: float = value(at_least=0, at_most=1, unit="")
+    min_speed: float = value(at_least=0, unit="m/s")
     fastest: float = value(at_least=1, unit="m/s")
+    acceleration_std: float = value(at_least=0, unit="m/s2")
+    lateral_std: float = value(at_least=0, unit="m")
+    roadside_offset: list[float] = value(at_least=0, unit="m", fewest=2, most=2)
+    clearance: float = value(at_least=0, unit="m")
+
+    def validate(self, where: str) -> None:
+        """Ranges must not be the wrong way round."""
+        if self.min_speed > self.fastest:
+            raise ParameterError(
+                f"{where}.min_speed", f"{self.min_speed}", f"at most {self.fastest}, the largest speed"
+            )
+        if self.roadside_offset[0] > self.roadside_offset[1]:
+            raise ParameterError(f"{where}.roadside_offset", f"{self.roadside_offset}", "the smaller number first")
 
 
 @dataclass
@@ -149,20 +134,12 @@ class SynthesizeParameters:
     limits: LimitParameters = value()
     stops: StopParameters = value()
     pace: PaceParameters = value()
-    lane_changes: LaneChangeParameters = value()
-    traffic: TrafficParameters = value()
     bystanders: BystanderParameters = value()
     noise: NoiseParameters = value()
 
     def validate(self, where: str) -> None:
-        """There must be speeds to drive at, and the limits must leave room for what the driver is asked to do."""
+        """There must be speeds to drive at, and to draw from where they come from recorded scenes."""
         if not self.desired_speeds and not self.desired_speeds_augmented:
             raise ParameterError(f"{where}.desired_speeds", "no desired speeds", "at least one, here or for augmented")
         if self.speed_source == "recorded" and self.speeds_per_scene == 0:
             raise ParameterError(f"{where}.speeds_per_scene", "0", "how many speeds to draw, from 1")
-        if self.lane_changes.spacing > 0 and self.limits.lane_distance < BETWEEN_LANES:
-            raise ParameterError(
-                f"{where}.limits.lane_distance",
-                f"{self.limits.lane_distance} with lane changes",
-                f"at least {BETWEEN_LANES} m: half way to the next lane, or every change is dropped",
-            )

@@ -64,10 +64,38 @@ def check_parameters(content: Mapping[str, Any], path: object) -> None:
                 from_values(schema, {**content[section], **changes}, f"{path}: variants.{name}.{section}")
     for key, scratch in (("from_scratch", True), ("run_variants", False)):
         for name in content[key]:
-            objective = {**content["pretrain"], **variant_of(name, content, path).pretrain}["objective"]
+            objective = _pretraining(name, content, path)["objective"]
             if (objective == NONE) != scratch:
                 wanted = "a variant with objective none" if scratch else "a variant with another objective than none"
                 raise ParameterError(f"{path}: {key}", f"{name}, with objective {objective}", wanted)
+    _check_pretrainings(content, path)
+
+
+def _check_pretrainings(content: Mapping[str, Any], path: object) -> None:
+    """Equal pre-trainings are one, and a variant shares no other than its own."""
+    own = {name: _pretraining(name, content, path) for name in content["run_variants"]}
+    for name, shared in selected_runs(content, path).shared.items():
+        needed, found = _pretraining(name, content, path), own[shared]
+        if differing := [key for key in needed if needed[key] != found[key]]:
+            where = f"{path}: shared_pretraining"
+            raise ParameterError(
+                where, f"{name}, whose {differing[0]} is not that of {shared}", "a variant that differs in finetune"
+            )
+    for name, values in own.items():
+        first = next(other for other in own if own[other] == values)
+        if first != name:
+            raise ParameterError(
+                f"{path}: run_variants",
+                f"{name} with the pre-training of {first}",
+                f"it under shared_pretraining instead: {{variant: {name}, pretraining: {first}}}",
+            )
+
+
+def _pretraining(variant: str, content: Mapping[str, Any], path: object) -> dict[str, Any]:
+    """Every parameter that the pre-training of a variant depends on, those of the model as `model.<key>`."""
+    changes = variant_of(variant, content, path)
+    model = {f"model.{key}": value for key, value in {**content["model"], **changes.model}.items()}
+    return {**content["pretrain"], **changes.pretrain, **model}
 
 
 def changed_parameters(metadata: Mapping[str, Any], parameters: Path) -> Iterator[tuple[str, str, Any, Any]]:

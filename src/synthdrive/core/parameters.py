@@ -30,6 +30,7 @@ SECTIONS = (
     "seeds",
     "from_scratch",
     "run_variants",
+    "shared_pretraining",
     "variants",
     "scene",
     "data",
@@ -50,6 +51,11 @@ SECTIONS = (
 # Old dotted name -> new one. A list's index is left out, and so is `variants.<name>.` before what a variant changes.
 RENAMED = {
     "on_top_of": "extends",
+}
+# Dotted names that no longer exist -> why; written as in RENAMED.
+REMOVED = {
+    "synthesize.lane_changes": "no profile used lane changes",
+    "synthesize.traffic": "no profile used vehicles on the focal agent's own route",
 }
 _OF_AN_VARIANT = re.compile(r"variants\.[^.]+\.")
 
@@ -120,13 +126,15 @@ def parse_mapping(text: str, path: object) -> dict[str, Any]:
 
 
 def refuse_renamed(values: Mapping[str, Any], path: object) -> None:
-    """Raise ParameterError for a parameter that has another name now; says which."""
+    """Raise ParameterError for a parameter that has another name now, or was removed; says which."""
     for name in _dotted_names(values, ""):
         prefix = _OF_AN_VARIANT.match(name)
         old = name[prefix.end() :] if prefix else name
         if old in RENAMED:
             new = name.removesuffix(old) + RENAMED[old]
             raise ParameterError(f"{path}: {name}", "a parameter's old name", f"its new name, {new}")
+        if old in REMOVED:
+            raise ParameterError(f"{path}: {name}", f"a removed parameter ({REMOVED[old]})", "a file without it")
 
 
 def _dotted_names(values: Any, above: str) -> Sequence[str]:

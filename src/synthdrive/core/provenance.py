@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -186,11 +187,17 @@ def package_versions() -> dict[str, str | None]:
     return versions
 
 
+# Set by git for its hooks: with them, git answers for the repository that runs the hook.
+_OTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
+
+
 def _git(*arguments: str) -> str | None:
+    environment = {name: value for name, value in os.environ.items() if name not in _OTHER_REPOSITORY}
     try:
         done = subprocess.run(
-            ["git", "-C", str(_SOURCE), *arguments], capture_output=True, text=True, timeout=_GIT_SECONDS, check=True
-        )
+            ["git", "-C", str(_SOURCE), *arguments], capture_output=True, encoding="utf-8", errors="replace",
+            timeout=_GIT_SECONDS, check=True, env=environment,
+        )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+from synthdrive.core.extras import from_extra
+
+with from_extra("train"):
+    import torch
+    from torch import Tensor
 
 UNITS_PER_METRE = 4096.0  # 0.24 mm
 EXTENT_UNITS = 2.0**19  # coordinates stay within +-128 m of the scene's centre, else the unit is doubled

@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor
+from synthdrive.core.extras import from_extra
+
+with from_extra("train"):
+    import torch
+    from torch import Tensor
 
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.core.artifacts import atomic_directory, file_hash
@@ -23,7 +26,7 @@ from synthdrive.core.run_folder import RunFolder
 from synthdrive.core.seeding import item_seed
 from synthdrive.forecasting.fixed_point import fix_goals
 from synthdrive.forecasting.forecasts import MODES, Forecasts
-from synthdrive.forecasting.goal_sets import GoalSets, optimise_goal_sets, rank_goal_sets
+from synthdrive.forecasting.goal_sets import MISS_DISTANCE, GoalSets, optimise_goal_sets, rank_goal_sets
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore
@@ -40,6 +43,7 @@ def suppress_non_maxima(
     miss_rate_weight: float = 0.0,
     min_probability: float = 0.001,
     temperature: float = 2.0,
+    miss_threshold: float = MISS_DISTANCE,
 ) -> GoalSets:
     """Take the likeliest goal, drop those nearer than `distance`, and so on until there are six.
 
@@ -51,8 +55,8 @@ def suppress_non_maxima(
         log_prob: (B, D) natural logarithms of probabilities.
         valid: (B, D) bool.
         distance: metres.
-        miss_rate_weight, min_probability, temperature: of the objective that is reported and that orders the goals,
-            see `goal_sets`.
+        miss_rate_weight, min_probability, temperature, miss_threshold: of the objective that is reported and that
+            orders the goals, see `goal_sets`.
     """
     ordered = log_prob.double().masked_fill(~valid, -torch.inf).sort(dim=1, descending=True, stable=True).indices
     xy = goals.double().gather(1, ordered[..., None].expand(-1, -1, 2))  # [B, D, 2], likeliest first
@@ -68,7 +72,7 @@ def suppress_non_maxima(
         untaken = untaken & (place != first[:, None])
         apart = apart & untaken & ((xy - goal).square().sum(-1) >= distance**2)
     fixed = fix_goals(goals, log_prob, valid, min_probability)
-    return rank_goal_sets(torch.cat(chosen, dim=1), fixed, miss_rate_weight, temperature)
+    return rank_goal_sets(torch.cat(chosen, dim=1), fixed, miss_rate_weight, temperature, miss_threshold)
 
 
 class GoalForecaster:
@@ -112,6 +116,7 @@ class GoalForecaster:
             "miss_rate_weight": given.miss_rate_weight,
             "min_probability": given.min_probability,
             "temperature": given.temperature,
+            "miss_threshold": given.miss_threshold,
         }
         if given.selection == "nms":
             return suppress_non_maxima(goals, log_prob, valid, given.nms_distance, **objective)

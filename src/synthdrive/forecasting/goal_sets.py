@@ -1,6 +1,7 @@
 """Goal sets: the six goals that minimise the expected error under a goal distribution (docs/method.md 6).
 
-E(Y) = sum_i p_i mean_z [(1 - r) min_j |z - y_j| + r 10 (min_j |z - y_j| > 2 m)], z on a grid in the 1 m cell of goal i.
+E(Y) = sum_i p_i mean_z [(1 - r) min_j |z - y_j| + r 10 (min_j |z - y_j| > m)], z on a grid in the 1 m cell of goal i,
+m the distance beyond which a goal is missed, 2 m as published.
 
 The published optimiser stops on a CPU clock and draws without a seed. This one takes a fixed number of steps, draws
 from the scene's own seed, and computes in whole numbers (see `fixed_point`): for the same distribution a scene has the
@@ -19,8 +20,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-import torch
-from torch import Tensor
+from synthdrive.core.extras import from_extra
+
+with from_extra("train"):
+    import torch
+    from torch import Tensor
 
 from synthdrive.forecasting.fixed_point import (
     GRID_COMMON,
@@ -32,7 +36,7 @@ from synthdrive.forecasting.fixed_point import (
 from synthdrive.forecasting.forecasts import MODES
 from synthdrive.models.draws import uniform
 
-MISS_DISTANCE = 2.0  # metres
+MISS_DISTANCE = 2.0  # metres, as published; what is tried and drawn below is in proportion to it
 MISS_COST = 10.0  # metres of expected error that a miss counts as (docs/method.md 6)
 
 _STREAM = 6  # of the scene's random numbers
@@ -45,9 +49,10 @@ _ROUNDS = (
 _GRID_STEPS = 12
 _CELL_SOFTENING = 0.1  # m2; sqrt(d2 + 0.1) is about the mean distance to the points of a 1 m cell
 _GRID_SOFTENING = 0.0025  # m2; keeps a goal that lies on a point from sticking to it
-_REACH = 2.5  # m; a goal is drawn towards what it covers within this reach: a little beyond the miss distance
-_CELL_SEARCH = (2.0, 1.0, 0.5)  # m, distances tried around a goal when r > 0
-_GRID_SEARCH = (0.5, 0.25, 0.125, 0.0625)
+# In miss distances: a goal is drawn towards what it covers within a little more; distances tried around it when r > 0.
+_REACH = 1.25
+_CELL_SEARCH = (1.0, 0.5, 0.25)
+_GRID_SEARCH = (0.25, 0.125, 0.0625, 0.03125)
 _DIRECTIONS = ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))
 
 # A pass over scenes is cut into parts whose largest array stays in the processor's cache; results do not depend on it.
@@ -78,6 +83,7 @@ class _Objective:
     points: WeightedPoints
     unit: Tensor  # (B,) metres
     miss_rate_weight: float
+    miss_threshold: float  # m
     softening: float  # m2
     precision: float  # factor that makes the rounded pull of a point fine enough and keeps its sums below 2^53
 
@@ -98,7 +104,7 @@ class _Objective:
             distance = torch.round(torch.sqrt(nearest + softening / self.unit[:, None, None].square()))
             cost = (1 - self.miss_rate_weight) * (distance * weight).sum(-1)
         if self.miss_rate_weight > 0:
-            missed = nearest > torch.round((MISS_DISTANCE / self.unit[:, None, None]).square())
+            missed = nearest > torch.round((self.miss_threshold / self.unit[:, None, None]).square())
             cost = cost + self.miss_rate_weight * MISS_COST / self.unit[:, None] * (weight * missed).sum(-1)
         return cost
 
@@ -111,7 +117,7 @@ class _Objective:
         distance = torch.round(torch.sqrt(nearest + self.softening / self.unit[:, None, None].square()))
         strength = (1 - self.miss_rate_weight) / distance
         if self.miss_rate_weight > 0:
-            reach = (_REACH / self.unit[:, None, None]).square()
+            reach = (_REACH * self.miss_threshold / self.unit[:, None, None]).square()
             miss = self.miss_rate_weight * MISS_COST / self.unit[:, None, None] * 2 / reach
             strength = strength + miss * (nearest < reach)
         return torch.round(self.points.weight[:, None] * self.precision * strength)
@@ -134,7 +140,7 @@ class _Objective:
         batch, starts, modes, _ = sets.shape
         offsets = sets.new_tensor(((0, 0), *_DIRECTIONS))  # [9, 2]
         for distance in distances:
-            step = torch.round(distance / self.unit)[:, None, None, None]
+            step = torch.round(distance * self.miss_threshold / self.unit)[:, None, None, None]
             for mode in range(modes):
                 others = [other for other in range(modes) if other != mode]
                 covered = self.squared_distances(sets[:, :, others]).amin(2)  # [B, S, N]
@@ -161,6 +167,7 @@ def optimise_goal_sets(
     min_probability: float = 0.001,
     starts: int = 96,
     temperature: float = 2.0,
+    miss_threshold: float = MISS_DISTANCE,
 ) -> GoalSets:
     """The goal set of lowest E that was found for each scene.
 
@@ -173,43 +180,56 @@ def optimise_goal_sets(
         min_probability: less likely goals are left out of E.
         starts: random starts of each scene.
         temperature: metres, see `rank_goal_sets`.
+        miss_threshold: metres beyond which a goal is missed.
     """
     part = _scenes_at_a_time(goals, starts)
     parts = []
     for first in range(0, len(goals), part):
         block = slice(first, first + part)
         fixed = fix_goals(goals[block], log_prob[block], valid[block], min_probability)
-        sets = fixed.to_metres(_optimise(fixed, seeds[block], miss_rate_weight, starts))
-        parts.append(rank_goal_sets(sets, fixed, miss_rate_weight, temperature))
+        sets = fixed.to_metres(_optimise(fixed, seeds[block], miss_rate_weight, starts, miss_threshold))
+        parts.append(rank_goal_sets(sets, fixed, miss_rate_weight, temperature, miss_threshold))
     return GoalSets(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(GoalSets)))
 
 
-def rank_goal_sets(sets: Tensor, fixed: FixedPointGoals, miss_rate_weight: float, temperature: float) -> GoalSets:
+def rank_goal_sets(
+    sets: Tensor,
+    fixed: FixedPointGoals,
+    miss_rate_weight: float,
+    temperature: float,
+    miss_threshold: float = MISS_DISTANCE,
+) -> GoalSets:
     """Goal sets (B, 6, 2) in metres in the order of what each goal alone would cost, the cheapest first.
 
     That is the published order; it is a median's, so that a goal far out is last however much of a flat distribution's
     tail is nearest to it. A probability p_j in proportion to exp(-E(y_j) / temperature) is not published.
     """
     singles = fixed.to_units(sets)[:, :, None]  # [B, 6, 1, 2]
-    cost = _Objective(fixed.grid, fixed.unit, miss_rate_weight, softening=0.0, precision=1.0).cost(singles)  # [B, 6]
+    cost = _Objective(fixed.grid, fixed.unit, miss_rate_weight, miss_threshold, softening=0.0, precision=1.0).cost(
+        singles
+    )  # [B, 6]
     cost, order = cost.sort(dim=1, stable=True)
     sets = sets.gather(1, order[..., None].expand_as(sets))
     single = cost * fixed.unit[:, None] / (GRID_COMMON * WEIGHT_UNITS)
     probabilities = torch.softmax(-single / temperature, dim=1)
-    return GoalSets(sets, probabilities, single, expected_error(fixed, sets, miss_rate_weight))
+    return GoalSets(sets, probabilities, single, expected_error(fixed, sets, miss_rate_weight, miss_threshold))
 
 
-def expected_error(fixed: FixedPointGoals, sets: Tensor, miss_rate_weight: float = 0.0) -> Tensor:
+def expected_error(
+    fixed: FixedPointGoals, sets: Tensor, miss_rate_weight: float = 0.0, miss_threshold: float = MISS_DISTANCE
+) -> Tensor:
     """E in metres of goal sets (B, K, 2) in metres, (B,) float64; true to 0.0001 m."""
-    objective = _Objective(fixed.grid, fixed.unit, miss_rate_weight, softening=0.0, precision=1.0)
+    objective = _Objective(fixed.grid, fixed.unit, miss_rate_weight, miss_threshold, softening=0.0, precision=1.0)
     cost = objective.cost(fixed.to_units(sets)[:, None])[:, 0]
     return cost * fixed.unit / (GRID_COMMON * WEIGHT_UNITS)
 
 
-def _optimise(fixed: FixedPointGoals, seeds: Tensor, miss_rate_weight: float, starts: int) -> Tensor:
+def _optimise(
+    fixed: FixedPointGoals, seeds: Tensor, miss_rate_weight: float, starts: int, miss_threshold: float
+) -> Tensor:
     """(B, 6, 2) the best goal set in units."""
-    cells = _Objective(fixed.cells, fixed.unit, miss_rate_weight, _CELL_SOFTENING, precision=2.0**16)
-    grid = _Objective(fixed.grid, fixed.unit, miss_rate_weight, _GRID_SOFTENING, precision=2.0**8)
+    cells = _Objective(fixed.cells, fixed.unit, miss_rate_weight, miss_threshold, _CELL_SOFTENING, precision=2.0**16)
+    grid = _Objective(fixed.grid, fixed.unit, miss_rate_weight, miss_threshold, _GRID_SOFTENING, precision=2.0**8)
     sets = _draw_starts(fixed.cells, seeds, starts)
     for steps, share in _ROUNDS:
         sets = cells.best(cells.descend(sets, steps), math.ceil(starts * share))

@@ -69,7 +69,8 @@ def read_leaderboard_file(path: Path) -> dict[str, tuple[npt.NDArray[np.float64]
     """Sequence -> trajectories (6, 30, 2) metres, city frame, and probabilities (6,), as the leaderboard reads them.
 
     Raises:
-        InputError: the file is damaged, has no such dataset, or its rows are not whole forecasts.
+        InputError: the file is damaged, has no such dataset, or its rows are not whole forecasts, scene by scene and
+            trajectory by trajectory.
     """
     import h5py
 
@@ -87,4 +88,13 @@ def read_leaderboard_file(path: Path) -> dict[str, tuple[npt.NDArray[np.float64]
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise InputError(path, f"unreadable HDF5 ({error})", "a leaderboard file") from None
     blocks = rows.reshape(-1, MODES, HORIZON, len(COLUMNS))
+    for column, same in (("sequence", blocks[:, :1, :1, 0]), ("probability", blocks[:, :, :1, 3])):
+        mixed = blocks[..., COLUMNS.index(column)] != same
+        if mixed.any():
+            row = int(mixed.reshape(-1).argmax())
+            expected = f"that of the rows before: scene by scene, trajectory by trajectory, {HORIZON} rows each"
+            raise InputError(f"{path}: row {row + 1}: {column}", f"{rows[row, COLUMNS.index(column)]:g}", expected)
+    sequences, count = np.unique(blocks[:, 0, 0, 0], return_counts=True)
+    if (count > 1).any():
+        raise InputError(path, f"sequence {sequences[count.argmax()]:.0f} {count.max()} times", "each once")
     return {f"{block[0, 0, 0]:.0f}": (block[..., 1:3], block[:, 0, 3]) for block in blocks}

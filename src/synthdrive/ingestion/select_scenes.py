@@ -46,7 +46,10 @@ def select_scenes(source: Path, ids: list[str], split: str, out: Path, limits: L
     found: dict[str, bytes] = {}
     files = read_files(source, lambda name: _is_wanted(name, wanted), limits)
     for name, content in track(files, "select_scenes", len(wanted), "scenes"):
-        found[PurePosixPath(name).stem] = content
+        scene = PurePosixPath(name).stem
+        if scene in found:
+            raise InputError(f"{source}: {name}", f"scene {scene} again", "each scene once")
+        found[scene] = content
         if len(found) == len(wanted):
             break
     missing = sorted(wanted - found.keys())
@@ -59,4 +62,4 @@ def select_scenes(source: Path, ids: list[str], split: str, out: Path, limits: L
 
 def _is_wanted(name: str, wanted: set[str]) -> bool:
     path = PurePosixPath(name)
-    return path.suffix == ".csv" and path.stem in wanted
+    return path.suffix.lower() == ".csv" and path.stem in wanted  # as the scene reader takes them

@@ -9,11 +9,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import sumo
-
 from synthdrive.core.errors import InputError
-
-SUMO_HOME = Path(sumo.SUMO_HOME)
+from synthdrive.core.extras import from_extra
 
 VEHICLE_CLASS = "passenger"  # the vehicle class that all traffic has, and whose lanes make the map
 LEAST_SPACE = 1 << 20  # bytes; with less, what a program has written cannot be relied on
@@ -21,6 +18,13 @@ LONGEST_RUN = 1800.0  # s; the streets of a large city take a few minutes
 
 # Ends the program with this process, where the kernel kills that; without util-linux it runs to its own end.
 TIED = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+
+
+def sumo_home() -> Path:
+    """Folder of SUMO's programs and data."""
+    with from_extra("maps"):
+        import sumo
+    return Path(sumo.SUMO_HOME)
 
 
 def netconvert(folder: Path, where: object, arguments: Sequence[str | Path]) -> None:
@@ -35,12 +39,19 @@ def netconvert(folder: Path, where: object, arguments: Sequence[str | Path]) -> 
         InputError: netconvert refuses the network, or works on it for more than half an hour.
         OSError: the disk is full.
     """
-    command = [*TIED, SUMO_HOME / "bin" / "netconvert", *arguments]
+    home = sumo_home()
+    command = [*TIED, home / "bin" / "netconvert", *arguments]
     command += ["--offset.disable-normalization", "true", "--precision", "4"]
-    environment = {**os.environ, "SUMO_HOME": str(SUMO_HOME)}
+    environment = {**os.environ, "SUMO_HOME": str(home)}
     try:
         run = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=environment, timeout=LONGEST_RUN, errors="replace"
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            env=environment,
+            timeout=LONGEST_RUN,
         )
     except subprocess.TimeoutExpired:
         found = f"a network that netconvert works on for more than {LONGEST_RUN:g} s"

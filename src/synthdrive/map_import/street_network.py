@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from synthdrive.config.record_sample import StreetParameters
 from synthdrive.core.errors import InputError
-from synthdrive.map_import.netconvert import SUMO_HOME, VEHICLE_CLASS, netconvert
+from synthdrive.map_import.netconvert import VEHICLE_CLASS, netconvert, sumo_home
 
 Points = npt.NDArray[np.float64]
 
@@ -28,7 +28,7 @@ _MIN_SECTION = 10.0  # m, no shorter piece of street gets a speed of its own
 
 def network_file(name: str) -> Path:
     """Path of a network of the wheel, given relative to SUMO's folder; raises InputError where there is none."""
-    path = SUMO_HOME / name
+    path = sumo_home() / name
     if not path.is_file():
         raise InputError(path, "no such file", "a network that eclipse-sumo brings", "Reinstall eclipse-sumo.")
     return path

@@ -9,16 +9,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthdrive.core.timing import ARGOVERSE1
+from synthdrive.models.goal_attention import GoalLayout, InBlocks, Looked, SceneByScene, lay_out
 from synthdrive.models.layers import (
     MLP,
     CrossAttention,
     ResidualDecoder,
-    additive_mask,
-    attend,
     coordinates_exact,
     full_precision,
+    in_products,
 )
-from synthdrive.models.ragged import Blocks, Ragged
+from synthdrive.models.ragged import Ragged
 
 _UNITS = 2**40  # of probability 1
 
@@ -66,12 +66,6 @@ def most_probable_lanes(log_prob: Tensor, probability: float) -> tuple[Tensor, T
     return index[:, :most], kept[:, :most]
 
 
-BLOCK = 32  # goals of one scene that are attended together
-# Columns beside the hidden layer's, of which the first is the direct way to the score. The fused kernels of a GPU want
-# one size of keys and values, and a multiple of 8; matrix products do not.
-SPARE, SPARE_ON_CPU = 8, 1
-
-
 class GoalEncoder(nn.Module):
     """A goal's feature, from its position and AGENT's feature: three MLPs, half of AGENT's feature joined in twice."""
 
@@ -87,24 +81,15 @@ class GoalEncoder(nn.Module):
         linears = [layer.linear for layer in list(self.layers)[1:] if isinstance(layer, MLP)]
         return [functional.linear(part, linear.weight[:, self.joined :], linear.bias) for linear in linears]
 
-    def forward(self, goals: Tensor, agent_parts: list[Tensor], scene: Tensor) -> Tensor:
-        """(N, Q, 2) goals, what `agent_parts` gave, and (N,) each block's scene -> (N, Q, S)."""
+    def forward(self, goals: Tensor, agent_parts: list[Tensor], layout: GoalLayout) -> Tensor:
+        """(..., 2) goals as they are laid out, and what `agent_parts` gave -> (..., S)."""
         first, *others = self.layers
         hidden: Tensor = first(goals / self.coordinate_scale)
         for layer, same in zip(others, agent_parts, strict=True):
             assert isinstance(layer, MLP)
             own = functional.linear(hidden, layer.linear.weight[:, : self.joined])
-            hidden = layer.activate(own.add_(same.index_select(0, scene)[:, None]))
+            hidden = layer.activate(own.add_(layout.of_each(same)))
         return hidden
-
-
-@dataclass(frozen=True)
-class _Looked:
-    """Keys (B, P, S + spare) of what goals look at, what each brings to the score (B, P, S + spare), and the mask."""
-
-    key: Tensor
-    value: Tensor
-    mask: Tensor
 
 
 @dataclass(frozen=True)
@@ -115,14 +100,14 @@ class GoalContext:
         encoded: what AGENT adds to the goals' encoder.
         constant: (B, S + spare) what AGENT brings to the score.
         weight: (S + spare, S) of a goal's own feature.
-        looked: the two sets of features that goals attend to.
-        spare: columns beside the hidden layer's.
+        looked: the two sets of features that goals attend to; what each brings goes into the score.
+        spare: columns beside the hidden layer's, of which the first is the direct way to the score.
     """
 
     encoded: list[Tensor]
     constant: Tensor
     weight: Tensor
-    looked: tuple[_Looked, _Looked]
+    looked: tuple[Looked, Looked]
     spare: int
 
 
@@ -152,7 +137,7 @@ class GoalScorer(nn.Module):
         """
         with coordinates_exact(agent.device):
             agent, tokens, lanes = (full_precision(features) for features in (agent, tokens, lanes))
-            spare = SPARE_ON_CPU if agent.device.type == "cpu" else SPARE
+            spare = SceneByScene.spare if in_products(agent.device) else InBlocks.spare
             # The decoder joins its hidden layer with its own input. The input's direct way to the score is one more row
             # of the hidden layer's linear map, before norm and ReLU; the map's columns belong to agent, goal and both
             # looks.
@@ -167,31 +152,24 @@ class GoalScorer(nn.Module):
     def forward(self, goals: Tensor, items: Ragged, context: GoalContext) -> Tensor:
         """(G,) scores of packed goals (G, 2), float32."""
         with coordinates_exact(goals.device):
-            blocks = Blocks.of(items, BLOCK)
-            scene = blocks.scene
-            goal = self.encoder(goals[blocks.index], context.encoded, scene)  # [N, Q, S]
-            query = goal if context.spare == SPARE_ON_CPU else functional.pad(goal, (0, context.spare))
-            mixed = functional.linear(goal, context.weight)  # [N, Q, S + spare]
-            mixed = mixed.add_(context.constant.index_select(0, scene)[:, None])
+            layout = lay_out(items)
+            goal = self.encoder(layout.place(goals), context.encoded, layout)  # [..., S]
+            mixed = functional.linear(goal, context.weight)  # [..., S + spare]
+            mixed = mixed.add_(layout.of_each(context.constant))
             for looked in context.looked:
-                mixed = mixed.add_(self._look(query, scene, looked))
+                mixed = mixed.add_(layout.look(goal, looked, self.size**-0.5))
             hidden, score, _ = mixed.split_with_sizes([self.size, 1, context.spare - 1], dim=-1)
             through_hidden = self.decoder.output.weight[0, 4 * self.size :]
             score = score.squeeze(-1) + self.decoder.mlp.activate(hidden) @ through_hidden
-            return blocks.pack(score)
+            return layout.pack(score)
 
-    def _looked(self, features: Tensor, valid: Tensor, weight: Tensor, spare: int) -> _Looked:
+    def _looked(self, features: Tensor, valid: Tensor, weight: Tensor, spare: int) -> Looked:
         """Keys and values of (B, P, S) features, the values through `weight` (S + spare, S)."""
         attention = self.attention
         key = functional.linear(attention.key(features), attention.query.weight.T)  # [B, P, S]
         value = functional.linear(attention.value(features), weight)  # [B, P, S + spare]
-        key = key if spare == SPARE_ON_CPU else functional.pad(key, (0, spare))
-        return _Looked(key, value, additive_mask(valid, key))
-
-    def _look(self, query: Tensor, scene: Tensor, looked: _Looked) -> Tensor:
-        """(N, Q, S + spare) what attention brings."""
-        key, value, mask = (part.index_select(0, scene) for part in (looked.key, looked.value, looked.mask))
-        return attend(query[:, None], key[:, None], value[:, None], mask, scale=self.size**-0.5).squeeze(1)
+        padded = key if spare == SceneByScene.spare else functional.pad(key, (0, spare))
+        return Looked(padded, value, valid)
 
 
 class TrajectoryCompletion(nn.Module):

@@ -17,6 +17,15 @@ def additive_mask(valid: Tensor, like: Tensor) -> Tensor:
     return torch.zeros_like(valid, dtype=like.dtype).masked_fill_(~valid, -torch.inf)
 
 
+def in_products(device: torch.device) -> bool:
+    """Whether attention is computed in plain matrix products: on a CPU, except within torch.compile."""
+    return device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+# On a CPU a softmax over fewer numbers than fit into a vector register takes ten times as long.
+FEWEST_KEYS = 16
+
+
 def attend(query: Tensor, key: Tensor, value: Tensor, valid: Tensor, scale: float | None = None) -> Tensor:
     """Softmax attention over the valid keys.
 
@@ -29,16 +38,20 @@ def attend(query: Tensor, key: Tensor, value: Tensor, valid: Tensor, scale: floa
     Returns:
         (B, H, Q, F); rows of padded queries are finite and mean nothing.
     """
-    if query.device.type != "cpu":
+    if not in_products(query.device):
         mask = valid[:, None, None, :]
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     if valid.dtype == torch.bool:
         valid = additive_mask(valid, query)
     batch, heads = query.shape[:2]
     mask = valid if heads == 1 else valid.repeat_interleave(heads, dim=0)  # [B H, P]
-    parts = (part.flatten(0, 1) for part in (query, key, value))
+    query, key, value = (part.flatten(0, 1) for part in (query, key, value))
+    spare = FEWEST_KEYS - key.shape[1]
+    if spare > 0:
+        key, value = (functional.pad(part, (0, 0, 0, spare)) for part in (key, value))
+        mask = functional.pad(mask, (0, spare), value=-torch.inf)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    seen: Tensor = _AttentionInProducts.apply(*parts, mask[:, None].to(query.dtype), scale)  # type: ignore[no-untyped-call]
+    seen: Tensor = _AttentionInProducts.apply(query, key, value, mask[:, None].to(query.dtype), scale)  # type: ignore[no-untyped-call]
     return seen.view(batch, heads, *seen.shape[1:])
 
 

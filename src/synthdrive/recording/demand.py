@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from synthdrive.config.record_sample import TrafficParameters
+from synthdrive.config.record_sample import ParkingParameters, TrafficParameters
 from synthdrive.core.geometry import arc_length, interpolate
 from synthdrive.map_import.street_lane import StreetLane
 
@@ -156,13 +156,9 @@ def _draw_route(
     return [int(start)]
 
 
-_SLOT = 7.0  # m of kerb for a parked vehicle
-_CLEAR = 12.0  # m beside junctions, without parking
-_TO_THE_SIDE = 2.6  # m, from the centreline of the lane beside (3.2 m wide) to the middle of the vehicle
-_SPREAD = 0.15  # m, standard deviation of that
-
-
-def park(lanes: dict[str, StreetLane], per_km: float, random: np.random.Generator) -> npt.NDArray[np.float64]:
+def park(
+    lanes: dict[str, StreetLane], per_km: float, parking: ParkingParameters, random: np.random.Generator
+) -> npt.NDArray[np.float64]:
     """(P, 2) float64, metres: middles of the parked vehicles, `per_km` a km of kerb in the mean.
 
     Some streets are full and some are empty: the density of a street is drawn from an exponential distribution.
@@ -173,13 +169,14 @@ def park(lanes: dict[str, StreetLane], per_km: float, random: np.random.Generato
             kerb[lane.edge] = lane
     places = [np.zeros((0, 2))]
     for lane in kerb.values():
-        slots = int((arc_length(lane.points)[-1] - 2 * _CLEAR) // _SLOT)
+        slots = int((arc_length(lane.points)[-1] - 2 * parking.junction_clearance) // parking.slot_length)
         if slots < 1:
             continue
-        count = min(slots, random.poisson(per_km * slots * _SLOT / 1000 * random.exponential()))
+        count = min(slots, random.poisson(per_km * slots * parking.slot_length / 1000 * random.exponential()))
         slot = np.sort(random.choice(slots, count, replace=False))
-        at = _CLEAR + _SLOT * (slot + random.uniform(0.4, 0.6, count))
+        at = parking.junction_clearance + parking.slot_length * (slot + random.uniform(0.4, 0.6, count))
         ahead = interpolate(lane.points, at + 0.5) - interpolate(lane.points, at - 0.5)
         right = np.stack([ahead[:, 1], -ahead[:, 0]], axis=-1) / np.maximum(np.hypot(*ahead.T), 1e-6)[:, None]
-        places.append(interpolate(lane.points, at) + random.normal(_TO_THE_SIDE, _SPREAD, (count, 1)) * right)
+        beside = random.normal(parking.lateral_offset, parking.lateral_std, (count, 1))
+        places.append(interpolate(lane.points, at) + beside * right)
     return np.concatenate(places)

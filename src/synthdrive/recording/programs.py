@@ -31,7 +31,12 @@ class Programs:
             if self._stopped:
                 raise SynthDriveError(f"{Path(command[0]).name}: the recording has been stopped")
             program = subprocess.Popen(
-                [*TIED, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+                [*TIED, *command],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                env=environment,
             )
             self._running.add(program)
         try:

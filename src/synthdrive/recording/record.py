@@ -153,7 +153,7 @@ def record_run(run: Run) -> dict[str, list[bytes]]:
         write_demand(demand, Streets.of(lanes), traffic, seconds, generator(seed, "demand", *name))
         driven = drive(run.network, demand, Path(scratch), traffic, item_seed(seed, "sumo", *name), run.programs)
     motion = centre_motion(driven, parameters.scenes.smoothing)
-    parked = park(lanes, traffic.parked_per_km, generator(seed, "parking", *name))
+    parked = park(lanes, traffic.parked_per_km, parameters.parking, generator(seed, "parking", *name))
     junction = np.array([lanes[lane].in_junction for lane in driven.lane_names])
     numbers = {edge: number for number, edge in enumerate(sorted({lane.edge for lane in lanes.values()}))}
     edges = np.array([numbers[lanes[lane].edge] for lane in driven.lane_names])

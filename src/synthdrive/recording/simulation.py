@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from synthdrive.config.record_sample import TrafficParameters
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import STEP_SECONDS
-from synthdrive.map_import.netconvert import SUMO_HOME, check_space
+from synthdrive.map_import.netconvert import check_space, sumo_home
 from synthdrive.recording.programs import Programs
 
 _LATERAL_RESOLUTION = 0.8  # m, of the sublanes: lane changes and evasions are continuous
@@ -77,8 +77,8 @@ def drive(
         "xml-validation": "never",
     }
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    environment = {**os.environ, "SUMO_HOME": str(SUMO_HOME)}
-    run = programs.run([SUMO_HOME / "bin" / "sumo", *arguments], environment)
+    environment = {**os.environ, "SUMO_HOME": str(sumo_home())}
+    run = programs.run([sumo_home() / "bin" / "sumo", *arguments], environment)
     check_space(folder)
     if run.returncode:
         raise InputError(demand, f"SUMO stopped: {run.stderr.strip()[-500:]}", "a simulation that runs to its end")

@@ -210,7 +210,13 @@ class Content:
             "claims_tally": self.tallies,
             "motion_distances": self.motion.distances,
             "data_validation": [
-                {"of": one.of, "table": one.table, "expectations": len(one.expectations), "met": one.met}
+                {
+                    "of": one.of,
+                    "table": one.table,
+                    "expectations": len(one.expectations),
+                    "met": one.met,
+                    "outliers": [list(outlier) for outlier in one.outliers],
+                }  # fmt: skip
                 for one in self.validation
             ],
             "pictures": {

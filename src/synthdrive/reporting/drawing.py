@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path
+
+from synthdrive.core.extras import from_extra
+
+with from_extra("report"):
+    import matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
 
 from synthdrive.reporting.picture import SCALE, colour
 from synthdrive.scenes.lane_segments import LaneSegments
@@ -68,7 +72,9 @@ def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         "axes.facecolor": colour("paper"),
         "savefig.facecolor": colour("paper"),
     }
-    with matplotlib.rc_context({**_SETTINGS, **colours}):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # not those of the user's matplotlibrc, or of one in the working directory
+        matplotlib.rcParams.update({**_SETTINGS, **colours})
         figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
         yield figure, figure.add_subplot()
 

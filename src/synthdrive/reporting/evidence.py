@@ -8,8 +8,12 @@ from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.signal import savgol_filter
+
+from synthdrive.core.extras import from_extra
+
+with from_extra("report"):
+    import torch
 
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
 from synthdrive.core.seeding import generator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -141,6 +141,7 @@ class Measurements:
         seeds: training seeds.
         variants: name -> row, in the order of the parameters; the first is the reference.
         baselines: name -> row.
+        own: name -> row of a user's own forecasts.
         samples, seed: bootstrap resamples, and the seed of their draws.
     """
 
@@ -154,6 +155,7 @@ class Measurements:
     baselines: Mapping[str, VariantErrors]
     samples: int
     seed: int = 0
+    own: Mapping[str, VariantErrors] = field(default_factory=dict)
 
     @property
     def reference(self) -> str:
@@ -161,8 +163,8 @@ class Measurements:
         return next(iter(self.variants))
 
     def row(self, name: str) -> VariantErrors:
-        """A variant or a baseline."""
-        return self.variants[name] if name in self.variants else self.baselines[name]
+        """A variant, a baseline, or own forecasts."""
+        return {**self.own, **self.baselines, **self.variants}[name]
 
     def mean(self, name: str, metric: str) -> float:
         """Mean over seeds and scenes of one row."""

@@ -7,8 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import DictLoader, Environment, StrictUndefined
-from markupsafe import Markup
+from synthdrive.core.extras import from_extra
+
+with from_extra("report"):
+    from jinja2 import DictLoader, Environment, StrictUndefined
+    from markupsafe import Markup
 
 from synthdrive.core.artifacts import write_json
 from synthdrive.reporting.content import Content
@@ -17,6 +20,7 @@ from synthdrive.reporting.picture import DARK, LIGHT, Panel, Picture, css_variab
 from synthdrive.reporting.tables import Entry
 from synthdrive.reporting.wording import HEADLINE, counted, label_of, metric, signed
 
+MOST_OUTLIERS = 20  # of one table, on the page
 TEMPLATES = ("report.html.j2", "report.css", "report.md.j2")
 RECONSTRUCTION = {"lanes": ("loss", "blind", "straight", "gain"), "trajectory": ("loss", "blind", "quadratic", "gain")}
 
@@ -98,6 +102,7 @@ def _values(content: Content) -> dict[str, object]:
         "headline_metrics": [metric(name) for name in HEADLINE],
         "metric": metric,
         "label_of": label_of,
+        "most_outliers": MOST_OUTLIERS,
     }
 
 

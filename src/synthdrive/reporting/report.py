@@ -24,7 +24,7 @@ from synthdrive.reporting.pictures.driving import contact_sheet, motion, synthet
 from synthdrive.reporting.pictures.maps import city_maps, corridors, transform_pictures
 from synthdrive.reporting.pictures.reconstructions import reconstructions
 from synthdrive.reporting.pictures.results import effects_picture, floors_picture, level_picture, training_curves
-from synthdrive.reporting.pictures.scenes import forecast_sheet, forecasts, recorded_scenes
+from synthdrive.reporting.pictures.scenes import MISS, forecast_sheet, forecasts, recorded_scenes
 from synthdrive.reporting.published import Published
 from synthdrive.reporting.run_results import Artifacts, Metadata, RunPaths, parameters_of
 from synthdrive.reporting.tables import Row, results_table, settings, strata_table, validated
@@ -72,9 +72,7 @@ def write_report(inputs: ReportInputs, out: Path) -> Content:
 def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Published, claims: Sequence[Claim]) -> Content:
     """Everything the report says, with its pictures."""
     parameters = inputs.parameters
-    measured = artifacts.measure(
-        inputs.source, parameters.baselines, parameters.bootstrap_samples, parameters.seed
-    )  # fmt: skip
+    measured = artifacts.measure(inputs.source, parameters)
     motion = motion_evidence(artifacts.synthetic, artifacts.train, parameters.motion_tracks, parameters.seed)
     made = next(iter(artifacts.metadata.values()))["finetune"]
     model = from_values(ModelParameters, made["model"], "model of the fine-tuned networks")
@@ -92,7 +90,7 @@ def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Publishe
         judged=judge(claims, evidence),
         untrained=untrained(evidence),
         reconstruction=artifacts.reconstruction,
-        strata=strata_table(artifacts.strata(parameters.baselines)),
+        strata=strata_table(artifacts.strata(parameters.baselines, parameters.own_forecasts)),
         settings=settings(measured, published, _informative_run(artifacts)),
         validation=validated(artifacts.data_validation()),
         motion=motion,
@@ -129,16 +127,24 @@ def draw_pictures(
         training=_present(
             [floors_picture(artifacts.reconstruction), *_reconstructions(artifacts, parameters), *curves]
         ),
-        forecasts=(forecasts(network, label, artifacts.val, made, parameters.forecast_scenes, seed),),
+        forecasts=(
+            forecasts(network, label, artifacts.val, made, parameters.forecast_scenes, seed, miss_threshold(artifacts)),
+        ),
     )
 
 
 def write_forecast_sheet(inputs: ReportInputs, path: Path) -> None:
     """Write the forecasts that the page shows as one PNG; for the README."""
     artifacts, parameters = Artifacts.load(inputs.paths, inputs.runs), inputs.parameters
-    measured = artifacts.measure(inputs.source, parameters.baselines, parameters.bootstrap_samples, parameters.seed)
+    measured = artifacts.measure(inputs.source, parameters)
     network, _, made = shown_forecaster(artifacts, measured)
-    forecast_sheet(path, network, artifacts.val, made, 6, parameters.seed)
+    forecast_sheet(path, network, artifacts.val, made, 6, parameters.seed, miss_threshold(artifacts))
+
+
+def miss_threshold(artifacts: Artifacts) -> float:
+    """Metres beyond which the evaluation counted a scene as missed."""
+    evaluated = next(iter(artifacts.metadata.values()))["evaluate"]
+    return float(parameters_of(evaluated, "evaluate").get("miss_threshold", MISS))
 
 
 def shown_forecaster(artifacts: Artifacts, measured: Measurements) -> tuple[DenseTNT, str, Forecasts]:
@@ -160,7 +166,7 @@ def _reconstructions(artifacts: Artifacts, parameters: ReportParameters) -> list
     found = []
     for variant in artifacts.variants:
         settings = _masked(artifacts, f"{variant}-{artifacts.seeds[0]}")
-        if settings is None:
+        if settings is None or not artifacts.curves["pretrain"][variant]:  # the latter: another variant's
             continue
         losses = [float(curve["loss"][-5:].mean()) for curve in artifacts.curves["pretrain"][variant]]
         order = sorted(range(len(losses)), key=lambda place: losses[place])

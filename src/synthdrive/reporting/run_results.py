@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
-from synthdrive.config.report import SelectedRuns
+from synthdrive.config.report import ReportParameters, SelectedRuns
 from synthdrive.core.artifacts import read_json
 from synthdrive.core.errors import InputError
 from synthdrive.forecasting.evaluate import STRATA, load_scene_errors
@@ -64,7 +64,7 @@ class Artifacts:
         augmented: the augmented scenes.
         synthetic, train, val: scene stores.
         metadata: run -> stage (pretrain where there was one, finetune, evaluate) -> metadata.
-        curves: stage -> variant -> the curve of each seed.
+        curves: stage -> variant -> the curve of each seed; none of a pre-training that is another variant's.
         reconstruction: variant -> `lanes` and `trajectory` -> losses, means over the seeds; see `reconstruction_of`.
     """
 
@@ -95,7 +95,11 @@ class Artifacts:
             synthetic=SceneStore.load(paths.synthetic),
             train=SceneStore.load(paths.train),
             val=SceneStore.load(paths.val),
-            metadata={run: _metadata(paths, run) for names in runs.values() for run in names},
+            metadata={
+                f"{variant}-{seed}": _metadata(paths, f"{variant}-{seed}", f"{asked.pretraining(variant)}-{seed}")
+                for variant in variants
+                for seed in seeds
+            },
             curves={
                 stage: {variant: curves_of(folder, names) for variant, names in runs.items()}
                 for stage, folder in (("pretrain", paths.pretrained), ("finetune", paths.finetuned))
@@ -103,22 +107,27 @@ class Artifacts:
             reconstruction={variant: found for variant, found in losses.items() if found},
         )
 
-    def strata(self, baselines: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        """Baseline or variant -> metrics by kind of scene of each of its runs, in stored units."""
+    def strata(self, baselines: Sequence[str], own: Sequence[str] = ()) -> dict[str, list[dict[str, Any]]]:
+        """Baseline, variant or own forecasts -> metrics by kind of scene of each of its runs, in stored units."""
         names = {name: [name] for name in baselines}
         names |= {variant: [f"{variant}-{seed}" for seed in self.seeds] for variant in self.variants}
+        names |= {name: [name] for name in own}
         return {name: [read_json(self.paths.forecasts / run / STRATA) for run in runs] for name, runs in names.items()}
 
     def data_validation(self) -> dict[str, Mapping[str, Any]]:
         """Results of data validation by name (raw, synthetic)."""
         return {name: read_json(self.paths.checks / f"{name}.json") for name in ("raw", "synthetic")}
 
-    def measure(self, source: str, baselines: Sequence[str], samples: int, seed: int) -> Measurements:
-        """Errors of every variant and baseline on the validation scenes.
+    def measure(self, source: str, parameters: ReportParameters) -> Measurements:
+        """Errors of every variant, baseline and own forecasts on the validation scenes.
 
         Raises:
-            InputError: errors and metrics file disagree, or the errors are of other scenes.
+            InputError: errors and metrics file disagree, the errors are of other scenes, or own forecasts have the name
+                of a variant.
         """
+        taken = sorted(set(parameters.own_forecasts) & set(self.variants))
+        if taken:
+            raise InputError("report.own_forecasts", taken[0], "a name that no variant has")
         sources = self.synthetic.manifest["source"].to_pylist()
         scene_ids = self.val.scene_ids
         return Measurements(
@@ -129,14 +138,15 @@ class Artifacts:
             windows_augmented=sources.count("augmented"),
             seeds=self.seeds,
             variants={name: variant_errors(self.paths, name, self.seeds, scene_ids) for name in self.variants},
-            baselines={name: variant_errors(self.paths, name, (), scene_ids) for name in baselines},
-            samples=samples,
-            seed=seed,
+            baselines={name: variant_errors(self.paths, name, (), scene_ids) for name in parameters.baselines},
+            own={name: variant_errors(self.paths, name, (), scene_ids) for name in parameters.own_forecasts},
+            samples=parameters.bootstrap_samples,
+            seed=parameters.seed,
         )
 
 
 def variant_errors(paths: RunPaths, name: str, seeds: Sequence[int], scene_ids: Sequence[str]) -> VariantErrors:
-    """Errors of one variant; without seeds, of the baseline of that name."""
+    """Errors of one variant; without seeds, of the baseline or own forecasts of that name."""
     runs = [_errors(paths, run, scene_ids) for run in ([f"{name}-{seed}" for seed in seeds] or [name])]
     scenes = {one: np.stack([run[one] for run in runs]) * metric(one).scale for one in runs[0]}
     return VariantErrors(name, tuple(seeds), scenes)
@@ -169,14 +179,14 @@ def reconstruction_of(folder: Path, runs: Sequence[str]) -> dict[str, dict[str, 
     return means
 
 
-def _metadata(paths: RunPaths, run: str) -> dict[str, Metadata]:
-    """By stage; a run without pre-training has no `pretrain`."""
+def _metadata(paths: RunPaths, run: str, pretraining: str) -> dict[str, Metadata]:
+    """By stage; a run without pre-training has no `pretrain`, and one that shares another's has the other's."""
     found: dict[str, Metadata] = {
         "finetune": load_metadata(paths.finetuned / run),
         "evaluate": load_forecast_metadata(paths.forecasts / run),
     }
     if found["finetune"].get("pretrained", {}).get("trained"):
-        found["pretrain"] = load_metadata(paths.pretrained / run)
+        found["pretrain"] = load_metadata(paths.pretrained / pretraining)
     return found
 
 

@@ -25,7 +25,7 @@ class Entry:
 
     Attributes:
         level: what was measured; None where the variant was not run.
-        difference: against the reference; None for the reference itself and for baselines.
+        difference: against the reference; None for the reference itself, baselines and own forecasts.
         published: the paper's value; published_change: its printed change against its baseline, per cent.
     """
 
@@ -40,8 +40,8 @@ class Row:
     """One row of the results.
 
     Attributes:
-        name: variant or baseline; label: as shown.
-        kind: learned, baseline or not run.
+        name: variant, baseline or own forecasts; label: as shown.
+        kind: learned, baseline, own (a user's own forecasts) or not run.
         entries: by metric name.
     """
 
@@ -52,25 +52,27 @@ class Row:
 
 
 def results_table(measured: Measurements, published: Published, metrics: Sequence[str] = HEADLINE) -> list[Row]:
-    """Baselines first, then the paper's rows in its order, then variants that it does not have."""
+    """Baselines first, then the paper's rows in its order, variants that it does not have, and own forecasts."""
     table = list(published.values["table"])
     names = [*measured.baselines, *table, *(variant for variant in measured.variants if variant not in table)]
+    names += measured.own
     return [_row(name, measured, published, metrics) for name in names]
 
 
 def _row(name: str, measured: Measurements, published: Published, metrics: Sequence[str]) -> Row:
-    baseline, learned = name in measured.baselines, name in measured.variants
-    compared = learned and name != measured.reference
+    kinds = {"learned": measured.variants, "baseline": measured.baselines, "own": measured.own}
+    kind = next((kind for kind, rows in kinds.items() if name in rows), "not run")
+    compared = kind == "learned" and name != measured.reference
     entries = {
         one: Entry(
-            level=measured.level(name, one) if baseline or learned else None,
+            level=measured.level(name, one) if kind != "not run" else None,
             difference=measured.difference(name, measured.reference, one) if compared else None,
             published=published.level(name, one),
             published_change=published.change(name, one),
         )
         for one in metrics
     }
-    return Row(name, label_of(name), "baseline" if baseline else "learned" if learned else "not run", entries)
+    return Row(name, label_of(name), kind, entries)
 
 
 def rows_as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -93,7 +95,7 @@ class StrataTable:
     """A metric by kind of scene, mean over seeds.
 
     Attributes:
-        metric: label with unit; columns: labels of baselines and variants.
+        metric: label with unit; columns: labels of baselines, variants and own forecasts.
         rows: (kind of scene in words, number of scenes, a value for each column).
     """
 
@@ -156,12 +158,14 @@ class Validated:
         of: the validation's name (raw, synthetic); table: what the table holds.
         rows: how many rows were looked at; None where the result does not say.
         expectations: in words, and whether each was met.
+        outliers: rows beyond a limit that permits some: (row, value found, expectation), every one of them.
     """
 
     of: str
     table: str
     rows: int | None
     expectations: tuple[tuple[str, bool], ...]
+    outliers: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def met(self) -> int:
@@ -171,10 +175,14 @@ class Validated:
 
 def validated(results: Mapping[str, Mapping[str, Any]]) -> list[Validated]:
     """Data validation from the checkpoints' descriptions, by name."""
-    return [_validated(name, one) for name, result in results.items() for one in result.get("validation_results", ())]
+    return [
+        _validated(name, one, result.get("outliers", ()))
+        for name, result in results.items()
+        for one in result.get("validation_results", ())
+    ]
 
 
-def _validated(name: str, validation: Mapping[str, Any]) -> Validated:
+def _validated(name: str, validation: Mapping[str, Any], outliers: Sequence[Mapping[str, Any]]) -> Validated:
     entries = validation.get("expectations", ())
     counts = [entry.get("result", {}).get("element_count") for entry in entries]
     rows = next((count for count in counts if isinstance(count, int)), None)
@@ -182,4 +190,8 @@ def _validated(name: str, validation: Mapping[str, Any]) -> Validated:
         (str(entry.get("description") or entry.get("expectation_type") or "expectation"), bool(entry.get("success")))
         for entry in entries
     )
-    return Validated(name, str(validation.get("table", "table")), rows, expectations)
+    table = str(validation.get("table", "table"))
+    beyond = tuple(
+        (str(one["row"]), str(one["found"]), str(one["expected"])) for one in outliers if one.get("table") == table
+    )
+    return Validated(name, table, rows, expectations, beyond)

@@ -21,11 +21,6 @@ Bools = npt.NDArray[np.bool_]
 JOINED = 0.5  # m between the end of a lane and the beginning of the next
 HOPS = 6  # lanes in a row that a bystander may drive along
 REACH = 100  # m, longest way of a bystander
-SLOWEST = 1.0  # m/s of one that moves
-CHANGE = 0.8  # m/s2, standard deviation of its acceleration
-WANDER = 0.3  # m, standard deviation of its place across the lane
-ROADSIDE = (2.2, 4.5)  # m to the right of the centreline where one stands
-CLEARANCE = 3.0  # m that must lie between its centre and AGENT's at any time
 SHORTEST = 3  # steps of a track
 
 
@@ -79,16 +74,19 @@ def draw_bystanders(
     pick = (random.random((windows, size)) * available[:, None]).astype(np.int64)
     chosen = np.take_along_axis(order, np.minimum(pick, order.shape[1] - 1), axis=1)  # [W, N]
     stands = random.random((windows, size)) < parameters.standing
-    speed = random.uniform(SLOWEST, parameters.fastest, (windows, size))[..., None]
-    speed = speed + random.normal(0.0, CHANGE, (windows, size, 1)) * STEP_SECONDS * np.arange(steps)
+    speed = random.uniform(parameters.min_speed, parameters.fastest, (windows, size))[..., None]
+    change = random.normal(0.0, parameters.acceleration_std, (windows, size, 1))
+    speed = speed + change * STEP_SECONDS * np.arange(steps)
     speed = np.where(stands[..., None], 0.0, np.clip(speed, 0.0, parameters.fastest))
     place = random.random((windows, size)) * ways.first[chosen]
     along = place[..., None] + np.cumsum(speed, axis=2) * STEP_SECONDS
-    across = np.where(stands, -random.uniform(*ROADSIDE, (windows, size)), random.normal(0.0, WANDER, (windows, size)))
+    nearest, farthest = parameters.roadside_offset
+    beside = -random.uniform(nearest, farthest, (windows, size))
+    across = np.where(stands, beside, random.normal(0.0, parameters.lateral_std, (windows, size)))
     xy = _at(ways, chosen, along, across)
     valid = _visible(windows, size, steps, random) & (along <= ways.lengths[chosen][..., None])
     valid &= (np.arange(size) < random.integers(1, size + 1, windows)[:, None])[..., None]
-    near = (np.hypot(*np.moveaxis(xy - agent[:, None], -1, 0)) < CLEARANCE) & valid
+    near = (np.hypot(*np.moveaxis(xy - agent[:, None], -1, 0)) < parameters.clearance) & valid
     valid &= ~near.any(axis=2, keepdims=True) & (available > 0)[:, None, None]
     valid &= valid.sum(axis=2, keepdims=True) >= SHORTEST
     return Bystanders(xy, valid)

@@ -7,22 +7,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from synthdrive.augmentation.augmented_scenes import AUGMENTED, AugmentedScene
 from synthdrive.augmentation.corridor import overlapping
 from synthdrive.config.synthesize import SynthesizeParameters
-from synthdrive.core.geometry import arc_length
+from synthdrive.core.geometry import arc_length, distance_to_pieces
 from synthdrive.core.seeding import generator
 from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS, Timing
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
 from synthdrive.synthesis.background_agents import draw_bystanders
-from synthdrive.synthesis.driver import MILLIMETRE, Drives, drive, start_state
-from synthdrive.synthesis.lane_changes import with_lane_changes
-from synthdrive.synthesis.lane_distance import LaneDistance
+from synthdrive.synthesis.driver import MILLIMETRE, Drives, drive
 from synthdrive.synthesis.path import Paths, plan_paths, stack_paths
 from synthdrive.synthesis.realism import Pace, Stops, draw_pace, draw_stops, join_pace, join_stops, tracking_noise
-from synthdrive.synthesis.traffic import NO_LEADER, Following, Platoon, make_platoon
 from synthdrive.synthesis.windows import Windows, cut_windows, describe_windows, within_limits
 
 Floats = npt.NDArray[np.float64]
@@ -77,30 +75,22 @@ class SceneBlock:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be driven on one scene: V drives of AGENT, with the vehicles around it."""
+    """What is to be driven on one scene: V desired speeds, m/s, and a path for each."""
 
     desired: Floats
     paths: Paths
-    platoon: Platoon
-
-    def vehicle_paths(self) -> Paths:
-        """The paths, one for each vehicle."""
-        rows, paths = self.platoon.drive, self.paths
-        return Paths(paths.points[rows], paths.curvature[rows], paths.foreseen[rows], paths.lengths[rows])
 
 
 def drive_scenes(task: SceneTask) -> list[SceneBlock]:
     """The windows of every scene of a task."""
     parameters = task.parameters
     plans = [_plan(scene, task) for scene in task.scenes]
-    paths = stack_paths([plan.vehicle_paths() for plan in plans])
-    desired = np.concatenate([plan.platoon.desired_speeds for plan in plans])
-    start = start_state(paths, np.concatenate([plan.platoon.place for plan in plans]), desired, parameters.driver)
-    following, stops, pace = _following(plans, parameters), _stops(plans, task), _pace(plans, task)
-    drives = drive(paths, desired, parameters.driver, start, following, stops, pace)
+    paths = stack_paths([plan.paths for plan in plans])
+    desired = np.concatenate([plan.desired for plan in plans])
+    drives = drive(paths, desired, parameters.driver, stops=_stops(plans, task), pace=_pace(plans, task))
     blocks, first = [], 0
     for scene, lanes, plan in zip(task.scenes, task.lanes, plans, strict=True):
-        rows = slice(first, first + len(plan.platoon.drive))
+        rows = slice(first, first + len(plan.desired))
         part = Drives(drives.xy[rows], drives.along[rows], drives.speed[rows], drives.steps[rows])
         blocks.append(_windows_of(scene, lanes, plan, part, task))
         first = rows.stop
@@ -108,40 +98,18 @@ def drive_scenes(task: SceneTask) -> list[SceneBlock]:
 
 
 def _plan(scene: AugmentedScene, task: SceneTask) -> _Plan:
-    parameters = task.parameters
     desired = _desired_speeds(scene, task)
-    centreline = scene.centreline
-    if parameters.lane_changes.spacing > 0:
-        random = generator(parameters.seed, "lane changes", scene.scene_id)
-        neighbours = scene.neighbours.astype(np.float64)
-        centreline = with_lane_changes(centreline, neighbours, parameters.lane_changes, random)
-    random = generator(parameters.seed, "traffic", scene.scene_id)
-    platoon = make_platoon(desired, parameters.traffic, random)
-    return _Plan(desired, plan_paths(centreline, desired, parameters.driver), platoon)
-
-
-def _following(plans: list[_Plan], parameters: SynthesizeParameters) -> Following | None:
-    if parameters.traffic.vehicles == 0:
-        return None
-    leaders, first = [], 0
-    for plan in plans:
-        own = plan.platoon.leaders
-        leaders.append(np.where(own == NO_LEADER, NO_LEADER, own + first))
-        first += len(own)
-    return Following(np.concatenate(leaders), parameters.traffic)
+    return _Plan(desired, plan_paths(scene.centreline, desired, task.parameters.driver))
 
 
 def _stops(plans: list[_Plan], task: SceneTask) -> Stops | None:
-    """The vehicles of a drive stop at the same lines, one after the other."""
     parameters = task.parameters
     if parameters.stops.spacing == 0:
         return None
     parts = []
     for scene, plan in zip(task.scenes, plans, strict=True):
         random = generator(parameters.seed, "stops", scene.scene_id)
-        drawn = draw_stops(plan.paths.lengths, parameters.stops, random)
-        rows = plan.platoon.drive
-        parts.append(Stops(drawn.lines[rows], drawn.waits[rows], drawn.braking))
+        parts.append(draw_stops(plan.paths.lengths, parameters.stops, random))
     return join_stops(parts)
 
 
@@ -152,7 +120,7 @@ def _pace(plans: list[_Plan], task: SceneTask) -> Pace | None:
     drawn = []
     for scene, plan in zip(task.scenes, plans, strict=True):
         random = generator(parameters.seed, "pace", scene.scene_id)
-        drawn.append(draw_pace(len(plan.platoon.drive), parameters.pace, random))
+        drawn.append(draw_pace(len(plan.desired), parameters.pace, random))
     return join_pace(drawn)
 
 
@@ -171,20 +139,20 @@ def _desired_speeds(scene: AugmentedScene, task: SceneTask) -> Floats:
 
 
 def _windows_of(scene: AugmentedScene, lanes: LaneSegments, plan: _Plan, drives: Drives, task: SceneTask) -> SceneBlock:
-    parameters, platoon, timing = task.parameters, plan.platoon, task.timing
-    agent = platoon.agent
-    fresh = _fresh(scene, plan.paths, drives.along[agent])
+    parameters, timing = task.parameters, task.timing
+    fresh = _fresh(scene, plan.paths, drives.along)
     if not parameters.windows.only_fresh:
         fresh = np.ones_like(fresh)
-    windows = cut_windows(drives.steps[agent], parameters.windows.stride, fresh, timing.steps)
-    distance = LaneDistance(lanes)(drives.xy[agent, : max(int(drives.steps.max(initial=0)), 1)])
-    xy = drives.xy[agent[windows.drive][:, None], windows.steps]  # [W, T, 2]
+    windows = cut_windows(drives.steps, parameters.windows.stride, fresh, timing.steps)
+    distance = LaneDistance(lanes)(drives.xy[:, : max(int(drives.steps.max(initial=0)), 1)])
+    xy = drives.xy[windows.drive[:, None], windows.steps]  # [W, T, 2]
     columns = describe_windows(xy, distance[windows.drive[:, None], windows.steps])
     kept, dropped = within_limits(columns, parameters.limits)
     windows = windows.take(kept)
     columns = {name: values[kept] for name, values in columns.items()}
-    xy, valid = _tracks(windows, platoon, drives)  # [W, M, T, 2], [W, M, T]
-    types = np.where(np.arange(xy.shape[1]) == 0, AGENT, OTHERS)
+    xy = xy[kept][:, None]  # [W, M, T, 2], AGENT first
+    valid = np.ones(xy.shape[:3], dtype=bool)
+    types = np.array([AGENT])
     if parameters.bystanders.count > 0:
         random = generator(parameters.seed, "bystanders", scene.scene_id)
         near = overlapping(lanes.bounding_boxes(), xy[:, 0, timing.last_observed], task.half_width)
@@ -211,16 +179,6 @@ def _windows_of(scene: AugmentedScene, lanes: LaneSegments, plan: _Plan, drives:
         lanes_per_window=inside.sum(axis=1).astype(np.int64),
         dropped=dropped,
     )
-
-
-def _tracks(windows: Windows, platoon: Platoon, drives: Drives) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """(W, M, T, 2) positions and (W, M, T) validity of all vehicles of the windows' drives, AGENT first."""
-    vehicles = np.arange(len(platoon.drive)).reshape(len(platoon.agent), -1)  # [V, M]
-    # A stable sort by "is not AGENT" puts AGENT first and leaves the others front to back.
-    order = np.argsort(vehicles != platoon.agent[:, None], axis=1, kind="stable")
-    rows = np.take_along_axis(vehicles, order, axis=1)[windows.drive]  # [W, M]
-    steps = windows.steps[:, None]  # [W, 1, T]
-    return drives.xy[rows[..., None], steps], steps < drives.steps[rows][..., None]
 
 
 def _fresh(scene: AugmentedScene, paths: Paths, along: Floats) -> npt.NDArray[np.bool_]:
@@ -264,3 +222,36 @@ def _identity(
         "origin_y": origins[:, 1],
         "n_lanes": n_lanes.astype(np.int64),
     }
+
+
+_SAMPLE = 1.0  # m between the points of a lane that are looked up
+
+
+class LaneDistance:
+    """Distances to a set of lanes: the nearest sampled point finds the step of a centreline that is measured.
+
+    The distance is never below the true one; within a lane's width it is above it by a centimetre or two at most.
+    """
+
+    def __init__(self, segments: LaneSegments) -> None:
+        lane, step = np.nonzero(segments.valid[:, 1:])
+        first, second = segments.points[lane, step], segments.points[lane, step + 1]
+        length = np.hypot(*(second - first).T)
+        pieces = np.maximum(1, np.ceil(length / _SAMPLE)).astype(np.int64)
+        owner = np.repeat(np.arange(len(first)), pieces)
+        start = np.cumsum(pieces) - pieces
+        # Samples lie in the middle of equal pieces, so that each step owns its own.
+        share = (np.arange(len(owner)) - start[owner] + 0.5) / pieces[owner]
+        self._owner = owner
+        self._first, self._step = first, second - first
+        self._tree = cKDTree(first[owner] + share[:, None] * self._step[owner])
+
+    def __call__(self, positions: Floats) -> Floats:
+        """Metres from positions (..., 2) to the nearest centreline: (...)."""
+        flat = positions.reshape(-1, 2)
+        _, nearest = self._tree.query(flat, k=2)
+        distance = np.full(len(flat), np.inf)
+        for column in nearest.T:
+            owner = self._owner[np.minimum(column, len(self._owner) - 1)]
+            distance = np.minimum(distance, distance_to_pieces(flat - self._first[owner], self._step[owner]))
+        return distance.reshape(positions.shape[:-1])

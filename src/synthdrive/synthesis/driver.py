@@ -11,7 +11,6 @@ from synthdrive.config.synthesize import DriverParameters
 from synthdrive.core.timing import STEP_SECONDS
 from synthdrive.synthesis.path import SPACING, Paths
 from synthdrive.synthesis.realism import Pace, Stops
-from synthdrive.synthesis.traffic import Following
 
 Floats = npt.NDArray[np.float64]
 
@@ -77,7 +76,6 @@ def drive(
     desired_speeds: Floats,
     driver: DriverParameters,
     start: Floats | None = None,
-    following: Following | None = None,
     stops: Stops | None = None,
     pace: Pace | None = None,
 ) -> Drives:
@@ -88,14 +86,13 @@ def drive(
         desired_speeds: (D,) m/s.
         start: (D, 3) metres along the path, speed in m/s and acceleration in m/s2 at step 0; by default the beginning
             of the path at `start_speed`.
-        following: who follows whom; by default every drive is alone.
         stops: where to stop; by default nowhere.
         pace: where to drive slower than planned; by default nowhere.
     """
     plan = speed_plan(paths, desired_speeds, driver)
     if start is None:
         start = start_state(paths, np.zeros(len(desired_speeds)), desired_speeds, driver)
-    along, speed = _integrate(paths, plan, desired_speeds, start, driver, following, stops, pace)
+    along, speed = _integrate(paths, plan, desired_speeds, start, driver, stops, pace)
     steps = (along <= paths.lengths[:, None]).sum(axis=1)
     xy = np.stack([paths.at(paths.points[..., axis], along) for axis in (0, 1)], axis=-1)
     return Drives(np.round(xy, MILLIMETRE), along, speed, steps)
@@ -120,7 +117,6 @@ def _integrate(
     desired_speeds: Floats,
     start: Floats,
     driver: DriverParameters,
-    following: Following | None,
     stops: Stops | None,
     pace: Pace | None,
 ) -> tuple[Floats, Floats]:
@@ -154,8 +150,6 @@ def _integrate(
         excess = speed - paths.at(grip, (along + speed * reaction)[:, None])[:, 0]
         wish = np.where(excess > 0, np.minimum(wish, -excess / reaction), wish)
         wish = np.clip(wish, -strongest, driver.acceleration)
-        if following is not None:
-            wish = np.minimum(wish, following.wish(along, speed, planned, driver))
         standing = None
         if stops is not None:
             line, standing = stops.wish(along, speed, dt)

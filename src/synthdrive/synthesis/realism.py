@@ -16,7 +16,6 @@ STANDING = 0.2  # m/s; slower than this within reach of the line, and the car st
 REACH = 1.0  # m
 MARGIN = 0.5  # m before the line that a car aims for, so that the lag of its brakes does not carry it across
 EASE = 0.8  # share of the braking at which the approach to a line begins
-FIRST_STOP = 25.0  # m from a path's start, at least
 
 
 @dataclass
@@ -66,7 +65,7 @@ def draw_stops(lengths: Floats, parameters: StopParameters, random: np.random.Ge
     """
     count = int(np.ceil(2.0 * lengths.max() / parameters.spacing)) + 1
     gaps = random.uniform(0.5, 1.5, (len(lengths), count)) * parameters.spacing
-    lines = FIRST_STOP + np.cumsum(gaps, axis=1)
+    lines = parameters.min_distance + np.cumsum(gaps, axis=1)
     lines[lines > lengths[:, None]] = np.inf
     lines = np.concatenate([lines, np.full((len(lengths), 1), np.inf)], axis=1)
     waits = random.uniform(parameters.min_wait, parameters.max_wait, lines.shape)

@@ -22,6 +22,12 @@ _LARGEST = (1 << 31) - 1  # an int; larger blocks are still mapped one by one
 _PRODUCTS = 64  # more than one layer's, forward and backward, need between two uses
 _PRODUCT_CACHES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")  # torch's own, and oneDNN's beneath it
 
+# Read by Accelerate, whatever it is told: each would change a run's numbers, or the way in which it is trained.
+_DECIDED_ELSEWHERE = (
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_USE_DEEPSPEED",
+    "ACCELERATE_USE_FSDP", "ACCELERATE_USE_MEGATRON_LM", "ACCELERATE_USE_PARALLELISM_CONFIG",
+)  # fmt: skip
+
 
 def keep_freed_memory() -> bool:
     """Have this process reuse freed memory rather than give it back to the system.
@@ -103,6 +109,8 @@ def make_accelerator(parameters: OptimisationParameters) -> Accelerator:
         keep_freed_memory()
         keep_few_products()
         torch.set_num_threads(parameters.cpu_threads)
+    for name in _DECIDED_ELSEWHERE:  # in a shell or a launcher's configuration; parameters alone decide
+        os.environ.pop(name, None)
     AcceleratorState._reset_state()  # a process may run several runs, of other precisions too
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),  # several processes find one another on a CPU only when told so

@@ -66,8 +66,11 @@ def effects_picture(rows: Sequence[Row], variants: Sequence[str], scenes: int, s
 
 
 def level_picture(rows: Sequence[Row], variants: Sequence[str]) -> Picture:
-    """Levels of baselines and variants with their 95 % intervals and seeds."""
+    """Levels of baselines, variants and own forecasts with their 95 % intervals and seeds."""
     measured = [row for row in rows if row.kind != "not run"]
+    legend = [LegendEntry("others", "no training"), LegendEntry("variant0", "trained variants")]
+    if any(row.kind == "own" for row in measured):
+        legend.append(LegendEntry("ink", "your own forecasts"))
     panels = []
     for name in HEADLINE:
         estimates = []
@@ -75,9 +78,8 @@ def level_picture(rows: Sequence[Row], variants: Sequence[str]) -> Picture:
             level = row.entries[name].level
             if level is not None:
                 dots = level.seeds if len(level.seeds) > 1 else ()
-                estimates.append(
-                    Estimate(row.label, _shade(row.name, variants), level.mean, level.low, level.high, dots)
-                )
+                shade = colour("ink") if row.kind == "own" else _shade(row.name, variants)
+                estimates.append(Estimate(row.label, shade, level.mean, level.low, level.high, dots))
         label = f"{metric(name).label} ({metric(name).unit})"
         chart = interval_chart(estimates, label, colour("ink"))
         panels.append(Panel(f"level-{metric(name).label.lower()}", label, chart))
@@ -87,7 +89,7 @@ def level_picture(rows: Sequence[Row], variants: Sequence[str]) -> Picture:
         caption="Mean over seeds and scenes with its 95 % interval over scenes; rings are single seeds. A trained "
         "variant should lie clearly left of the two forecasts that learn nothing.",
         panels=tuple(panels),
-        legend=(LegendEntry("others", "no training"), LegendEntry("variant0", "trained variants")),
+        legend=tuple(legend),
         panel_width=320,
         chart=True,
     )

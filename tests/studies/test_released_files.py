@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from studies.released_drives.drives import read_released
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import ARGOVERSE1
-from synthdrive.synthesis.released import read_released
 
 STEPS = ARGOVERSE1.steps
 

@@ -1,4 +1,7 @@
-"""Evidence: the authors' released drives, and the same routes driven again by our driver (docs/method.md 1.1 and 3)."""
+"""The authors' released drives, and the same routes driven again by our driver (docs/method.md 1.1 and 3).
+
+The driver's fitted parameters rest on this comparison; tests/studies/test_released_drives.py holds them to it.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from studies.released_drives.map_matching import match_route
 from synthdrive.augmentation.corridor import densify, joined_centreline, lane_points
-from synthdrive.augmentation.map_matching import match_route
 from synthdrive.augmentation.routes import extend_route, lane_lengths, smooth_successors
 from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
 from synthdrive.config.synthesize import DriverParameters
@@ -21,8 +24,8 @@ from synthdrive.core.geometry import arc_length, distance_to_polyline
 from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.synthesis.drive_scenes import LaneDistance
 from synthdrive.synthesis.driver import drive
-from synthdrive.synthesis.lane_distance import LaneDistance
 from synthdrive.synthesis.path import SPACING, plan_paths, stack_paths
 
 STEPS = ARGOVERSE1.steps  # of a released window

@@ -5,19 +5,23 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from conftest import PARAMS
+from given_parameters import committed
+from studies.released_drives.drives import drive_all_again, round_as_released
 from synthdrive.augmentation.augment_maps import augment_maps
 from synthdrive.config.augment import AugmentParameters
 from synthdrive.config.synthesize import SynthesizeParameters
-from synthdrive.core.parameters import load_section
 from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_map_reader import read_maps
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.synthesis.released import drive_all_again, round_as_released
 from synthdrive.synthesis.synthesize import synthesize
 from synthdrive.synthesis.windows import agent_tracks, compare, motion_distributions
 
 pytestmark = pytest.mark.reference
+
+
+@pytest.fixture
+def parameters():
+    return committed(SynthesizeParameters)
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +37,7 @@ def driven(reference, real_maps):
     folder = reference / "released_samples"
     if not any(folder.glob("*.csv")):
         pytest.skip(f"no released samples in {folder}")
-    driver = load_section(SynthesizeParameters, "synthesize", PARAMS).driver
-    return drive_all_again(folder, real_maps, driver)
+    return drive_all_again(folder, real_maps, committed(SynthesizeParameters).driver)
 
 
 def test_released_drives_lie_on_the_warped_lanes(driven):
@@ -59,7 +62,7 @@ def test_rounding_to_six_digits_leaves_the_released_files_as_they_are(driven):
 
 
 def test_a_few_thousand_windows_move_as_the_released_ones(driven, real_maps, parameters, tmp_path):
-    augment = load_section(AugmentParameters, "augment", PARAMS)
+    augment = committed(AugmentParameters)
     augment.routes.per_city, augment.routes.length = 12, 800.0
     parameters.speeds_per_scene = 0
     with ThreadPoolExecutor(1) as executor:

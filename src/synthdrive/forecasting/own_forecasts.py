@@ -1,0 +1,177 @@
+"""A user's own forecasts, from a file that any program can write (docs/library.md)."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from synthdrive.core.errors import InputError
+from synthdrive.forecasting.forecasts import MODES, Forecasts
+from synthdrive.forecasting.leaderboard import read_leaderboard_file
+from synthdrive.scenes.scene_store import SceneStore
+
+Floats = npt.NDArray[np.float64]
+
+COLUMNS = {
+    "scene_id": pa.string(), "trajectory": pa.int64(), "step": pa.int64(), "x": pa.float64(), "y": pa.float64(),
+    "probability": pa.float64(),
+}  # fmt: skip
+ARRAYS = ("scene_ids", "trajectories", "probabilities")
+KINDS = (".npz", ".parquet", ".csv", ".h5")
+FARTHEST_START = 20.0  # m from the agent's last observed position to the first step: 0.1 s at 200 m/s
+
+Scenes = Mapping[str, tuple[Floats, Floats]]  # scene -> trajectories (K, T, 2) and probabilities (K,)
+
+
+def read_own_forecasts(path: Path, store: SceneStore) -> Forecasts:
+    """Forecasts of the scenes of a store, in its order, from a file in whose order they need not be.
+
+    Positions are metres in the city's frame, 0.1 s apart, the first one step after the last observed one. Any number of
+    trajectories a scene: the six likeliest are kept; where there are fewer, the likeliest stands in for the others with
+    probability 0, which changes no metric. Probabilities need not sum to 1.
+
+    * `.npz`: scene_ids (S,) text, trajectories (S, K, T, 2), probabilities (S, K); T is the number of future steps.
+    * `.parquet`, `.csv`: a row for each step, in any order, with the columns of COLUMNS; `trajectory` tells those of a
+      scene apart, `step` goes from 1 to T, `probability` is that of the row's trajectory.
+    * `.h5`: the file of the Argoverse 1 leaderboard.
+
+    Raises:
+        InputError: another kind of file, or a damaged one; scenes that are missing, unknown or there twice; steps that
+            are missing; values that are impossible, or in another frame. Names the file, and the scene or row.
+    """
+    path, future = Path(path), store.timing.future_steps
+    if not path.is_file():
+        raise InputError(path, "no such file", f"forecasts as {', '.join(KINDS)}")
+    if path.suffix not in KINDS:
+        raise InputError(path, f"a file named {path.suffix or 'without suffix'}", f"one of {', '.join(KINDS)}")
+    if path.suffix == ".npz":
+        scenes: Scenes = _from_arrays(path, future)
+    elif path.suffix == ".h5":
+        scenes = read_leaderboard_file(path)
+    else:
+        scenes = _from_table(path, _read_table(path), future)
+    _check_scenes(path, scenes, store)
+    pairs = zip(store.scene_ids, store.origins, strict=True)
+    kept = [_six(path, name, *scenes[name], origin) for name, origin in pairs]
+    trajectories, weights = (np.stack(parts) for parts in zip(*kept, strict=True))
+    return Forecasts.ranked(store.scene_ids, trajectories, weights)
+
+
+def _from_arrays(path: Path, future: int) -> Scenes:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            absent = [name for name in ARRAYS if name not in file.files]
+            if absent:
+                raise InputError(path, f"arrays {sorted(file.files)}", f"an array {absent[0]!r}")
+            names, trajectories, probabilities = (file[name] for name in ARRAYS)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(path, f"unreadable ({error})", "arrays that numpy.savez wrote, scene_ids as text") from None
+    shapes = f"scene_ids {names.shape}, trajectories {trajectories.shape}, probabilities {probabilities.shape}"
+    scenes, modes = probabilities.shape if probabilities.ndim == 2 else (0, 0)
+    if names.shape != (scenes,) or trajectories.shape != (scenes, modes, future, 2) or modes < 1:
+        raise InputError(path, shapes, f"(S,), (S, K, {future}, 2) and (S, K)")
+    for array, name in ((trajectories, "trajectories"), (probabilities, "probabilities")):
+        if array.dtype.kind not in "fiu":
+            raise InputError(f"{path}: {name}", f"type {array.dtype}", "numbers")
+    ids = [str(name) for name in names.tolist()]
+    _check_once(path, ids)
+    trajectories, probabilities = trajectories.astype(np.float64), probabilities.astype(np.float64)
+    return {name: (trajectories[row], probabilities[row]) for row, name in enumerate(ids)}
+
+
+def _read_table(path: Path) -> pa.Table:
+    """The columns of COLUMNS with their types, without gaps."""
+    try:
+        if path.suffix == ".csv":
+            options = pa.csv.ConvertOptions(column_types=COLUMNS, strings_can_be_null=True)
+            table = pa.csv.read_csv(path, convert_options=options)
+        else:
+            with pq.ParquetFile(path) as file:
+                table = file.read([name for name in COLUMNS if name in file.schema_arrow.names])
+        for name in COLUMNS:
+            if name not in table.column_names:
+                raise InputError(path, f"columns {table.column_names}", f"a column {name!r}")
+        table = table.select(list(COLUMNS)).cast(pa.schema(COLUMNS))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(path, f"unreadable ({error})", f"a table of {', '.join(COLUMNS)}") from None
+    for name in COLUMNS:
+        if table[name].null_count:
+            row = int(np.argmax(table[name].is_null().to_numpy()))
+            raise InputError(f"{path}: row {row + 1}: {name}", "no value", "one in every row")
+    return table
+
+
+def _from_table(path: Path, table: pa.Table, future: int) -> Scenes:
+    """Rows in any order, to trajectories of as many steps as the future has."""
+    names = np.array(table["scene_id"].to_pylist(), dtype=np.str_)
+    trajectory, step, x, y, probability = (table[name].to_numpy() for name in list(COLUMNS)[1:])
+    wrong = np.flatnonzero((step < 1) | (step > future))
+    if wrong.size:
+        raise InputError(f"{path}: row {wrong[0] + 1}: step", str(step[wrong[0]]), f"1 to {future}")
+    order = np.lexsort((step, trajectory, names))
+    starts = np.flatnonzero(
+        np.r_[True, (names[order][1:] != names[order][:-1]) | (trajectory[order][1:] != trajectory[order][:-1])]
+    )
+    scenes: dict[str, tuple[list[Floats], list[float]]] = {}
+    for rows in np.split(order, starts[1:]) if len(order) else []:
+        where = f"{path}: scene {names[rows[0]]}, trajectory {trajectory[rows[0]]}"
+        expected = f"{future} rows, one for each step"
+        if len(rows) != future:
+            raise InputError(where, f"{len(rows)} rows", expected)
+        if (twice := np.flatnonzero(np.diff(step[rows]) == 0)).size:
+            raise InputError(f"{where}, row {rows[twice[0] + 1] + 1}", f"step {step[rows[twice[0]]]} again", expected)
+        if (probability[rows] != probability[rows[0]]).any():
+            raise InputError(where, "more than one probability", "the same in all rows of a trajectory")
+        lines, weights = scenes.setdefault(str(names[rows[0]]), ([], []))
+        lines.append(np.stack([x[rows], y[rows]], axis=1))
+        weights.append(float(probability[rows[0]]))
+    return {name: (np.stack(lines), np.array(weights)) for name, (lines, weights) in scenes.items()}
+
+
+def _check_once(path: Path, names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for row, name in enumerate(names):
+        if name in seen:
+            raise InputError(f"{path}: row {row + 1} of scene_ids", f"scene {name} again", "every scene once")
+        seen.add(name)
+
+
+def _check_scenes(path: Path, scenes: Mapping[str, Any], store: SceneStore) -> None:
+    """The store's scenes and no others: metrics of fewer, or more, could not be compared."""
+    absent = [name for name in store.scene_ids if name not in scenes]
+    if absent:
+        found = f"{len(store) - len(absent)} of the store's {len(store)} scenes, not scene {absent[0]}"
+        raise InputError(path, found, "forecasts of all of them")
+    unknown = sorted(scenes.keys() - set(store.scene_ids))
+    if unknown:
+        raise InputError(path, f"scene {unknown[0]}", f"none but the store's {len(store)} scenes")
+
+
+def _six(path: Path, name: str, lines: Floats, weights: Floats, origin: Floats) -> tuple[Floats, Floats]:
+    """The six likeliest trajectories (6, 30, 2) of a scene, relative to its origin, and their weights (6,)."""
+    where = f"{path}: scene {name}"
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any() or weights.sum() <= 0:
+        which = int(wrong.argmax())
+        found = str(weights[which]) if wrong.any() else "no probability above 0"
+        raise InputError(f"{where}, trajectory {which + 1} of {len(weights)}", found, "probabilities of 0 or more")
+    lines = lines - origin
+    start = np.hypot(lines[:, 0, 0], lines[:, 0, 1])
+    wrong = ~np.isfinite(lines).all(axis=(1, 2)) | ~(start <= FARTHEST_START)
+    if wrong.any():
+        which = int(wrong.argmax())
+        finite = bool(np.isfinite(lines[which]).all())
+        found = f"a first step {start[which]:.4g} m from the agent's last observed position" if finite else "no number"
+        expected = f"metres in the city's frame, at most {FARTHEST_START:g} m from ({origin[0]:.1f}, {origin[1]:.1f})"
+        raise InputError(f"{where}, trajectory {which + 1} of {len(weights)}", found, expected)
+    order = np.argsort(-weights, kind="stable")[:MODES]
+    kept = np.concatenate([order, np.full(MODES - len(order), order[0])])
+    return lines[kept], np.where(np.arange(MODES) < len(order), weights[kept], 0.0)

@@ -1,0 +1,177 @@
+"""A user's own forecasts: every kind of file gives the same metrics, and what is wrong with one is named."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from forecasting_scenes import driven, straight_lanes, write_store
+
+from synthdrive.core.artifacts import read_json
+from synthdrive.core.errors import InputError
+from synthdrive.forecasting.evaluate import scene_errors
+from synthdrive.forecasting.forecasts import Forecasts
+from synthdrive.forecasting.leaderboard import write_leaderboard_file
+from synthdrive.forecasting.metrics import displacement_errors
+from synthdrive.forecasting.own_forecasts import read_own_forecasts
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = [str(number) for number in range(11, 16)]
+
+
+@pytest.fixture
+def store(tmp_path):
+    random = np.random.default_rng(0)
+    agents = np.stack([driven(angle, 8.0, 0.1, (1000.0, -300.0)) for angle in random.uniform(-3, 3, 5)])
+    return write_store(tmp_path / "store", agents, straight_lanes([(0, 0), (1, 0)]), NAMES)
+
+
+def made(store, modes=6, seed=0):
+    """Trajectories (S, K, 30, 2), city frame, and their probabilities (S, K)."""
+    random = np.random.default_rng(seed)
+    truth = np.stack([store[index].agent[20:] for index in range(len(store))]) + store.origins[:, None]
+    noise = random.normal(0, 2, (len(store), modes, 1, 2)) * np.linspace(0, 1, 30)[:, None]
+    return truth[:, None] + noise, random.dirichlet(np.ones(modes), len(store))
+
+
+def table(trajectories, probabilities, names=NAMES):
+    scenes, modes, steps, _ = trajectories.shape
+    scene, mode, step = (index.ravel() for index in np.indices((scenes, modes, steps)))
+    return pd.DataFrame({
+        "scene_id": np.array(names)[scene], "trajectory": mode, "step": step + 1,
+        "x": trajectories[..., 0].ravel(), "y": trajectories[..., 1].ravel(),
+        "probability": probabilities[scene, mode],
+    })  # fmt: skip
+
+
+def write(path, trajectories, probabilities, store=None):
+    if path.suffix == ".npz":
+        np.savez(path, scene_ids=NAMES, trajectories=trajectories, probabilities=probabilities)
+    elif path.suffix == ".csv":
+        table(trajectories, probabilities).to_csv(path, index=False)
+    elif path.suffix == ".parquet":
+        table(trajectories, probabilities).to_parquet(path)
+    else:
+        relative = trajectories - store.origins[:, None, None]
+        write_leaderboard_file(path, Forecasts.ranked(NAMES, relative, probabilities), store.origins)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv", ".parquet", ".h5"])
+def test_each_kind_of_file_says_the_same(store, tmp_path, suffix):
+    trajectories, probabilities = made(store)
+    found = read_own_forecasts(write(tmp_path / f"mine{suffix}", trajectories, probabilities, store), store)
+    expected = Forecasts.ranked(NAMES, trajectories - store.origins[:, None, None], probabilities)
+    assert list(found.scene_ids) == NAMES
+    np.testing.assert_allclose(found.trajectories, expected.trajectories, atol=1e-3)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
+
+
+def test_rows_and_scenes_may_stand_in_any_order(store, tmp_path):
+    trajectories, probabilities = made(store)
+    rows = table(trajectories, probabilities)
+    rows.to_csv(tmp_path / "ordered.csv", index=False)
+    rows.sample(frac=1, random_state=0)[["y", "x", "step", "scene_id", "probability", "trajectory"]].to_csv(
+        tmp_path / "shuffled.csv", index=False
+    )
+    ordered, shuffled = (read_own_forecasts(tmp_path / f"{name}.csv", store) for name in ("ordered", "shuffled"))
+    np.testing.assert_array_equal(shuffled.trajectories, ordered.trajectories)
+    np.testing.assert_array_equal(shuffled.probabilities, ordered.probabilities)
+
+
+@pytest.mark.parametrize("modes", [1, 3, 9])
+def test_any_number_of_trajectories_has_the_benchmarks_metrics(store, tmp_path, modes):
+    trajectories, probabilities = made(store, modes)
+    found = scene_errors(
+        read_own_forecasts(write(tmp_path / "mine.npz", trajectories, probabilities), store), store, 2.0
+    )
+    truth = np.stack([store[index].agent[20:] for index in range(len(store))])
+    relative = trajectories - store.origins[:, None, None]
+    for guesses in (1, 6):
+        expected = displacement_errors(relative, truth, guesses, probabilities)
+        for name in ("minADE", "minFDE", "MR", *(("brier-minFDE", "p-minADE") if guesses == 6 else ())):
+            np.testing.assert_allclose(found[f"{name.replace('-', '_')}{guesses}"], expected[name], atol=1e-4)
+
+
+def wrong_tables():
+    def change(row, column, value):
+        def apply(rows):
+            rows[column] = rows[column].astype(object)
+            rows.loc[row, column] = value
+            return rows
+
+        return apply
+
+    yield "no-column", lambda rows: rows.drop(columns="y"), "a column 'y'"
+    yield "text", change(7, "x", "fast"), r"(?i)row #?9.*fast|fast"
+    yield "empty", change(7, "x", None), "row 8: x: found no value"
+    yield "step", change(7, "step", 31), "row 8: step: found 31; expected 1 to 30"
+    yield "step-twice", change(7, "step", 7), "scene 11, trajectory 0, row 8: found step 7 again"
+    yield "short", lambda rows: rows.drop(index=7), "scene 11, trajectory 0: found 29 rows; expected 30"
+    yield "probability", change(7, "probability", 0.5), "scene 11, trajectory 0: found more than one probability"
+    yield "negative", lambda rows: rows.assign(probability=-1.0), "scene 11, trajectory 1 of 6: found -1.0"
+    yield "zero", lambda rows: rows.assign(probability=0.0), "scene 11.*no probability above 0"
+    yield "absent", lambda rows: rows[rows.scene_id != "13"], "4 of the store's 5 scenes, not scene 13"
+    yield "unknown", lambda rows: pd.concat([rows, rows[rows.scene_id == "11"].assign(scene_id="99")]), "scene 99"
+    yield "frame", lambda rows: rows.assign(x=rows.x - 1000), r"scene 11, trajectory 1 of 6: found a first step .*city"
+    yield "infinite", change(7, "x", np.inf), "scene 11, trajectory 1 of 6: found no number"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [case[1:] for case in wrong_tables()], ids=[c[0] for c in wrong_tables()]
+)
+def test_what_is_wrong_with_a_table_is_named(store, tmp_path, change, message):
+    path = tmp_path / "mine.csv"
+    change(table(*made(store))).to_csv(path, index=False)
+    with pytest.raises(InputError, match=message) as refused:
+        read_own_forecasts(path, store)
+    assert str(path) in str(refused.value)
+
+
+def wrong_arrays():
+    yield "pickle", lambda a: a | {"scene_ids": np.array(NAMES, dtype=object)}, "scene_ids as text"
+    yield "absent", lambda a: {k: v for k, v in a.items() if k != "probabilities"}, "an array 'probabilities'"
+    yield "shape", lambda a: a | {"trajectories": a["trajectories"][:, :, :29]}, r"\(5, 6, 29, 2\).*30"
+    yield "text", lambda a: a | {"trajectories": a["trajectories"].astype(str)}, "trajectories: found type <U"
+    yield "twice", lambda a: a | {"scene_ids": ["11", "12", "13", "14", "11"]}, "row 5 of scene_ids: found scene 11"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [case[1:] for case in wrong_arrays()], ids=[c[0] for c in wrong_arrays()]
+)
+def test_what_is_wrong_with_arrays_is_named(store, tmp_path, change, message):
+    trajectories, probabilities = made(store)
+    path = tmp_path / "mine.npz"
+    np.savez(path, **change({"scene_ids": NAMES, "trajectories": trajectories, "probabilities": probabilities}))
+    with pytest.raises(InputError, match=message) as refused:
+        read_own_forecasts(path, store)
+    assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["mine.npz", "mine.parquet", "mine.csv", "mine.h5", "mine.txt", "absent.csv"])
+def test_a_file_that_is_none_is_refused(store, tmp_path, name):
+    if name != "absent.csv":
+        (tmp_path / name).write_bytes(b"\x00\x01 no forecasts")
+    with pytest.raises(InputError, match=name):
+        read_own_forecasts(tmp_path / name, store)
+
+
+def test_the_command_writes_what_the_report_reads(store, tmp_path):
+    trajectories, probabilities = made(store)
+    write(tmp_path / "mine.parquet", trajectories, probabilities)
+    command = [
+        sys.executable, ROOT / "stages/score_forecasts.py", "--params", ROOT / "params.yaml",
+        "--forecasts", tmp_path / "mine.parquet", "--scenes", tmp_path / "store",
+        "--out", tmp_path / "forecasts/mine", "--metrics", tmp_path / "metrics/mine.json",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    written = {path.name for path in (tmp_path / "forecasts/mine").iterdir()}
+    assert written >= {"forecasts.safetensors", "errors.parquet", "strata.json", "metadata.json"}
+    expected = scene_errors(Forecasts.load(tmp_path / "forecasts/mine"), store, 2.0)["minFDE6"].mean()
+    assert read_json(tmp_path / "metrics/mine.json")["minFDE6"] == pytest.approx(expected, abs=1e-6)
+    assert done.stdout.startswith("mine: minADE6")

@@ -1,0 +1,39 @@
+"""The method gives the committed numbers, which were equal to the reference's method when they were written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from golden_numbers import FILE, golden_numbers
+
+EXPECTED = json.loads(FILE.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
+    return golden_numbers()
+
+
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from leaves(one, f"{name}{key}: ")
+    else:
+        yield name.removesuffix(": "), value
+
+
+@pytest.mark.parametrize("part", EXPECTED)
+def test_numbers_are_those_committed(part, found):
+    ours, theirs = dict(leaves(found[part])), dict(leaves(EXPECTED[part]))
+    assert ours.keys() == theirs.keys()
+    for name, expected in theirs.items():
+        np.testing.assert_allclose(ours[name], expected, rtol=1e-6, atol=1e-7, err_msg=f"{part}: {name}")
+
+
+def test_the_encoder_learns_only_where_the_decoder_sees_it():
+    norms = {name: one["encoder's gradient norm"] for name, one in EXPECTED["pretraining"].items()}
+    assert norms["as released"] == 0 < norms["decoder sees encoder"]

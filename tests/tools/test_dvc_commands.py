@@ -1,0 +1,58 @@
+"""How the tools start DVC: a stand-in that holds the lock at first, fails, or prints."""
+
+import pytest
+
+from synthdrive.core.errors import SynthDriveError
+from tools import dvc_commands
+from tools.dvc_commands import dvc
+
+STAND_IN = """\
+import pathlib, sys
+calls = pathlib.Path("calls")
+calls.write_text(calls.read_text() + "x" if calls.exists() else "x")
+print("out", *sys.argv[1:])
+print({said!r}, file=sys.stderr)
+sys.exit({status} if len(calls.read_text()) < {good} else 0)
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """A function that puts a stand-in for DVC in place: what it says, and from which call on it succeeds."""
+
+    def put(said, status=255, good=99):
+        (tmp_path / "dvc.py").write_text(STAND_IN.format(said=said, status=status, good=good))
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setattr(dvc_commands, "PAUSE", 0.0)
+        return tmp_path
+
+    return put
+
+
+def test_a_held_lock_is_waited_for(stand_in):
+    folder = stand_in("ERROR: Unable to acquire lock", good=3)
+    assert dvc("status", "--json", repository=folder, captured=True) == "out status --json\n"
+    assert (folder / "calls").read_text() == "xxx"
+
+
+def test_a_lock_that_is_never_free_is_an_error(stand_in, monkeypatch):
+    folder = stand_in("ERROR: Unable to acquire lock")
+    monkeypatch.setattr(dvc_commands, "TRIES", 2)
+    with pytest.raises(SynthDriveError, match="exit status 255"):
+        dvc("repro", repository=folder)
+
+
+@pytest.mark.parametrize(("captured", "expected"), [(True, "out repro\nERROR: bad"), (False, "printed above")])
+def test_another_failure_is_an_error_at_once(stand_in, captured, expected):
+    folder = stand_in("ERROR: bad", status=1)
+    with pytest.raises(SynthDriveError) as raised:
+        dvc("repro", repository=folder, captured=captured)
+    assert "dvc repro: exit status 1; " in str(raised.value)
+    assert expected in str(raised.value)
+    assert (folder / "calls").read_text() == "x"
+
+
+def test_what_is_not_captured_is_shown_but_for_the_lock(stand_in, capfd):
+    folder = stand_in("ERROR: Unable to acquire lock", good=2)
+    assert dvc("repro", repository=folder) == ""
+    assert capfd.readouterr() == ("out repro\nout repro\n", "")
