@@ -172,9 +172,8 @@ def report(stage: str, speed: Speed) -> None:
     rates = f"{speed.scenes / speed.wall:.1f} scenes per second, {speed.scenes / speed.cpu:.1f} per CPU second"
     print(f"  {rates} of this process")
     print(f"  {100 * speed.waiting:.1f} % of the time waiting for data; peak memory {speed.memory:.2f} GiB")
-    print(
-        f"  the paper's {epochs} x {PAPER_SCENES[stage]:,} scenes: {paper / (speed.scenes / speed.wall) / 60:.0f} minutes"
-    )
+    minutes = paper / (speed.scenes / speed.wall) / 60
+    print(f"  the paper's {epochs} x {PAPER_SCENES[stage]:,} scenes: {minutes:.0f} minutes")
 
 
 class MemoryLog:
