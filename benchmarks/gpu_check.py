@@ -163,7 +163,7 @@ def compare(stores: dict[str, Path], size: Size, device: torch.device) -> Iterat
             if value.norm() > 1e-6
         }
         worst = max(differences, key=lambda name: differences[name])
-        found = f"in float64: largest relative difference {differences[worst]:.1e}, of {worst}; at most {TOLERANCE:g} is allowed"
+        found = f"in float64: largest relative difference {differences[worst]:.1e}, of {worst}; at most {TOLERANCE:g}"
         yield Check(f"{stage}: CPU and {device} agree", differences[worst] <= TOLERANCE, found)
         network = network_of(stage, size.model)
         again = [one_step(network, batch, device) for _ in range(REPETITIONS)]
