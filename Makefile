@@ -20,7 +20,7 @@ INTO ?= runs
 VENV := $(or $(SYNTHDRIVE_CONTAINER),$(CURDIR)/.venv)
 export PATH := $(VENV)/bin:$(PATH)
 
-.PHONY: help setup environment repro study report experiments test test-all faults fuzz lint verify verify-spot verify-full repair profile profile-name lock vendor vendor-test audit container container-test clean
+.PHONY: help setup environment repro study report experiments test test-all faults fuzz lint gpu-check verify verify-spot verify-full repair profile profile-name lock vendor vendor-test audit container container-test clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -67,6 +67,9 @@ lint: environment ## style, types, import layers, declared dependencies
 	@mypy
 	@lint-imports
 	@python -m tools.dependencies
+
+gpu-check: ## on a machine with CUDA: right and repeatable numbers, every precision's speed, what the paper's size takes
+	@PYTHONPATH=src $(or $(PYTHON),python) benchmarks/gpu_check.py --out gpu-check
 
 verify: environment ## does dvc.lock match code and parameters? (needs no data)
 	@python -m tools.verify lock

@@ -138,12 +138,12 @@ class _Objective:
     def search(self, sets: Tensor, distances: tuple[float, ...]) -> Tensor:
         """Each goal of (B, S, K, 2) in turn moves to the best of the positions around it."""
         batch, starts, modes, _ = sets.shape
-        offsets = sets.new_tensor(((0, 0), *_DIRECTIONS))  # [9, 2]
+        offsets = torch.tensor(((0, 0), *_DIRECTIONS), dtype=sets.dtype).to(sets.device)  # [9, 2]
         for distance in distances:
             step = torch.round(distance * self.miss_threshold / self.unit)[:, None, None, None]
             for mode in range(modes):
-                others = [other for other in range(modes) if other != mode]
-                covered = self.squared_distances(sets[:, :, others]).amin(2)  # [B, S, N]
+                others = torch.cat([sets[:, :, :mode], sets[:, :, mode + 1 :]], dim=2)
+                covered = self.squared_distances(others).amin(2)  # [B, S, N]
                 tried = sets[:, :, mode, None] + step * offsets  # [B, S, 9, 2]
                 nearest = torch.minimum(self.squared_distances(tried), covered[:, :, None])
                 cost = self.cost_of(nearest.flatten(1, 2), self.softening).view(batch, starts, -1)  # [B, S, 9]
