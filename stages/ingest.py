@@ -9,6 +9,7 @@ that the stage wrote before: the pipeline does not use them, stages/export_leade
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from synthdrive.ingestion.argoverse2 import ingest_local_maps, ingest_scenarios
 from synthdrive.ingestion.hold_out import hold_out
 from synthdrive.ingestion.ingest import TEST, ingest_maps, ingest_scenes
 from synthdrive.ingestion.packing import Skipped
+from synthdrive.scenes.scene_store import AGENT_TYPE, SceneStore
 
 SHOWN_MAPS = 10  # that are printed
 SHOWN = 20  # skipped scenes that are printed; all are in skipped.json
@@ -76,6 +78,10 @@ def main() -> None:
         print(f"val: fold {parameters.fold} of {parameters.folds}, {held} train scenes, written to {arguments.val_out}")
     for split, items in skipped.items():
         print(f"{split}: written to {outs[split]}" + (f", {len(items)} bad scenes skipped" if items else ""))
+        manifest = SceneStore.load(outs[split], check=False).manifest
+        if AGENT_TYPE in manifest.column_names:
+            kinds = Counter(manifest[AGENT_TYPE].to_pylist())
+            print(f"  focal agents: {', '.join(f'{count} {kind}' for kind, count in kinds.most_common())}")
         for item in items[:SHOWN]:
             print(f"  skipped {item.reason}")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from small_maps import fork, lanelet_street, osm
 
+from argoverse2_data import map_json, parquet, scenario_columns, scenario_id, street_map
 from raw_data import scene_rows, straight_map, write_raw
 from synthdrive.config.augment import AugmentParameters
 from synthdrive.config.data import IngestParameters
@@ -21,6 +22,8 @@ from synthdrive.formats.archives import Limits, read_files
 from synthdrive.formats.argoverse1_map_reader import read_map
 from synthdrive.formats.argoverse1_scene_reader import read_scene
 from synthdrive.formats.argoverse1_writers import scene_csv, vector_map_xml
+from synthdrive.formats.argoverse2_map_reader import read_vehicle_lanes
+from synthdrive.formats.argoverse2_scene_reader import read_scenario
 from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
 from synthdrive.map_import.lanelet2 import read_lanelet2
 from synthdrive.map_import.opendrive_lanes import read_opendrive
@@ -62,6 +65,28 @@ def scene(folder: Path) -> Target:
         assert found.track_lengths.sum() == len(found.xy)
 
     return Target([scene_csv(scene_rows(number, others=number)) for number in (1, 2)], read)
+
+
+def scenario(folder: Path) -> Target:
+    """A scenario's Parquet file."""
+
+    def read(content: bytes) -> None:
+        found = read_scenario(content, scenario_id(1), "scenario.parquet")
+        assert np.isfinite(found.xy).all()
+        assert found.track_lengths.sum() == len(found.xy)
+
+    return Target([parquet(scenario_columns(1))], read)
+
+
+def local_map(folder: Path) -> Target:
+    """A scenario's map."""
+
+    def read(content: bytes) -> None:
+        lanes = read_vehicle_lanes(content, "map.json")
+        lanes.lane_map("here")
+        lanes.crop(1000.0, 50.0, 50.0)
+
+    return Target([map_json(street_map(1))], read)
 
 
 def archive(folder: Path) -> Target:
@@ -145,6 +170,8 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     "opendrive": opendrive,
     "lanelet2": lanelet2,
     "scene": scene,
+    "scenario": scenario,
+    "local-map": local_map,
     "archive": archive,
     "store": store,
     "lane-map": lane_map,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from raw_data import straight_map
 from synthdrive.core.errors import InputError
-from synthdrive.scenes.lane_segments import LANE_WIDTH, SEGMENT_ARRAYS, LaneSegments
+from synthdrive.scenes.lane_segments import LANE_WIDTH, SEGMENT_ARRAYS, LaneSegments, LaneSegmentsWriter
 
 
 def segments(*lines):
@@ -90,12 +90,31 @@ LIES = {
 }
 
 
+@pytest.mark.parametrize("read", [LaneSegments.load, LaneSegments.open], ids=["load", "open"])
 @pytest.mark.parametrize("name", LIES)
-def test_a_header_that_lies_is_refused(tmp_path, name):
+def test_a_header_that_lies_is_refused(tmp_path, name, read):
     path = tmp_path / "lanes.safetensors"
     path.write_bytes(LIES[name])
     with pytest.raises(InputError, match=r"lanes\.safetensors.*unreadable"):
-        LaneSegments.load(path)
+        read(path)
+
+
+@pytest.mark.parametrize("parts", [[], [3], [1, 0, 2]])
+def test_what_is_written_block_by_block_is_what_is_saved_at_once(tmp_path, parts):
+    lanes = straight_map().segments
+    (tmp_path / "written").mkdir()
+    writer, rows = LaneSegmentsWriter(tmp_path / "written" / "lanes.safetensors"), 0
+    for count in parts:
+        assert writer.append(lanes.take(np.arange(rows, rows + count) % len(lanes))) == rows
+        rows += count
+    writer.close()
+    lanes.take(np.arange(rows) % len(lanes)).save(tmp_path / "saved.safetensors")
+    (written,) = (tmp_path / "written").iterdir()
+    assert written.read_bytes() == (tmp_path / "saved.safetensors").read_bytes()
+    opened = LaneSegments.open(written)
+    for name in SEGMENT_ARRAYS:
+        np.testing.assert_array_equal(getattr(opened, name), getattr(LaneSegments.load(written), name))
+    assert not rows or isinstance(opened.points.base, np.memmap)
 
 
 def test_an_array_of_another_type_is_refused(tmp_path):

@@ -1,10 +1,13 @@
 """Argoverse 2: scenarios and their maps become stores, whole and exactly, whatever the archive looks like."""
 
 import json
+import runpy
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from argoverse2_data import (
     map_json,
@@ -16,6 +19,7 @@ from argoverse2_data import (
     street_map,
     write_split,
 )
+from synthdrive.checks.tables import scene_table
 from synthdrive.config.data import IngestParameters
 from synthdrive.core.artifacts import file_hash
 from synthdrive.core.errors import InputError
@@ -29,6 +33,7 @@ from synthdrive.ingestion.hold_out import hold_out
 from synthdrive.scenes.lane_map import NO_LANE, load_maps
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, SceneStore, follows_lanes
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 PARAMETERS = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 3)
 SKIP = IngestParameters("skip", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 3)
 MOVED = 0.25  # m, farthest that ten points may lie from the stored centreline
@@ -249,6 +254,31 @@ def test_a_longer_scene_than_the_recording_is_refused(tmp_path, files):
     write_split(tmp_path / "train.tar", files)
     with pytest.raises(InputError, match=r"scene.timing: found 20 observed and 80 future steps.*a part of"):
         ingest(tmp_path, tmp_path / "out", timing=Timing(20, 80, 0.1))
+
+
+def test_a_scene_without_a_lane_for_vehicles_is_a_scene(tmp_path, files):
+    name = scenario_id(2)
+    bicycles = {"5": segment(5, [(1000.0, 50.0), (1080.0, 50.0)], kind="BIKE")}
+    files[f"{name}/log_map_archive_{name}.json"] = map_json(bicycles)
+    write_split(tmp_path / "train.tar", files)
+    ingest(tmp_path, tmp_path / "out")
+    manifest = SceneStore.load(tmp_path / "out").manifest
+    assert manifest["n_lanes"].to_pylist() == [4, 0, 4, 4, 4, 4]
+    assert np.isnan(manifest["agent_lane_distance"][1].as_py())
+    table = scene_table(tmp_path / "out")
+    assert table["complete"].all()
+    every = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 100)
+    assert len(ingest_local_maps(tmp_path, tmp_path / "maps", every)) == 5
+
+
+def test_the_stage_refuses_another_length_for_recordings_of_2_and_3_seconds(tmp_path, monkeypatch):
+    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values["scene"]["timing"] |= {"history_steps": 50, "future_steps": 60}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["ingest.py"])
+    with pytest.raises(InputError, match=r"scene.timing: found 50 observed.*expected 20 observed"):
+        runpy.run_path(str(REPOSITORY / "stages" / "ingest.py"))["main"]()
 
 
 def test_road_users_that_keep_to_no_lane_are_counted(tmp_path):

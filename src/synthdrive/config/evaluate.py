@@ -22,7 +22,7 @@ class EvaluateParameters:
         starts: goal sets drawn at random for every scene.
         seed: of these draws.
         slow_below, fast_above: m/s, the agent's mean speed in the strata slow and fast.
-        displacement_edges: m, limits between the strata by how far the agent gets in 5 s.
+        displacement_edges: m, limits between the strata by how far the agent gets in a scene.
         bootstrap_samples: resamples of the scenes behind every 95 % interval.
         batch_size: scenes that run through the network together.
     """

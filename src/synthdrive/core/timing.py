@@ -74,7 +74,7 @@ class Timing:
     def require(self, found: Self, where: object) -> None:
         """Raise InputError, naming `where`, unless another timing is this one."""
         if found != self:
-            raise InputError(where, str(found), str(self), "scene.timing must be one and the same for both.")
+            raise InputError(where, str(found), str(self), "Both must be of one scene.timing (docs/argoverse2.md).")
 
 
 def read_timing(plain: object, where: object) -> Timing:

@@ -176,6 +176,7 @@ def _read_table(content: bytes, where: str) -> pa.Table:
             table = file.read([*TEXTS, *FLOATS, *INTEGERS], use_threads=False)
         if groups != range(1):
             table = table.unify_dictionaries().combine_chunks()
+        table.validate(full=True)  # texts are UTF-8, and each row's is there
     except KeyError as error:  # of a column that is to be read as a dictionary
         found = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else error.args[0]
         raise InputError(where, f"no {found}", f"a column {found}") from None

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import track
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.argoverse1_writers import SceneRows, write_maps, write_scenes
 from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
 from synthdrive.scenes.scene_store import Scene, SceneStore
@@ -30,7 +31,11 @@ def export_scenes(store: SceneStore, directory: Path, split: str = "train") -> i
 
     Returns:
         how many scenes were written.
+
+    Raises:
+        InputError: the scenes are of another length than Argoverse 1's.
     """
+    ARGOVERSE1.require(store.timing, "scenes, for the layout of Argoverse 1")
     cities = exported_cities(store)
     rows: dict[str, list[npt.NDArray[np.int64]]] = {city: [] for city in sorted(set(cities))}
     for index, city in enumerate(cities):

@@ -74,18 +74,30 @@ def open_safetensors(path: Path, names: Mapping[str, tuple[str, int]]) -> dict[s
         raise InputError(path, f"unreadable safetensors ({error})", "a whole safetensors file") from None
     if not isinstance(header, dict):
         raise InputError(path, "unreadable safetensors (no header)", "a whole safetensors file")
+    entries = {
+        name: _check_entry(entry, size, f"{path}: array {name!r}"[:300])
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+    ends = 0
+    for kind, shape, start in sorted(entries.values(), key=lambda entry: entry[2]):
+        if start != ends:
+            raise InputError(path, "unreadable safetensors (arrays that overlap, or a gap)", "a whole safetensors file")
+        ends += math.prod(shape) * np.dtype(kind).itemsize
+    if ends != size:
+        raise InputError(
+            path, f"unreadable safetensors ({size} bytes of arrays, not {ends})", "a whole safetensors file"
+        )
     arrays = {}
     for name, (dtype, dimensions) in names.items():
-        if name not in header:
-            raise InputError(path, f"arrays {sorted(map(str, header))}"[:200], f"an array {name!r}")
-        kind, shape, start = _check_entry(header[name], size, f"{path}: array {name!r}")
+        if name not in entries:
+            raise InputError(path, f"arrays {sorted(entries)}"[:200], f"an array {name!r}")
+        kind, shape, start = entries[name]
         if kind != dtype or len(shape) != dimensions:
             found = f"{kind} with {len(shape)} dimensions"
             raise InputError(f"{path}: array {name!r}", found, f"{dtype} with {dimensions} dimensions")
-        count = math.prod(shape)
-        offset = 8 + length + start
         # an empty array cannot be mapped
-        mapped = np.memmap(path, kind, "r", offset, shape) if count else np.empty(shape, kind)
+        mapped = np.memmap(path, kind, "r", 8 + length + start, shape) if math.prod(shape) else np.empty(shape, kind)
         arrays[name] = np.asarray(mapped)
     return arrays
 
@@ -96,7 +108,7 @@ def _check_entry(entry: Any, size: int, where: str) -> tuple[str, tuple[int, ...
         kind, shape = SAFETENSORS_TYPES[entry["dtype"]], tuple(entry["shape"])
         start, end = entry["data_offsets"]
         whole = all(type(number) is int and 0 <= number <= size for number in (start, end))
-        counted = all(type(length) is int and 0 <= length <= size for length in shape)
+        counted = all(type(length) is int and length >= 0 for length in shape)
         fits = whole and counted and end - start == math.prod(shape) * np.dtype(kind).itemsize
     except (KeyError, TypeError, ValueError):
         fits = False

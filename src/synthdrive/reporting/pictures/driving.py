@@ -29,7 +29,7 @@ QUANTITIES = {  # name: (axis label, unit, shown value per stored one, lower edg
     "acceleration": ("acceleration", "m/s\N{SUPERSCRIPT TWO}", 1.0, -4.0, 4.0, 0.25),
     "lateral_acceleration": ("lateral acceleration", "m/s\N{SUPERSCRIPT TWO}", 1.0, 0.0, 5.0, 0.25),
     "curvature": ("curvature", "1/m", 1.0, 0.0, 0.25, 0.0125),
-    "heading_change": ("heading change in 5 s", "degrees", 180.0 / np.pi, 0.0, 120.0, 7.5),
+    "heading_change": ("heading change from start to end", "degrees", 180.0 / np.pi, 0.0, 120.0, 7.5),
 }
 
 
