@@ -1,6 +1,7 @@
 """Stage ingest: raw maps and scenes in the official Argoverse 1 layout to packed arrays.
 
-Where `ingest.validation` is held_out, a fold of the train scenes takes the place of the val scenes.
+Where `ingest.validation` is held_out, a fold of the train scenes takes the place of the val scenes; where it is pooled,
+a fold of all scenes does, and the other folds that of the train scenes.
 
 With --test-out it reads forecasting_test_v1.1 alone, whose scenes end at the last observed step, and the maps that the
 stage wrote before: the pipeline does not use them, stages/export_leaderboard.py does.
@@ -16,7 +17,7 @@ from synthdrive.config.data import DataParameters, IngestParameters, SceneParame
 from synthdrive.core.artifacts import scratch_directory
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
-from synthdrive.ingestion.hold_out import hold_out
+from synthdrive.ingestion.hold_out import hold_out, pool_scenes
 from synthdrive.ingestion.ingest import TEST, ingest_maps, ingest_scenes
 from synthdrive.scenes.lane_map import load_maps
 
@@ -51,10 +52,16 @@ def main() -> None:
         skipped = ingest_scenes(raw, outs, arguments.maps_out, parameters, half_width, workers)
     else:
         with scratch_directory(arguments.train_out) as folder:
-            whole = folder / "train"
-            skipped = ingest_scenes(raw, {"train": whole}, arguments.maps_out, parameters, half_width, workers)
-            held = hold_out(whole, arguments.train_out, arguments.val_out, parameters)
-        print(f"val: fold {parameters.fold} of {parameters.folds}, {held} train scenes, written to {arguments.val_out}")
+            splits = ("train", "val") if parameters.validation == "pooled" else ("train",)
+            read = {split: folder / split for split in splits}
+            skipped = ingest_scenes(raw, read, arguments.maps_out, parameters, half_width, workers)
+            whole = read["train"]
+            if parameters.validation == "pooled":
+                whole = folder / "pooled"
+                pool_scenes(list(read.values()), whole)
+            held, near = hold_out(whole, arguments.train_out, arguments.val_out, parameters)
+        left_out = f"; {near} scenes within {parameters.fold_distance:g} m of them left out" if near else ""
+        print(f"val: fold {parameters.fold} of {parameters.folds}, {held} {' and '.join(splits)} scenes{left_out}")
     for split, items in skipped.items():
         print(f"{split}: written to {outs[split]}" + (f", {len(items)} bad scenes skipped" if items else ""))
         for item in items[:SHOWN]:

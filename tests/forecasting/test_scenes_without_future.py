@@ -35,7 +35,7 @@ from synthdrive.training.data import SceneBatches, Sharing
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = ROOT / "params.yaml"
 PARAMETERS = load_section(EvaluateParameters, "evaluate", PARAMS)
-INGEST = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64)
+INGEST = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64)
 LIMITS = Limits(1 << 26, 1 << 34)
 SCENES = 12
 

@@ -30,10 +30,11 @@ class IngestParameters:
     on_bad_scene: str = value(choices=("error", "skip"))
     on_dangling_link: str = value(choices=("error", "drop"))
     turn_angle: float = value(above=0, below=180, unit="degrees")
-    validation: str = value(choices=("official", "held_out"))
+    validation: str = value(choices=("official", "held_out", "pooled"))
     fold: int = value(at_least=0, unit="")
     folds: int = value(at_least=2, unit="")
     fold_block: float = value(above=0, unit="m")
+    fold_distance: float = value(at_least=0, unit="m")
     max_file_megabytes: int = value(at_least=1, unit="MB")
     max_archive_gigabytes: int = value(at_least=1, unit="GB")
 

@@ -17,6 +17,7 @@ from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, LAST_OBSERVED, OTHERS, STEP_SECONDS, STEPS
 from synthdrive.synthesis.background_agents import draw_bystanders
 from synthdrive.synthesis.driver import MILLIMETRE, Drives, drive, start_state
+from synthdrive.synthesis.exclusion import Exclusion
 from synthdrive.synthesis.lane_changes import with_lane_changes
 from synthdrive.synthesis.lane_distance import LaneDistance
 from synthdrive.synthesis.path import Paths, plan_paths, stack_paths
@@ -38,6 +39,7 @@ class SceneTask:
         parameters: of the stage.
         half_width: half the side of the map crop, metres.
         recorded_speeds: desired speeds to draw from, m/s; None takes the parameters' lists.
+        exclusion: places that windows keep away from; None where they need not.
     """
 
     scenes: list[AugmentedScene]
@@ -45,6 +47,7 @@ class SceneTask:
     parameters: SynthesizeParameters
     half_width: float
     recorded_speeds: Floats | None = None
+    exclusion: Exclusion | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class SceneBlock:
         tracks_per_window: (W,).
         lane_rows, lanes_per_window: rows of the corridor's lanes in each window's crop, and how many.
         dropped: windows that broke each limit.
+        excluded: windows left out for where they are; no other count knows of them.
     """
 
     columns: dict[str, npt.NDArray[Any]]
@@ -70,6 +74,7 @@ class SceneBlock:
     lane_rows: Integers
     lanes_per_window: Integers
     dropped: dict[str, int]
+    excluded: int
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,10 @@ def _windows_of(scene: AugmentedScene, lanes: LaneSegments, plan: _Plan, drives:
     windows = cut_windows(drives.steps[agent], parameters.windows.stride, fresh)
     distance = LaneDistance(lanes)(drives.xy[agent, : max(int(drives.steps.max(initial=0)), 1)])
     xy = drives.xy[agent[windows.drive][:, None], windows.steps]  # [W, 50, 2]
+    excluded = 0
+    if task.exclusion is not None:
+        near = task.exclusion.near(scene.city, xy, scene.transform)
+        windows, xy, excluded = windows.take(~near), xy[~near], int(near.sum())
     columns = describe_windows(xy, distance[windows.drive[:, None], windows.steps])
     kept, dropped = within_limits(columns, parameters.limits)
     windows = windows.take(kept)
@@ -207,6 +216,7 @@ def _windows_of(scene: AugmentedScene, lanes: LaneSegments, plan: _Plan, drives:
         lane_rows=np.nonzero(inside)[1].astype(np.int64),
         lanes_per_window=inside.sum(axis=1).astype(np.int64),
         dropped=dropped,
+        excluded=excluded,
     )
 
 

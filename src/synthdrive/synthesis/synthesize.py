@@ -22,6 +22,7 @@ from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import STEP_SECONDS, STEPS, SceneStoreWriter
 from synthdrive.synthesis.drive_scenes import SceneBlock, SceneTask, drive_scenes
+from synthdrive.synthesis.exclusion import Exclusion
 
 SLOWEST_DESIRED, FASTEST_DESIRED = 3.0, 30.0  # m/s; what recorded top speeds are clipped to
 CHUNK = 8  # augmented scenes a task: some hundred drives, enough for NumPy to be busy with
@@ -64,15 +65,26 @@ class Summary:
     Attributes:
         windows: number of windows by source.
         dropped: number of windows that broke each limit (one window may break several).
+        excluded: number of windows left out by source, for being near to what forecasts are judged by; of the others
+            alone the limits were asked for.
+        routes, routes_left: the routes (city and number) that were driven, and those that have a window left.
     """
 
     windows: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
+    excluded: Counter[str] = field(default_factory=Counter)
+    routes: set[tuple[str, int]] = field(default_factory=set)
+    routes_left: set[tuple[str, int]] = field(default_factory=set)
 
     def __str__(self) -> str:
         kept = ", ".join(f"{count} {source}" for source, count in sorted(self.windows.items())) or "no"
         broken = ", ".join(f"{count} {name}" for name, count in sorted(self.dropped.items()) if count)
-        return f"{kept} windows" + (f"; dropped for {broken}" if broken else "; none dropped")
+        away = ", ".join(f"{count} {source}" for source, count in sorted(self.excluded.items()) if count)
+        text = f"{kept} windows" + (f"; dropped for {broken}" if broken else "; none dropped")
+        if away:
+            gone = len(self.routes - self.routes_left)
+            text += f"; near judged scenes, and left out: {away}; {gone} of {len(self.routes)} routes have none left"
+        return text
 
 
 def synthesize(
@@ -83,6 +95,7 @@ def synthesize(
     executor: Executor,
     directory: Path,
     recorded_speeds: npt.NDArray[np.float64] | None = None,
+    exclusion: Exclusion | None = None,
 ) -> Summary:
     """Drive all augmented scenes and write the windows as a scene store; the same bytes for every executor.
 
@@ -91,12 +104,13 @@ def synthesize(
         half_width: half the side of a window's map crop, metres.
         directory: empty, to be filled (inside `artifacts.atomic_directory`).
         recorded_speeds: desired speeds to draw from, m/s, where `speed_source` is recorded.
+        exclusion: places that windows keep away from, where `exclusion_radius` is above 0.
     """
     kept = scenes.kept()
     for city in sorted({scenes.manifest["city"][int(index)].as_py() for index in kept} - set(maps)):
         raise InputError("augmented scenes", f"city {city!r}", f"one of the maps: {', '.join(maps)}")
-    tasks = _tasks(maps, scenes, kept, parameters, half_width, recorded_speeds)
-    assembly = _Assembly(maps, directory)
+    tasks = _tasks(maps, scenes, kept, parameters, half_width, recorded_speeds, exclusion)
+    assembly = _Assembly(maps, directory, exclusion is not None)
     done = ordered_map(executor, drive_scenes, tasks)
     total = -(-len(kept) // CHUNK)
     position = 0
@@ -126,20 +140,22 @@ def _tasks(
     parameters: SynthesizeParameters,
     half_width: float,
     recorded_speeds: npt.NDArray[np.float64] | None,
+    exclusion: Exclusion | None,
 ) -> Iterator[SceneTask]:
     for start in range(0, len(kept), CHUNK):
         chosen = [scenes[int(index)] for index in kept[start : start + CHUNK]]
         lanes = [
             maps[scene.city].segments.take(scene.corridor) if scene.lanes is None else scene.lanes for scene in chosen
         ]
-        yield SceneTask(chosen, lanes, parameters, half_width, recorded_speeds)
+        yield SceneTask(chosen, lanes, parameters, half_width, recorded_speeds, exclusion)
 
 
 class _Assembly:
     """Joins the blocks of all scenes: the cities' lanes first, then the lanes that the warped crops use."""
 
-    def __init__(self, maps: Mapping[str, LaneMap], directory: Path) -> None:
+    def __init__(self, maps: Mapping[str, LaneMap], directory: Path, excludes: bool) -> None:
         self.directory = directory
+        self.excludes = excludes
         self.writer = SceneStoreWriter(directory)
         self.summary = Summary()
         self.columns: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in MANIFEST_COLUMNS}
@@ -173,6 +189,10 @@ class _Assembly:
             self.columns[name].append(block.columns[name])
         self.summary.windows[scene.source] += size
         self.summary.dropped.update(block.dropped)
+        self.summary.excluded[scene.source] += block.excluded
+        self.summary.routes.add((scene.city, scene.route))
+        if size:
+            self.summary.routes_left.add((scene.city, scene.route))
 
     def close(self) -> Summary:
         """Write what is written last."""
@@ -183,7 +203,10 @@ class _Assembly:
             }
         )
         self.writer.close(manifest, LaneSegments.concatenate(self.lanes))
-        counts = {"windows": dict(self.summary.windows), "dropped": dict(self.summary.dropped)}
+        counts: dict[str, Any] = {"windows": dict(self.summary.windows), "dropped": dict(self.summary.dropped)}
+        if self.excludes:
+            routes = {"driven": len(self.summary.routes), "left": len(self.summary.routes_left)}
+            counts |= {"excluded": dict(self.summary.excluded), "routes": routes}
         write_json(self.directory / "summary.json", counts)
         return self.summary
 
