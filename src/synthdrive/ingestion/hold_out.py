@@ -99,7 +99,7 @@ def hold_out(scenes: Path, train_out: Path, held_out: Path, parameters: IngestPa
     store = SceneStore.load(scenes)
     folds_of = balanced_folds if parameters.validation == "pooled" else fold_of_scenes
     held = folds_of(store, parameters.folds, parameters.fold_block) == parameters.fold
-    near = ~held & _near(store, held, parameters.fold_distance)
+    near = ~held & near_held_out(store, held, parameters.fold_distance)
     for out, inside in ((train_out, ~held & ~near), (held_out, held)):
         with atomic_directory(out) as partial:
             write_scenes(store, np.flatnonzero(inside), partial)
@@ -107,7 +107,7 @@ def hold_out(scenes: Path, train_out: Path, held_out: Path, parameters: IngestPa
     return int(held.sum()), int(near.sum())
 
 
-def _near(store: SceneStore, held: npt.NDArray[np.bool_], distance: float) -> npt.NDArray[np.bool_]:
+def near_held_out(store: SceneStore, held: npt.NDArray[np.bool_], distance: float) -> npt.NDArray[np.bool_]:
     """(S,) bool: is the scene's AGENT less than `distance` metres from that of a held-out scene of its city?"""
     near = np.zeros(len(store), dtype=np.bool_)
     if distance > 0:
