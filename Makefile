@@ -49,11 +49,14 @@ report: ## print the results of the last run
 experiments: environment ## the experiments side by side: parameters that differ, minFDE6 by variant (or METRIC=MR6, minADE6)
 	@python -m tools.experiment_table --metric $(or $(METRIC),minFDE6)
 
-test: environment ## the test suite
-	@python -m pytest -m "not slow"
+# A process for each core, up to eight, of one thread each; the tests of a file share what it sets up, so they stay together.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
+
+test: environment ## the test suite, as many files side by side as there are cores
+	@$(PYTEST) -m "not slow"
 
 test-all: environment ## the test suite with its slow tests
-	@python -m pytest
+	@$(PYTEST)
 
 faults: environment ## kill, starve and damage every stage of a small pipeline: does it survive? (10 minutes)
 	@python tests/faults

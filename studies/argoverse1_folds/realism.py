@@ -94,9 +94,8 @@ def _road_users(store: SceneStore) -> dict[str, float | int]:
 def _noise(tracks: Floats, smooth: Floats) -> dict[str, float]:
     along, across, correlation = _rest(tracks, smooth)
     found: list[tuple[float, dict[str, float]]] = []
-    straight = np.stack([np.arange(ARGOVERSE1.steps) * 1.0, np.zeros(ARGOVERSE1.steps)], axis=-1) * np.ones(
-        (SIMULATED, 1, 1)
-    )
+    line = np.stack([np.arange(float(ARGOVERSE1.steps)), np.zeros(ARGOVERSE1.steps)], axis=-1)
+    straight = line * np.ones((SIMULATED, 1, 1))
     for memory in MEMORIES:
         unit = NoiseParameters(1.0, 1.0, 0.0, memory)
         noise = tracking_noise(straight, unit, np.random.default_rng(0))
