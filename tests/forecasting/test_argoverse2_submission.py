@@ -1,5 +1,7 @@
 """The challenge's file holds the forecasts, in the map's frame, and is read back; its metrics are the challenge's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +16,7 @@ from synthdrive.forecasting.baselines import ConstantVelocity, LaneFollowing
 from synthdrive.forecasting.evaluate import scene_errors, strata
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.forecasting.metrics import displacement_errors
+from synthdrive.forecasting.own_forecasts import read_own_forecasts
 from synthdrive.ingestion.argoverse2 import ingest_scenarios
 from synthdrive.scenes.scene_store import SceneStore
 
@@ -57,6 +60,16 @@ def test_what_is_written_is_read_back(tmp_path, made):
         np.testing.assert_array_equal(xy, expected)
         np.testing.assert_allclose(probability, forecasts.probabilities[row], atol=1e-6)
         assert abs(probability.sum() - 1.0) < 1e-12
+
+
+def test_a_submission_can_be_judged(tmp_path, made):
+    val, test = made
+    forecasts = random_forecasts(test)
+    forecasts = replace(forecasts, trajectories=forecasts.trajectories / 10)  # no jump at the start
+    write_submission(tmp_path / "file.parquet", forecasts, test)
+    again = scene_errors(read_own_forecasts(tmp_path / "file.parquet", val), val, 2.0)
+    for name, errors in scene_errors(forecasts, val, 2.0).items():
+        np.testing.assert_allclose(again[name], errors, atol=1e-4)
 
 
 def test_the_columns_are_those_of_the_challenge(tmp_path, made):

@@ -65,6 +65,14 @@ def write_submission(path: Path, forecasts: Forecasts, store: SceneStore) -> Non
         pq.write_table(table, partial, compression="zstd")
 
 
+def is_submission(path: Path) -> bool:
+    """Whether a Parquet file has the challenge's columns, in any order; False where it cannot be read."""
+    try:
+        return set(COLUMNS.names) <= set(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError, ValueError):
+        return False
+
+
 def read_submission(path: Path) -> dict[str, Trajectories]:
     """Scenario -> focal track, trajectories (6, 60, 2) metres, map frame, and probabilities (6,), likeliest first.
 

@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from synthdrive.core.errors import InputError
+from synthdrive.forecasting.argoverse2_submission import is_submission, read_submission
 from synthdrive.forecasting.forecasts import MODES, Forecasts
 from synthdrive.forecasting.leaderboard import read_leaderboard_file
 from synthdrive.scenes.scene_store import SceneStore
@@ -41,7 +42,8 @@ def read_own_forecasts(path: Path, store: SceneStore) -> Forecasts:
     * `.npz`: scene_ids (S,) text, trajectories (S, K, T, 2), probabilities (S, K); T is the number of future steps.
     * `.parquet`, `.csv`: a row for each step, in any order, with the columns of COLUMNS; `trajectory` tells those of a
       scene apart, `step` goes from 1 to T, `probability` is that of the row's trajectory.
-    * `.h5`: the file of the Argoverse 1 leaderboard.
+    * `.h5`: the file of the Argoverse 1 leaderboard. A `.parquet` with the columns of the Argoverse 2 challenge is read
+      as that.
 
     Raises:
         InputError: another kind of file, or a damaged one; scenes that are missing, unknown or there twice; steps that
@@ -56,6 +58,8 @@ def read_own_forecasts(path: Path, store: SceneStore) -> Forecasts:
         scenes: Scenes = _from_arrays(path, future)
     elif path.suffix == ".h5":
         scenes = read_leaderboard_file(path)
+    elif path.suffix == ".parquet" and is_submission(path):
+        scenes = {name: (lines, weights) for name, (_, lines, weights) in read_submission(path).items()}
     else:
         scenes = _from_table(path, _read_table(path), future)
     _check_scenes(path, scenes, store)
