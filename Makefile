@@ -20,7 +20,7 @@ INTO ?= runs
 VENV := $(or $(SYNTHDRIVE_CONTAINER),$(CURDIR)/.venv)
 export PATH := $(VENV)/bin:$(PATH)
 
-.PHONY: help setup environment repro study report experiments test test-all faults fuzz lint verify verify-spot verify-full repair profile profile-name lock vendor vendor-test audit container container-test clean
+.PHONY: help setup environment repro study report experiments test test-all faults fuzz lint gpu-check verify verify-spot verify-full repair profile profile-name lock vendor vendor-test audit container container-test clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -49,11 +49,14 @@ report: ## print the results of the last run
 experiments: environment ## the experiments side by side: parameters that differ, minFDE6 by variant (or METRIC=MR6, minADE6)
 	@python -m tools.experiment_table --metric $(or $(METRIC),minFDE6)
 
-test: environment ## the test suite
-	@python -m pytest -m "not slow"
+# A process for each core, up to eight, of one thread each; the tests of a file share what it sets up, so they stay together.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
+
+test: environment ## the test suite, as many files side by side as there are cores
+	@$(PYTEST) -m "not slow"
 
 test-all: environment ## the test suite with its slow tests
-	@python -m pytest
+	@$(PYTEST)
 
 faults: environment ## kill, starve and damage every stage of a small pipeline: does it survive? (10 minutes)
 	@python tests/faults
@@ -67,6 +70,9 @@ lint: environment ## style, types, import layers, declared dependencies
 	@mypy
 	@lint-imports
 	@python -m tools.dependencies
+
+gpu-check: ## on a machine with CUDA: right and repeatable numbers, every precision's speed, what the paper's size takes
+	@PYTHONPATH=src $(or $(PYTHON),python) benchmarks/gpu_check.py --out gpu-check
 
 verify: environment ## does dvc.lock match code and parameters? (needs no data)
 	@python -m tools.verify lock

@@ -17,7 +17,7 @@ import argparse
 import resource
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,6 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="print the host's memory as training goes on")
     parser.add_argument("--times", type=int, default=1, help="train on a store with every scene this many times")
     given = parser.parse_args()
-    if given.threads:
-        torch.set_num_threads(given.threads)
     with tempfile.TemporaryDirectory() as scratch:
         for stage in ("pretrain", "finetune") if given.stage == "both" else (given.stage,):
             store = given.scenes if stage == "finetune" else given.synthetic
@@ -86,27 +84,66 @@ def main() -> None:
             measure_loading(stage, store) if given.loading else measure(stage, store, given)
 
 
+@dataclass(frozen=True)
+class Speed:
+    """What training for a while took.
+
+    Attributes:
+        scenes: how many it took.
+        wall, cpu: seconds on the clock, and of processor time of this process.
+        waiting: share of the time spent waiting for data.
+        memory: GiB at most, on the device, or in the host where that is a CPU.
+        device: its name.
+        threads, workers: of this process; loading processes beside it.
+    """
+
+    scenes: int
+    wall: float
+    cpu: float
+    waiting: float
+    memory: float
+    device: str
+    threads: int
+    workers: int
+
+
 def measure(stage: str, directory: Path, given: argparse.Namespace) -> None:
     """Train for a while and print what it took."""
     model = load_section(ModelParameters, "model", given.model) if given.model else paper_model()
     base = paper_training(stage)
     batch = given.batch or base.batch
-    cuda = torch.cuda.is_available()
-    parameters: Any = replace(
+    parameters = replace(
         base,
-        epochs=1,
         batch=batch,
-        device_batch=given.device_batch or (batch if cuda else 64),
+        device_batch=given.device_batch or (batch if torch.cuda.is_available() else 64),
         precision=given.precision,
         compile=given.compile,
+        cpu_threads=given.threads or torch.get_num_threads(),
     )
+    speed, _ = train_for_a_while(stage, directory, model, parameters, given.batches, given.workers, given.memory)
+    report(stage, speed)
+
+
+def train_for_a_while(
+    stage: str,
+    directory: Path,
+    model: ModelParameters,
+    parameters: Any,
+    steps: int,
+    workers: int | None = None,
+    log_memory: bool = False,
+) -> tuple[Speed, nn.Module]:
+    """Train a new network for `steps` optimiser steps after as many to warm up, as the stages do it."""
+    parameters = replace(parameters, epochs=1, warmup_epochs=0.0)
     accelerator = make_accelerator(parameters)
-    workers = loading_workers(accelerator.device, 1) if given.workers is None else given.workers
-    indices = np.resize(np.arange(len(SceneStore.load(directory))), given.batches * batch)
-    batches = SceneBatches(directory, indices, 0, Sharing(batch, parameters.device_batch), collate, workers, pin=cuda)
+    cuda = accelerator.device.type == "cuda"
+    workers = loading_workers(accelerator.device, 1) if workers is None else workers
+    indices = np.resize(np.arange(len(SceneStore.load(directory))), steps * parameters.batch)
+    sharing = Sharing(parameters.batch, parameters.device_batch)
+    batches = SceneBatches(directory, indices, 0, sharing, collate, workers, pin=cuda)
     torch.manual_seed(0)
     network: nn.Module = MaskedAutoencoder(model, parameters) if stage == "pretrain" else DenseTNT(model)
-    if given.memory:
+    if log_memory:
         network.register_forward_pre_hook(MemoryLog(2 * batches.parts_per_epoch))
     fit(network, batches, parameters, accelerator, label=f"{stage}, warming up")
     if cuda:
@@ -114,7 +151,9 @@ def measure(stage: str, directory: Path, given: argparse.Namespace) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     fitted = fit(network, batches, parameters, accelerator, label=stage)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    report(stage, len(indices), wall, cpu, fitted.training["waiting_for_data"], accelerator.device, workers)
+    memory = torch.cuda.max_memory_allocated() / 2**30 if cuda else peak_memory()
+    waiting, name = fitted.course["waiting_for_data"], device_name(accelerator.device)
+    return Speed(len(indices), wall, cpu, waiting, memory, name, torch.get_num_threads(), workers), network
 
 
 def paper_model() -> ModelParameters:
@@ -128,20 +167,16 @@ def paper_training(stage: str) -> OptimisationParameters:
     return load_profile_section(schemas[stage], stage, PAPER, PARAMETERS)
 
 
-def report(
-    stage: str, scenes: int, wall: float, cpu: float, waiting: float, device: torch.device, workers: int
-) -> None:
+def report(stage: str, speed: Speed) -> None:
     """Print the figures of one stage."""
     epochs = paper_training(stage).epochs
     paper = epochs * PAPER_SCENES[stage]
-    if device.type == "cuda":
-        memory = f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB on the device"
-    else:
-        memory = f"{peak_memory():.2f} GiB"
-    print(f"{stage} on {device_name(device)}, {torch.get_num_threads()} threads, {workers} loading processes:")
-    print(f"  {scenes / wall:.1f} scenes per second, {scenes / cpu:.1f} per CPU second of this process")
-    print(f"  {100 * waiting:.1f} % of the time waiting for data; peak memory {memory}")
-    print(f"  the paper's {epochs} x {PAPER_SCENES[stage]:,} scenes: {paper / (scenes / wall) / 60:.0f} minutes")
+    print(f"{stage} on {speed.device}, {speed.threads} threads, {speed.workers} loading processes:")
+    rates = f"{speed.scenes / speed.wall:.1f} scenes per second, {speed.scenes / speed.cpu:.1f} per CPU second"
+    print(f"  {rates} of this process")
+    print(f"  {100 * speed.waiting:.1f} % of the time waiting for data; peak memory {speed.memory:.2f} GiB")
+    minutes = paper / (speed.scenes / speed.wall) / 60
+    print(f"  the paper's {epochs} x {PAPER_SCENES[stage]:,} scenes: {minutes:.0f} minutes")
 
 
 class MemoryLog:

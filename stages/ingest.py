@@ -1,6 +1,7 @@
 """Stage ingest: raw maps and scenes in the official layout of Argoverse 1 or 2 to packed arrays.
 
-Where `ingest.validation` is held_out, a fold of the train scenes takes the place of the val scenes.
+Where `ingest.validation` is held_out, a fold of the train scenes takes the place of the val scenes; where it is pooled,
+a fold of all scenes does, and the other folds that of the train scenes.
 
 With --test-out it reads the test split alone, whose scenes end at the last observed step, and of Argoverse 1 the maps
 that the stage wrote before: the pipeline does not use them, stages/export_leaderboard.py does.
@@ -20,7 +21,7 @@ from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.ingestion.argoverse2 import ingest_local_maps, ingest_scenarios
-from synthdrive.ingestion.hold_out import hold_out
+from synthdrive.ingestion.hold_out import hold_out, pool_scenes
 from synthdrive.ingestion.ingest import TEST, ingest_maps, ingest_scenes
 from synthdrive.ingestion.packing import Skipped
 from synthdrive.scenes.scene_store import AGENT_TYPE, SceneStore
@@ -72,10 +73,16 @@ def main() -> None:
         skipped = read(outs)
     else:
         with scratch_directory(arguments.train_out) as folder:
-            whole = folder / "train"
-            skipped = read({"train": whole})
-            held = hold_out(whole, arguments.train_out, arguments.val_out, parameters)
-        print(f"val: fold {parameters.fold} of {parameters.folds}, {held} train scenes, written to {arguments.val_out}")
+            splits = ("train", "val") if parameters.validation == "pooled" else ("train",)
+            stores = {split: folder / split for split in splits}
+            skipped = read(stores)
+            whole = stores["train"]
+            if parameters.validation == "pooled":
+                whole = folder / "pooled"
+                pool_scenes(list(stores.values()), whole)
+            held, near = hold_out(whole, arguments.train_out, arguments.val_out, parameters)
+        left_out = f"; {near} scenes within {parameters.fold_distance:g} m of them left out" if near else ""
+        print(f"val: fold {parameters.fold} of {parameters.folds}, {held} {' and '.join(splits)} scenes{left_out}")
     for split, items in skipped.items():
         print(f"{split}: written to {outs[split]}" + (f", {len(items)} bad scenes skipped" if items else ""))
         manifest = SceneStore.load(outs[split], check=False).manifest

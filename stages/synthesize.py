@@ -16,6 +16,7 @@ from synthdrive.core.parallel import open_executor
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.scenes.lane_map import load_maps
 from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.synthesis.exclusion import Exclusion
 from synthdrive.synthesis.synthesize import recorded_desired_speeds, synthesize
 
 
@@ -27,6 +28,12 @@ def main() -> None:
     parser.add_argument("--augmented", type=Path, default=Path("data/augmented"), help="folder of augmented scenes")
     parser.add_argument(
         "--scenes", type=Path, default=Path("data/scenes/train"), help="recorded scenes, if speed_source is recorded"
+    )
+    parser.add_argument(
+        "--judged",
+        type=Path,
+        default=Path("data/scenes/val"),
+        help="scenes that windows keep away from, if exclusion_radius is above 0",
     )
     parser.add_argument("--out", type=Path, default=Path("data/synthetic"), help="folder to write")
     parser.add_argument("--workers", type=int, help="local processes; default SYNTHDRIVE_WORKERS, else all processors")
@@ -40,12 +47,23 @@ def main() -> None:
     speeds = None
     if parameters.speed_source == "recorded":
         speeds = recorded_desired_speeds(SceneStore.load(arguments.scenes).manifest, parameters.driver.cruise_share)
+    exclusion = None
+    if parameters.exclusion_radius > 0:
+        exclusion = Exclusion.of(SceneStore.load(arguments.judged), parameters.exclusion_radius)
     with (
         open_executor(arguments.executor, arguments.workers) as executor,
         atomic_directory(arguments.out) as partial,
     ):
         summary = synthesize(
-            maps, augmented, parameters, scene.map_half_width, executor, partial, speeds, scene.timing.as_value()
+            maps,
+            augmented,
+            parameters,
+            scene.map_half_width,
+            executor,
+            partial,
+            recorded_speeds=speeds,
+            timing=scene.timing.as_value(),
+            exclusion=exclusion,
         )
     print(f"synthesize: {summary}", file=sys.stderr)
 

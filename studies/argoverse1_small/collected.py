@@ -185,7 +185,7 @@ def load_runs(folder: Path) -> StudyRuns:
     """Every run of a folder.
 
     Raises:
-        InputError: a file is none of `save_run`'s, or its scenes, or how goals were chosen, are not the others'.
+        InputError: a file is not from `save_run`, or its scenes or parameters of evaluate differ from the others'.
     """
     variants: dict[str, dict[int, StudyRun]] = {}
     baselines: dict[str, StudyRun] = {}

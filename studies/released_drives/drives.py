@@ -110,7 +110,7 @@ def read_released(path: Path) -> ReleasedDrive:
             signed = amplitude if direction == 0 else -amplitude
             transform = make_transform({0: "smooth", 1: "double"}[int(kind)], signed, anchor, SHAPES["released"])
     except (TypeError, ValueError, KeyError, OverflowError) as error:
-        raise InputError(path, f"a value that is none ({error})", "numbers, and type 0 or 1 of the warp") from None
+        raise InputError(path, f"an unreadable value ({error})", "numbers, and type 0 or 1 of the warp") from None
     if not np.isfinite(xy).all():
         raise InputError(path, "a position that is NaN or infinite", "finite values")
     return ReleasedDrive(name, rows[0]["CITY_NAME"], float(match[1]), xy, transform)

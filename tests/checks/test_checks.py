@@ -47,7 +47,7 @@ def sound(tmp_path_factory):
 
 
 def ingest(raw, out):
-    parameters = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 10)
+    parameters = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 10)
     ingest_maps(raw, out / "maps", parameters)
     ingest_scenes(raw, {"train": out / "train", "val": out / "val"}, out / "maps", parameters, 30.0, 1)
     return out

@@ -20,7 +20,7 @@ from synthdrive.forecasting.own_forecasts import read_own_forecasts
 from synthdrive.ingestion.argoverse2 import ingest_scenarios
 from synthdrive.scenes.scene_store import SceneStore
 
-PARAMETERS = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 3)
+PARAMETERS = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 3)
 KINDS = ["vehicle", "pedestrian", "vehicle"]
 
 

@@ -38,7 +38,7 @@ LAST_OBSERVED, OBSERVED_STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.history_ste
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = ROOT / "params.yaml"
 PARAMETERS = load_section(EvaluateParameters, "evaluate", PARAMS)
-INGEST = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 10)
+INGEST = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 10)
 LIMITS = Limits(1 << 26, 1 << 34)
 SCENES = 12
 

@@ -58,7 +58,7 @@ def test_predictions_losses_and_gradients(golden, variant):
     prediction = predict(model, golden)
     lane_losses, modes = model.lane_losses(prediction).detach(), model.mode_losses(prediction).detach()
     dead = dead_mode_losses(modes, modes.argmin(1)) * model.objective.dead_mode_weight
-    lanes = prediction.lanes.select(prediction.masking.lanes).items
+    lanes = prediction.lanes.take(prediction.masking.hidden).items
     trajectory = 0
     for scene, key in enumerate(samples(golden)):
         root = f"clean/{variant}/{key}"
@@ -67,7 +67,7 @@ def test_predictions_losses_and_gradients(golden, variant):
         np.testing.assert_allclose(ours.detach().numpy(), golden[f"{root}/pred"], rtol=1e-4, atol=1e-3)
         per_sample = golden[f"clean/{variant}/per_sample_loss"][scene]
         if is_map:
-            targets = prediction.lanes.select(prediction.masking.lanes).vectors[lanes.scene == scene]
+            targets = prediction.lanes.take(prediction.masking.hidden).vectors[lanes.scene == scene]
             np.testing.assert_allclose(targets.numpy(), golden[f"in/{key}/targets"], rtol=1e-5, atol=1e-4)
             np.testing.assert_allclose(float(lane_losses[scene]), per_sample, **LOSS)
         else:
@@ -90,8 +90,8 @@ def test_encoder_of_what_is_left(golden):
     model = network(golden, "fixed")
     prediction = predict(model, golden)
     masking = prediction.masking
-    actors = prediction.agents.select(masking.is_map[prediction.agents.items.scene])
-    features = model.encoder(actors, prediction.lanes.select(~masking.lanes), masking.is_map)
+    actors = prediction.agents.take(masking.map_rows)
+    features = model.encoder(actors, prediction.lanes.take(masking.shown), masking.is_map)
     states = model.encoder.global_states(features)
     for scene, key in enumerate(samples(golden)):
         for ours, name in ((features.tokens, "inputs"), (states, "hidden")):

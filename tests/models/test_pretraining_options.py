@@ -72,10 +72,8 @@ def test_what_is_hidden_is_not_seen():
     hidden = lanes.predict(batch).masking.lanes
     moved = batch.lane_xy.clone()
     moved[hidden, 2:] += 3.0 * batch.lane_valid[hidden, 2:, None]
-    kwargs = {**vars(batch), "lane_xy": moved}
-    torch.testing.assert_close(
-        lanes.predict(type(batch)(**kwargs)).hidden_lanes, lanes.predict(batch).hidden_lanes, rtol=0, atol=1e-9
-    )
+    ours, theirs = (lanes.predict(replace(batch, lane_xy=xy)).hidden_lanes for xy in (moved, batch.lane_xy))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
     agents = autoencoder(**TRAJECTORY)
     swerved = [
         scene.with_agent(lambda points: np.where(np.arange(50)[:, None] < 20, points, points + 4)) for scene in SCENES
@@ -92,9 +90,7 @@ def test_other_actors_are_seen(kind):
     others = make_batch([SCENES[2]])
     moved = others.track_xy.clone()
     moved[1:] += 5.0 * others.track_valid[1:, :, None]
-    ours, theirs = (
-        network.reconstruct(type(others)(**{**vars(others), "track_xy": xy})) for xy in (others.track_xy, moved)
-    )
+    ours, theirs = (network.reconstruct(replace(others, track_xy=xy)) for xy in (others.track_xy, moved))
     name = "lane_predicted" if kind is MAP else "agent_predicted"
     ours, theirs = getattr(ours, name).nan_to_num(), getattr(theirs, name).nan_to_num()
     assert not torch.allclose(ours, theirs)
@@ -106,7 +102,7 @@ def test_history_only_hides_the_future_from_the_encoder(history_only):
     network = autoencoder(history_only=history_only, **MAP)
     batch = make_batch(SCENES)
     later = batch.track_xy + 5.0 * (batch.track_valid & (batch.track_step > 19))[..., None]
-    ours, theirs = (network.predict(type(batch)(**{**vars(batch), "track_xy": xy})) for xy in (batch.track_xy, later))
+    ours, theirs = (network.predict(replace(batch, track_xy=xy)) for xy in (batch.track_xy, later))
     assert torch.allclose(ours.hidden_lanes, theirs.hidden_lanes, rtol=0, atol=1e-9) == history_only
     full = autoencoder(history_only=history_only, **TRAJECTORY).predict(batch)
     assert full.hidden_agents.shape[2] == 49  # the target stays the whole trajectory
@@ -119,7 +115,7 @@ def test_targets_and_padding_in_the_loss():
         prediction = autoencoder(targets="xy", **kind).predict(batch)
         everything = autoencoder(**kind)
         points = autoencoder(targets="xy", **kind)
-        truth = prediction.lanes.select(prediction.masking.lanes)
+        truth = prediction.lanes.take(prediction.masking.hidden)
         agents = prediction.agents.vectors[:, None].expand(-1, 6, -1, -1)
         changed = replace(
             prediction,
@@ -188,7 +184,7 @@ def test_a_small_network_learns_windows_by_heart():
     model = paper(ModelParameters, hidden_size=32, sub_graph_layers=1, coordinate_scale=10.0)
     network = MaskedAutoencoder(model, paper(ObjectiveParameters, lane_query="place", random_rotation=False, **MAP))
     prediction = network.predict(batch)
-    hidden = prediction.lanes.select(prediction.masking.lanes).vectors
+    hidden = prediction.lanes.take(prediction.masking.hidden).vectors
     extrapolated = replace(prediction, hidden_lanes=lane_floors(hidden)["straight"])
     optimiser = torch.optim.Adam(network.parameters())
     for step in range(steps := 200):

@@ -34,8 +34,8 @@ from synthdrive.scenes.lane_map import NO_LANE, load_maps
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, SceneStore, follows_lanes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PARAMETERS = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 3)
-SKIP = IngestParameters("skip", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 3)
+PARAMETERS = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 3)
+SKIP = IngestParameters("skip", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 3)
 MOVED = 0.25  # m, farthest that ten points may lie from the stored centreline
 
 
@@ -201,7 +201,7 @@ def test_kept_maps_are_a_sample_that_follows_from_the_ids(tmp_path, files):
     write_split(tmp_path / "train.tar", files)
     few = ingest_local_maps(tmp_path, tmp_path / "few", PARAMETERS)
     all_of_them = ingest_local_maps(
-        tmp_path, tmp_path / "all", IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 100)
+        tmp_path, tmp_path / "all", IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 100)
     )
     assert len(few) == 3
     assert len(all_of_them) == 6
@@ -267,7 +267,7 @@ def test_a_scene_without_a_lane_for_vehicles_is_a_scene(tmp_path, files):
     assert np.isnan(manifest["agent_lane_distance"][1].as_py())
     table = scene_table(tmp_path / "out")
     assert table["complete"].all()
-    every = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 100)
+    every = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 100)
     assert len(ingest_local_maps(tmp_path, tmp_path / "maps", every)) == 5
 
 

@@ -8,13 +8,24 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from synthdrive.core.artifacts import atomic_directory
+from synthdrive.config.data import IngestParameters
+from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.core.errors import InputError
-from synthdrive.ingestion.hold_out import fold_of_scenes, write_scenes
+from synthdrive.core.parameters import load_section
+from synthdrive.ingestion.hold_out import (
+    balanced_folds,
+    blocks_of_scenes,
+    fold_of_scenes,
+    hold_out,
+    pool_scenes,
+    write_scenes,
+)
+from synthdrive.ingestion.ingest import SKIPPED
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
 
 SCENES = 120
+PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +83,49 @@ def test_a_part_of_a_store_holds_the_scenes_whole_and_in_the_same_fold(store: Sc
 def test_an_empty_part_is_refused(store: SceneStore, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no scenes for it"), atomic_directory(tmp_path / "none") as partial:
         write_scenes(store, np.empty(0, dtype=np.int64), partial)
+
+
+def test_balanced_folds_keep_blocks_whole_and_deal_both_cities_to_each(store: SceneStore) -> None:
+    folds = balanced_folds(store, 5, 400.0)
+    fold_of_block = dict(zip(blocks_of_scenes(store, 400.0), folds, strict=True))
+    assert [fold_of_block[block] for block in blocks_of_scenes(store, 400.0)] == folds.tolist()
+    for city in ("MIA", "PIT"):
+        sizes = np.bincount(folds[np.array(store.cities) == city], minlength=5)
+        assert sizes.min() >= 11  # of 60 scenes of each city
+    assert np.ptp(np.bincount(folds)) <= 2
+
+
+def test_pooled_folds_judge_every_scene_once_and_train_away_from_them(store: SceneStore, tmp_path: Path) -> None:
+    for name, rows in (("train", np.arange(1, SCENES, 2)), ("val", np.arange(0, SCENES, 2))):
+        with atomic_directory(tmp_path / name) as partial:
+            write_scenes(store, rows, partial)
+            write_json(partial / SKIPPED, [])
+    pool_scenes([tmp_path / "train", tmp_path / "val"], tmp_path / "all")
+    pooled = SceneStore.load(tmp_path / "all")
+    assert pooled.scene_ids == sorted(store.scene_ids)  # s0, s1, s10, ...
+    row = pooled.scene_ids.index("s7")
+    assert np.array_equal(pooled[row].xy, store[7].xy)
+    assert pooled[row].city == store[7].city
+    judged: list[str] = []
+    for fold in range(5):
+        given = load_section(IngestParameters, "ingest", PARAMS)
+        given.validation, given.fold, given.fold_distance = "pooled", fold, 150.0
+        held, near = hold_out(tmp_path / "all", tmp_path / "out" / "train", tmp_path / "out" / "val", given)
+        train, val = SceneStore.load(tmp_path / "out" / "train"), SceneStore.load(tmp_path / "out" / "val")
+        assert len(val) == held
+        assert len(train) + len(val) + near == SCENES
+        assert near > 0
+        for city in ("MIA", "PIT"):
+            here, there = (part.origins[np.array(part.cities) == city] for part in (train, val))
+            assert np.hypot(*(here[:, None] - there[None]).T).min() >= 150.0
+        judged += val.scene_ids
+    assert sorted(judged) == sorted(store.scene_ids)
+
+
+def test_a_scene_in_both_stores_is_refused(store: SceneStore, tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        with atomic_directory(tmp_path / name) as partial:
+            write_scenes(store, np.arange(3), partial)
+            write_json(partial / SKIPPED, [])
+    with pytest.raises(InputError, match="scene s0 and 2 others in both"):
+        pool_scenes([tmp_path / "train", tmp_path / "val"], tmp_path / "all")

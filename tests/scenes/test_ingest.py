@@ -26,8 +26,8 @@ from synthdrive.scenes.scene_store import SceneStore
 STEPS = ARGOVERSE1.steps
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PARAMETERS = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 10)
-SKIP = IngestParameters("skip", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 10)
+PARAMETERS = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 10)
+SKIP = IngestParameters("skip", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 10)
 FLOATS = (
     "origin_x", "origin_y", "start_time", "agent_mean_speed", "agent_max_speed", "agent_displacement",
     "agent_heading_change", "agent_lane_distance", "min_interval", "max_interval", "max_step",
@@ -269,6 +269,23 @@ def test_the_stage_holds_out_a_fold_of_the_train_scenes(tmp_path):
     assert train.scene_ids == [name for name, out in zip(whole.scene_ids, inside, strict=True) if not out]
     assert all(np.array_equal(held[i].xy, whole[int(row)].xy) for i, row in enumerate(np.flatnonzero(inside)))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["maps", "train", "val"]
+
+
+def test_the_stage_holds_out_a_fold_of_all_scenes(tmp_path):
+    raw = write_raw(tmp_path / "raw", train=range(1, 7), val=range(7, 11))
+    text = (REPOSITORY / "params.yaml").read_text()
+    for name, value in (("validation", "pooled"), ("folds", 2), ("fold_block", 5.0)):
+        text, changed = re.subn(rf"^  {name}: .*$", f"  {name}: {value}", text, flags=re.MULTILINE)
+        assert changed == 1
+    judged = []
+    for fold in range(2):
+        (tmp_path / "pooled.yaml").write_text(re.sub(r"^  fold: .*$", f"  fold: {fold}", text, flags=re.MULTILINE))
+        done = stage(raw, tmp_path / f"{fold}", "--params", str(tmp_path / "pooled.yaml"))
+        assert done.returncode == 0, done.stderr
+        train, held = (SceneStore.load(tmp_path / f"{fold}" / name) for name in ("train", "val"))
+        assert sorted([*train.scene_ids, *held.scene_ids], key=int) == [str(scene) for scene in range(1, 11)]
+        judged += held.scene_ids
+    assert sorted(judged, key=int) == [str(scene) for scene in range(1, 11)]
 
 
 @pytest.mark.reference

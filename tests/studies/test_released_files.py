@@ -1,4 +1,4 @@
-"""Released windows are read as they are, and files that are none are refused by name."""
+"""Released windows are read as they are, and other files are refused by name."""
 
 import numpy as np
 import pytest
@@ -42,10 +42,10 @@ def test_a_window_has_its_track_and_its_warp(tmp_path):
 BAD = {
     "a word for a number": (window(X="east"), "east"),
     "a position that is NaN": (window(Y="nan"), "NaN or infinite"),
-    "a kind of warp that is none": (window(AUGMENT_TYPE="7"), "a value that is none"),
-    "a negative kind of warp": (window(AUGMENT_TYPE="-1"), "a value that is none"),
-    "an endless kind of warp": (window(AUGMENT_TYPE="inf"), "a value that is none"),
-    "rows cut short": (window().replace(",-5.5,MIA,90,1,1,6", "", 1), "a value that is none"),
+    "an unknown kind of warp": (window(AUGMENT_TYPE="7"), "an unreadable value"),
+    "a negative kind of warp": (window(AUGMENT_TYPE="-1"), "an unreadable value"),
+    "an endless kind of warp": (window(AUGMENT_TYPE="inf"), "an unreadable value"),
+    "rows cut short": (window().replace(",-5.5,MIA,90,1,1,6", "", 1), "an unreadable value"),
     "rows missing": ("\n".join(window().splitlines()[:-1]), "49 rows"),
     "a column missing": (window().replace(",Y,", ",Z,"), "a column Y"),
     "no text": (b"\xff\xfe" * 99, "unreadable CSV"),

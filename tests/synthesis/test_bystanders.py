@@ -93,11 +93,13 @@ def test_clearance_speed_and_place_are_those_of_the_parameters(maps, parameters)
     agent = np.full((4, 50, 2), lanes.points[0, 0])
     far = draw_bystanders(lanes, inside, agent, given, np.random.default_rng(0))
     assert np.hypot(*(far.xy - agent[:, None]).transpose(3, 0, 1, 2))[far.valid].min() >= 30.0
-    given.standing, given.min_speed, given.acceleration_std, given.lateral_std = 0.0, 13.0, 0.0, 0.0
+    parameters.bystanders.standing = 0.0
+    given.min_speed, given.acceleration_std, given.lateral_std = 13.0, 0.0, 0.0
     fast = draw_bystanders(lanes, inside, agent + 1e6, given, np.random.default_rng(0))
     both = fast.valid[:, :, 1:] & fast.valid[:, :, :-1]
     assert np.median(np.hypot(*np.diff(fast.xy, axis=2).transpose(3, 0, 1, 2))[both]) >= 1.29
-    given.standing, given.roadside_offset = 1.0, [9.0, 9.0]
+    parameters.bystanders.standing = 1.0
+    given.roadside_offset = [9.0, 9.0]
     beside = draw_bystanders(lanes, inside, agent + 1e6, given, np.random.default_rng(0))
     assert np.abs(np.median(to_lanes(lanes, beside.xy[beside.valid][:500]))) > 3.0
 

@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from synthdrive.core.artifacts import file_hash
+from synthdrive.core.artifacts import file_hash, read_json
 from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.parallel import cluster_executor, local_executor, open_executor
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.scenes.scene_store import AV, SceneStore
+from synthdrive.synthesis.exclusion import Exclusion
 from synthdrive.synthesis.realism import tracking_noise
 from synthdrive.synthesis.synthesize import recorded_desired_speeds, synthesize
 from synthdrive.synthesis.windows import agent_tracks
@@ -177,3 +178,38 @@ def test_desired_speeds_can_come_from_recorded_scenes(maps, scenes, parameters, 
 def test_scenes_of_a_city_without_a_map_are_refused(maps, scenes, parameters, tmp_path):
     with pytest.raises(InputError, match="ZOO"):
         run({"TOY": maps["TOY"]}, scenes, parameters, tmp_path / "out")
+
+
+def test_windows_near_judged_scenes_are_left_out_and_counted(maps, scenes, parameters, tmp_path):
+    """Distances are measured again, step by step, where each window would be on the map as it is recorded."""
+    everything, _ = run(maps, scenes, parameters, tmp_path / "all")
+    judged = agent_tracks(everything)[0] + everything.origins[0]
+    city, radius = everything.cities[0], 60.0
+    kept, summary = run(maps, scenes, parameters, tmp_path / "kept", exclusion=Exclusion({city: judged}, radius))
+    by_name = {scenes[int(index)].scene_id: scenes[int(index)] for index in scenes.kept()}
+    expected, away = [], []
+    for index, row in enumerate(everything.manifest.to_pylist()):
+        xy = everything[index].agent + everything[index].origin
+        xy = by_name[row["scene"]].transform.unwarp(xy)
+        least = np.hypot(*(xy[:, None] - judged[None]).T).min() if row["city"] == city else np.inf
+        expected += [row["scene_id"]] if least >= radius else []
+        away += [row["source"]] if least < radius else []
+    assert kept.scene_ids == expected
+    assert set(away) == {"original", "augmented"}
+    counts = read_json(tmp_path / "kept" / "summary.json")
+    assert all(counts["excluded"][source] >= away.count(source) for source in set(away))  # limits drop some anyway
+    assert counts["routes"]["left"] == len({(row["city"], row["route"]) for row in kept.manifest.to_pylist()})
+    assert "near judged scenes, and left out" in str(summary)
+
+
+def test_every_window_of_a_route_may_be_near_judged_scenes(maps, scenes, parameters, tmp_path):
+    everything, _ = run(maps, scenes, parameters, tmp_path / "all")
+    kept, summary = run(maps, scenes, parameters, tmp_path / "kept", exclusion=Exclusion.of(everything, 1.0))
+    originals = [row["source"] for row in kept.manifest.to_pylist()]
+    assert "original" not in originals
+    assert summary.excluded["original"] >= everything.manifest["source"].to_pylist().count("original")
+
+
+def test_without_a_radius_nothing_is_said_of_judged_scenes(maps, scenes, parameters, tmp_path):
+    run(maps, scenes, parameters, tmp_path / "out")
+    assert set(read_json(tmp_path / "out" / "summary.json")) == {"windows", "dropped"}

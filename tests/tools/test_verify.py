@@ -271,7 +271,7 @@ def test_a_metrics_file_that_is_removed_or_damaged_is_a_difference(recorded, cap
 def scored(tmp_path_factory):
     """A repository with scenes, the forecasts of a baseline on them and its metrics."""
     root = tmp_path_factory.mktemp("scored")
-    ingest = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 64, 64, 10)
+    ingest = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 10)
     raw = write_raw(root / "raw", val=(1, 2, 3))
     ingest_maps(raw, root / "data/maps", ingest)
     ingest_scenes(raw, {"val": root / "data/scenes/val"}, root / "data/maps", ingest, 50.0, workers=1)

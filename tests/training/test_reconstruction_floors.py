@@ -72,7 +72,7 @@ def test_floors_are_exact_where_their_assumption_holds(windows: Path) -> None:
     torch.testing.assert_close(floors["straight"], lanes, rtol=0, atol=1e-3)
     assert torch.equal(floors["repeat"][:, 3], lanes[:, 0])
     agents = actor_polylines(batch, frame, False, with_index=False)
-    vectors = agents.select(agents.items.position == 0).vectors
+    vectors = agents.take(agents.items.starts).vectors
     tracks = trajectory_floors(vectors)
     torch.testing.assert_close(tracks["quadratic"], vectors, rtol=0, atol=1e-2)
     steady = tracks["constant_velocity"][..., 2:4]

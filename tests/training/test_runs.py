@@ -338,7 +338,8 @@ def test_stage_on_two_processes_gives_the_loss_of_one(store: Path, tmp_path: Pat
         command += ["--out", out, "--params", parameters, "--runs", tmp_path / "runs"]
         command += ["--provenance", tmp_path / "provenance"]
         environment = {**os.environ, "SYNTHDRIVE_PROCESSES": processes, "OMP_NUM_THREADS": "1"}
-        subprocess.run([*map(str, command)], check=True, env=environment, capture_output=True)
+        done = subprocess.run([*map(str, command)], check=True, env=environment, capture_output=True, text=True)
+        assert "find_unused_parameters" not in done.stderr
         course = load_provenance(tmp_path / "provenance", stage, f"{variant}-0")["training"]
         assert course["processes"] == int(processes)
         losses[processes] = load_metadata(out)["last_epoch"]

@@ -112,7 +112,7 @@ def test_ragged_round_trip():
     padded = items.pad(packed, -1.0)
     assert padded.tolist() == [[0, 1, -1], [-1, -1, -1], [2, 3, 4]]
     assert torch.equal(items.pack(padded), packed)
-    assert items.select(torch.tensor([True, False, False, True, True])).counts.tolist() == [1, 0, 2]
+    assert items.take(torch.tensor([0, 3, 4])).counts.tolist() == [1, 0, 2]
     blocks = Blocks.of(items, 2)
     assert blocks.scene.tolist() == [0, 2, 2]
     assert torch.equal(blocks.pack(packed[blocks.index]), packed)

@@ -129,6 +129,7 @@ class SynthesizeParameters:
     desired_speeds_augmented: list[float] = value(at_least=1, at_most=60, unit="m/s")
     speeds_per_scene: int = value(at_least=0, unit="")
     speed_source: str = value(choices=("list", "recorded"))
+    exclusion_radius: float = value(at_least=0, unit="m")
     driver: DriverParameters = value()
     windows: WindowParameters = value()
     limits: LimitParameters = value()

@@ -113,7 +113,7 @@ def _frame(xy: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 def _grid(cells: Tensor, weight: Tensor, probability: Tensor, unit: Tensor) -> WeightedPoints:
     """Sample points of the goals' cells, goal after goal, padded to the longest scene."""
     kind = sum((torch.floor(1000.0 * probability) > limit).long() for limit in GRID_LIMITS)  # [B, N]
-    per_side = torch.tensor(GRID_SIDES, device=cells.device)[kind]
+    per_side = torch.tensor(GRID_SIDES).to(cells.device)[kind]
     count = per_side**2 * (weight > 0)  # [B, N]
     scene, goal = (count > 0).nonzero(as_tuple=True)
     count = count[scene, goal]  # [G]

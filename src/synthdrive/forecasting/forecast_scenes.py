@@ -97,7 +97,7 @@ class GoalForecaster:
             torch.set_num_threads(1)  # of this thread: batches are spread over threads, and sums stay the same
         batch = collate(store, indices).to(self.device)
         distribution = self.network.goal_distribution(batch)
-        seeds = torch.tensor([item_seed(self.parameters.seed, name) for name in names], device=self.device)
+        seeds = torch.tensor([item_seed(self.parameters.seed, name) for name in names]).to(self.device)
         chosen = self.choose(distribution.goals, distribution.log_prob, distribution.valid, seeds)
         goals = chosen.goals.to(distribution.goals.dtype)
         trajectories = self.network.complete(distribution, goals)  # [B, 6, T, 2]

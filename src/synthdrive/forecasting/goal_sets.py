@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 from synthdrive.core.extras import from_extra
 
@@ -56,7 +57,7 @@ _GRID_SEARCH = (0.25, 0.125, 0.0625, 0.03125)
 _DIRECTIONS = ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))
 
 # A pass over scenes is cut into parts whose largest array stays in the processor's cache; results do not depend on it.
-_PART_BYTES = {"cpu": 2**21, "cuda": 2**30}
+_PART_BYTES = {"cpu": 2**22, "cuda": 2**30}
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,16 @@ class _Objective:
     def squared_distances(self, sets: Tensor) -> Tensor:
         """(B, S, K, N) exact squared distances in units of `sets` (B, S, K, 2) to the points."""
         batch, starts, modes, _ = sets.shape
-        xy = self.points.xy
-        left = torch.cat([-2 * sets, torch.ones_like(sets[..., :1]), sets.square().sum(-1, keepdim=True)], dim=-1)
-        right = torch.cat([xy, xy.square().sum(-1, keepdim=True), torch.ones_like(xy[..., :1])], dim=-1)
-        products = torch.bmm(left.view(batch, starts * modes, 4), right.transpose(1, 2))  # [B, S K, N]
+        x, y = sets.unbind(-1)
+        left = torch.stack([-2 * x, -2 * y, torch.ones_like(x), x * x + y * y], dim=-1)
+        products = torch.bmm(left.view(batch, starts * modes, 4), self._factors)  # [B, S K, N]
         return products.view(batch, starts, modes, -1)
+
+    @cached_property
+    def _factors(self) -> Tensor:
+        """(B, 4, N) what the points bring to squared distances: x, y, x2 + y2, 1."""
+        x, y = self.points.xy.unbind(-1)
+        return torch.stack([x, y, x * x + y * y, torch.ones_like(x)], dim=1)
 
     def cost_of(self, nearest: Tensor, softening: float) -> Tensor:
         """(B, S) E in units, times the points' weight unit, from squared distances to the nearest goal (B, S, N)."""
@@ -129,7 +135,7 @@ class _Objective:
         for _ in range(steps):
             squared = self.squared_distances(sets)  # [B, S, K, N]
             nearest = squared.amin(2)
-            pull = (squared == nearest[:, :, None]) * self.pull(nearest)[:, :, None]
+            pull = torch.where(squared == nearest[:, :, None], self.pull(nearest)[:, :, None], 0.0)
             total = torch.bmm(pull.view(batch, starts * modes, -1), moments).view(batch, starts, modes, 3)
             moved = torch.round(total[..., :2] / total[..., 2:].clamp(min=1))
             sets = torch.where(total[..., 2:] > 0, moved, sets)
@@ -138,12 +144,12 @@ class _Objective:
     def search(self, sets: Tensor, distances: tuple[float, ...]) -> Tensor:
         """Each goal of (B, S, K, 2) in turn moves to the best of the positions around it."""
         batch, starts, modes, _ = sets.shape
-        offsets = sets.new_tensor(((0, 0), *_DIRECTIONS))  # [9, 2]
+        offsets = torch.tensor(((0, 0), *_DIRECTIONS), dtype=sets.dtype).to(sets.device)  # [9, 2]
         for distance in distances:
             step = torch.round(distance * self.miss_threshold / self.unit)[:, None, None, None]
             for mode in range(modes):
-                others = [other for other in range(modes) if other != mode]
-                covered = self.squared_distances(sets[:, :, others]).amin(2)  # [B, S, N]
+                others = torch.cat([sets[:, :, :mode], sets[:, :, mode + 1 :]], dim=2)
+                covered = self.squared_distances(others).amin(2)  # [B, S, N]
                 tried = sets[:, :, mode, None] + step * offsets  # [B, S, 9, 2]
                 nearest = torch.minimum(self.squared_distances(tried), covered[:, :, None])
                 cost = self.cost_of(nearest.flatten(1, 2), self.softening).view(batch, starts, -1)  # [B, S, 9]
@@ -255,7 +261,8 @@ def _draw_starts(cells: WeightedPoints, seeds: Tensor, starts: int) -> Tensor:
         index = torch.searchsorted(reached, target, right=True).clamp(max=size - 1)  # [B, S, 1]
         goal = cells.xy.gather(1, index.expand(-1, -1, 2))  # [B, S, 2]
         chosen.append(goal)
-        away = torch.round(torch.sqrt((cells.xy[:, None] - goal[:, :, None]).square().sum(-1)))
+        dx, dy = (cells.xy[:, None, :, axis] - goal[:, :, None, axis] for axis in (0, 1))
+        away = torch.round(torch.sqrt(dx * dx + dy * dy))
         distance = away if mode == 0 else torch.minimum(distance, away)
     return torch.stack(chosen, dim=2)
 

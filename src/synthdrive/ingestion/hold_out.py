@@ -1,22 +1,27 @@
-"""Validation folds made from training scenes: whole blocks of a city are held back, as the official split does.
+"""Folds of recorded scenes by place: whole blocks of a city are held out, as the official split does.
 
-Scenes of one street look alike, so a fold drawn scene by scene would flatter; choices are to be made on such folds and
-never on the validation scenes themselves.
+Scenes of one street look alike, so a fold drawn scene by scene would flatter. A fold of the train scenes is there to
+make choices by, without a look at the validation scenes; the folds of train and validation scenes together judge every
+scene once.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+from scipy.spatial import cKDTree
 
 from synthdrive.config.data import IngestParameters
-from synthdrive.core.artifacts import atomic_directory
+from synthdrive.core.artifacts import atomic_directory, read_json, write_json
 from synthdrive.core.errors import InputError
 from synthdrive.core.seeding import item_seed
-from synthdrive.ingestion.packing import SKIPPED
+from synthdrive.ingestion.packing import SKIPPED, scene_order
 from synthdrive.scenes.scene_store import CITY_MAPS, SceneStore, SceneStoreWriter
 
 WRITTEN_AT_ONCE = 1024  # scenes
@@ -27,32 +32,93 @@ def fold_of_scenes(store: SceneStore, folds: int, block: float) -> npt.NDArray[n
 
     A pure function of city and place: a scene keeps its fold whatever other scenes the store holds.
     """
+    return np.array([item_seed(0, "fold", *place) % folds for place in blocks_of_scenes(store, block)], dtype=np.int64)
+
+
+def balanced_folds(store: SceneStore, folds: int, block: float) -> npt.NDArray[np.int64]:
+    """(S,) int64 from 0 below `folds`: the fold of each scene, as even as whole blocks allow, in each city and overall.
+
+    Blocks are dealt from the fullest to the emptiest, each to the fold with the fewest scenes of its city, and of these
+    to the smallest fold: a scene's fold depends on the scenes that the store holds.
+    """
+    places = blocks_of_scenes(store, block)
+    fold_of: dict[tuple[str, int, int], int] = {}
+    in_city: Counter[tuple[str, int]] = Counter()
+    overall: Counter[int] = Counter()
+    for place, size in sorted(Counter(places).items(), key=lambda item: (-item[1], item[0])):
+        city = place[0]
+        fold_of[place] = chosen = min(range(folds), key=lambda fold: (in_city[city, fold], overall[fold], fold))
+        in_city[city, chosen] += size
+        overall[chosen] += size
+    return np.array([fold_of[place] for place in places], dtype=np.int64)
+
+
+def blocks_of_scenes(store: SceneStore, block: float) -> list[tuple[str, int, int]]:
+    """For each scene the city, and the column and row of the block, `block` metres wide, that its AGENT is in."""
     cells = np.floor(store.origins / block).astype(np.int64)
-    places = zip(store.cities, cells.tolist(), strict=True)
-    return np.array([item_seed(0, "fold", city, *cell) % folds for city, cell in places], dtype=np.int64)
+    return [(city, int(column), int(row)) for city, (column, row) in zip(store.cities, cells, strict=True)]
 
 
-def hold_out(scenes: Path, train_out: Path, held_out: Path, parameters: IngestParameters) -> int:
-    """Split a store of train scenes into a store to train on and one to judge by.
+def pool_scenes(sources: Sequence[Path], out: Path) -> None:
+    """Join stores that `ingest_scenes` wrote with the same maps into one, in the order of the scenes' ids.
+
+    Raises:
+        InputError: a scene is in two of them.
+    """
+    stores = [SceneStore.load(source) for source in sources]
+    names = [name for store in stores for name in store.scene_ids]
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        where = ", ".join(map(str, sources))
+        raise InputError(where, f"scene {twice[0]} and {len(twice) - 1} others in both", "each scene once")
+    with atomic_directory(out) as partial:
+        first = stores[0]
+        writer = SceneStoreWriter(partial, first.timing, first.steps == first.timing.steps, first.maps)
+        for store in stores:
+            for start in range(0, len(store), WRITTEN_AT_ONCE):
+                writer.append_scenes(store, np.arange(start, min(start + WRITTEN_AT_ONCE, len(store))))
+        order = np.array(sorted(range(len(names)), key=lambda row: scene_order(names[row])), dtype=np.int64)
+        manifest = pa.concat_tables([store.manifest for store in stores])
+        writer.close(manifest, first.lanes if first.maps == CITY_MAPS else None, order)
+        write_json(partial / SKIPPED, [item for source in sources for item in read_json(source / SKIPPED)])
+
+
+def hold_out(scenes: Path, train_out: Path, held_out: Path, parameters: IngestParameters) -> tuple[int, int]:
+    """Split a store of scenes into a store to train on and one to judge by.
 
     Args:
-        scenes: what `ingest_scenes` wrote of the train scenes.
+        scenes: what `ingest_scenes` wrote of the train scenes, or `pool_scenes` of all.
         train_out, held_out: folders to write, in that order; the list of skipped scenes goes to both.
-        parameters: which fold of how many, and the side of a block.
+        parameters: which fold of how many, the side of a block, and how far train scenes stay away from the fold.
+            Pooled scenes are dealt to balanced folds.
 
     Returns:
-        How many scenes are held out.
+        How many scenes are held out, and how many others are left out for being too near to one of these.
 
     Raises:
         InputError: all scenes, or none, are of that fold; its folder is then as it was.
     """
     store = SceneStore.load(scenes)
-    held = fold_of_scenes(store, parameters.folds, parameters.fold_block) == parameters.fold
-    for out, inside in ((train_out, ~held), (held_out, held)):
+    folds_of = balanced_folds if parameters.validation == "pooled" else fold_of_scenes
+    held = folds_of(store, parameters.folds, parameters.fold_block) == parameters.fold
+    near = ~held & near_held_out(store, held, parameters.fold_distance)
+    for out, inside in ((train_out, ~held & ~near), (held_out, held)):
         with atomic_directory(out) as partial:
             write_scenes(store, np.flatnonzero(inside), partial)
             shutil.copy(scenes / SKIPPED, partial)
-    return int(held.sum())
+    return int(held.sum()), int(near.sum())
+
+
+def near_held_out(store: SceneStore, held: npt.NDArray[np.bool_], distance: float) -> npt.NDArray[np.bool_]:
+    """(S,) bool: is the scene's AGENT less than `distance` metres from that of a held-out scene of its city?"""
+    near = np.zeros(len(store), dtype=np.bool_)
+    if distance > 0:
+        cities = np.array(store.cities)
+        for city in np.unique(cities[held]):
+            rows = np.flatnonzero(cities == city)
+            away, _ = cKDTree(store.origins[rows[held[rows]]]).query(store.origins[rows])
+            near[rows] = away < distance
+    return near
 
 
 def write_scenes(store: SceneStore, rows: npt.NDArray[np.int64], directory: Path) -> None:

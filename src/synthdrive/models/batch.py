@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -58,15 +59,15 @@ class Batch:
     def __len__(self) -> int:
         return len(self.sample_seeds)
 
-    @property
+    @cached_property
     def tracks(self) -> Ragged:
         """Which scene each track belongs to."""
-        return Ragged.from_counts(self.track_counts)
+        return Ragged.from_counts(self.track_counts, len(self.track_type))
 
-    @property
+    @cached_property
     def lanes(self) -> Ragged:
         """Which scene each lane belongs to."""
-        return Ragged.from_counts(self.lane_counts)
+        return Ragged.from_counts(self.lane_counts, len(self.lane_turn))
 
     @property
     def agent(self) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from synthdrive.models.layers import (
     column_factors,
     coordinates_exact,
 )
-from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines
+from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines, places
 from synthdrive.models.ragged import Ragged
 
 
@@ -48,7 +49,8 @@ class SubGraph(nn.Module):
         Returns:
             (N, size).
         """
-        weight = (self.input_mlp.linear.weight * self.factors)[:, list(columns)]
+        at = places(tuple(column % self.size for column in columns), vectors.device)
+        weight = (self.input_mlp.linear.weight * self.factors).index_select(1, at)
         with coordinates_exact(vectors.device):
             hidden = self.input_mlp.activate(functional.linear(vectors, weight, self.input_mlp.linear.bias))
         hidden = self.hidden_mlp(hidden)
@@ -121,20 +123,22 @@ class VectorEncoder(nn.Module):
         Polylines are taken by length, so that none is padded to the longest of another kind: tracks no longer than a
         lane go with the lanes, the others in groups of their own.
         """
-        counts, reach = actors.valid.sum(dim=1), lanes.vectors.shape[1]
-        short = torch.nonzero(counts <= reach).squeeze(1)
+        reach, longest = lanes.vectors.shape[1], actors.vectors.shape[1]
+        # Lengths up to which polylines go together.
+        edges = [reach] + [edge for before, edge in pairwise((reach, *self.actor_lengths)) if before < longest]
+        bounds, groups = (places(tuple(row), actors.valid.device) for row in (edges[:-1], range(len(edges))))
+        group = (actors.valid.sum(dim=1)[:, None] > bounds).sum(dim=1)  # [K]
+        order = group.argsort(stable=True)
+        sizes = (group[:, None] == groups).sum(dim=0).tolist()
+        short, *others = order.split_with_sizes(sizes)
         few, wide = len(ACTOR_COLUMNS), len(LANE_COLUMNS)
         joined = [pad(_cut(actors.vectors[short], reach), (0, wide)), pad(lanes.vectors, (few, 0))]
         valid = torch.cat([_cut(actors.valid[short], reach), lanes.valid])
         together = self.sub_graph(torch.cat(joined), valid, (*ACTOR_COLUMNS, *LANE_COLUMNS))
-        rows, features = [short], [together[: len(short)]]
-        for edge in self.actor_lengths:
-            if actors.vectors.shape[1] > reach:
-                long = torch.nonzero((counts > reach) & (counts <= edge)).squeeze(1)
-                rows.append(long)
-                features.append(self.sub_graph(actors.vectors[long, :edge], actors.valid[long, :edge], ACTOR_COLUMNS))
-                reach = edge
-        return torch.cat(features)[torch.cat(rows).argsort()], together[len(short) :]
+        features = [together[: len(short)]]
+        for edge, long in zip(edges[1:], others, strict=True):
+            features.append(self.sub_graph(actors.vectors[long, :edge], actors.valid[long, :edge], ACTOR_COLUMNS))
+        return torch.cat(features)[order.argsort()], together[len(short) :]
 
     def agent_state(self, features: SceneFeatures) -> Tensor:
         """(B, S) AGENT's row of the global graph; AGENT is each scene's first token."""

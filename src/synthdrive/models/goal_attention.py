@@ -139,11 +139,12 @@ class _AttentionByScene(torch.autograd.Function):
     def forward(
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, queries: list[int], keys: list[int], scale: float
     ) -> Tensor:
+        key = key * scale
         seen = query.new_empty(len(query), value.shape[-1])
         weights: list[Tensor] = []
         parts = zip(*(part.split_with_sizes(queries) for part in (query, seen)), keys, strict=True)
         for scene, (asked, out, count) in enumerate(parts):
-            weights.append(torch.mm(asked, key[scene, :count].T).mul_(scale).softmax(dim=-1))
+            weights.append(torch.mm(asked, key[scene, :count].T).softmax(dim=-1))
             torch.mm(weights[scene], value[scene, :count], out=out)
         ctx.save_for_backward(query, key, value, *weights)
         ctx.queries, ctx.keys, ctx.scale = queries, keys, scale
@@ -157,8 +158,8 @@ class _AttentionByScene(torch.autograd.Function):
         packed = (part.split_with_sizes(ctx.queries) for part in (query, seen, to_query))
         for scene, (asked, gradient, out, weight, count) in enumerate(zip(*packed, weights, ctx.keys, strict=True)):
             to_weight = torch.mm(gradient, value[scene, :count].T)
-            score = torch.ops.aten._softmax_backward_data(to_weight, weight, -1, weight.dtype).mul_(ctx.scale)
+            score = torch.ops.aten._softmax_backward_data(to_weight, weight, -1, weight.dtype)
             torch.mm(score, key[scene, :count], out=out)
             torch.mm(score.T, asked, out=to_key[scene, :count])
             torch.mm(weight.T, gradient, out=to_value[scene, :count])
-        return to_query, to_key, to_value, None, None, None
+        return to_query, to_key.mul_(ctx.scale), to_value, None, None, None

@@ -43,8 +43,8 @@ def sparse_goals(lane_points: Tensor, lane_valid: Tensor, lanes: Ragged, spacing
     share = torch.where(is_point, 0, inserted % per_interval + 1).to(step.dtype) / (extra[lane] + 1).to(step.dtype)
     padded_step = torch.nn.functional.pad(step, (0, 0, 0, 1))
     goals = lane_points[lane, interval] + share[:, None] * padded_step[lane, interval]
-    keep = ~is_point | _first_of_each(lane_points, lane_valid, lanes)[lane, interval]
-    return goals[keep], Ragged.from_scene(lanes.scene[lane[keep]], len(lanes.counts))
+    kept = torch.nonzero(~is_point | _first_of_each(lane_points, lane_valid, lanes)[lane, interval]).squeeze(1)
+    return goals[kept], Ragged.from_scene(lanes.scene[lane[kept]], len(lanes.counts))
 
 
 def reachable_goals(
@@ -91,8 +91,8 @@ def dense_goals(best: Tensor, best_valid: Tensor, radius: int) -> tuple[Tensor, 
     none = torch.iinfo(key.dtype).max
     key = torch.where(best_valid.repeat_interleave(len(offset), dim=1), key, none).sort(dim=1).values
     first = torch.cat([key[:, :1] != none, (key[:, 1:] != key[:, :-1]) & (key[:, 1:] != none)], dim=1)
-    scene = torch.arange(len(best), device=best.device)[:, None].expand_as(key)[first]
-    key = key[first]
+    scene, place = torch.nonzero(first).unbind(1)
+    key = key[scene, place]
     goals = torch.stack([key // (2 * _KEY_SPAN) - _KEY_SPAN, key % (2 * _KEY_SPAN) - _KEY_SPAN], dim=-1)
     return goals.to(best.dtype), Ragged.from_scene(scene, len(best))
 
@@ -112,13 +112,12 @@ def nearest_lane(lane_points: Tensor, lane_valid: Tensor, lanes: Ragged, endpoin
 def _first_of_each(lane_points: Tensor, lane_valid: Tensor, lanes: Ragged) -> Tensor:
     """(M, 10) bool, True at the valid points whose cell no earlier point of the scene has."""
     cell = (lane_points / SAME_POINT).round().long()
-    valid = lane_valid.flatten()
-    x, y = (value[valid] for value in cell.flatten(0, 1).unbind(-1))
-    scene = lanes.scene.repeat_interleave(lane_points.shape[1])[valid]
+    rows = torch.nonzero(lane_valid.flatten()).squeeze(1)
+    x, y = cell.flatten(0, 1)[rows].unbind(-1)
+    scene = lanes.scene[rows // lane_points.shape[1]]
     key = ((scene * (2 * _KEY_SPAN) + x + _KEY_SPAN) * (2 * _KEY_SPAN)) + y + _KEY_SPAN
     key, order = key.sort(stable=True)
-    first = torch.ones_like(key, dtype=torch.bool)
-    first[1:] = key[1:] != key[:-1]
-    result = torch.zeros_like(valid)
-    result[torch.nonzero(valid).squeeze(1)[order]] = first
+    first = torch.cat([torch.ones_like(key[:1], dtype=torch.bool), key[1:] != key[:-1]])
+    result = torch.zeros_like(lane_valid).flatten()
+    result[rows[order]] = first
     return result.view_as(lane_valid)

@@ -6,6 +6,7 @@ Computed from raw points on the batch's device.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Self
 
 import torch
@@ -84,6 +85,13 @@ ACTOR_XY = (2, 3)  # places of the current x, y among the actor columns
 LANE_XY = (9, 8)  # and among the lane columns
 ACTOR_PREVIOUS, LANE_PREVIOUS = (0, 1), (11, 10)  # places of the previous x, y
 
+
+@cache
+def places(columns: tuple[int, ...], device: torch.device) -> Tensor:
+    """(C,) int64 the same numbers as an index on a device; an index of Python numbers is copied there at each use."""
+    return torch.tensor(columns).to(device)
+
+
 METRES = (0, 1, 2, 3, -18, -17, -4, -3, -2, -1)  # columns of the full row that hold coordinates
 
 
@@ -104,9 +112,9 @@ class Polylines:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def select(self, keep: Tensor) -> Polylines:
-        """The polylines where `keep` (N,) is True."""
-        return Polylines(self.vectors[keep], self.valid[keep], self.items.select(keep))
+    def take(self, rows: Tensor) -> Polylines:
+        """The polylines `rows` (M,), rising."""
+        return Polylines(self.vectors[rows], self.valid[rows], self.items.take(rows))
 
 
 def actor_polylines(batch: Batch, frame: AgentFrame, observed_only: bool, with_index: bool = True) -> Polylines:
@@ -127,12 +135,12 @@ def actor_polylines(batch: Batch, frame: AgentFrame, observed_only: bool, with_i
     valid = batch.track_valid[:, :steps]
     if observed_only:
         valid = valid & (batch.track_step[:, :steps] <= timing.last_observed)
-    keep = valid[:, 1]
-    items = batch.tracks.select(keep)
-    valid = valid[keep]
-    points = frame[items.scene].to_agent(batch.track_xy[keep, :steps])  # [N, steps, 2]
-    time = batch.times[items.scene[:, None], batch.track_step[keep, 1:steps]]
-    kind = batch.track_type[keep]
+    rows = torch.nonzero(valid[:, 1]).squeeze(1)
+    items = batch.tracks.take(rows)
+    valid = valid[rows]
+    points = frame[items.scene].to_agent(batch.track_xy[rows, :steps])  # [N, steps, 2]
+    time = batch.times[items.scene[:, None], batch.track_step[rows, 1:steps]]
+    kind = batch.track_type[rows]
     row = torch.arange(1, steps, device=kind.device)
     per_track = [(kind == wanted) for wanted in (AV, AGENT, OTHERS)] + [items.position * with_index]
     columns = [points[:, :-1], points[:, 1:], time[..., None]]

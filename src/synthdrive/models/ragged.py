@@ -29,9 +29,9 @@ class Ragged:
         return cls(scene, counts)
 
     @classmethod
-    def from_counts(cls, counts: Tensor) -> Self:
-        """From the number of items of each scene."""
-        return cls(torch.repeat_interleave(counts), counts)
+    def from_counts(cls, counts: Tensor, total: int | None = None) -> Self:
+        """From the number of items of each scene; `total`, their sum, spares the host a wait where it is known."""
+        return cls(torch.repeat_interleave(counts, output_size=total), counts)
 
     @cached_property
     def starts(self) -> Tensor:
@@ -68,9 +68,9 @@ class Ragged:
         """(B, longest, ...) -> (N, ...)."""
         return padded.flatten(0, 1).index_select(0, self.slot)
 
-    def select(self, keep: Tensor) -> Self:
-        """The items where `keep` (N,) is True."""
-        return type(self).from_scene(self.scene[keep], len(self.counts))
+    def take(self, rows: Tensor) -> Self:
+        """The items `rows` (M,), rising."""
+        return type(self).from_scene(self.scene[rows], len(self.counts))
 
 
 @dataclass(frozen=True)
@@ -79,23 +79,24 @@ class Blocks:
 
     Attributes:
         scene: (N,) int64, each block's scene.
-        index: (N, Q) int64, the packed item at each place; 0 where there is none.
-        valid: (N, Q) bool, True where there is one.
+        index: (N, Q) int64, the packed item at each place; some other item where there is none.
+        slot: (M,) int64, the place of each packed item in the flattened blocks.
     """
 
     scene: Tensor
     index: Tensor
-    valid: Tensor
+    slot: Tensor
 
     @classmethod
     def of(cls, items: Ragged, size: int) -> Self:
         """Cut each scene's items into blocks of `size`, the last one filled up."""
-        blocks = Ragged.from_counts((items.counts + size - 1) // size)
-        offset = blocks.position[:, None] * size + torch.arange(size, device=items.counts.device)  # [N, Q]
-        valid = offset < items.counts[blocks.scene][:, None]
-        index = torch.where(valid, items.starts[blocks.scene][:, None] + offset, 0)
-        return cls(blocks.scene, index, valid)
+        whole = (items.counts + size - 1) // size
+        blocks = Ragged.from_counts(whole, int(whole.sum()))
+        offset = blocks.position[:, None] * size + torch.arange(size, device=whole.device)  # [N, Q]
+        index = (items.starts[blocks.scene][:, None] + offset).clamp(max=max(len(items.scene) - 1, 0))
+        slot = (blocks.starts[items.scene] + items.position // size) * size + items.position % size
+        return cls(blocks.scene, index, slot)
 
     def pack(self, values: Tensor) -> Tensor:
         """(N, Q, ...) -> the packed items' values, in their order."""
-        return values[self.valid]
+        return values.flatten(0, 1).index_select(0, self.slot)

@@ -56,7 +56,7 @@ class MaskedAutoencoder(Reconstructor):
             share, ratio = objective.map_probability, objective.mask_ratio
             masking = draw_masking(batch.sample_seeds, batch.lanes, share, ratio)
         tracks = actor_polylines(batch, frame, False, self.with_index)
-        agents = tracks.select(tracks.items.position == 0)
+        agents = tracks.take(tracks.items.starts)  # AGENT is each scene's first
         actors = actor_polylines(batch, frame, True, self.with_index) if objective.history_only else tracks
         lanes = lane_polylines(batch, frame, actors.items.counts, self.with_index)
         if self.with_index:  # the numbers that the features carry
@@ -72,8 +72,8 @@ class MaskedAutoencoder(Reconstructor):
             encoded = lanes.vectors.new_zeros(len(is_map), 1, self.size)
             valid = torch.zeros_like(is_map)[:, None]
         else:
-            kept = actors.select((actors.items.position > 0) | is_map[actors.items.scene])
-            features = self.encoder(kept, lanes.select(~masking.lanes), is_map)
+            seen = torch.nonzero((actors.items.position > 0) | is_map[actors.items.scene]).squeeze(1)
+            features = self.encoder(actors.take(seen), lanes.take(masking.shown), is_map)
             encoded, valid = self.encoder.global_states(features), features.valid
         hidden_lanes = self._decode_lanes(lanes, actors.items, masking, encoded, valid)
         hidden_agents = self._decode_agents(agents, ~is_map, encoded, valid)
@@ -86,10 +86,10 @@ class MaskedAutoencoder(Reconstructor):
 
         Every query says which lane it asks for: by the code of the lane's number, or by the lane's first vector.
         """
-        hidden, by_place = masking.lanes, self.objective.lane_query == PLACE
+        by_place = self.objective.lane_query == PLACE
         numbers = lanes.items.position if masking.numbers is None else masking.numbers
-        number = (actors.counts[lanes.items.scene] + numbers)[hidden]
-        lanes = lanes.select(hidden)
+        number = (actors.counts[lanes.items.scene] + numbers)[masking.hidden]
+        lanes = lanes.take(masking.hidden)
         places = torch.arange(lanes.vectors.shape[1], device=number.device)
         half = self.size // 2
         which = position_code(torch.zeros_like(number) if by_place else number, half)
@@ -104,7 +104,7 @@ class MaskedAutoencoder(Reconstructor):
             lanes.vectors, self.lane_token, LANE_COLUMNS, code, self.factors, by_place
         )  # [N, 9, S]
         asked = lanes.valid | self.objective.lane_padding_in_loss
-        rows = torch.nonzero(masking.is_map).squeeze(1)
+        rows = masking.map_rows
         items = Ragged.from_scene((masking.is_map.cumsum(0) - 1)[lanes.items.scene], len(rows))
         predicted: Tensor = self.lane_decoder(
             items.pad(queries).flatten(1, 2), items.pad(asked, False).flatten(1, 2), encoded[rows], encoded_valid[rows]
@@ -114,7 +114,7 @@ class MaskedAutoencoder(Reconstructor):
     def _decode_agents(self, agents: Polylines, hidden: Tensor, encoded: Tensor, encoded_valid: Tensor) -> Tensor:
         """(T, modes, V, 10) predictions for the samples where AGENT is hidden; the decoder runs for them alone."""
         rows = torch.nonzero(hidden).squeeze(1)
-        agents = agents.select(hidden[agents.items.scene])
+        agents = agents.take(rows)
         places = torch.arange(agents.vectors.shape[1], device=rows.device)
         code = position_code(places, self.size).expand(len(rows), -1, -1)
         queries = masked_queries(agents.vectors, self.agent_token, ACTOR_COLUMNS, code, self.factors)

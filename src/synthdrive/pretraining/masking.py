@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from synthdrive.models.draws import uniform
+from synthdrive.models.polylines import places
 from synthdrive.models.ragged import Ragged
 
 _ANGLE, _KIND, _LANES, _NUMBERS = range(4)  # streams of random numbers
@@ -27,6 +29,21 @@ class Masking:
     is_map: Tensor
     lanes: Tensor
     numbers: Tensor | None = None
+
+    @cached_property
+    def map_rows(self) -> Tensor:
+        """The samples whose lanes are hidden, rising."""
+        return torch.nonzero(self.is_map).squeeze(1)
+
+    @cached_property
+    def hidden(self) -> Tensor:
+        """The hidden lanes, rising."""
+        return torch.nonzero(self.lanes).squeeze(1)
+
+    @cached_property
+    def shown(self) -> Tensor:
+        """The other lanes, rising."""
+        return torch.nonzero(~self.lanes).squeeze(1)
 
 
 def draw_angle(seeds: Tensor) -> Tensor:
@@ -86,10 +103,11 @@ def masked_queries(
     Returns:
         (N, V, S).
     """
-    first = (vectors[:, :1] * factors[list(columns)]).expand_as(vectors)
+    at = places(tuple(column % code.shape[-1] for column in columns), vectors.device)
+    first = (vectors[:, :1] * factors[at]).expand_as(vectors)
     later = token + first if first_in_each else token
     is_first = torch.arange(vectors.shape[1], device=vectors.device)[:, None] == 0
     shown = torch.where(is_first, first, later)
     rows = shown.new_zeros(*shown.shape[:2], code.shape[-1])
-    rows[..., [column % code.shape[-1] for column in columns]] = shown
+    rows[..., at] = shown
     return rows + code

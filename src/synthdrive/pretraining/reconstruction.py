@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from synthdrive.models.polylines import (
     LANE_INDEX,
     LANE_XY,
     Polylines,
+    places,
 )
 from synthdrive.pretraining.masking import Masking
 from synthdrive.pretraining.reconstruction_decoder import absolute_error
@@ -46,6 +48,11 @@ class Prediction:
     hidden_agents: Tensor
     agent_hidden: Tensor
     first_hidden: int = 0
+
+    @cached_property
+    def agent_rows(self) -> Tensor:
+        """The samples where AGENT is hidden, rising."""
+        return torch.nonzero(self.agent_hidden).squeeze(1)
 
 
 @dataclass(frozen=True)
@@ -138,8 +145,7 @@ class Reconstructor(nn.Module):
 
     def lane_losses(self, prediction: Prediction) -> Tensor:
         """(B,) mean error of each sample's hidden lanes; 0 where none is hidden."""
-        hidden = prediction.masking.lanes
-        lanes = prediction.lanes.select(hidden)
+        lanes = prediction.lanes.take(prediction.masking.hidden)
         counted = lanes.valid | self.objective.lane_padding_in_loss
         weight = counted[..., None] * self._target_columns(LANE_XY, LANE_INDEX, len(LANE_COLUMNS), counted.device)
         error = absolute_error(full_precision(prediction.hidden_lanes), lanes.vectors, weight)  # [N]
@@ -148,7 +154,7 @@ class Reconstructor(nn.Module):
 
     def mode_losses(self, prediction: Prediction) -> Tensor:
         """(T, modes) mean error of each mode in each sample where AGENT is hidden, over the hidden vectors."""
-        agents = prediction.agents.select(prediction.agent_hidden[prediction.agents.items.scene])
+        agents = prediction.agents.take(prediction.agent_rows)
         columns = self._target_columns(ACTOR_XY, ACTOR_INDEX, len(ACTOR_COLUMNS), agents.valid.device)
         place = torch.arange(agents.valid.shape[1], device=agents.valid.device)
         counted = agents.valid & (place >= prediction.first_hidden)
@@ -182,11 +188,10 @@ class Reconstructor(nn.Module):
         )
 
     def _target_columns(self, xy: tuple[int, int], index: int, columns: int, device: torch.device) -> Tensor:
-        """(columns,) bool, which columns count as targets."""
-        counted = torch.full((columns,), self.objective.targets != XY, device=device)
-        counted[list(xy)] = True
-        counted[index] &= self.with_index
-        return counted
+        """(columns,) int64, 1 at the columns that count as targets, else 0."""
+        every = self.objective.targets != XY
+        counts = [(every or column in xy) and (column != index or self.with_index) for column in range(columns)]
+        return places(tuple(int(counted) for counted in counts), device)
 
 
 def dead_mode_losses(modes: Tensor, winner: Tensor) -> Tensor:

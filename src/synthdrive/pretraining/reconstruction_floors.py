@@ -129,11 +129,11 @@ def _losses(network: Reconstructor, prediction: Prediction, kind: str) -> Tensor
 
 def _floors(prediction: Prediction, kind: str, last_observed: int) -> Iterator[tuple[str, Prediction]]:
     if kind == "lanes":
-        vectors = prediction.lanes.select(prediction.masking.lanes).vectors
+        vectors = prediction.lanes.take(prediction.masking.hidden).vectors
         for name, lanes in lane_floors(vectors).items():
             yield name, replace(prediction, hidden_lanes=lanes)
     else:
-        agents = prediction.agents.select(prediction.agent_hidden[prediction.agents.items.scene])
+        agents = prediction.agents.take(prediction.agent_rows)
         guesses = future_floors if prediction.first_hidden else trajectory_floors
         for name, tracks in guesses(agents.vectors, last_observed).items():
             yield name, replace(prediction, hidden_agents=tracks[:, None])

@@ -70,22 +70,22 @@ class SceneAutoencoder(Reconstructor):
         tracks = actor_polylines(batch, frame, False, with_index=False)
         actors = actor_polylines(batch, frame, True, with_index=False)
         lanes = lane_polylines(batch, frame, actors.items.counts, with_index=False)
-        hidden, agents = lanes.select(masking.lanes), tracks.select(tracks.items.position == 0)
+        hidden, agents = lanes.take(masking.hidden), tracks.take(tracks.items.starts)  # AGENT is each scene's first
         poses, pose = lane_poses(lanes.vectors), agent_poses(batch.agent, angle)
-        asked = torch.cat([pose[:, None], hidden.items.pad(poses[masking.lanes])], dim=1)  # [B, 1 + H, 4]
+        asked = torch.cat([pose[:, None], hidden.items.pad(poses[masking.hidden])], dim=1)  # [B, 1 + H, 4]
         valid = torch.cat([torch.ones_like(masking.is_map)[:, None], hidden.items.valid], dim=1)
         tokens = torch.cat([self.agent_token[None], self.lane_token.expand(asked.shape[1] - 1, -1)])
         queries = self._embed(asked) + tokens
         if blind:
             encoded, visible = queries[:, :1], torch.zeros_like(valid[:, :1])
         else:
-            encoded, visible = self._encode(actors, lanes.select(~masking.lanes), poses[~masking.lanes])
+            encoded, visible = self._encode(actors, lanes.take(masking.shown), poses[masking.shown])
         decoded = self.decoder(queries, valid, encoded, visible)
         shapes = self.lane_head(hidden.items.pack(decoded[:, 1:])).view(-1, LANE_VECTORS, 2) * self.scale
         now, shape = self.timing.last_observed, (len(batch), self.objective.modes, self.timing.future_steps, 2)
         futures = self.agent_head(decoded[:, 0]).view(shape) * self.scale
         hidden_lanes = torch.zeros_like(hidden.vectors)
-        hidden_lanes[..., LANE_XY] = seen_from_agent(poses[masking.lanes], shapes)
+        hidden_lanes[..., LANE_XY] = seen_from_agent(poses[masking.hidden], shapes)
         hidden_agents = agents.vectors[:, None].repeat(1, self.objective.modes, 1, 1)
         hidden_agents[:, :, now:, ACTOR_XY] = seen_from_agent(pose, futures)
         everywhere = torch.ones_like(masking.is_map)

@@ -19,6 +19,7 @@ from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
 from synthdrive.synthesis.background_agents import draw_bystanders
 from synthdrive.synthesis.driver import MILLIMETRE, Drives, drive
+from synthdrive.synthesis.exclusion import Exclusion
 from synthdrive.synthesis.path import Paths, plan_paths, stack_paths
 from synthdrive.synthesis.realism import Pace, Stops, draw_pace, draw_stops, join_pace, join_stops, tracking_noise
 from synthdrive.synthesis.windows import Windows, cut_windows, describe_windows, within_limits
@@ -38,6 +39,7 @@ class SceneTask:
         half_width: half the side of the map crop, metres.
         recorded_speeds: desired speeds to draw from, m/s; None takes the parameters' lists.
         timing: of a window.
+        exclusion: places that windows keep away from; None where they need not.
     """
 
     scenes: list[AugmentedScene]
@@ -46,6 +48,7 @@ class SceneTask:
     half_width: float
     recorded_speeds: Floats | None = None
     timing: Timing = ARGOVERSE1
+    exclusion: Exclusion | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class SceneBlock:
         tracks_per_window: (W,).
         lane_rows, lanes_per_window: rows of the corridor's lanes in each window's crop, and how many.
         dropped: windows that broke each limit.
+        excluded: windows left out for where they are; no other count knows of them.
     """
 
     columns: dict[str, npt.NDArray[Any]]
@@ -71,6 +75,7 @@ class SceneBlock:
     lane_rows: Integers
     lanes_per_window: Integers
     dropped: dict[str, int]
+    excluded: int
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,10 @@ def _windows_of(scene: AugmentedScene, lanes: LaneSegments, plan: _Plan, drives:
     windows = cut_windows(drives.steps, parameters.windows.stride, fresh, timing.steps)
     distance = LaneDistance(lanes)(drives.xy[:, : max(int(drives.steps.max(initial=0)), 1)])
     xy = drives.xy[windows.drive[:, None], windows.steps]  # [W, T, 2]
+    excluded = 0
+    if task.exclusion is not None:
+        near = task.exclusion.near(scene.city, xy, scene.transform)
+        windows, xy, excluded = windows.take(~near), xy[~near], int(near.sum())
     columns = describe_windows(xy, distance[windows.drive[:, None], windows.steps])
     kept, dropped = within_limits(columns, parameters.limits)
     windows = windows.take(kept)
@@ -178,6 +187,7 @@ def _windows_of(scene: AugmentedScene, lanes: LaneSegments, plan: _Plan, drives:
         lane_rows=np.nonzero(inside)[1].astype(np.int64),
         lanes_per_window=inside.sum(axis=1).astype(np.int64),
         dropped=dropped,
+        excluded=excluded,
     )
 
 

@@ -22,6 +22,7 @@ from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import SceneStoreWriter, follows_lanes
 from synthdrive.synthesis.drive_scenes import SceneBlock, SceneTask, drive_scenes
+from synthdrive.synthesis.exclusion import Exclusion
 
 SLOWEST_DESIRED, FASTEST_DESIRED = 3.0, 30.0  # m/s; what recorded top speeds are clipped to
 CHUNK = 8  # augmented scenes a task: some hundred drives, enough for NumPy to be busy with
@@ -64,15 +65,26 @@ class Summary:
     Attributes:
         windows: number of windows by source.
         dropped: number of windows that broke each limit (one window may break several).
+        excluded: number of windows left out by source, for being near to what forecasts are judged by; of the others
+            alone the limits were asked for.
+        routes, routes_left: the routes (city and number) that were driven, and those that have a window left.
     """
 
     windows: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
+    excluded: Counter[str] = field(default_factory=Counter)
+    routes: set[tuple[str, int]] = field(default_factory=set)
+    routes_left: set[tuple[str, int]] = field(default_factory=set)
 
     def __str__(self) -> str:
         kept = ", ".join(f"{count} {source}" for source, count in sorted(self.windows.items())) or "no"
         broken = ", ".join(f"{count} {name}" for name, count in sorted(self.dropped.items()) if count)
-        return f"{kept} windows" + (f"; dropped for {broken}" if broken else "; none dropped")
+        away = ", ".join(f"{count} {source}" for source, count in sorted(self.excluded.items()) if count)
+        text = f"{kept} windows" + (f"; dropped for {broken}" if broken else "; none dropped")
+        if away:
+            gone = len(self.routes - self.routes_left)
+            text += f"; near judged scenes, and left out: {away}; {gone} of {len(self.routes)} routes have none left"
+        return text
 
 
 def synthesize(
@@ -84,6 +96,7 @@ def synthesize(
     directory: Path,
     recorded_speeds: npt.NDArray[np.float64] | None = None,
     timing: Timing = ARGOVERSE1,
+    exclusion: Exclusion | None = None,
 ) -> Summary:
     """Drive all augmented scenes and write the windows as a scene store; the same bytes for every executor.
 
@@ -93,12 +106,13 @@ def synthesize(
         directory: empty, to be filled (inside `artifacts.atomic_directory`).
         recorded_speeds: desired speeds to draw from, m/s, where `speed_source` is recorded.
         timing: of a window.
+        exclusion: places that windows keep away from, where `exclusion_radius` is above 0.
     """
     kept = scenes.kept()
     for city in sorted({scenes.manifest["city"][int(index)].as_py() for index in kept} - set(maps)):
         raise InputError("augmented scenes", f"city {city!r}", f"one of the maps: {', '.join(maps)}")
-    tasks = _tasks(maps, scenes, kept, parameters, half_width, recorded_speeds, timing)
-    assembly = _Assembly(maps, directory, timing)
+    tasks = _tasks(maps, scenes, kept, parameters, half_width, recorded_speeds, timing, exclusion)
+    assembly = _Assembly(maps, directory, timing, exclusion is not None)
     done = ordered_map(executor, drive_scenes, tasks)
     total = -(-len(kept) // CHUNK)
     position = 0
@@ -134,20 +148,21 @@ def _tasks(
     half_width: float,
     recorded_speeds: npt.NDArray[np.float64] | None,
     timing: Timing,
+    exclusion: Exclusion | None,
 ) -> Iterator[SceneTask]:
     for start in range(0, len(kept), CHUNK):
         chosen = [scenes[int(index)] for index in kept[start : start + CHUNK]]
         lanes = [
             maps[scene.city].segments.take(scene.corridor) if scene.lanes is None else scene.lanes for scene in chosen
         ]
-        yield SceneTask(chosen, lanes, parameters, half_width, recorded_speeds, timing)
+        yield SceneTask(chosen, lanes, parameters, half_width, recorded_speeds, timing, exclusion)
 
 
 class _Assembly:
     """Joins the blocks of all scenes: the cities' lanes first, then the lanes that the warped crops use."""
 
-    def __init__(self, maps: Mapping[str, LaneMap], directory: Path, timing: Timing) -> None:
-        self.directory, self.timing = directory, timing
+    def __init__(self, maps: Mapping[str, LaneMap], directory: Path, timing: Timing, excludes: bool) -> None:
+        self.directory, self.timing, self.excludes = directory, timing, excludes
         self.writer = SceneStoreWriter(directory, timing)
         self.summary = Summary()
         self.columns: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in MANIFEST_COLUMNS}
@@ -175,6 +190,10 @@ class _Assembly:
             self.columns[name].append(block.columns[name])
         self.summary.windows[scene.source] += size
         self.summary.dropped.update(block.dropped)
+        self.summary.excluded[scene.source] += block.excluded
+        self.summary.routes.add((scene.city, scene.route))
+        if size:
+            self.summary.routes_left.add((scene.city, scene.route))
 
     def close(self) -> Summary:
         """Write what is written last."""
@@ -185,6 +204,9 @@ class _Assembly:
             }
         )
         self.writer.close(manifest)
-        counts = {"windows": dict(self.summary.windows), "dropped": dict(self.summary.dropped)}
+        counts: dict[str, Any] = {"windows": dict(self.summary.windows), "dropped": dict(self.summary.dropped)}
+        if self.excludes:
+            routes = {"driven": len(self.summary.routes), "left": len(self.summary.routes_left)}
+            counts |= {"excluded": dict(self.summary.excluded), "routes": routes}
         write_json(self.directory / "summary.json", counts)
         return self.summary

@@ -145,7 +145,7 @@ class _Trainer:
         # A lone process needs no wrapper around its model, and preparing one imports 1.3 s of distributed tensors.
         self.prepared = accelerator.prepare(model) if accelerator.num_processes > 1 else model
         self.forward = torch.compile(self.prepared) if parameters.compile else self.prepared
-        self.check_steps = GPU_CHECK_STEPS if accelerator.device.type == "cuda" else 1
+        self.check_steps = 1 if accelerator.device.type == "cpu" else GPU_CHECK_STEPS
         self._unchecked: list[tuple[list[Part], Tensor]] = []
 
     def epoch(self, epoch: int, label: str) -> float:

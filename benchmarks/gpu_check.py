@@ -1,0 +1,254 @@
+"""What a GPU does with both training stages: the right numbers, the same numbers again, how fast, how long the paper's.
+
+Writes gpu_check.json and gpu_check.md, in under eight minutes. Needs neither DVC nor Great Expectations.
+
+Examples:
+    make gpu-check
+    python benchmarks/gpu_check.py --out results --seconds 10
+    python benchmarks/gpu_check.py --device cpu --tiny           # the logic of it, without a GPU
+
+Scenes are made up, of the reference's mean size. The exit status is 1 where there is no such device, or a check failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from synthdrive.config.training import ModelParameters
+from synthdrive.models.batch import Batch, collate
+from synthdrive.models.densetnt import DenseTNT
+from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.training.devices import make_accelerator, repeatable_kernels
+from training import PAPER_SCENES, paper_model, paper_training, train_for_a_while, write_made_up_store
+
+STAGES = ("pretrain", "finetune")
+PRECISIONS = ("float32", "tf32", "bfloat16")
+REPETITIONS = 4
+TOLERANCE = 1e-8  # of loss and gradients in float64, relative to the CPU's: sums of thousands of terms in another order
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question and its answer.
+
+    Attributes:
+        name: what is checked.
+        passed: None where it was skipped.
+        found: in words.
+    """
+
+    name: str
+    passed: bool | None
+    found: str
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large what is measured is.
+
+    Attributes:
+        model: of the networks.
+        scenes: of the made-up stores.
+        batch: scenes in a step, by stage.
+        seconds: that each speed is measured for.
+    """
+
+    model: ModelParameters
+    scenes: int
+    batch: dict[str, int]
+    seconds: float
+
+
+def main() -> None:
+    """Check, write, and exit with 1 where something is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for both files (default: the current one)")
+    parser.add_argument("--seconds", type=float, default=12.0, help="for each speed (default: %(default)s)")
+    parser.add_argument("--tiny", action="store_true", help="a small network and a few scenes: tests the check itself")
+    given = parser.parse_args()
+    if given.device == "cuda" and not torch.cuda.is_available():
+        print("gpu-check: torch finds no CUDA device here, so nothing is checked", file=sys.stderr)
+        sys.exit(1)
+    started = time.perf_counter()
+    repeatable_kernels()
+    with tempfile.TemporaryDirectory() as scratch:
+        size = tiny_size() if given.tiny else paper_size(given.seconds)
+        stores = made_up_stores(Path(scratch), size)
+        checks = [golden_numbers(), *compare(stores, size, torch.device(given.device))]
+        speeds = [row for stage in STAGES for row in measure(stage, stores[stage], size, given.device)]
+    record = {
+        "machine": machine(given.device),
+        "checks": [asdict(check) for check in checks],
+        "speeds": speeds,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    given.out.mkdir(parents=True, exist_ok=True)
+    (given.out / "gpu_check.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    written = page(record)
+    (given.out / "gpu_check.md").write_text(written, encoding="utf-8")
+    print(written)
+    sys.exit(any(check.passed is False for check in checks))
+
+
+def paper_size(seconds: float) -> Size:
+    """The paper's networks and batches."""
+    return Size(paper_model(), 2000, {stage: paper_training(stage).batch for stage in STAGES}, seconds)
+
+
+def tiny_size() -> Size:
+    """What a test takes."""
+    model = replace(paper_model(), hidden_size=32, sub_graph_layers=1, dense_from_goals=8)
+    return Size(model, 8, dict.fromkeys(STAGES, 4), 0.0)
+
+
+def made_up_stores(folder: Path, size: Size) -> dict[str, Path]:
+    """A store for each stage: windows have AGENT alone."""
+    others = {"pretrain": 0.0, "finetune": 22.5}
+    return {stage: write_made_up_store(folder / stage, size.scenes, others[stage]) for stage in STAGES}
+
+
+def machine(device: str) -> dict[str, str]:
+    """Where the figures come from."""
+    name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+    return {
+        "device": name,
+        "torch": torch.__version__,
+        "cuda": str(torch.version.cuda),
+        "python": platform.python_version(),
+    }
+
+
+def network_of(stage: str, model: ModelParameters) -> nn.Module:
+    """The same weights at every call."""
+    torch.manual_seed(0)
+    return MaskedAutoencoder(model, paper_training(stage)) if stage == "pretrain" else DenseTNT(model)  # type: ignore[arg-type]
+
+
+def golden_numbers() -> Check:
+    """The reference's numbers are no part of the repository."""
+    found = "no golden numbers are in the repository; `pytest -m reference` compares with them where they are at hand"
+    return Check("golden numbers", None, found)
+
+
+def compare(stores: dict[str, Path], size: Size, device: torch.device) -> Iterator[Check]:
+    """The device against the CPU, and against itself.
+
+    The first in float64: in float32, goals of almost the same score would change places and the loss with them.
+    """
+    for stage in STAGES:
+        make_accelerator(replace(paper_training(stage), precision="float32"))
+        store = SceneStore.load(stores[stage])
+        batch = collate(store, range(min(len(store), 16)))
+        floats = {name: value.double() for name, value in vars(batch).items() if value.is_floating_point()}
+        exact = replace(batch, **floats)
+        here, there = (one_step(network_of(stage, size.model).double(), exact, place) for place in ("cpu", device))
+        differences = {
+            name: float((there[name].cpu() - value).norm() / value.norm().clamp(min=1e-12))
+            for name, value in here.items()
+            if value.norm() > 1e-6
+        }
+        worst = max(differences, key=lambda name: differences[name])
+        found = f"in float64: largest relative difference {differences[worst]:.1e}, of {worst}; at most {TOLERANCE:g}"
+        yield Check(f"{stage}: CPU and {device} agree", differences[worst] <= TOLERANCE, found)
+        network = network_of(stage, size.model)
+        again = [one_step(network, batch, device) for _ in range(REPETITIONS)]
+        differing = sorted(name for name in again[0] if not all(torch.equal(again[0][name], x[name]) for x in again))
+        found = f"{len(differing)} tensors differ, such as {differing[0]}" if differing else "every bit is the same"
+        yield Check(f"{stage}: a step repeats", not differing, f"the same step {REPETITIONS} times: {found}")
+
+
+def one_step(network: nn.Module, batch: Batch, device: torch.device | str) -> dict[str, Tensor]:
+    """The loss and every gradient, by name."""
+    network.to(device).zero_grad()
+    losses = network(batch.to(device))
+    losses.total.backward()
+    gradients = {name: value.grad.clone() for name, value in network.named_parameters() if value.grad is not None}
+    return {"loss": losses.total.detach(), **gradients}
+
+
+def measure(stage: str, store: Path, size: Size, device: str) -> Iterator[dict[str, Any]]:
+    """Speed, memory, waits and launches of a stage in every precision, and the paper's training at that speed."""
+    paper = paper_training(stage)
+    for precision in PRECISIONS:
+        batch = size.batch[stage]
+        parameters = replace(paper, batch=batch, device_batch=batch, precision=precision)
+        first, _ = train_for_a_while(stage, store, size.model, parameters, 2)
+        steps = max(2, min(round(size.seconds / 2 / (first.wall / 2)), 500))
+        speed, network = train_for_a_while(stage, store, size.model, parameters, steps)
+        rate = speed.scenes / speed.wall
+        yield {
+            "stage": stage,
+            "precision": precision,
+            "batch": batch,
+            "steps": steps,
+            "scenes_per_second": round(rate, 1),
+            "waiting_for_data": round(speed.waiting, 3),
+            "memory_gib": round(speed.memory, 2),
+            **waits_and_launches(network, store, batch, precision, device),
+            "paper_minutes": round(paper.epochs * PAPER_SCENES[stage] / rate / 60, 1),
+        }
+
+
+def waits_and_launches(
+    network: nn.Module, store: Path, size: int, precision: str, device: str
+) -> dict[str, int | None]:
+    """How often a forward and backward pass makes the host wait, and how many kernels it launches; None on a CPU."""
+    scenes = SceneStore.load(store)
+    batch = collate(scenes, [index % len(scenes) for index in range(size)]).to(device)
+    autocast = torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
+
+    def step() -> None:
+        with autocast:
+            total = network(replace(batch)).total  # a copy, which remembers nothing of the pass before
+        total.backward()
+
+    if device == "cpu":
+        step()
+        return {"waits": None, "launches": None}
+    step()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        step()
+        torch.cuda.synchronize()
+    launches = sum(event.count for event in profile.key_averages() if "LaunchKernel" in event.key)
+    return {"waits": sum("synchroniz" in str(item.message) for item in caught), "launches": launches}
+
+
+def page(record: dict[str, Any]) -> str:
+    """The record for a reader."""
+    lines = ["# What a GPU does with both training stages", ""]
+    lines += [", ".join(f"{name} {value}" for name, value in record["machine"].items()) + "."]
+    lines += [f"Measured there, in {record['seconds']:.0f} s; the paper's minutes are an estimate from it."]
+    lines += ["", "| check | | found |", "|---|---|---|"]
+    words = {True: "passed", False: "FAILED", None: "skipped"}
+    lines += [f"| {check['name']} | {words[check['passed']]} | {check['found']} |" for check in record["checks"]]
+    lines += ["", f"| {' | '.join(name.replace('_', ' ') for name in record['speeds'][0])} |"]
+    lines += ["|" + "---|" * len(record["speeds"][0])]
+    for row in record["speeds"]:
+        lines += [f"| {' | '.join('' if value is None else str(value) for value in row.values())} |"]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""One run from its fold's data to its result: pre-train, fine-tune, evaluate, each as the pipeline's own stage."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studies.argoverse1_folds.plan import BASELINE, Recipe, Run
+from studies.argoverse1_folds.results import MISSED, STORED, Result, scenes_hash
+from studies.argoverse1_folds.stores import Stores, merge, write_parameters
+from synthdrive.core.artifacts import file_hash
+from synthdrive.core.errors import SynthDriveError
+from synthdrive.core.provenance import code_hash, git_commit, load_provenance, package_versions, values_hash
+from synthdrive.forecasting.evaluate import load_scene_errors
+from synthdrive.training.metadata import load_metadata
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ENTRIES = (
+    "synthdrive.ingestion.hold_out",
+    "synthdrive.augmentation.augment_maps",
+    "synthdrive.synthesis.synthesize",
+    "synthdrive.pretraining.pretrain",
+    "synthdrive.finetuning.finetune",
+    "synthdrive.forecasting.evaluate",
+    "synthdrive.forecasting.forecast_scenes",
+)
+"""The modules by which a run enters the package: what they can import settles its numbers."""
+UNCHANGING = 1e-12  # a learning rate that leaves a pre-trained network as it is
+KEPT_CHARACTERS = 2000  # of what a failed stage said
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+def study_code() -> str:
+    """SHA-256 of all code that settles a run's numbers: the package's part, and this study's."""
+    own = ("plan", "realism", "stores", "execute")
+    files = {name: file_hash(Path(__file__).with_name(f"{name}.py")) for name in own}
+    return values_hash({entry: code_hash(entry) for entry in ENTRIES} | files)
+
+
+def modified_files(repository: Path = REPOSITORY) -> list[str] | None:
+    """Tracked files that differ from the commit, but for the study's results and pages; None without git."""
+    watched = ("src", "stages", "studies/**.py", "studies/**.yaml", "profiles", "params.yaml", "requirements.lock")
+    specs = [f":(top,glob){path}" if "*" in path else f":(top){path}" for path in watched]
+    command = ["git", "-C", str(repository), "status", "--porcelain", "--", *specs]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return [line[3:] for line in done.stdout.splitlines()]
+
+
+def run_stage(stage: str, options: Mapping[str, object], log: Path) -> float:
+    """Run `stages/<stage>.py` with these options on one thread, its output appended to a file; returns its CPU seconds.
+
+    Raises:
+        SynthDriveError: it failed.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "SYNTHDRIVE_WORKERS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, str(REPOSITORY / "stages" / f"{stage}.py")]
+    command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    with log.open("a") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        _running.add(process)
+        _, status, usage = os.wait4(process.pid, 0)
+        _running.discard(process)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if status:
+        raise SynthDriveError(f"{stage} failed ({log}):\n{log.read_text()[-KEPT_CHARACTERS:]}")
+    return usage.ru_utime + usage.ru_stime
+
+
+def stop_stages() -> None:
+    """End every stage that is running; what it has trained so far is taken up by the next attempt."""
+    for process in list(_running):
+        process.terminate()
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Makes runs.
+
+    Attributes:
+        stores: the data.
+        commit: of the repository; modified: whether files differ from it.
+        code: SHA-256 of what settles a run's numbers (`study_code`).
+    """
+
+    stores: Stores
+    commit: str | None
+    modified: bool
+    code: str
+
+    def parameters_of(self, run: Run, recipe: Recipe | None) -> dict[str, Any]:
+        """The whole content of a run's parameter file: one variant, named as the run."""
+        content = deepcopy(dict(self.stores.parameters))
+        if run.variant == BASELINE:
+            return content
+        variant = deepcopy(content["variants"][run.variant])
+        for section in ("model", "pretrain", "finetune"):
+            variant.setdefault(section, {})
+        if run.percent == 0:
+            changes: dict[str, Any] = {"epochs": 1, "learning_rate": UNCHANGING, "warmup_epochs": 0.0}
+            merge(variant["finetune"], changes | {"fraction": min(self.stores.plan.percents) / 100.0})
+        else:
+            variant["finetune"]["fraction"] = run.percent / 100.0
+        if recipe is not None:
+            merge(variant, {"finetune": recipe.finetune, "model": recipe.model})
+        content["variants"] = {run.variant: variant}
+        content["seeds"] = [run.seed(self.stores.plan.folds)]
+        content["from_scratch"], content["run_variants"] = [], [run.variant]
+        return content
+
+    def make(self, run: Run, recipe: Recipe | None) -> Result:
+        """Everything that a run needs and is not there yet, then the run itself.
+
+        Raises:
+            SynthDriveError: a stage failed; what it said is in the message.
+        """
+        folder = self.stores.make_scenes(run)
+        home = folder / "runs" / run.name
+        seconds: dict[str, float] = {}
+        parameters = self.parameters_of(run, recipe)
+        file = home / "params.yaml"
+        write_parameters(parameters, file)
+        seed = run.seed(self.stores.plan.folds)
+        shared: dict[str, object] = {"params": file, "runs": folder / "states", "provenance": home / "provenance"}
+        given: dict[str, object]
+        if run.variant == BASELINE:
+            forecasts = home / "forecasts" / BASELINE
+            given = {"scenes": folder / "judged", "out": home / "forecasts", "metrics": home, "params": file}
+            seconds["evaluate"] = run_stage("evaluate_baselines", given, home / "log")
+            return self._result(run, recipe, forecasts, parameters, {}, seconds)
+        windows, made_windows = self.stores.make_windows(
+            run, lambda stage, words: run_stage(stage, words, home / "log")
+        )
+        seconds["windows"] = made_windows
+        name = f"{run.variant}-{seed}"
+        identity: dict[str, object] = {"variant": run.variant, "seed": seed}
+        pretrained = None
+        if windows is not None:
+            pretrained = folder / "pretrained" / name
+            if not pretrained.is_dir():
+                given = {**identity, "synthetic": windows, "out": pretrained, **shared}
+                given["provenance"] = folder / "provenance"
+                seconds["pretrain"] = run_stage("pretrain", given, home / "log")
+        checkpoint = home / "finetuned" / name
+        if not checkpoint.is_dir():
+            given = {**identity, "scenes": folder / "train", "out": checkpoint, **shared}
+            given |= {} if pretrained is None else {"pretrained": pretrained}
+            seconds["finetune"] = run_stage("finetune", given, home / "log")
+        forecasts = home / "forecasts"
+        given = {"checkpoint": checkpoint, "scenes": folder / "judged", "out": forecasts, "device": "cpu", **shared}
+        seconds["evaluate"] = run_stage(
+            "evaluate", given | {"metrics": home / "metrics.json", "workers": 1}, home / "log"
+        )
+        records = {stage: load_provenance(home / "provenance", stage, name) for stage in ("finetune", "evaluate")}
+        records["pretrain"] = load_provenance(folder / "provenance", "pretrain", name)
+        inputs = {stage: record["made_by"]["inputs"] for stage, record in records.items() if record}
+        return self._result(run, recipe, forecasts, parameters, inputs, seconds)
+
+    def _result(
+        self,
+        run: Run,
+        recipe: Recipe | None,
+        forecasts: Path,
+        parameters: Mapping[str, Any],
+        inputs: Mapping[str, Any],
+        seconds: Mapping[str, float],
+    ) -> Result:
+        names, errors = load_scene_errors(forecasts)
+        checkpoint = forecasts.with_name("finetuned") / f"{run.variant}-{run.seed(self.stores.plan.folds)}"
+        learned = run.percent > 0 and run.variant != BASELINE
+        provenance = {
+            "train_scenes": load_metadata(checkpoint)["data"]["used"] if learned else 0,
+            "commit": self.commit,
+            "modified": self.modified,
+            "code": self.code,
+            "parameters_sha256": values_hash(parameters),
+            "inputs": inputs,
+            "python": platform.python_version(),
+            "packages": package_versions(),
+            "threads": 1,
+        }
+        kept = {name: errors[name] for name in (*STORED, MISSED)}
+        changes = {} if recipe is None else {"finetune": recipe.finetune, "model": recipe.model}
+        return Result(run, changes, scenes_hash(names), kept, seconds, provenance)
+
+
+def make_executor(stores: Stores) -> Executor:
+    """An executor of the code as it is."""
+    return Executor(stores, git_commit(), modified_files() != [], study_code())

@@ -1,0 +1,128 @@
+"""What makes synthetic windows look like recorded ones, measured on a few recorded scenes and on nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdrive.config.synthesize import NoiseParameters, SynthesizeParameters
+from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
+from synthdrive.scenes.scene_store import AGENT, AV, SceneStore
+from synthdrive.synthesis.realism import tracking_noise
+from synthdrive.synthesis.windows import agent_tracks, even_tracks, motion_of, smooth_tracks
+
+Floats = npt.NDArray[np.float64]
+
+SMOOTHING = 1.1  # s over which a parabola is fitted: what is left is noise, what is fitted is motion
+SECOND = 10  # steps over which a change of speed is an acceleration, so that noise hardly matters
+STANDING = 0.5  # m/s
+MOVES = 5.0  # m, of a track that says something of how AGENT drives
+MEMORIES = (0.0, 0.1, 0.15, 0.2, 0.3, 0.5)  # s, over which noise may be correlated
+SIMULATED = 400  # tracks that noise is simulated on
+INTERQUARTILE = 1.349  # of a normal distribution, in standard deviations
+LEAST_TRACK = 10  # steps of another road user that say whether it moves
+
+
+def fitted(store: SceneStore, defaults: SynthesizeParameters) -> dict[str, Any]:
+    """Values for the section `synthesize` that fit the scenes of a store; what is not named stays as it is.
+
+    * desired speeds are drawn from the top speeds of the AGENTs (`speed_source`, from the same scenes);
+    * stops: metres driven for each time that an AGENT comes to stand, and how long it stands;
+    * pace: AGENTs' mean speed below their top speed, by medians;
+    * acceleration and braking: what 95 % of their moments keep to;
+    * noise: what a parabola over 1.1 s leaves of the tracks, along and across the motion, from track to track, and how
+      long it lasts, matched to the same statistics of simulated noise;
+    * other road users: how many, how many of them stand, and how fast they go.
+    """
+    tracks = even_tracks(agent_tracks(store), np.asarray(store.times, dtype=np.float64))
+    smooth = smooth_tracks(tracks, SMOOTHING)
+    moving = np.hypot(*(smooth[:, -1] - smooth[:, 0]).T) > MOVES
+    motion = motion_of(smooth[moving])
+    acceleration = motion.speed[:, SECOND:] - motion.speed[:, :-SECOND]
+    speeding = float(np.clip(np.quantile(acceleration[acceleration > 0], 0.95), defaults.driver.acceleration, 4.0))
+    braking = float(np.clip(-np.quantile(acceleration[acceleration < 0], 0.05), defaults.driver.acceleration, 4.0))
+    typical = float(np.median(motion.speed.max(axis=1)))
+    share = float(np.median(motion.speed.mean(axis=1) / np.maximum(motion.speed.max(axis=1), STANDING)))
+    limit = max(defaults.limits.acceleration, 1.15 * speeding, 1.15 * braking)
+    return {
+        "speed_source": "recorded",
+        "speeds_per_scene": 2,
+        "driver": {
+            "acceleration": round(speeding, 2),
+            "max_braking": round(braking, 2),
+            "braking": round(max(braking / typical, defaults.driver.slowing), 3),
+        },
+        "limits": {"acceleration": round(limit, 2)},
+        "stops": _stops(motion.speed),
+        "pace": {"stretch": 40.0, "slowest": round(float(np.clip(2.0 * share - 1.0, 0.2, 1.0)), 2)},
+        "bystanders": _road_users(store),
+        "noise": _noise(tracks[moving], smooth[moving]),
+    }
+
+
+def _stops(speed: Floats) -> dict[str, float]:
+    """Spacing and waiting times from (S, 49) speeds."""
+    standing = speed < STANDING
+    onsets = int((standing[:, 1:] & ~standing[:, :-1]).sum())
+    if onsets == 0:
+        return {"spacing": 0.0}
+    wait = float(standing.sum()) * STEP_SECONDS / onsets
+    spacing = float(speed.sum()) * STEP_SECONDS / onsets
+    return {"spacing": round(spacing, 1), "min_wait": 0.0, "max_wait": round(2.0 * wait, 2)}
+
+
+def _road_users(store: SceneStore) -> dict[str, float | int]:
+    """How many there are beside AGENT and AV, their standing share, and the speed that 95 % of the moving keep to."""
+    others = np.flatnonzero(~np.isin(store.track_types, (AGENT, AV)))
+    first, last = store.track_offsets[others], store.track_offsets[others + 1] - 1
+    seconds = (store.step[last].astype(np.float64) - store.step[first]) * STEP_SECONDS
+    seen = seconds >= (LEAST_TRACK - 1) * STEP_SECONDS
+    length = np.hypot(*(np.asarray(store.xy[last[seen]], np.float64) - store.xy[first[seen]]).T)
+    speed = length / seconds[seen]
+    moving = speed > STANDING
+    if not moving.any():
+        return {"count": round(int(seen.sum()) / len(store)), "standing": 1.0}
+    return {
+        "count": round(int(seen.sum()) / len(store)),
+        "standing": round(float(1.0 - moving.mean()), 2),
+        "fastest": round(max(float(np.quantile(speed[moving], 0.95)), 1.0), 1),
+    }
+
+
+def _noise(tracks: Floats, smooth: Floats) -> dict[str, float]:
+    along, across, correlation = _rest(tracks, smooth)
+    found: list[tuple[float, dict[str, float]]] = []
+    line = np.stack([np.arange(float(ARGOVERSE1.steps)), np.zeros(ARGOVERSE1.steps)], axis=-1)
+    straight = line * np.ones((SIMULATED, 1, 1))
+    for memory in MEMORIES:
+        unit = NoiseParameters(1.0, 1.0, 0.0, memory)
+        noise = tracking_noise(straight, unit, np.random.default_rng(0))
+        simulated, _, lasting = _rest(straight + noise, smooth_tracks(straight + noise, SMOOTHING), straight)
+        deviation = float(np.median(along) / np.median(simulated))
+        spread = np.sqrt(max(_spread(along) ** 2 - _spread(simulated) ** 2, 0.0))
+        values = {
+            "deviation": round(deviation, 3),
+            "across": round(float(np.median(across) / np.median(along)), 2),
+            "spread": round(float(spread), 2),
+            "memory": memory,
+        }
+        found.append((abs(lasting - correlation), values))
+    return min(found, key=lambda item: item[0])[1]
+
+
+def _rest(tracks: Floats, smooth: Floats, path: Floats | None = None) -> tuple[Floats, Floats, float]:
+    """Root mean squares of what smoothing takes away, (S,) along and across the motion; its correlation over a step."""
+    rest = tracks - smooth
+    step = np.gradient(smooth if path is None else path, axis=1)
+    direction = step / np.maximum(np.hypot(step[..., 0], step[..., 1])[..., None], 1e-6)
+    along = (rest * direction).sum(axis=-1)
+    across = rest[..., 0] * direction[..., 1] - rest[..., 1] * direction[..., 0]
+    lasting = float((along[:, 1:] * along[:, :-1]).mean() / max(float(np.square(along).mean()), 1e-12))
+    return np.sqrt(np.square(along).mean(axis=1)), np.sqrt(np.square(across).mean(axis=1)), lasting
+
+
+def _spread(values: Floats) -> float:
+    low, high = np.quantile(np.log(np.maximum(values, 1e-6)), (0.25, 0.75))
+    return float(high - low) / INTERQUARTILE

@@ -1,0 +1,183 @@
+"""How sure a difference is: intervals for other places and other seeds, Holm's correction, smallest detectable change.
+
+Scenes of a block look alike, and so do all scenes that one training judges. Blocks are drawn whole, with their scenes,
+within each fold (Davison and Hinkley 1997, 3.8), widened for their small and uneven number. A fold has one training a
+repeat, so that a draw of a handful of seeds would be far too sure of itself: what other seeds might give is added to
+each draw as Student's t with the variance that trainings show beyond that of their places.
+`tests/studies/test_folds_statistics.py` shows on simulated studies how often the intervals hold the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtrit
+
+from synthdrive.core.errors import InputError
+from synthdrive.core.seeding import generator
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+
+SAMPLES = 10_000
+CONFIDENCE = 0.95
+POWER = 0.8
+_NORMAL = float(stdtrit(np.inf, 0.5 + CONFIDENCE / 2))
+_NORMAL_POWER = float(stdtrit(np.inf, POWER))
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the scenes are.
+
+    Attributes:
+        folds: (S,) fold of each scene, whose trainings judge it.
+        blocks: (S,) block of each scene; a block lies in one fold.
+    """
+
+    folds: Codes
+    blocks: Codes
+
+    def __post_init__(self) -> None:
+        pairs = {(int(block), int(fold)) for block, fold in zip(self.blocks, self.folds, strict=True)}
+        if len(pairs) != len({block for block, _ in pairs}):
+            raise InputError("blocks", "a block in two folds", "blocks that lie in one fold each")
+
+    def take(self, inside: npt.NDArray[np.bool_]) -> Places:
+        """Of some scenes."""
+        return Places(self.folds[inside], self.blocks[inside])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A variant minus its reference on the same scenes; below 0 the variant is better.
+
+    Attributes:
+        mean, low, high: in the metric's unit, with the ends of the 95 % interval.
+        relative, relative_low, relative_high: in per cent of the reference.
+        reference: mean of the reference.
+        p: two-sided.
+        detectable: the smallest change (%) that such a comparison detects in 80 % of its repetitions.
+        repeats: trainings of each fold.
+    """
+
+    mean: float
+    low: float
+    high: float
+    relative: float
+    relative_low: float
+    relative_high: float
+    reference: float
+    p: float
+    detectable: float
+    repeats: int
+
+
+def difference(variant: Floats, reference: Floats, places: Places, samples: int = SAMPLES) -> Difference:
+    """Compare two variants.
+
+    Args:
+        variant: (R, S) one metric of R repeats on S scenes.
+        reference: (R, S) of the same repeats, or (1, S) where nothing is trained.
+        places: of the scenes.
+        samples: draws.
+
+    Raises:
+        InputError: shapes do not fit.
+    """
+    scenes = len(places.folds)
+    if variant.ndim != 2 or variant.shape[1] != scenes or reference.shape not in (variant.shape, (1, scenes)):
+        found = f"{variant.shape} and {reference.shape}, {scenes} scenes"
+        raise InputError("difference", found, "(R, S) both, or (1, S) for the reference")
+    base = np.broadcast_to(reference, variant.shape)
+    gain = variant - base
+    total, level = float(gain.mean()), float(base.mean())
+    share = total / level if level > 0 else float("nan")
+    sums = np.column_stack([gain.mean(axis=0), base.mean(axis=0), np.ones(scenes)])
+    drawn = _drawn_sums(sums, places, samples)  # [n, 3]
+    random = generator(0, "other seeds", samples)
+    draws = _with_seeds(total, drawn[:, 0] / drawn[:, 2], gain, places, random)
+    relative = _with_seeds(share, drawn[:, 0] / drawn[:, 1], (gain - share * base) / level, places, random)
+    low, high = _ends(draws)
+    relative_low, relative_high = _ends(relative)
+    beyond = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
+    return Difference(
+        total, low, high, 100 * share, 100 * relative_low, 100 * relative_high, level,
+        p=min(1.0, 2.0 * (beyond + 1) / (samples + 1)),
+        detectable=100 * (relative_high - relative_low) / 2 * (1.0 + _NORMAL_POWER / _NORMAL),
+        repeats=len(variant),
+    )  # fmt: skip
+
+
+def interval(values: Floats, places: Places, samples: int = SAMPLES) -> tuple[float, float, float]:
+    """Mean of (R, S) values with the ends of its 95 % interval for other places and other seeds."""
+    sums = np.column_stack([values.mean(axis=0), np.ones(values.shape[1])])
+    drawn = _drawn_sums(sums, places, samples)
+    mean = float(values.mean())
+    draws = _with_seeds(mean, drawn[:, 0] / drawn[:, 1], values, places, generator(0, "other seeds", samples))
+    return mean, *_ends(draws)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjusted p of tests that are judged together (Holm 1979): significant where below 0.05."""
+    adjusted, largest = [0.0] * len(p), 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=lambda index: p[index])):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def _drawn_sums(columns: Floats, places: Places, samples: int) -> Floats:
+    """(n, C) sums of (S, C) columns over draws of the blocks, as many in each fold as there are."""
+    total = np.zeros((samples, columns.shape[1]))
+    for fold in np.unique(places.folds):
+        inside = places.folds == fold
+        _, code = np.unique(places.blocks[inside], return_inverse=True)
+        blocks = int(code.max()) + 1
+        of_blocks = np.stack([np.bincount(code, column, blocks) for column in columns[inside].T], axis=1)  # [B, C]
+        random = generator(0, "other places", samples, int(fold))
+        total += random.multinomial(blocks, np.full(blocks, 1.0 / blocks), samples) @ of_blocks
+    return total
+
+
+def _with_seeds(mean: float, draws: Floats, values: Floats, places: Places, random: np.random.Generator) -> Floats:
+    """Draws of a mean over places, widened for few blocks, and with what other seeds might give.
+
+    Args:
+        mean: what the draws are about; draws: (n,).
+        values: (R, S) what the mean is of, or how each scene moves it.
+    """
+    folds, of_fold = np.unique(places.folds, return_inverse=True)
+    weights = np.bincount(of_fold) / len(of_fold)  # [F]
+    by_fold = np.stack([np.bincount(of_fold, row) for row in values]) / np.bincount(of_fold)  # [R, F]
+    _, code = np.unique(places.blocks, return_inverse=True)
+    sizes = np.bincount(code)
+    centred = values.mean(axis=0) - by_fold.mean(axis=0)[of_fold]
+    blocks_in = np.array([len(np.unique(code[of_fold == fold])) for fold in range(len(folds))])
+    few = (blocks_in / np.maximum(blocks_in - 1, 1))[of_fold[np.unique(code, return_index=True)[1]]]  # [B]
+    of_places = float((few * np.bincount(code, centred) ** 2).sum()) / len(of_fold) ** 2
+    effective = sizes.sum() ** 2 / np.square(sizes).sum()
+    freedom = max(effective - len(folds), 1.0)
+    if len(values) > 1:
+        of_seeds = float((weights**2 * by_fold.var(axis=0, ddof=1)).sum()) / len(values)
+        seed_freedom = len(folds) * (len(values) - 1)
+    else:
+        spread = weights**2 * (by_fold[0] - values.mean()) ** 2
+        seed_freedom = len(folds) - 1
+        of_seeds = max(float(spread.sum()) * len(folds) / max(seed_freedom, 1) - of_places, 0.0)
+    deviation = draws - mean
+    found = float(deviation.std())
+    target = np.sqrt(of_places) * float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) / _NORMAL
+    widened = deviation * (target / found if found > 0 else 0.0)
+    other_seeds = np.sqrt(of_seeds) * random.standard_t(max(seed_freedom, 1), len(draws))
+    moved: Floats = mean + widened + other_seeds
+    return moved
+
+
+def _ends(draws: Floats) -> tuple[float, float]:
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(draws, [tail, 100 - tail])
+    return float(low), float(high)

@@ -1,0 +1,166 @@
+"""The data of each fold: scenes to train on, scenes to judge by, synthetic windows; made once, in the work folder.
+
+`<work>/maps`, `<work>/all` and `<work>/augmented` are of all scenes; `<work>/<fold>/` holds what is of one fold, and
+`<work>/<fold>-inner/` what its recipes are tried on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from studies.argoverse1_folds.plan import NONE, REALISTIC, Plan, Run
+from studies.argoverse1_folds.realism import fitted
+from synthdrive.augmentation.augment_maps import augment_maps
+from synthdrive.config.augment import AugmentParameters
+from synthdrive.config.data import IngestParameters
+from synthdrive.config.synthesize import SynthesizeParameters
+from synthdrive.core.artifacts import atomic_directory, atomic_file
+from synthdrive.core.parallel import local_executor
+from synthdrive.core.parameters import from_values
+from synthdrive.ingestion.hold_out import balanced_folds, blocks_of_scenes, near_held_out, pool_scenes, write_scenes
+from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
+from synthdrive.scenes.lane_map import load_maps
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.training.data import subset
+
+Rows = npt.NDArray[np.int64]
+Stage = Callable[[str, Mapping[str, object]], float]
+"""Runs a stage with its options; returns the CPU seconds it took."""
+
+
+@dataclass(frozen=True)
+class Stores:
+    """All data of a study.
+
+    Attributes:
+        work: folder; parameters: the whole content of the study's parameter file; plan: the study's.
+    """
+
+    work: Path
+    parameters: Mapping[str, Any]
+    plan: Plan
+    _locks: dict[Path, Lock] = field(default_factory=dict, repr=False, compare=False)
+
+    def _only_one(self, path: Path) -> Lock:
+        """Held by whoever makes what is at this path: runs on other cores may need it too."""
+        return self._locks.setdefault(path, Lock())
+
+    @property
+    def ingest(self) -> IngestParameters:
+        """How scenes are read and dealt to folds."""
+        return from_values(IngestParameters, self.parameters["ingest"], "ingest")
+
+    def make_shared(self, raw: Path) -> None:
+        """Maps, all scenes and augmented scenes, where they are not there yet."""
+        half_width = float(self.parameters["scene"]["map_half_width"])
+        if not (self.work / "all").is_dir():
+            ingest_maps(raw, self.work / "maps", self.ingest)
+            parts = {split: self.work / f"official-{split}" for split in ("train", "val")}
+            ingest_scenes(raw, parts, self.work / "maps", self.ingest, half_width)
+            pool_scenes(list(parts.values()), self.work / "all")
+        if not (self.work / "augmented").is_dir():
+            augment = from_values(AugmentParameters, self.parameters["augment"], "augment")
+            with local_executor() as executor:
+                scenes = augment_maps(load_maps(self.work / "maps"), augment, half_width, executor)
+            with atomic_directory(self.work / "augmented") as partial:
+                scenes.save(partial)
+
+    def folds(self, store: SceneStore) -> Rows:
+        """(S,) the fold of every scene."""
+        return balanced_folds(store, self.plan.folds, self.ingest.fold_block)
+
+    def describe_scenes(self) -> dict[str, list[Any]]:
+        """Name, city, fold and block of every scene, in the order of the folds, as lists of equal length."""
+        store = SceneStore.load(self.work / "all")
+        folds = self.folds(store)
+        blocks = blocks_of_scenes(store, self.ingest.fold_block)
+        order = np.argsort(folds, kind="stable").tolist()
+        return {
+            "scene": [store.scene_ids[row] for row in order],
+            "city": [store.cities[row] for row in order],
+            "fold": [int(folds[row]) for row in order],
+            "block": ["_".join(map(str, blocks[row])) for row in order],
+        }
+
+    def folder(self, run: Run) -> Path:
+        """Where the data of a run's fold is."""
+        return self.work / (f"{run.fold}" if run.trial is None else f"{run.fold}-inner")
+
+    def make_scenes(self, run: Run) -> Path:
+        """The fold's stores, where they are not there yet: `train`, `judged`, and `away`, which windows keep away from.
+
+        Recipes are tried on a fold of the scenes to train on; the fold that judges the study is no part of either.
+        """
+        folder = self.folder(run)
+        with self._only_one(folder):
+            if not (folder / "away").is_dir():
+                self._write_scenes(run, folder)
+        return folder
+
+    def _write_scenes(self, run: Run, folder: Path) -> None:
+        store = SceneStore.load(self.work / "all")
+        folds, inner = self.folds(store), run.inner(self.plan.folds)
+        judged = folds == (run.fold if inner is None else inner)
+        away = judged | (folds == run.fold)
+        train = ~away & ~near_held_out(store, away, self.ingest.fold_distance)
+        for name, inside in (("train", train), ("judged", judged), ("away", away)):
+            with atomic_directory(folder / name) as partial:
+                write_scenes(store, np.flatnonzero(inside), partial)
+
+    def make_windows(self, run: Run, stage: Stage) -> tuple[Path | None, float]:
+        """The windows that a run's variant is pre-trained on, made where they are not there yet; and CPU seconds.
+
+        Realistic ones are fitted to the smallest share of the scenes that the run's seed trains on: it lies within the
+        others, so no run's windows know of a scene that the run does not train on.
+        """
+        windows = self.plan.variants[run.variant].windows
+        if windows == NONE:
+            return None, 0.0
+        folder, seed = self.make_scenes(run), run.seed(self.plan.folds)
+        name = f"{windows}-{seed}" if windows == REALISTIC else windows
+        with self._only_one(folder / name):
+            if (folder / name).is_dir():
+                return folder / name, 0.0
+            parameters, scenes = deepcopy(dict(self.parameters)), folder / "train"
+            if windows == REALISTIC:
+                scenes = self._write_few(folder, seed)
+                defaults = from_values(SynthesizeParameters, parameters["synthesize"], "synthesize")
+                merge(parameters["synthesize"], fitted(SceneStore.load(scenes), defaults))
+            file = folder / f"{name}.yaml"
+            write_parameters(parameters, file)
+            given: dict[str, object] = {"params": file, "maps": self.work / "maps", "scenes": scenes, "workers": 1}
+            given |= {"augmented": self.work / "augmented", "judged": folder / "away", "out": folder / name}
+            return folder / name, stage("synthesize", given)
+
+    def _write_few(self, folder: Path, seed: int) -> Path:
+        """The store of the smallest share of the scenes that a seed trains on."""
+        store, few = SceneStore.load(folder / "train"), folder / f"few-{seed}"
+        usable = np.flatnonzero(np.diff(store.lane_offsets) > 0)
+        with atomic_directory(few) as partial:
+            write_scenes(store, usable[subset(len(usable), min(self.plan.percents) / 100.0, seed)], partial)
+        return few
+
+
+def merge(values: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Replace values in place, section by section."""
+    for key, value in changes.items():
+        if isinstance(value, Mapping):
+            merge(values.setdefault(key, {}), value)
+        else:
+            values[key] = value
+
+
+def write_parameters(parameters: Mapping[str, Any], path: Path) -> None:
+    """A parameter file for a stage."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as partial:
+        partial.write_text(yaml.safe_dump(dict(parameters), sort_keys=False), encoding="utf-8")

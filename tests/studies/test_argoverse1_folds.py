@@ -1,0 +1,290 @@
+"""The study of folds: its plan, its order, what it keeps of a run, and its pages, on made-up results."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from studies.argoverse1_folds.analysis import errors_of, levels, planned_tests
+from studies.argoverse1_folds.execute import make_executor, modified_files
+from studies.argoverse1_folds.pages import sentences, write_pages
+from studies.argoverse1_folds.plan import BASELINE, Plan, Recipe, Run, best_recipe, groups, load_plan, needs
+from studies.argoverse1_folds.results import (
+    CAPPED,
+    FAR,
+    SCENES,
+    Result,
+    load_result,
+    load_results,
+    save_result,
+    scenes_hash,
+)
+from studies.argoverse1_folds.schedule import Sitting, start_sitting
+from studies.argoverse1_folds.stores import Stores
+from synthdrive.config.composition import compose
+from synthdrive.core.artifacts import write_json
+from synthdrive.core.errors import InputError, ParameterError, SynthDriveError
+from synthdrive.core.parameters import read_parameters
+from synthdrive.core.seeding import generator
+from synthdrive.reporting.published import Published
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PLAN = REPOSITORY / "studies" / "argoverse1_folds" / "plan.yaml"
+PUBLISHED = Published.load(REPOSITORY / "published.yaml")
+FOLD_SCENES = 60
+LEVEL = {"scratch": 2.6, "forecast_realistic": 1.9, "forecast_paper": 2.2, BASELINE: 2.5}  # m, made up
+CODE = "made-up"
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return load_plan(PLAN)
+
+
+def names_of(fold: int) -> list[str]:
+    return [f"{fold}-{scene}" for scene in range(FOLD_SCENES)]
+
+
+def made_up(run: Run, plan: Plan) -> Result:
+    """A result of no training: errors drawn around a level that falls with the share of the scenes."""
+    inner = run.inner(plan.folds)
+    judged = run.fold if inner is None else inner
+    hardness = np.random.default_rng(judged).gamma(2.0, 0.5, FOLD_SCENES)
+    noise = generator(0, run.name)
+    level = LEVEL.get(run.variant, 2.5) - run.percent / 200 + (run.trial or 0) * 0.1
+    fde = np.maximum(hardness * level + 0.05 * noise.standard_normal(FOLD_SCENES), 0.001)
+    errors = {"minFDE6": fde, "minADE6": fde / 2, "minFDE1": 2 * fde, "minADE1": fde, "MR6": (fde > 2.0) * 1.0}
+    provenance = {"commit": "0" * 40, "modified": False, "code": CODE, "train_scenes": 20 * run.percent}
+    return Result(run, {}, scenes_hash(names_of(judged)), errors, {"finetune": 60.0}, provenance)
+
+
+def write_scenes(folder: Path, plan: Plan) -> None:
+    rows = [(name, fold, place) for fold in range(plan.folds) for place, name in enumerate(names_of(fold))]
+    write_json(
+        folder / SCENES,
+        {
+            "scene": [name for name, _, _ in rows],
+            "city": ["MIA" if place % 2 else "PIT" for _, _, place in rows],
+            "fold": [fold for _, fold, _ in rows],
+            "block": [f"{fold}_{place % 6}" for _, fold, place in rows],
+        },
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, plan: Plan) -> Path:
+    """Made-up results of a whole first repeat of three variants, with their recipes and the baseline."""
+    out = tmp_path / "results"
+    write_scenes(out, plan)
+    for group in groups(plan):
+        for run in group:
+            if run.repeat == 0 and run.variant in LEVEL:
+                save_result(made_up(run, plan), out)
+    return out
+
+
+def test_the_plan_says_which_runs_there_are_and_in_which_order(plan: Plan) -> None:
+    runs = [run for group in groups(plan) for run in group]
+    assert len(runs) == len(set(runs)) == len({run.name for run in runs})
+    assert len(plan.variants) + 2 <= 8  # with the baseline, and with no real scene
+    assert plan.folds == 5
+    for place, run in enumerate(runs):
+        assert set(needs(plan, run)) <= set(runs[:place])
+    finals = {(run.variant, run.percent) for run in runs if run.trial is None}
+    assert {("scratch", 10), ("scratch", 100), ("forecast_realistic", 0), (BASELINE, 0)} <= finals
+    assert ("scratch", 0) not in finals
+    tried = [sum(run.trial is not None and run.variant == variant for run in runs) for variant in plan.tuned.values()]
+    assert tried[0] == tried[1]  # both sides try as many recipes
+
+
+def test_recipes_are_tried_without_the_fold_they_are_for(plan: Plan) -> None:
+    for run in (run for group in groups(plan) for run in group if run.trial is not None):
+        assert run.inner(plan.folds) != run.fold
+    run = Run("scratch", 10, 3)
+    assert {each.fold for each in needs(plan, run)} == {3}
+
+
+def test_the_best_recipe_is_taken_and_a_changed_model_stays_with_who_tried_it(plan: Plan) -> None:
+    tried = needs(plan, Run("scratch", 10, 0))
+    recipes: list[Recipe] = plan.recipes["scratch"]["few"]
+    changed = next(number for number, recipe in enumerate(recipes) if recipe.model)
+    scores = {run: 1.0 + (run.trial or 0) * 0.01 for run in tried} | {tried[changed]: 0.5}
+    assert best_recipe(plan, Run("scratch", 30, 0), scores) is recipes[changed]
+    assert best_recipe(plan, Run("combined", 30, 0), scores) is recipes[0]
+
+
+def test_a_plan_with_uneven_budgets_or_unknown_names_is_refused(tmp_path: Path) -> None:
+    content = yaml.safe_load(PLAN.read_text())
+    content["recipes"]["whole"]["all"].pop()
+    (tmp_path / "uneven.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ParameterError, match="as many for each group"):
+        load_plan(tmp_path / "uneven.yaml")
+    content = yaml.safe_load(PLAN.read_text())
+    content["tests"][0]["variant"] = "absent"
+    (tmp_path / "unknown.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ParameterError, match="absent"):
+        load_plan(tmp_path / "unknown.yaml")
+
+
+def test_a_result_is_kept_to_the_millimetre(tmp_path: Path, plan: Plan) -> None:
+    result = made_up(Run("scratch", 10, 2, 1), plan)
+    path = save_result(result, tmp_path)
+    assert path.stat().st_size < 60 * FOLD_SCENES
+    again = load_result(path)
+    assert again.run == result.run
+    for name, values in result.errors.items():
+        np.testing.assert_allclose(again.errors[name], values, atol=0.0005)
+    assert again.metric(CAPPED).max() <= 2.0
+    np.testing.assert_array_equal(again.metric(FAR), result.errors["minFDE6"] > 5.0)
+
+
+def test_results_of_uncommitted_files_or_other_scenes_are_refused(folder: Path, plan: Plan) -> None:
+    result = made_up(Run("scratch", 10, 0), plan)
+    save_result(replace(result, provenance=dict(result.provenance) | {"modified": True}), folder)
+    with pytest.raises(InputError, match="modified: True"):
+        load_results(folder, plan)
+    save_result(replace(result, scenes="others"), folder)
+    with pytest.raises(InputError, match="other scenes"):
+        load_results(folder, plan)
+    save_result(result, folder)
+    assert load_results(folder, plan).runs
+
+
+def test_every_scene_is_judged_by_its_own_fold(folder: Path, plan: Plan) -> None:
+    results = load_results(folder, plan)
+    errors = errors_of(results, "scratch", 100, "minFDE6", plan)
+    assert list(errors) == [0]
+    start = 3 * FOLD_SCENES
+    own = results.runs[Run("scratch", 100, 3)].errors["minFDE6"]
+    np.testing.assert_array_equal(errors[0][start : start + FOLD_SCENES], own)
+    missing = folder / f"{Run('scratch', 100, 3).name}.json"
+    missing.unlink()
+    assert errors_of(load_results(folder, plan), "scratch", 100, "minFDE6", plan) == {}
+
+
+def test_sentences_figures_and_tables_say_what_the_results_say(folder: Path, plan: Plan, tmp_path: Path) -> None:
+    results = load_results(folder, plan)
+    write_pages(folder, tmp_path / "pages", plan, PUBLISHED)
+    written = {path.name: path.read_text() for path in (tmp_path / "pages").iterdir()}
+    ours, theirs = (np.concatenate([made_up(Run(v, 10, f), plan).errors["minFDE6"] for f in range(plan.folds)])
+                    for v in ("forecast_realistic", "scratch"))  # fmt: skip
+    change = 100 * (ours.mean() - theirs.mean()) / theirs.mean()
+    said = sentences(results, plan, PUBLISHED)
+    assert len(said) == 5
+    assert f"\N{MINUS SIGN}{abs(change):.1f} %" in said[0]
+    assert "(200)" in said[0]
+    assert "**\N{MINUS SIGN}" not in "".join(said)  # a single seed a fold is not set in bold
+    alone = np.concatenate([made_up(Run("forecast_realistic", 0, f), plan).errors["minFDE6"] for f in range(5)])
+    assert f"minFDE6 is {alone.mean():.2f} m" in said[3]
+    assert said[4] == "**The paper's pre-training:** not run yet."
+    for text in said:
+        assert text in written["README.md"]
+    assert len(written["README.md"].splitlines()) < 60
+    assert "Lane following" in written["figure.svg"]
+    assert "Pittsburgh" in written["figure.svg"]
+    table = [line.split(",") for line in written["results.csv"].splitlines()]
+    row = next(row for row in table if row[:4] == ["scratch", "10", "1", "minFDE6"])
+    assert float(row[5]) == pytest.approx(theirs.mean(), abs=1e-3)
+    found = json.loads(written["results.json"])["tests"]
+    assert len(found) == len(planned_tests(results, plan)) == 3 * 4
+    assert all(test["p"] <= test["p_holm"] for test in found)
+    assert written["recipes.md"].count("**") == 2 * 2 * 2 * plan.folds  # a best one for each group, size and fold
+
+
+def test_rings_are_trainings(folder: Path, plan: Plan) -> None:
+    level = next(
+        each for each in levels(load_results(folder, plan), plan) if (each.variant, each.percent) == ("scratch", 10)
+    )
+    assert len(level.trainings["minFDE6"][""]) == plan.folds
+    own = made_up(Run("scratch", 10, 1), plan).errors["minFDE6"].mean()
+    assert level.trainings["minFDE6"][""][1] == pytest.approx(own, abs=1e-3)
+
+
+def test_before_the_first_run_the_pages_say_so(tmp_path: Path, plan: Plan) -> None:
+    write_pages(tmp_path / "results", tmp_path / "pages", plan, PUBLISHED)
+    text = (tmp_path / "pages" / "README.md").read_text()
+    assert text.count("not run yet") >= 5
+    assert "Nothing has been tested yet." in text
+
+
+@dataclass
+class FakeExecutor:
+    """Makes up results, and writes down in which order."""
+
+    plan: Plan
+    code: str = CODE
+    made: list[Run] = field(default_factory=list)
+    before: Callable[[Run], None] = lambda run: None
+
+    def make(self, run: Run, recipe: Recipe | None) -> Result:
+        assert (recipe is None) == (run.variant == BASELINE or run.percent == 0)
+        self.before(run)
+        self.made.append(run)
+        return made_up(run, self.plan)
+
+
+def sitting(plan: Plan, executor: FakeExecutor, folder: Path, hours: float = 1000.0) -> Sitting:
+    return start_sitting(plan, executor, folder, hours)  # type: ignore[arg-type]
+
+
+def test_sittings_go_on_where_the_last_one_ended(tmp_path: Path, plan: Plan) -> None:
+    write_scenes(tmp_path, plan)
+    executor = FakeExecutor(plan)
+
+    def stop(run: Run) -> None:
+        if len(executor.made) == 40:
+            raise SynthDriveError("the machine is gone")
+
+    executor.before = stop
+    with pytest.raises(SynthDriveError, match="the machine is gone"):
+        sitting(plan, executor, tmp_path).work(2)
+    first = len(list(tmp_path.glob("*-*.json")))
+    assert 40 <= first <= 41
+    executor = FakeExecutor(plan)
+    sitting(plan, executor, tmp_path).work(3)
+    everything = {run for group in groups(plan) for run in group}
+    assert set(load_results(tmp_path, plan).runs) == everything
+    assert len(executor.made) == len(everything) - first
+
+
+def test_no_run_is_begun_that_may_end_after_the_sitting(tmp_path: Path, plan: Plan) -> None:
+    write_scenes(tmp_path, plan)
+    executor = FakeExecutor(plan)
+    started = time.monotonic()
+    sitting(plan, executor, tmp_path, hours=100 / 3600).work(2)
+    assert executor.made == []  # the first is guessed to take longer
+    assert time.monotonic() - started < 10
+    sitting(plan, executor, tmp_path, hours=300 / 3600).work(1)
+    assert executor.made
+    assert all(run.percent != 100 for run in executor.made[:6])
+
+
+def test_results_of_other_code_are_not_gone_on_with(folder: Path, plan: Plan) -> None:
+    with pytest.raises(SynthDriveError, match="results of other code, of commit 0000"):
+        sitting(plan, FakeExecutor(plan, code="other"), folder)
+
+
+def test_a_run_trains_one_variant_with_its_share_and_recipe(plan: Plan, tmp_path: Path) -> None:
+    profile = REPOSITORY / "profiles" / "argoverse1-folds.yaml"
+    executor = make_executor(Stores(tmp_path, compose(read_parameters(REPOSITORY / "params.yaml"), profile), plan))
+    content = executor.parameters_of(Run("combined", 30, 1, 1), Recipe({"epochs": 7}))
+    variant = content["variants"]["combined"]
+    assert variant["finetune"]["fraction"] == pytest.approx(0.3)
+    assert variant["finetune"]["epochs"] == 7
+    assert content["seeds"] == [6]
+    zero = executor.parameters_of(Run("forecast_realistic", 0, 1), None)["variants"]["forecast_realistic"]
+    assert zero["finetune"]["learning_rate"] < 1e-9
+    assert zero["finetune"]["transfer"] == ["encoder", "lane_scorer", "goal_scorer", "completion"]
+
+
+def test_files_that_differ_from_their_commit_are_named(tmp_path: Path) -> None:
+    assert modified_files(tmp_path) is None  # no repository
+    found = modified_files()
+    assert found is None or all(not name.startswith("docs") for name in found)
