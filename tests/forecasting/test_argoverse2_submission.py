@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from argoverse2_data import scenario_id, scenario_pair, write_split
+from given_parameters import committed
 from synthdrive.config.data import IngestParameters
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import Timing
@@ -20,7 +21,7 @@ from synthdrive.forecasting.own_forecasts import read_own_forecasts
 from synthdrive.ingestion.argoverse2 import ingest_scenarios
 from synthdrive.scenes.scene_store import SceneStore
 
-PARAMETERS = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 3)
+PARAMETERS = committed(IngestParameters, local_maps=3)
 KINDS = ["vehicle", "pedestrian", "vehicle"]
 
 

@@ -3,6 +3,7 @@
 import json
 import runpy
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from argoverse2_data import (
     street_map,
     write_split,
 )
+from given_parameters import committed
 from synthdrive.checks.tables import scene_table
 from synthdrive.config.data import IngestParameters
 from synthdrive.core.artifacts import file_hash
@@ -29,13 +31,13 @@ from synthdrive.formats.argoverse2_map_reader import read_vehicle_lanes
 from synthdrive.formats.argoverse2_scene_reader import read_scenario
 from synthdrive.ingestion import argoverse2
 from synthdrive.ingestion.argoverse2 import ingest_local_maps, ingest_scenarios
-from synthdrive.ingestion.hold_out import hold_out
+from synthdrive.ingestion.hold_out import hold_out, pool_scenes
 from synthdrive.scenes.lane_map import NO_LANE, load_maps
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, SceneStore, follows_lanes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PARAMETERS = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 3)
-SKIP = IngestParameters("skip", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 3)
+PARAMETERS = committed(IngestParameters, local_maps=3)
+SKIP = replace(PARAMETERS, on_bad_scene="skip")
 MOVED = 0.25  # m, farthest that ten points may lie from the stored centreline
 
 
@@ -200,9 +202,7 @@ def test_the_same_scenarios_give_the_same_bytes(tmp_path, files):
 def test_kept_maps_are_a_sample_that_follows_from_the_ids(tmp_path, files):
     write_split(tmp_path / "train.tar", files)
     few = ingest_local_maps(tmp_path, tmp_path / "few", PARAMETERS)
-    all_of_them = ingest_local_maps(
-        tmp_path, tmp_path / "all", IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 100)
-    )
+    all_of_them = ingest_local_maps(tmp_path, tmp_path / "all", replace(PARAMETERS, local_maps=100))
     assert len(few) == 3
     assert len(all_of_them) == 6
     assert {lane_map.city for lane_map in few} <= {lane_map.city for lane_map in all_of_them}
@@ -212,12 +212,23 @@ def test_kept_maps_are_a_sample_that_follows_from_the_ids(tmp_path, files):
 def test_held_out_scenes_keep_their_own_lanes_only(tmp_path, files):
     write_split(tmp_path / "train.tar", files)
     ingest(tmp_path, tmp_path / "whole")
-    halves = IngestParameters("error", "error", 30.0, "held_out", 0, 2, 1.0, 64, 64, 3)
-    held = hold_out(tmp_path / "whole", tmp_path / "train", tmp_path / "val", halves)
+    halves = replace(PARAMETERS, validation="held_out", folds=2, fold_block=1.0, fold_distance=0.0)
+    held, _ = hold_out(tmp_path / "whole", tmp_path / "train", tmp_path / "val", halves)
     train, val = SceneStore.load(tmp_path / "train"), SceneStore.load(tmp_path / "val")
     assert (len(train), len(val)) == (6 - held, held)
     assert (len(train.lanes), len(val.lanes)) == (4 * (6 - held), 4 * held)
     assert train.timing == ARGOVERSE2
+
+
+def test_pooled_scenes_bring_their_own_lanes(tmp_path, files):
+    names = list(files)
+    for split, chosen in (("train", names[:8]), ("val", names[8:])):
+        write_split(tmp_path / f"{split}.tar", {name: files[name] for name in chosen})
+        ingest(tmp_path, tmp_path / f"{split}-store", split=split)
+    pool_scenes([tmp_path / "val-store", tmp_path / "train-store"], tmp_path / "pooled")
+    write_split(tmp_path / "all" / "train.tar", files)
+    ingest(tmp_path / "all", tmp_path / "whole")
+    assert file_hash(tmp_path / "pooled") == file_hash(tmp_path / "whole")
 
 
 def test_a_file_without_its_other_half_is_an_error_or_left_out(tmp_path, files):
@@ -267,7 +278,7 @@ def test_a_scene_without_a_lane_for_vehicles_is_a_scene(tmp_path, files):
     assert np.isnan(manifest["agent_lane_distance"][1].as_py())
     table = scene_table(tmp_path / "out")
     assert table["complete"].all()
-    every = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 100)
+    every = replace(PARAMETERS, local_maps=100)
     assert len(ingest_local_maps(tmp_path, tmp_path / "maps", every)) == 5
 
 

@@ -20,7 +20,7 @@ from synthdrive.ingestion.hold_out import (
     pool_scenes,
     write_scenes,
 )
-from synthdrive.ingestion.ingest import SKIPPED
+from synthdrive.ingestion.packing import SKIPPED
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
 
