@@ -148,6 +148,7 @@ def _successor_gaps(segments: LaneSegments, successors: Links) -> npt.NDArray[np
 HEADING_STEPS = 5  # half a second; docs/method.md 1.2 takes the observed heading over the last 6 points
 HEADING_TRAVEL = 1.0  # metres; over less, tracking noise makes the heading
 SPEED_STEPS = 5  # half a second; over one step, tracking noise makes the speed
+HEADING_DECIMALS = 9  # of radians
 
 
 def agent_statistics(
@@ -180,7 +181,8 @@ def agent_statistics(
         "agent_mean_speed": travelled[:, -1] / (times[:, -1] - times[:, 0]),
         "agent_max_speed": ((travelled[:, SPEED_STEPS:] - travelled[:, :-SPEED_STEPS]) / over).max(axis=1),
         "agent_displacement": np.linalg.norm(path[:, -1] - path[:, 0], axis=-1),
-        "agent_heading_change": change,
+        # The arc tangent's last bits differ between processors.
+        "agent_heading_change": change.round(HEADING_DECIMALS),
         "turn": turn,
         "min_interval": intervals.min(axis=1),
         "max_interval": intervals.max(axis=1),
