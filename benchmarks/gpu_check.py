@@ -21,23 +21,25 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from synthdrive.config.training import ModelParameters
+from synthdrive.config.training import ModelParameters, ObjectiveParameters
 from synthdrive.models.batch import Batch, collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.devices import make_accelerator, repeatable_kernels
-from training import PAPER_SCENES, paper_model, paper_training, train_for_a_while, write_made_up_store
+from training import PAPER_SCENES, PARAMETERS, paper_model, paper_training, train_for_a_while, write_made_up_store
 
 STAGES = ("pretrain", "finetune")
 PRECISIONS = ("float32", "tf32", "bfloat16")
 REPETITIONS = 4
+GOLDEN = 1e-6  # of losses in float64, relative to the committed ones
 TOLERANCE = 1e-8  # of loss and gradients in float64, relative to the CPU's: sums of thousands of terms in another order
 
 
@@ -89,7 +91,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         size = tiny_size() if given.tiny else paper_size(given.seconds)
         stores = made_up_stores(Path(scratch), size)
-        checks = [golden_numbers(), *compare(stores, size, torch.device(given.device))]
+        checks = [golden_numbers(torch.device(given.device)), *compare(stores, size, torch.device(given.device))]
         speeds = [row for stage in STAGES for row in measure(stage, stores[stage], size, given.device)]
     record = {
         "machine": machine(given.device),
@@ -139,10 +141,27 @@ def network_of(stage: str, model: ModelParameters) -> nn.Module:
     return MaskedAutoencoder(model, paper_training(stage)) if stage == "pretrain" else DenseTNT(model)  # type: ignore[arg-type]
 
 
-def golden_numbers() -> Check:
-    """The reference's numbers are no part of the repository."""
-    found = "no golden numbers are in the repository; `pytest -m reference` compares with them where they are at hand"
-    return Check("golden numbers", None, found)
+def golden_numbers(device: torch.device) -> Check:
+    """Losses on the device against those committed, which were equal to the reference's method when written."""
+    tests = PARAMETERS.parent / "tests"
+    if not (tests / "models" / "golden_numbers.py").is_file():
+        return Check("golden numbers", None, f"no {tests / 'models' / 'golden_numbers.py'}")
+    sys.path[:0] = [str(tests), str(tests / "models"), str(tests / "vectors")]
+    golden, paper = import_module("golden_numbers"), import_module("given_parameters").paper
+    model = paper(ModelParameters, hidden_size=32, polyline_index=True)
+    objective = paper(ObjectiveParameters, lane_query="index", map_probability=0.5, decoder_sees_encoder=True)
+    expected = json.loads(golden.FILE.read_text(encoding="utf-8"))
+    differences = []
+    for network, seeds, given in (
+        (DenseTNT(model), None, expected["densetnt"]),
+        (MaskedAutoencoder(model, objective), [3, 4, 5, 6], expected["pretraining"]["decoder sees encoder"]),
+    ):
+        golden.give_weights(network.double())
+        losses = network.to(device)(golden.make_batch(golden.SCENES, seeds).to(device))
+        found = {name: float(part) for name, part in losses.parts.items()} | {"total": float(losses.total.detach())}
+        differences += [abs(found[name] - value) / max(abs(value), 1.0) for name, value in given["losses"].items()]
+    worst = max(differences)
+    return Check("golden numbers", worst <= GOLDEN, f"{len(differences)} losses differ by {worst:.1e} at most")
 
 
 def compare(stores: dict[str, Path], size: Size, device: torch.device) -> Iterator[Check]:
@@ -154,7 +173,7 @@ def compare(stores: dict[str, Path], size: Size, device: torch.device) -> Iterat
         make_accelerator(replace(paper_training(stage), precision="float32"))
         store = SceneStore.load(stores[stage])
         batch = collate(store, range(min(len(store), 16)))
-        floats = {name: value.double() for name, value in vars(batch).items() if value.is_floating_point()}
+        floats = {name: value.double() for name, value in vars(batch).items() if _is_float(value)}
         exact = replace(batch, **floats)
         here, there = (one_step(network_of(stage, size.model).double(), exact, place) for place in ("cpu", device))
         differences = {
@@ -170,6 +189,10 @@ def compare(stores: dict[str, Path], size: Size, device: torch.device) -> Iterat
         differing = sorted(name for name in again[0] if not all(torch.equal(again[0][name], x[name]) for x in again))
         found = f"{len(differing)} tensors differ, such as {differing[0]}" if differing else "every bit is the same"
         yield Check(f"{stage}: a step repeats", not differing, f"the same step {REPETITIONS} times: {found}")
+
+
+def _is_float(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def one_step(network: nn.Module, batch: Batch, device: torch.device | str) -> dict[str, Tensor]:
