@@ -86,7 +86,7 @@ def training(stage: str, size: str, store: Path) -> Training:
     schemas: dict[str, Any] = {"finetune": FinetuneParameters, "pretrain": PretrainParameters}
     if size == "paper":
         batch = PAPER_DEVICE_BATCH[stage]
-        parameters = replace(paper_training(stage), batch=batch, device_batch=batch, cpu_threads=1)
+        parameters = replace(paper_training(stage), global_batch_size=batch, micro_batch_size=batch, cpu_threads=1)
         return Training(stage, paper_model(), parameters, store)
     model = load_section(ModelParameters, "model", PARAMETERS)
     return Training(stage, model, replace(load_section(schemas[stage], stage, PARAMETERS), cpu_threads=1), store)

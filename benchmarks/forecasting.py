@@ -84,7 +84,9 @@ def _optimise(
     log_prob = torch.from_numpy(arrays[f"{scene}/log_prob"])[None]
     seeds = torch.tensor([seed])
     valid = torch.ones_like(log_prob, dtype=torch.bool)
-    return optimise_goal_sets(goals, log_prob, valid, seeds, weight, parameters.min_probability, parameters.starts)
+    return optimise_goal_sets(
+        goals, log_prob, valid, seeds, weight, parameters.min_probability, parameters.num_restarts
+    )
 
 
 def measure_evaluation(scenes: Path, checkpoint: Path | None, parameters: EvaluateParameters, params: Path) -> None:

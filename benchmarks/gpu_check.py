@@ -109,7 +109,7 @@ def main() -> None:
 
 def paper_size(seconds: float) -> Size:
     """The paper's networks and batches."""
-    return Size(paper_model(), 2000, {stage: paper_training(stage).batch for stage in STAGES}, seconds)
+    return Size(paper_model(), 2000, {stage: paper_training(stage).global_batch_size for stage in STAGES}, seconds)
 
 
 def tiny_size() -> Size:
@@ -209,7 +209,7 @@ def measure(stage: str, store: Path, size: Size, device: str) -> Iterator[dict[s
     paper = paper_training(stage)
     for precision in PRECISIONS:
         batch = size.batch[stage]
-        parameters = replace(paper, batch=batch, device_batch=batch, precision=precision)
+        parameters = replace(paper, global_batch_size=batch, micro_batch_size=batch, precision=precision)
         first, _ = train_for_a_while(stage, store, size.model, parameters, 2)
         steps = max(2, min(round(size.seconds / 2 / (first.wall / 2)), 500))
         speed, network = train_for_a_while(stage, store, size.model, parameters, steps)

@@ -3,8 +3,8 @@
 Examples:
     python benchmarks/models.py --scenes data/scenes/train                          # fine-tuning, the paper's size
     python benchmarks/models.py --scenes data/scenes/train --hidden-size 64 --bf16
-    python benchmarks/models.py --windows data/synthetic --device-batch 32          # pre-training
-    python benchmarks/models.py --scenes data/scenes/train --device cuda --device-batch 64
+    python benchmarks/models.py --windows data/synthetic --micro-batch-size 32          # pre-training
+    python benchmarks/models.py --scenes data/scenes/train --device cuda --micro-batch-size 64
 
 Figures are CPU seconds on one thread (wall-clock seconds on a GPU), gathering included, after a few optimiser steps
 that bring the number of kept lanes near to a trained network's. Beside them stands the speed of a matrix product of the
@@ -46,7 +46,9 @@ def main() -> None:
     parser.add_argument("--scenes", type=Path, help="scene store to fine-tune on")
     parser.add_argument("--windows", type=Path, help="scene store to pre-train on")
     parser.add_argument("--hidden-size", type=int, default=128, help="default: %(default)s, the paper's")
-    parser.add_argument("--device-batch", type=int, default=16, help="scenes in a forward pass (default: %(default)s)")
+    parser.add_argument(
+        "--micro-batch-size", type=int, default=16, help="scenes in a forward pass (default: %(default)s)"
+    )
     parser.add_argument("--passes", type=int, default=12, help="measured passes (default: %(default)s)")
     parser.add_argument("--warm-up", type=int, default=20, help="optimiser steps before (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="default: %(default)s")
@@ -75,7 +77,7 @@ def main() -> None:
 def measure(name: str, network: nn.Module, store: SceneStore, reference: float, given: argparse.Namespace) -> None:
     """Print one stage's speed, and what the batches were like."""
     clock = time.process_time if given.device == "cpu" else time.perf_counter
-    batches = draw_batches(store, given.device_batch)
+    batches = draw_batches(store, given.micro_batch_size)
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
     for _ in range(given.warm_up):
         step(network, next(batches), given)
@@ -89,7 +91,7 @@ def measure(name: str, network: nn.Module, store: SceneStore, reference: float, 
         synchronise(given.device)
         seconds.append(clock() - start)
         network.zero_grad()
-    scenes = given.device_batch
+    scenes = given.micro_batch_size
     mean, best = scenes * len(seconds) / sum(seconds), scenes / min(seconds)
     parts = {part: np.mean([float(loss.parts[part]) for loss in losses]) for part in losses[0].parts}
     print(f"{name}: {mean:.1f} scenes per second (best batch {best:.1f}), {mean / reference:.1f} x the reference's CPU")

@@ -63,8 +63,8 @@ def main() -> None:
     parser.add_argument("--synthetic", type=Path, help="scene store for pre-training (default: made up, AGENT alone)")
     parser.add_argument("--model", type=Path, help="parameters whose section `model` to use (default: the paper's)")
     parser.add_argument("--batches", type=int, default=4, help="optimiser steps to measure, after as many to warm up")
-    parser.add_argument("--batch", type=int, help="scenes per step (default: the paper's, 256 and 64)")
-    parser.add_argument("--device-batch", type=int, help="scenes per forward pass (default: 64 on a CPU, else all)")
+    parser.add_argument("--global-batch-size", type=int, help="scenes per step (default: the paper's, 256 and 64)")
+    parser.add_argument("--micro-batch-size", type=int, help="scenes per forward pass (default: 64 on a CPU, else all)")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--workers", type=int, help="loading processes (default: the stages')")
@@ -91,7 +91,7 @@ class Speed:
     Attributes:
         scenes: how many it took.
         wall, cpu: seconds on the clock, and of processor time of this process.
-        waiting: share of the time spent waiting for data.
+        waiting: fraction of the time spent waiting for data.
         memory: GiB at most, on the device, or in the host where that is a CPU.
         device: its name.
         threads, workers: of this process; loading processes beside it.
@@ -111,11 +111,11 @@ def measure(stage: str, directory: Path, given: argparse.Namespace) -> None:
     """Train for a while and print what it took."""
     model = load_section(ModelParameters, "model", given.model) if given.model else paper_model()
     base = paper_training(stage)
-    batch = given.batch or base.batch
+    global_batch_size = given.global_batch_size or base.global_batch_size
     parameters = replace(
         base,
-        batch=batch,
-        device_batch=given.device_batch or (batch if torch.cuda.is_available() else 64),
+        global_batch_size=global_batch_size,
+        micro_batch_size=given.micro_batch_size or (global_batch_size if torch.cuda.is_available() else 64),
         precision=given.precision,
         compile=given.compile,
         cpu_threads=given.threads or torch.get_num_threads(),
@@ -138,8 +138,8 @@ def train_for_a_while(
     accelerator = make_accelerator(parameters)
     cuda = accelerator.device.type == "cuda"
     workers = loading_workers(accelerator.device, 1) if workers is None else workers
-    indices = np.resize(np.arange(len(SceneStore.load(directory))), steps * parameters.batch)
-    sharing = Sharing(parameters.batch, parameters.device_batch)
+    indices = np.resize(np.arange(len(SceneStore.load(directory))), steps * parameters.global_batch_size)
+    sharing = Sharing(parameters.global_batch_size, parameters.micro_batch_size)
     batches = SceneBatches(directory, indices, 0, sharing, collate, workers, pin=cuda)
     torch.manual_seed(0)
     network: nn.Module = MaskedAutoencoder(model, parameters) if stage == "pretrain" else DenseTNT(model)

@@ -46,7 +46,9 @@ def main() -> None:
     augmented = AugmentedScenes.load(arguments.augmented)
     speeds = None
     if parameters.speed_source == "recorded":
-        speeds = recorded_desired_speeds(SceneStore.load(arguments.scenes).manifest, parameters.driver.cruise_share)
+        speeds = recorded_desired_speeds(
+            SceneStore.load(arguments.scenes).manifest, parameters.driver.cruise_speed_factor
+        )
     exclusion = None
     if parameters.exclusion_radius > 0:
         exclusion = Exclusion.of(SceneStore.load(arguments.judged), parameters.exclusion_radius)

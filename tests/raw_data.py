@@ -41,7 +41,7 @@ def straight_map(city="TST"):
 
 
 def scene_rows(number, city="TST", agent=None, others=2):
-    """AGENT along the lower row of lanes at its own speed, AV behind it, and some that come and go."""
+    """The focal agent along the lower row of lanes at its own speed, AV behind it, and some that come and go."""
     draw = np.random.default_rng(number)
     times = 1000.0 * number + np.arange(STEPS) * 0.1
     if agent is None:

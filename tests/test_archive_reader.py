@@ -222,12 +222,12 @@ def test_a_path_that_is_no_plain_text_is_refused(tmp_path, name):
         read(tmp_path / "raw")
 
 
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
-def test_a_truncated_archive_is_an_error(tmp_path, share):
+@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_archive_is_an_error(tmp_path, fraction):
     members = [(f"{k}.csv", os.urandom(3000)) for k in range(20)]
     whole = write_tar(tmp_path / "a.tar.gz", members).read_bytes()
     path = tmp_path / "cut.tar.gz"
-    path.write_bytes(whole[: int(len(whole) * share)])
+    path.write_bytes(whole[: int(len(whole) * fraction)])
     with pytest.raises(InputError, match=r"truncated|in the middle"):
         read(path)
 

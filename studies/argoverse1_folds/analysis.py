@@ -65,7 +65,7 @@ def errors_of(results: Results, variant: str, percent: int, metric: str, plan: P
 
 
 def levels(results: Results, plan: Plan) -> list[Level]:
-    """Every variant at every share of the scenes that has a whole repeat, the baseline first."""
+    """Every variant at every fraction of the scenes that has a whole repeat, the baseline first."""
     found = []
     for variant in (BASELINE, *plan.variants):
         for percent in (0, *plan.percents):

@@ -19,7 +19,7 @@ def error_figure(levels: Sequence[Level], plan: Plan, scenes: dict[int, int], me
     """A panel for all scenes and one for each city, as SVG: a line a variant, a ring a training, a dashed baseline.
 
     Args:
-        scenes: share of the scenes (%) -> their mean number in a fold; 0: none.
+        scenes: fraction of the scenes (%) -> their mean number in a fold; 0: none.
     """
     positions = {percent: place for place, percent in enumerate((0, *plan.percents))}
     cities = sorted({city for level in levels for city in level.cities[metric]})

@@ -63,7 +63,7 @@ def write_pages(folder: Path, out: Path, plan: Plan, published: Published) -> No
 
 
 def training_scenes(results: Results, plan: Plan) -> dict[int, int]:
-    """Share of the scenes (%) -> how many they are in a fold, as a mean over the runs; 0 where there is none."""
+    """Fraction of the scenes (%) -> how many they are in a fold, as a mean over the runs; 0 where there is none."""
     counts = {
         percent: [
             result.provenance["train_scenes"]

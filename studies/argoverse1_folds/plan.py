@@ -133,12 +133,12 @@ def load_plan(path: Path) -> Plan:
 
 
 def size_of(percent: int) -> str:
-    """Which recipes a share of the scenes takes."""
+    """Which recipes a fraction of the scenes takes."""
     return ALL if percent == 100 else FEW
 
 
 def trials(plan: Plan, group: str, fold: int) -> list[Run]:
-    """The runs that choose a group's recipes for one fold: at the smallest share of the scenes, and at all."""
+    """The runs that choose a group's recipes for one fold: at the smallest fraction of the scenes, and at all."""
     variant, recipes = plan.tuned[group], plan.recipes[group]
     few = [Run(variant, min(plan.percents), fold, 0, number) for number in range(len(recipes[FEW]))]
     return few + [Run(variant, 100, fold, 0, number) for number in range(len(recipes[ALL]))]

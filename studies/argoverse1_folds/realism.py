@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 SMOOTHING = 1.1  # s over which a parabola is fitted: what is left is noise, what is fitted is motion
 SECOND = 10  # steps over which a change of speed is an acceleration, so that noise hardly matters
 STANDING = 0.5  # m/s
-MOVES = 5.0  # m, of a track that says something of how AGENT drives
+MOVES = 5.0  # m, of a track that says something of how the focal agent drives
 MEMORIES = (0.0, 0.1, 0.15, 0.2, 0.3, 0.5)  # s, over which noise may be correlated
 SIMULATED = 400  # tracks that noise is simulated on
 INTERQUARTILE = 1.349  # of a normal distribution, in standard deviations
@@ -28,9 +28,9 @@ LEAST_TRACK = 10  # steps of another road user that say whether it moves
 def fitted(store: SceneStore, defaults: SynthesizeParameters) -> dict[str, Any]:
     """Values for the section `synthesize` that fit the scenes of a store; what is not named stays as it is.
 
-    * desired speeds are drawn from the top speeds of the AGENTs (`speed_source`, from the same scenes);
-    * stops: metres driven for each time that an AGENT comes to stand, and how long it stands;
-    * pace: AGENTs' mean speed below their top speed, by medians;
+    * desired speeds are drawn from the top speeds of the focal agents (`speed_source`, from the same scenes);
+    * stops: metres driven for each time that a focal agent comes to stand, and how long it stands;
+    * pace: focal agents' mean speed below their top speed, by medians;
     * acceleration and braking: what 95 % of their moments keep to;
     * noise: what a parabola over 1.1 s leaves of the tracks, along and across the motion, from track to track, and how
       long it lasts, matched to the same statistics of simulated noise;
@@ -57,7 +57,7 @@ def fitted(store: SceneStore, defaults: SynthesizeParameters) -> dict[str, Any]:
         "limits": {"acceleration": round(limit, 2)},
         "stops": _stops(motion.speed),
         "pace": {"stretch": 40.0, "slowest": round(float(np.clip(2.0 * share - 1.0, 0.2, 1.0)), 2)},
-        "bystanders": _road_users(store),
+        "background_agents": _road_users(store),
         "noise": _noise(tracks[moving], smooth[moving]),
     }
 
@@ -74,7 +74,7 @@ def _stops(speed: Floats) -> dict[str, float]:
 
 
 def _road_users(store: SceneStore) -> dict[str, float | int]:
-    """How many there are beside AGENT and AV, their standing share, and the speed that 95 % of the moving keep to."""
+    """How many others there are, the fraction that stands, and the speed that 95 % of the moving keep to."""
     others = np.flatnonzero(~np.isin(store.track_types, (AGENT, AV)))
     first, last = store.track_offsets[others], store.track_offsets[others + 1] - 1
     seconds = (store.step[last].astype(np.float64) - store.step[first]) * STEP_SECONDS

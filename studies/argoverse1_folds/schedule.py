@@ -16,7 +16,7 @@ from studies.argoverse1_folds.plan import BASELINE, NONE, Plan, Recipe, Run, bes
 from studies.argoverse1_folds.results import CAPPED, Result, load_results, save_result
 from synthdrive.core.errors import SynthDriveError
 
-GUESS = {0: 100.0, 10: 200.0, 30: 300.0, 100: 800.0}  # CPU s of a run of a share of which none has been made yet
+GUESS = {0: 100.0, 10: 200.0, 30: 300.0, 100: 800.0}  # CPU s of a run of a fraction of which none has been made yet
 FIRST = 800.0  # CPU s that windows and pre-training may add to the first run of a group
 ROOM = 1.2  # times what a run is expected to take
 SCORE = CAPPED  # that recipes are chosen by

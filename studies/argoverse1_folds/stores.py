@@ -119,8 +119,8 @@ class Stores:
     def make_windows(self, run: Run, stage: Stage) -> tuple[Path | None, float]:
         """The windows that a run's variant is pre-trained on, made where they are not there yet; and CPU seconds.
 
-        Realistic ones are fitted to the smallest share of the scenes that the run's seed trains on: it lies within the
-        others, so no run's windows know of a scene that the run does not train on.
+        Realistic ones are fitted to the smallest fraction of the scenes that the run's seed trains on: it lies within
+        the others, so no run's windows know of a scene that the run does not train on.
         """
         windows = self.plan.variants[run.variant].windows
         if windows == NONE:
@@ -142,7 +142,7 @@ class Stores:
             return folder / name, stage("synthesize", given)
 
     def _write_few(self, folder: Path, seed: int) -> Path:
-        """The store of the smallest share of the scenes that a seed trains on."""
+        """The store of the smallest fraction of the scenes that a seed trains on."""
         store, few = SceneStore.load(folder / "train"), folder / f"few-{seed}"
         usable = np.flatnonzero(np.diff(store.lane_offsets) > 0)
         with atomic_directory(few) as partial:

@@ -241,7 +241,7 @@ def _training(card: Mapping[str, Any], items: str) -> dict[str, Any]:
         items: card["data"]["used"],
         "epochs": training["epochs"],
         "steps": training["steps"],
-        "batch": training["batch"],
+        "global_batch_size": training["global_batch_size"],
         "last_epoch": {name: round(value, 5) for name, value in card["last_epoch"].items()},
         "encoder": {
             "tensors": encoder["tensors"],

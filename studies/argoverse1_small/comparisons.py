@@ -16,7 +16,7 @@ from synthdrive.reporting.published import Published
 from synthdrive.reporting.wording import HEADLINE, ONE_GUESS, label_of, listed, metric
 
 SAMPLES = 4000  # of every bootstrap
-FAR = 5.0  # m; six goals that all lie further from the truth have left out where AGENT went
+FAR = 5.0  # m; six goals that all lie further from the truth have left out where the focal agent went
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def write_study(
     Args:
         plan: what is put beside what.
         runs: variants that the plan names and that are not there yet are said to be open.
-        choices: runs judged on scenes held back from the training scenes.
+        choices: runs judged on scenes held out from the training scenes.
         command: the command that trains and collects, for the page to name.
         claims: the claims ledger; published: the numbers that it refers to.
     """

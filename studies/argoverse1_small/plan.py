@@ -140,7 +140,7 @@ class StudyPlan:
         spread: the section on typical scenes and the worst ones.
         learning: the section on the curves of fine-tuning.
         encoder: what pre-training does to the encoder, with and without a path for the gradient.
-        choices: comparisons on scenes held back from the training scenes, to choose parameters by.
+        choices: comparisons on scenes held out from the training scenes, to choose parameters by.
         claims: the section on the claims ledger.
         deviations: from the paper.
     """

@@ -53,7 +53,9 @@ def test_equal_pretrainings_must_be_shared() -> None:
         check_parameters(with_variants(run_variants=["map", "map_10"]), "params.yaml")
 
 
-@pytest.mark.parametrize(("section", "key", "value"), [("pretrain", "mask_ratio", 0.3), ("model", "goal_reach", 0.0)])
+@pytest.mark.parametrize(
+    ("section", "key", "value"), [("pretrain", "mask_ratio", 0.3), ("model", "max_goal_acceleration", 0.0)]
+)
 def test_what_is_pretrained_otherwise_shares_nothing(section: str, key: str, value: float) -> None:
     content = with_variants(shared_pretraining=[{"variant": "map_10", "pretraining": "map"}])
     variant = content["variants"]["map_10"]

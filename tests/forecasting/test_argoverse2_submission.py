@@ -143,10 +143,10 @@ def test_metrics_are_those_of_the_challenge():
         found = displacement_errors(forecasts, truth, guesses, probability)
         for row in range(200):
             likely = np.argsort(-probability[row])[:guesses]
-            share = probability[row, likely] / probability[row, likely].sum()
+            fraction = probability[row, likely] / probability[row, likely].sum()
             error = np.linalg.norm(forecasts[row, likely] - truth[row], axis=-1)
             best = int(error[:, -1].argmin())
             assert found["minFDE"][row] == pytest.approx(error[best, -1], abs=1e-12)
             assert found["minADE"][row] == pytest.approx(error[best].mean(), abs=1e-12)
             assert found["MR"][row] == float(error[best, -1] > 2.0)
-            assert found["brier-minFDE"][row] == pytest.approx(error[best, -1] + (1 - share[best]) ** 2, abs=1e-12)
+            assert found["brier-minFDE"][row] == pytest.approx(error[best, -1] + (1 - fraction[best]) ** 2, abs=1e-12)

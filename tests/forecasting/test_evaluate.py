@@ -175,7 +175,7 @@ def test_evaluate_command_says_what_is_missing(tmp_path, store):
 @pytest.mark.parametrize("selection", ["goal_sets", "nms"])
 def test_trajectories_end_at_the_chosen_goals_and_see_no_future(tmp_path, store, selection):
     model, _ = network()
-    forecaster = GoalForecaster(model, replace(PARAMETERS, selection=selection, starts=4), torch.device("cpu"))
+    forecaster = GoalForecaster(model, replace(PARAMETERS, selection=selection, num_restarts=4), torch.device("cpu"))
     found = forecaster.forecast(store, range(12))
     changed = agent_tracks(store, range(12)) + store.origins[:, None]
     changed[:, 20:] += 30.0
@@ -193,7 +193,7 @@ def test_trajectories_end_at_the_chosen_goals_and_see_no_future(tmp_path, store,
 
 def test_forecast_of_a_scene_does_not_depend_on_its_batch(store):
     model, _ = network()
-    forecaster = GoalForecaster(model, replace(PARAMETERS, starts=4), torch.device("cpu"))
+    forecaster = GoalForecaster(model, replace(PARAMETERS, num_restarts=4), torch.device("cpu"))
     together = forecaster.forecast(store, range(12))
     for index in (0, 7):
         alone = forecaster.forecast(store, [index])
@@ -209,13 +209,13 @@ def test_forecast_of_a_scene_does_not_depend_on_its_batch(store):
         ("min_probability", 0.0),
         ("nms_distance", -1.0),
         ("temperature", 0.0),
-        ("starts", 0),
+        ("num_restarts", 0),
         ("fast_above", 1.0),
         ("displacement_edges", [40.0, 20.0]),
         ("bootstrap_samples", 0),
         ("batch_size", 0),
         ("unknown", 1),
-        ("starts", "many"),
+        ("num_restarts", "many"),
     ],
 )
 def test_impossible_parameters_are_refused_by_name(key, value):

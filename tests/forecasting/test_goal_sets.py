@@ -87,11 +87,11 @@ def test_reaches_the_references_best_of_eight_seconds_for_a_tenth_of_its_cost(re
     scenes = list(golden(reference))
     goals, log_prob, valid = padded(scenes)
     best = np.array([float(arrays[f"{scene}/minFDE_1s/E_best"]) for scene, *_, arrays in scenes])
-    starts = load_section(EvaluateParameters, "evaluate", REPOSITORY / "params.yaml").starts
+    num_restarts = load_section(EvaluateParameters, "evaluate", REPOSITORY / "params.yaml").num_restarts
     seconds = []
     for _ in range(2):  # the lesser counts: other processes on the core slow this one down
         started = time.process_time()
-        found = optimise_goal_sets(goals, log_prob, valid, torch.arange(len(scenes)), starts=starts)
+        found = optimise_goal_sets(goals, log_prob, valid, torch.arange(len(scenes)), num_restarts=num_restarts)
         seconds.append((time.process_time() - started) / len(scenes))
     ours = np.array([
         plain_objective(points, logs, sets, 0.0)
@@ -131,14 +131,14 @@ def test_order_and_error_of_each_goal_alone_are_the_references(reference):
 def test_answer_does_not_depend_on_batch_padding_or_order_of_scenes(weight):
     goals, log_prob, valid = distributions(5)
     seeds = torch.arange(5) + 11
-    together = optimise_goal_sets(goals, log_prob, valid, seeds, weight, starts=24)
+    together = optimise_goal_sets(goals, log_prob, valid, seeds, weight, num_restarts=24)
     order = torch.tensor([3, 0, 4, 2, 1])
-    shuffled = optimise_goal_sets(goals[order], log_prob[order], valid[order], seeds[order], weight, starts=24)
+    shuffled = optimise_goal_sets(goals[order], log_prob[order], valid[order], seeds[order], weight, num_restarts=24)
     for row in range(5):
         size = int(valid[row].sum())
         part = slice(row, row + 1)
         alone = optimise_goal_sets(
-            goals[part, :size], log_prob[part, :size], valid[part, :size], seeds[part], weight, starts=24
+            goals[part, :size], log_prob[part, :size], valid[part, :size], seeds[part], weight, num_restarts=24
         )
         for name in ("goals", "probabilities", "single", "objective"):
             one, whole, moved = (getattr(sets, name) for sets in (alone, together, shuffled))
@@ -148,9 +148,9 @@ def test_answer_does_not_depend_on_batch_padding_or_order_of_scenes(weight):
 
 def test_answer_does_not_depend_on_number_of_threads():
     goals, log_prob, valid = distributions(1, seed=4)
-    one = optimise_goal_sets(goals, log_prob, valid, torch.arange(1), starts=24)
+    one = optimise_goal_sets(goals, log_prob, valid, torch.arange(1), num_restarts=24)
     torch.set_num_threads(2)
-    two = optimise_goal_sets(goals, log_prob, valid, torch.arange(1), starts=24)
+    two = optimise_goal_sets(goals, log_prob, valid, torch.arange(1), num_restarts=24)
     torch.set_num_threads(1)
     assert torch.equal(one.goals, two.goals)
     assert torch.equal(one.objective, two.objective)
@@ -179,8 +179,8 @@ def test_other_seeds_give_other_starts_and_nearly_the_same_objective():
 
 def test_more_starts_are_no_worse():
     goals, log_prob, valid = distributions(6, seed=2)
-    few = optimise_goal_sets(goals, log_prob, valid, torch.arange(6), starts=2)
-    many = optimise_goal_sets(goals, log_prob, valid, torch.arange(6), starts=256)
+    few = optimise_goal_sets(goals, log_prob, valid, torch.arange(6), num_restarts=2)
+    many = optimise_goal_sets(goals, log_prob, valid, torch.arange(6), num_restarts=256)
     assert many.objective.mean() < few.objective.mean()
 
 
@@ -255,7 +255,7 @@ def test_probabilities_fall_and_sum_to_one(method):
     if method == "nms":
         found = suppress_non_maxima(goals, log_prob, valid, 2.0)
     else:
-        found = optimise_goal_sets(goals, log_prob, valid, torch.arange(8), starts=16)
+        found = optimise_goal_sets(goals, log_prob, valid, torch.arange(8), num_restarts=16)
     assert (found.probabilities.diff(dim=1) <= 0).all()
     torch.testing.assert_close(found.probabilities.sum(1), torch.ones(8, dtype=torch.float64))
 
@@ -264,7 +264,7 @@ def test_flat_far_and_tiny_distributions_are_served():
     size = 3000
     flat = torch.full((1, size), -np.log(size))
     goals = torch.rand(1, size, 2, generator=torch.Generator().manual_seed(0)) * 2000 - 1000
-    found = optimise_goal_sets(goals, flat, flat < 0, torch.tensor([1]), starts=8)
+    found = optimise_goal_sets(goals, flat, flat < 0, torch.tensor([1]), num_restarts=8)
     assert found.goals.isfinite().all()
     assert (found.objective > 0).all()
     one = optimise_goal_sets(torch.tensor([[[3.0, 4.0]]]), torch.zeros(1, 1), torch.ones(1, 1) > 0, torch.tensor([1]))

@@ -45,8 +45,8 @@ def test_every_scene_equals_the_references(reference):
 
 def straight_forecasts(*endpoints, steps=30):
     """(1, M, T, 2) straight trajectories from the origin to these points."""
-    share = np.arange(1, steps + 1)[:, None] / steps
-    return np.stack([share * np.array(end, dtype=float) for end in endpoints])[None]
+    fraction = np.arange(1, steps + 1)[:, None] / steps
+    return np.stack([fraction * np.array(end, dtype=float) for end in endpoints])[None]
 
 
 def test_ade_is_that_of_the_trajectory_with_the_smallest_endpoint_error():

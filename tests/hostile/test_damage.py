@@ -216,13 +216,13 @@ def test_what_is_written_comes_back(place, name, data):
 
 @pytest.mark.parametrize("name", KINDS)
 @settings(max_examples=25, deadline=None, suppress_health_check=BUSY)
-@given(data=st.data(), share=st.floats(0, 1, exclude_max=True))
-def test_cut_short_anywhere_it_is_refused(place, name, data, share):
+@given(data=st.data(), fraction=st.floats(0, 1, exclude_max=True))
+def test_cut_short_anywhere_it_is_refused(place, name, data, fraction):
     kind, path = KINDS[name], place()
     kind.write(data.draw(kind.drawn), path)
     cut = data.draw(st.sampled_from(files_of(path)))
     content = cut.read_bytes()
-    left = content[: int(share * len(content))]
+    left = content[: int(fraction * len(content))]
     assume(left != content.rstrip())  # JSON without its last end of line
     cut.write_bytes(left)
     if cut.name == "metadata.json":

@@ -122,7 +122,7 @@ def _goal_sets(weight: float) -> dict[str, Any]:
     score = -np.square(goals - random.normal(0, 10, (2, 1, 2))).sum(-1) / 100 + random.normal(0, 1, (2, 300))
     log_prob = torch.from_numpy(score).log_softmax(1)
     valid = torch.ones(2, 300, dtype=torch.bool)
-    found = optimise_goal_sets(torch.from_numpy(goals), log_prob, valid, torch.tensor([1, 2]), weight, starts=32)
+    found = optimise_goal_sets(torch.from_numpy(goals), log_prob, valid, torch.tensor([1, 2]), weight, num_restarts=32)
     return {"goals": found.goals.tolist(), "single": found.single.tolist(), "objective": found.objective.tolist()}
 
 

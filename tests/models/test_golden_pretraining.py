@@ -76,8 +76,8 @@ def test_predictions_losses_and_gradients(golden, variant):
             trajectory += 1
     losses = model.losses(prediction)
     np.testing.assert_allclose(losses.total.item(), golden[f"clean/{variant}/loss"], **LOSS)
-    shares = [float(losses.parts[name]) for name in ("map", "trajectory", "dead_mode")]
-    np.testing.assert_allclose(sum(shares), losses.total.item(), rtol=1e-6)
+    fractions = [float(losses.parts[name]) for name in ("map", "trajectory", "dead_mode")]
+    np.testing.assert_allclose(sum(fractions), losses.total.item(), rtol=1e-6)
     losses.total.backward()
     ours = gradient_norms(model)
     theirs = golden[f"clean/{variant}/grad_norms"]

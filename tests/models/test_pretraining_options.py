@@ -42,16 +42,18 @@ def test_released_mask_leaves_the_encoder_without_gradient(kind, sees):
     assert all(parameter.grad is not None for parameter in network.parameters())  # as data parallelism needs it
 
 
-def test_masking_follows_share_and_ratio():
+def test_masking_follows_fraction_and_ratio():
     lanes = Ragged.from_counts(torch.arange(4000) % 13)
     masking = draw_masking(torch.arange(4000), lanes, 0.7, 0.5)
     assert masking.is_map.double().mean() == pytest.approx(0.7, abs=0.03)
     hidden = torch.zeros(4000, dtype=torch.int64).index_add_(0, lanes.scene, masking.lanes.long())
     expected = lanes.counts - (lanes.counts * 0.5).floor().long()
     assert torch.equal(hidden, torch.where(masking.is_map, expected, 0))
-    share = masking.lanes[(lanes.counts[lanes.scene] == 12) & masking.is_map[lanes.scene]].view(-1, 12).double().mean(0)
-    assert share.min() > 0.4
-    assert share.max() < 0.6
+    fraction = (
+        masking.lanes[(lanes.counts[lanes.scene] == 12) & masking.is_map[lanes.scene]].view(-1, 12).double().mean(0)
+    )
+    assert fraction.min() > 0.4
+    assert fraction.max() < 0.6
     assert torch.equal(draw_masking(torch.arange(4000), lanes, 0.7, 0.5).lanes, masking.lanes)
 
 
@@ -66,7 +68,7 @@ def test_map_samples_hide_lanes_and_never_actors():
 
 @torch.no_grad()
 def test_what_is_hidden_is_not_seen():
-    """A hidden lane beyond its first vector, and a hidden AGENT beyond what fixes the frame, change no prediction."""
+    """A hidden lane beyond its first vector, and a hidden focal agent beyond what fixes the frame, change nothing."""
     lanes = autoencoder(**MAP)
     batch = make_batch(SCENES)
     hidden = lanes.predict(batch).masking.lanes
@@ -136,7 +138,7 @@ def test_targets_and_padding_in_the_loss():
 
 
 def curved_scene(seed: int) -> MadeScene:
-    """AGENT and four lanes of 27 m that bend by about a quarter circle."""
+    """The focal agent and four lanes of 27 m that bend by about a quarter circle."""
     random, lanes = np.random.default_rng(seed), []
     for _ in range(4):
         heading = random.uniform(0, 2 * np.pi) + np.linspace(0, random.choice([-1, 1]) * random.uniform(1.0, 1.6), 9)

@@ -95,7 +95,7 @@ def test_too_few_scenes_are_an_error_and_leave_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [
-        ("scenes", "max_standing", 1.5),
+        ("scenes", "max_standing_fraction", 1.5),
         ("scenes", "train", 0),
         ("scenes", "tracking_noise", -0.1),
         ("scenes", "min_av_distance", 100.0),

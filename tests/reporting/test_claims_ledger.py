@@ -31,8 +31,8 @@ def measurements(factor: float, seeds: int = 3, **changes: Any) -> Measurements:
     base = random.uniform(0.8, 1.2, (1, 400)) + random.normal(0, 0.01, (seeds, 1))
     names = tuple(range(seeds))
 
-    def variant(name: str, share: float) -> VariantErrors:
-        scenes = dict.fromkeys(HEADLINE, base * share + random.normal(0, 0.01, base.shape))
+    def variant(name: str, fraction: float) -> VariantErrors:
+        scenes = dict.fromkeys(HEADLINE, base * fraction + random.normal(0, 0.01, base.shape))
         return VariantErrors(name, names, scenes)
 
     variants = {"none": variant("none", 1.0), "combined": variant("combined", factor)}
@@ -148,11 +148,11 @@ def test_a_run_whose_baseline_loses_to_lane_following_decides_no_effect(
 
 
 def test_sizes_need_the_papers_data(published: Published) -> None:
-    share = 1 + published.values["table_changes"]["combined"]["minFDE6"] / 100
+    fraction = 1 + published.values["table_changes"]["combined"]["minFDE6"] / 100
     test = {"kind": "size", "variant": "combined"}
     needs = {"source": "argoverse1", "train_scenes": 200_000, "val_scenes": 39_000}
-    assert verdict(published, test, evidence(published, measurements(share)), **needs) == Verdict.NOT_TESTABLE
-    measured = measurements(share, **FULL)
+    assert verdict(published, test, evidence(published, measurements(fraction)), **needs) == Verdict.NOT_TESTABLE
+    measured = measurements(fraction, **FULL)
     outcome = judge([Claim("one", "effects", "g", "s", "s", test, needs)], evidence(published, measured))[0].outcome
     assert outcome.verdict == Verdict.CONTRADICTED  # one factor cannot give all three published changes
     assert "minFDE6" not in outcome.why

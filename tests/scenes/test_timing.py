@@ -23,7 +23,7 @@ from synthdrive.scenes.scene_store import AGENT, OTHERS, SceneStore, SceneStoreW
 
 LONG = Timing(20, 80, 0.1)
 TIMINGS = [ARGOVERSE1, ARGOVERSE2, LONG]
-MODEL = paper(ModelParameters, hidden_size=32, sub_graph_layers=1, dense_from_goals=4, goal_reach=5.0)
+MODEL = paper(ModelParameters, hidden_size=32, sub_graph_layers=1, dense_from_goals=4, max_goal_acceleration=5.0)
 
 
 def street(count=3):

@@ -53,7 +53,7 @@ def names_of(fold: int) -> list[str]:
 
 
 def made_up(run: Run, plan: Plan) -> Result:
-    """A result of no training: errors drawn around a level that falls with the share of the scenes."""
+    """A result of no training: errors drawn around a level that falls with the fraction of the scenes."""
     inner = run.inner(plan.folds)
     judged = run.fold if inner is None else inner
     hardness = np.random.default_rng(judged).gamma(2.0, 0.5, FOLD_SCENES)

@@ -81,7 +81,14 @@ def made_run(variant: str, seed: int, shift: float, pretrained: bool = True) -> 
     errors = {"MR6": 100.0 * missed, "minFDE6": base + shift, "minADE6": 0.5 * (base + shift)}
     errors |= {"brier_minFDE6": base + shift + 0.7, "minFDE1": 2 * (base + shift), "minADE1": base, "MR1": 100 * missed}
     encoder = {"tensors": 29, "tensors_moved": 29, "relative_change": 0.25, "gradient_norm_per_epoch": [0.8, 0.4]}
-    training = {"epochs": 3, "steps": 9, "batch": 64, "last_epoch": {"loss": 1.0}, "encoder": encoder, "same_as": None}
+    training = {
+        "epochs": 3,
+        "steps": 9,
+        "global_batch_size": 64,
+        "last_epoch": {"loss": 1.0},
+        "encoder": encoder,
+        "same_as": None,
+    }
     run = {"commit": "0123456789abcdef", "modified": True, "parameters_sha256": "same", "device": "cpu"}
     before = {"windows": 1000, **training} if pretrained else {}
     after = {"scenes": 500, "loaded": 29, "fresh": 51, **training}
@@ -142,7 +149,7 @@ def left_by_a_run(root: Path, parameters: Path) -> list[Path]:
     (root / "synthetic" / "windows").write_text("of this run")
     model = load_section(ModelParameters, "model", parameters)
     encoder = {"tensors": 29, "tensors_moved": 29, "relative_change": 0.25, "gradient_norm_per_epoch": [0.8, 0.4]}
-    training = {"epochs": 2, "steps": 4, "batch": 64}
+    training = {"epochs": 2, "steps": 4, "global_batch_size": 64}
     card = {"variant": "combined", "seed": 0, "description": "both", "data": {"used": 10}, "encoder": encoder,
             "training": training, "last_epoch": {"loss": 1.0}, "transfer": {"loaded": ["a"], "fresh": []}}  # fmt: skip
     inputs = {"synthetic": file_hash(root / "synthetic")}
@@ -192,7 +199,7 @@ def test_a_cell_is_collected_from_its_own_run_alone(tmp_path: Path) -> None:
     )
     for line, changed, where in (
         ("  mask_ratio: 0.5", "  mask_ratio: 0.25", "pretrain.mask_ratio 0.5"),
-        ("  starts: 32", "  starts: 33", "evaluate.starts 32"),
+        ("  num_restarts: 32", "  num_restarts: 33", "evaluate.num_restarts 32"),
     ):
         assert line in parameters.read_text()
         other.write_text(parameters.read_text().replace(line, changed, 1))

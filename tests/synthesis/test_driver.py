@@ -7,7 +7,7 @@ from synthdrive.augmentation.corridor import joined_centreline
 from synthdrive.core.geometry import distance_to_polyline
 from synthdrive.synthesis.driver import drive, slow_before, speed_plan
 from synthdrive.synthesis.path import SPACING, plan_paths, stack_paths
-from synthdrive.synthesis.realism import draw_pace, draw_stops
+from synthdrive.synthesis.realism import draw_speed_variation, draw_stops
 from synthdrive.synthesis.windows import motion_of
 
 SPEEDS = np.array([6.0, 10.0, 15.0])
@@ -46,17 +46,17 @@ def test_slowing_down_is_the_least_that_keeps_every_later_limit():
     np.testing.assert_allclose(plan[:, 151:], 10.0)
 
 
-def test_a_straight_is_driven_at_the_cruise_share_and_a_bend_slower(driver, maps):
+def test_a_straight_is_driven_at_cruise_speed_and_a_bend_slower(driver, maps):
     straight = drive(plan_paths(np.array([[0.0, 0.0], [600.0, 0.0]]), SPEEDS, driver), SPEEDS, driver)
     for row, steps in enumerate(straight.steps):
-        assert straight.speed[row, steps - 1] == pytest.approx(driver.cruise_share * SPEEDS[row], abs=0.15)
+        assert straight.speed[row, steps - 1] == pytest.approx(driver.cruise_speed_factor * SPEEDS[row], abs=0.15)
         assert straight.speed[row, 0] == driver.start_speed
     paths = plan_paths(around_the_turn(maps), SPEEDS, driver)
     turn = drive(paths, SPEEDS, driver)
     plan = speed_plan(paths, SPEEDS, driver)
     slowest = [turn.speed[row, : turn.steps[row]].min() for row in range(3)]
     assert all(
-        speed < 0.8 * driver.cruise_share * wanted for speed, wanted in zip(slowest[1:], SPEEDS[1:], strict=True)
+        speed < 0.8 * driver.cruise_speed_factor * wanted for speed, wanted in zip(slowest[1:], SPEEDS[1:], strict=True)
     )
     assert np.all(np.abs(np.array(slowest) - plan.min(axis=1)) < 0.08 * SPEEDS)
 
@@ -94,17 +94,17 @@ def test_a_car_stops_at_the_line_waits_and_goes_on(driver, parameters):
             assert 18 <= standing.sum() <= 32
 
 
-def test_pace_slows_some_stretches_and_hurries_none(driver, parameters):
-    parameters.pace.stretch, parameters.pace.slowest = 60.0, 0.5
+def test_speed_variation_slows_some_intervals_and_hurries_none(driver, parameters):
+    parameters.speed_variation.interval, parameters.speed_variation.min_speed_factor = 60.0, 0.5
     paths = plan_paths(np.array([[0.0, 0.0], [600.0, 0.0]]), SPEEDS, driver)
-    pace = draw_pace(len(SPEEDS), parameters.pace, np.random.default_rng(2))
-    steady, paced = drive(paths, SPEEDS, driver), drive(paths, SPEEDS, driver, pace=pace)
+    variation = draw_speed_variation(len(SPEEDS), parameters.speed_variation, np.random.default_rng(2))
+    steady, paced = drive(paths, SPEEDS, driver), drive(paths, SPEEDS, driver, speed_variation=variation)
     for row, desired in enumerate(SPEEDS):
         speeds = paced.speed[row, 50 : paced.steps[row]]
         assert speeds.max() < steady.speed[row].max() + 0.1
         assert 0.4 * desired < speeds.min() < 0.8 * desired
         assert speeds.std() > 0.05 * desired
     distances = np.arange(0.0, 600.0, 5.0)
-    shares = np.stack([pace.share(np.full(len(SPEEDS), distance)) for distance in distances], axis=1)
-    assert (np.abs(np.diff(shares, axis=1)) > 0).sum(axis=1).max() <= 10
-    assert ((shares >= 0.5) & (shares <= 1.0)).all()
+    factors = np.stack([variation.factor(np.full(len(SPEEDS), distance)) for distance in distances], axis=1)
+    assert (np.abs(np.diff(factors, axis=1)) > 0).sum(axis=1).max() <= 10
+    assert ((factors >= 0.5) & (factors <= 1.0)).all()

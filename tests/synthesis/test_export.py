@@ -22,9 +22,9 @@ def tracks(scene):
     return sorted(found, key=lambda item: (item[0], len(item[1]), item[1][0].tolist()))
 
 
-@pytest.mark.parametrize("bystanders", [0, 2])
-def test_ingest_reads_back_what_export_wrote(maps, scenes, parameters, tmp_path, bystanders):
-    parameters.bystanders.count = bystanders
+@pytest.mark.parametrize("background_agents", [0, 2])
+def test_ingest_reads_back_what_export_wrote(maps, scenes, parameters, tmp_path, background_agents):
+    parameters.background_agents.count = background_agents
     parameters.windows.stride = 10.0
     for name in ("synthetic", "raw"):
         (tmp_path / name).mkdir()
@@ -44,7 +44,7 @@ def test_ingest_reads_back_what_export_wrote(maps, scenes, parameters, tmp_path,
         # A file holds whole millimetres, step by step: tracks that begin later come later.
         for (kind, track), (kind_before, track_before) in zip(tracks(after), tracks(before), strict=True):
             assert kind == kind_before
-            np.testing.assert_allclose(track, track_before, atol=1.1e-3 if bystanders else 1e-4)
+            np.testing.assert_allclose(track, track_before, atol=1.1e-3 if background_agents else 1e-4)
         crops = [s.lanes.take(scene.lane_rows) for s, scene in ((store, before), (again, after))]
         order = [np.argsort(crop.lane_ids) for crop in crops]
         np.testing.assert_array_equal(crops[0].lane_ids[order[0]], crops[1].lane_ids[order[1]])

@@ -130,12 +130,12 @@ def test_executors_that_do_not_exist_are_refused(monkeypatch):
         pass
 
 
-def test_stops_pace_bystanders_and_noise_show_in_the_store(maps, scenes, parameters, tmp_path):
+def test_stops_speed_variation_others_and_noise_show_in_the_store(maps, scenes, parameters, tmp_path):
     plain, _ = run(maps, scenes, parameters, tmp_path / "plain")
     parameters.stops.spacing = 100.0
-    parameters.bystanders.count = 5
-    parameters.pace.stretch = 40.0
-    parameters.noise.deviation = 0.1
+    parameters.background_agents.count = 5
+    parameters.speed_variation.interval = 40.0
+    parameters.noise.std = 0.1
     parameters.validate("synthesize")
     store, _ = run(maps, scenes, parameters, tmp_path / "options")
     manifest = store.manifest.to_pandas()
@@ -149,18 +149,18 @@ def test_stops_pace_bystanders_and_noise_show_in_the_store(maps, scenes, paramet
 
 
 def test_noise_has_its_deviation_and_memory_and_spreads_over_tracks(parameters):
-    parameters.noise.deviation, parameters.noise.memory = 0.2, 0.3
+    parameters.noise.std, parameters.noise.correlation_time = 0.2, 0.3
     turn = np.linspace(0.0, 2.0, 50)
     xy = np.broadcast_to(20.0 * np.stack([np.cos(turn), np.sin(turn)], axis=1), (4000, 50, 2))
     even = tracking_noise(xy, parameters.noise, np.random.default_rng(3))
     assert even.std() == pytest.approx(0.2, rel=0.02)
     assert np.mean(even[:, :-1] * even[:, 1:]) / np.mean(even**2) == pytest.approx(np.exp(-0.1 / 0.3), abs=0.01)
-    parameters.noise.spread = 0.6
+    parameters.noise.log_std = 0.6
     spread = tracking_noise(xy, parameters.noise, np.random.default_rng(3))
     logs = np.log(np.sqrt((spread**2).mean(axis=(1, 2))))
     assert np.median(logs) == pytest.approx(np.log(0.2), abs=0.05)
     assert logs.std() == pytest.approx(0.6, rel=0.1)
-    parameters.noise.spread, parameters.noise.across = 0.0, 0.25
+    parameters.noise.log_std, parameters.noise.lateral_factor = 0.0, 0.25
     narrow = tracking_noise(xy, parameters.noise, np.random.default_rng(3))
     ahead = np.stack([-np.sin(turn), np.cos(turn)], axis=1)
     assert (narrow * ahead).sum(axis=-1).std() == pytest.approx(0.2, rel=0.03)

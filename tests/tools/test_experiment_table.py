@@ -77,7 +77,7 @@ def table(root: Path) -> list[str]:
 
 
 LISTING = """\
-Experiment,rev,typ,Created,parent,minFDE6.none,minFDE6.map,MR6.none,seeds,evaluate.starts,data/maps,reports/a.json:MR6
+Experiment,rev,typ,Created,parent,minFDE6.none,minFDE6.map,MR6.none,seeds,evaluate.num_restarts,data/maps,reports/a.json:MR6
 ,workspace,baseline,,,9,9,9,9,9,9,9
 ,main,baseline,2026-11-28,,2.53781234,,0.5,"[0, 1]",4,0123,1
 long,0123abc,branch_commit,2026-11-28,,2.5,2.25,0.25,"[0, 1, 2]",4,4567,2

@@ -93,7 +93,7 @@ def test_variants_that_differ_in_fine_tuning_share_one_pretraining(checkout):
 
     parameters = checkout / "params.yaml"
     text = parameters.read_text()
-    entries = "".join(f"\n- {{variant: map_{share}, pretraining: map}}" for share in (10, 30))
+    entries = "".join(f"\n- {{variant: map_{fraction}, pretraining: map}}" for fraction in (10, 30))
     try:
         parameters.write_text(text.replace("shared_pretraining: []", f"shared_pretraining:{entries}"))
         stages = {stage.name: stage for stage in Repo(checkout).index.stages}

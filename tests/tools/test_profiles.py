@@ -65,11 +65,13 @@ def comments(text: str) -> dict[str, str]:
 
 def test_a_profile_changes_only_the_lines_of_its_values(parameters: Path) -> None:
     before = parameters.read_text()
-    mine = profile(parameters, "seeds: [7, 8]\nmodel:\n  hidden_size: 64\nsynthesize:\n  pace:\n    stretch: 40\n")
-    assert apply_profile(mine, parameters) == ["seeds", "synthesize.pace.stretch", "model.hidden_size"]
+    mine = profile(
+        parameters, "seeds: [7, 8]\nmodel:\n  hidden_size: 64\nsynthesize:\n  speed_variation:\n    interval: 40\n"
+    )
+    assert apply_profile(mine, parameters) == ["seeds", "synthesize.speed_variation.interval", "model.hidden_size"]
     gone, new = lines_between(before, parameters.read_text())
-    assert gone == ["seeds: [0, 1, 2]", "    stretch: 0.0", "  hidden_size: 32"]
-    assert new == ["seeds: [7, 8]", "    stretch: 40", "  hidden_size: 64"]
+    assert gone == ["seeds: [0, 1, 2]", "    interval: 0.0", "  hidden_size: 32"]
+    assert new == ["seeds: [7, 8]", "    interval: 40", "  hidden_size: 64"]
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
@@ -165,7 +167,12 @@ def test_a_profile_may_change_what_an_variant_changes(parameters: Path) -> None:
     )
     assert variants["forecast"]["model"] == {"coordinate_scale": 10.0}
     assert variants["forecast"]["finetune"]["epochs"] == 3
-    assert variants["forecast"]["finetune"]["transfer"] == ["encoder", "lane_scorer", "goal_scorer", "completion"]
+    assert variants["forecast"]["finetune"]["load_pretrained_weights"] == [
+        "encoder",
+        "lane_scorer",
+        "goal_scorer",
+        "completion",
+    ]
     variants = variants_with(parameters, "  combined:\n    pretrain:\n      epochs: 3\n")
     assert variants["combined"]["pretrain"] == {"epochs": 3}
     assert comments(before) == comments(parameters.read_text())

@@ -27,7 +27,7 @@ CHANGES = {  # an experiment for each stage: what it changes -> all that runs ag
     "synthesize.seed=1": {"synthesize", "check_synthetic", *TRAINED},
     "check_synthetic.max_speed=21.0": {"check_synthetic", *TRAINED},
     "pretrain.mask_ratio=0.3": TRAINED,  # the baseline is not trained again
-    "finetune.decay=0.5": {*BASELINE, "finetune@combined-0", "evaluate@combined-0", "report"},
+    "finetune.lr_decay_factor=0.5": {*BASELINE, "finetune@combined-0", "evaluate@combined-0", "report"},
     "evaluate.miss_threshold=3.0": {
         "evaluate_from_scratch@none-0", "evaluate@combined-0", "evaluate_baselines", "report",
     },

@@ -34,7 +34,7 @@ def tree(tmp_path):
     values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     values["data"]["raw"] = "raw"
     values["model"] |= {"hidden_size": 32, "sub_graph_layers": 1, "dense_from_goals": 4}
-    values["finetune"] |= {"epochs": 1, "batch": 4, "device_batch": 4, "warmup_epochs": 0.0}
+    values["finetune"] |= {"epochs": 1, "global_batch_size": 4, "micro_batch_size": 4, "warmup_epochs": 0.0}
     (tree / "params.yaml").write_text(yaml.safe_dump(values))
     git = ["git", "-C", str(tree), "-c", "user.name=driver", "-c", "user.email=driver@localhost"]
     for arguments in (

@@ -62,7 +62,7 @@ def test_state_continues_exactly() -> None:
 def test_the_average_follows_the_weights_and_takes_their_place() -> None:
     model, _ = _models()
     expected = {name: value.clone() for name, value in model.state_dict().items()}
-    adam = Adam(model.named_parameters(), average_decay=0.75)
+    adam = Adam(model.named_parameters(), ema_decay=0.75)
     for step in range(5):
         _backward(model, step)
         adam.step(0.01)

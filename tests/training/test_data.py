@@ -35,14 +35,14 @@ def test_every_scene_once_an_epoch_and_another_order_in_the_next() -> None:
     assert _by_step(first) != _by_step(_parts(Sharing(16, 16), seed=6))
 
 
-@pytest.mark.parametrize(("device_batch", "processes"), [(16, 1), (5, 1), (16, 2), (3, 4), (1, 7)])
-def test_steps_are_the_same_scenes_however_they_are_divided(device_batch: int, processes: int) -> None:
+@pytest.mark.parametrize(("micro_batch_size", "processes"), [(16, 1), (5, 1), (16, 2), (3, 4), (1, 7)])
+def test_steps_are_the_same_scenes_however_they_are_divided(micro_batch_size: int, processes: int) -> None:
     whole = _by_step(_parts(Sharing(16, 16)))
-    ranks = [_parts(Sharing(16, device_batch, processes, rank)) for rank in range(processes)]
+    ranks = [_parts(Sharing(16, micro_batch_size, processes, rank)) for rank in range(processes)]
     assert {len(parts) for parts in ranks} == {len(ranks[0])}  # devices that do not keep step would wait for ever
     together: dict[int, set[int]] = {}
     for parts in ranks:
-        assert all(1 <= len(part.indices) <= device_batch for part in parts)
+        assert all(1 <= len(part.indices) <= micro_batch_size for part in parts)
         for step, scenes in _by_step(parts).items():
             assert not together.setdefault(step, set()) & scenes
             together[step] |= scenes
@@ -76,9 +76,11 @@ def test_subsets_of_a_seed_are_nested() -> None:
     assert len(subset(3, 0.01, 0)) == 1
 
 
-@pytest.mark.parametrize(("batch", "device_batch"), [(8, 8), (8, 3), (7, 2), (50, 4), (21, 21)])
-def test_number_of_forward_passes_is_known_beforehand(tmp_path: Path, batch: int, device_batch: int) -> None:
-    batches = tiny_batches(write_store(tmp_path / "store", 21), Sharing(batch, device_batch))
+@pytest.mark.parametrize(("global_batch_size", "micro_batch_size"), [(8, 8), (8, 3), (7, 2), (50, 4), (21, 21)])
+def test_number_of_forward_passes_is_known_beforehand(
+    tmp_path: Path, global_batch_size: int, micro_batch_size: int
+) -> None:
+    batches = tiny_batches(write_store(tmp_path / "store", 21), Sharing(global_batch_size, micro_batch_size))
     assert len(list(batches.parts(0))) == batches.parts_per_epoch
 
 
@@ -86,10 +88,10 @@ def test_loading_processes_change_nothing(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", 21)
     alone, helped = (tiny_batches(store, Sharing(8, 3), workers) for workers in (0, 2))
     for epoch in (0, 1):
-        for (part, batch), (other_part, other) in zip(alone.epoch(epoch), helped.epoch(epoch), strict=True):
+        for (part, global_batch_size), (other_part, other) in zip(alone.epoch(epoch), helped.epoch(epoch), strict=True):
             assert part.indices.tolist() == other_part.indices.tolist()
-            assert torch.equal(batch.agent, other.agent)
-            assert torch.equal(batch.sample_seeds, other.sample_seeds)
+            assert torch.equal(global_batch_size.agent, other.agent)
+            assert torch.equal(global_batch_size.sample_seeds, other.sample_seeds)
 
 
 def test_nothing_to_train_on_is_refused(tmp_path: Path) -> None:

@@ -57,7 +57,13 @@ def network_of(stage: str, parameters: Any) -> nn.Module:
 
 def train(stage: str, store: Path, on: torch.device, run: ResumeFolder | None = None, epochs: int = 2) -> Fit:
     """Epochs of two steps, of 8 and 6 scenes, each accumulated from parts of 4 at most."""
-    settings = {"epochs": epochs, "batch": 8, "device_batch": 4, "learning_rate": 1e-3, "schedule": "constant"}
+    settings = {
+        "epochs": epochs,
+        "global_batch_size": 8,
+        "micro_batch_size": 4,
+        "learning_rate": 1e-3,
+        "lr_schedule": "constant",
+    }
     parameters = paper(STAGES[stage], **settings)
     accelerator = make_accelerator(parameters)
     network = network_of(stage, parameters)
@@ -117,7 +123,7 @@ def _counted(function: Any, device: PretendedDevice, spent: list[Counter[str]]) 
 def test_forecasts_of_another_device_are_the_same(
     selection: str, weight: float, store: Path, device: PretendedDevice
 ) -> None:
-    parameters = paper(EvaluateParameters, selection=selection, miss_rate_weight=weight, starts=8)
+    parameters = paper(EvaluateParameters, selection=selection, miss_rate_weight=weight, num_restarts=8)
     scenes = SceneStore.load(store)
     with torch.no_grad():
         here, there = (

@@ -43,8 +43,8 @@ def _keep(path: Path, store: SceneStore, seed: int = 0, windows: int = 20, **obj
 def test_both_kinds_are_there_where_the_variant_trains_both(store: SceneStore, tmp_path: Path) -> None:
     path = tmp_path / "kept.safetensors"
     kinds = [True] * SAMPLES + [False] * SAMPLES
-    for share, wanted in ((0.01, kinds), (1.0, kinds[:SAMPLES]), (0.0, kinds[SAMPLES:])):
-        kept = _keep(path, store, map_probability=share)
+    for fraction, wanted in ((0.01, kinds), (1.0, kinds[:SAMPLES]), (0.0, kinds[SAMPLES:])):
+        kept = _keep(path, store, map_probability=fraction)
         assert kept.is_map.tolist() == wanted
         assert kept.epochs == 1
         assert len(kept.lane_predicted[0]) == kept.lane_hidden.sum()
@@ -64,8 +64,8 @@ def test_masks_are_fixed_and_the_network_is_not(store: SceneStore, tmp_path: Pat
     both = kept.is_map[kept.lane_scene]
     assert alone.lane_points.tolist() == kept.lane_points[both].tolist()  # variants of a seed show the same samples
     assert alone.lane_hidden.tolist() == kept.lane_hidden[both].tolist()
-    share = _keep(tmp_path / "few", store, mask_ratio=0.3).lane_hidden.mean()
-    assert share < kept.lane_hidden.mean()
+    fraction = _keep(tmp_path / "few", store, mask_ratio=0.3).lane_hidden.mean()
+    assert fraction < kept.lane_hidden.mean()
 
 
 def test_a_store_of_one_window_is_enough(store: SceneStore, tmp_path: Path) -> None:

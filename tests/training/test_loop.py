@@ -30,7 +30,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _parameters(**changes: object) -> OptimisationParameters:
     return paper(
-        OptimisationParameters, **{"epochs": 3, "batch": 8, "device_batch": 8, "learning_rate": 1e-3, **changes}
+        OptimisationParameters,
+        **{"epochs": 3, "global_batch_size": 8, "micro_batch_size": 8, "learning_rate": 1e-3, **changes},
     )
 
 
@@ -49,10 +50,10 @@ def test_it_learns_and_tells(store: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_curve_is_the_mean_over_the_epochs_scenes(store: Path) -> None:
-    _, fitted = train(store, None, _parameters(epochs=1, batch=43, device_batch=43))
+    _, fitted = train(store, None, _parameters(epochs=1, global_batch_size=43, micro_batch_size=43))
     assert fitted.curve[-1]["epoch"] == 1.0
     assert fitted.last_epoch["loss"] == pytest.approx(fitted.last_epoch["first"] + fitted.last_epoch["second"])
-    _, steps = train(store, None, _parameters(epochs=1, batch=20))
+    _, steps = train(store, None, _parameters(epochs=1, global_batch_size=20))
     assert [row["step"] for row in steps.curve] == [1, 2, 3]
     mean = sum(row["loss"] for row in steps.curve) / 3
     assert steps.last_epoch["loss"] == pytest.approx(mean)
@@ -60,15 +61,15 @@ def test_curve_is_the_mean_over_the_epochs_scenes(store: Path) -> None:
 
 def test_accumulation_gives_the_step_of_the_whole_batch(store: Path) -> None:
     whole, fitted = train(store, None, _parameters())
-    for device_batch in (1, 3):
-        parts, divided = train(store, None, _parameters(device_batch=device_batch))
+    for micro_batch_size in (1, 3):
+        parts, divided = train(store, None, _parameters(micro_batch_size=micro_batch_size))
         assert divided.last_epoch["loss"] == pytest.approx(fitted.last_epoch["loss"], rel=1e-5)
         for name, value in parts.state_dict().items():
             torch.testing.assert_close(value, whole.state_dict()[name], rtol=1e-4, atol=1e-6)
 
 
 def test_a_run_repeats_to_the_last_bit(store: Path) -> None:
-    first, second = (train(store, None, _parameters(device_batch=3))[0].state_dict() for _ in range(2))
+    first, second = (train(store, None, _parameters(micro_batch_size=3))[0].state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -86,8 +87,8 @@ def test_an_environment_for_accelerate_changes_no_number(store: Path, monkeypatc
 
 def test_clipping_bounds_the_gradient_and_is_off_by_default(store: Path) -> None:
     free, _ = train(store, None, _parameters(epochs=1))
-    loose, _ = train(store, None, _parameters(epochs=1, clip_gradient=1e6))
-    tight, fitted = train(store, None, _parameters(epochs=1, clip_gradient=1e-12))
+    loose, _ = train(store, None, _parameters(epochs=1, max_grad_norm=1e6))
+    tight, fitted = train(store, None, _parameters(epochs=1, max_grad_norm=1e-12))
     torch.testing.assert_close(free.state_dict(), loose.state_dict())
     start = _start()
     moved = max((tight.state_dict()[name] - start[name]).abs().max().item() for name in start)
@@ -97,7 +98,7 @@ def test_clipping_bounds_the_gradient_and_is_off_by_default(store: Path) -> None
 
 def test_the_trained_model_is_the_average_where_one_is_kept(store: Path) -> None:
     last, _ = train(store, None, _parameters())
-    average, _ = train(store, None, _parameters(average_decay=0.9))
+    average, _ = train(store, None, _parameters(ema_decay=0.9))
     start = _start()
     for name, weight in last.state_dict().items():
         if name.startswith("unused"):
@@ -128,7 +129,7 @@ def test_other_precisions_train(store: Path, precision: str) -> None:
 
 def test_a_loss_that_is_no_number_stops_the_run_and_leaves_its_batch(store: Path) -> None:
     with pytest.raises(NonFiniteLossError, match="epoch 2, step 3") as caught:
-        train(store, None, _parameters(device_batch=3), poison=6 * 3 + 2 * 3 + 1)
+        train(store, None, _parameters(micro_batch_size=3), poison=6 * 3 + 2 * 3 + 1)
     folder = store.parent / "non-finite"
     assert str(folder) in str(caught.value)
     described = json.loads((folder / "device0.json").read_text())
@@ -139,9 +140,9 @@ def test_a_loss_that_is_no_number_stops_the_run_and_leaves_its_batch(store: Path
     assert len(described["scene_ids"]) == 8
 
 
-@pytest.mark.parametrize("average_decay", [0.0, 0.9])
-def test_resumed_run_is_the_undisturbed_one_to_the_last_bit(store: Path, tmp_path: Path, average_decay: float) -> None:
-    parameters = _parameters(epochs=4, average_decay=average_decay)
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_resumed_run_is_the_undisturbed_one_to_the_last_bit(store: Path, tmp_path: Path, ema_decay: float) -> None:
+    parameters = _parameters(epochs=4, ema_decay=ema_decay)
     whole, fitted = train(store, None, parameters, TinyExample())
     run = ResumeFolder(tmp_path, "tiny", {"a": 1})
     with pytest.raises(NonFiniteLossError):
@@ -194,7 +195,16 @@ def test_killed_run_continues_to_the_same_weights(store: Path, tmp_path: Path) -
 
 def test_two_processes_give_the_loss_of_one(store: Path, tmp_path: Path) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [sys.executable, *launcher, str(SCRIPT), store, tmp_path / "two", tmp_path / "runs", "--device-batch", 3]
+    command = [
+        sys.executable,
+        *launcher,
+        str(SCRIPT),
+        store,
+        tmp_path / "two",
+        tmp_path / "runs",
+        "--micro-batch-size",
+        3,
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr

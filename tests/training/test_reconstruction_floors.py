@@ -16,7 +16,7 @@ from synthdrive.core.errors import InputError
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import Batch, collate
 from synthdrive.models.polylines import AgentFrame, actor_polylines, lane_polylines
-from synthdrive.pretraining.held_back import held_back_windows
+from synthdrive.pretraining.held_out import held_out_windows
 from synthdrive.pretraining.pretrain import pretraining_model
 from synthdrive.pretraining.reconstruction import Reconstructor
 from synthdrive.pretraining.reconstruction_floors import (
@@ -33,7 +33,15 @@ from synthdrive.training.training_run import seed_model
 LAST_OBSERVED = ARGOVERSE1.last_observed
 
 MODEL = paper(ModelParameters, hidden_size=32, sub_graph_layers=1)
-PARAMETERS = paper(PretrainParameters, epochs=1, batch=8, device_batch=4, learning_rate=1e-3, held_back=0.2, modes=2)
+PARAMETERS = paper(
+    PretrainParameters,
+    epochs=1,
+    global_batch_size=8,
+    micro_batch_size=4,
+    learning_rate=1e-3,
+    held_out_fraction=0.2,
+    modes=2,
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,22 +49,25 @@ def windows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_store(tmp_path_factory.mktemp("floors") / "store", 20)
 
 
-def test_whole_routes_are_held_back(windows: Path) -> None:
+def test_whole_routes_are_held_out(windows: Path) -> None:
     store = SceneStore.load(windows)
-    held_back = held_back_windows(store, 0.2, windows)
+    held_out = held_out_windows(store, 0.2, windows)
     routes = np.array(store.manifest["route"].to_pylist())
     assert len(set(routes)) == 10
-    assert len(set(routes[held_back])) == 2
-    assert not set(routes[held_back]) & set(routes[~held_back])
-    assert not held_back_windows(store, 0.0, windows).any()
-    assert 0 < held_back_windows(store, 0.999, windows).sum() < 20
+    assert len(set(routes[held_out])) == 2
+    assert not set(routes[held_out]) & set(routes[~held_out])
+    assert not held_out_windows(store, 0.0, windows).any()
+    assert 0 < held_out_windows(store, 0.999, windows).sum() < 20
     without = replace(store, manifest=store.manifest.drop_columns(["route"]))
     with pytest.raises(InputError, match="route"):
-        held_back_windows(without, 0.2, windows)
+        held_out_windows(without, 0.2, windows)
 
 
 def _straight_and_steady(batch: Batch) -> Batch:
-    """The scenes of the batch, AGENT driving at a speed that changes evenly; the tiny store's lanes are straight."""
+    """The scenes of the batch, the focal agent driving at a speed that changes evenly.
+
+    The tiny store's lanes are straight.
+    """
     time = torch.arange(50.0) - LAST_OBSERVED
     xy = batch.track_xy.clone()
     agents = batch.track_counts.cumsum(0) - batch.track_counts
@@ -88,9 +99,9 @@ def _untrained(parameters: PretrainParameters) -> Reconstructor:
 
 
 def _measured(windows: Path, network: Reconstructor, parameters: PretrainParameters) -> dict:
-    trained, held_back, accelerator = np.arange(16), np.arange(16, 20), make_accelerator(parameters)
+    trained, held_out, accelerator = np.arange(16), np.arange(16, 20), make_accelerator(parameters)
     return measure_reconstruction(
-        network, lambda: _untrained(parameters), parameters, windows, trained, held_back, 0, accelerator
+        network, lambda: _untrained(parameters), parameters, windows, trained, held_out, 0, accelerator
     )
 
 
@@ -111,8 +122,8 @@ def test_the_same_numbers_again(windows: Path, objective: str) -> None:
 
 
 def test_none_for_what_is_not_reconstructed(windows: Path) -> None:
-    for share, missing in ((1.0, "trajectory"), (0.0, "lanes")):
-        parameters = replace(PARAMETERS, map_probability=share)
+    for fraction, missing in ((1.0, "trajectory"), (0.0, "lanes")):
+        parameters = replace(PARAMETERS, map_probability=fraction)
         found = _measured(windows, _untrained(parameters), parameters)
         assert [kind for kind, values in found.items() if values is None] == [missing]
 

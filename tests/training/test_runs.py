@@ -48,7 +48,13 @@ def _parameters(folder: Path, **changes: Any) -> Path:
     values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     values["model"] |= {"hidden_size": 32, "sub_graph_layers": 1, "dense_from_goals": 4}
     for section in ("pretrain", "finetune"):
-        values[section] |= {"epochs": 1, "batch": 6, "device_batch": 4, "warmup_epochs": 0.0, "dead_mode_weight": 0.0}
+        values[section] |= {
+            "epochs": 1,
+            "global_batch_size": 6,
+            "micro_batch_size": 4,
+            "warmup_epochs": 0.0,
+            "dead_mode_weight": 0.0,
+        }
     del values["finetune"]["dead_mode_weight"]
     for key, value in changes.items():
         *parents, last = key.split(".")
@@ -97,7 +103,7 @@ def test_both_stages_of_a_variant(store: Path, tmp_path: Path, capsys: pytest.Ca
 
 def test_a_checkpoint_goes_to_scenes_of_its_own_timing_alone(store: Path, tmp_path: Path) -> None:
     longer = write_store(tmp_path / "longer", 12, timing=ARGOVERSE2)
-    parameters = _parameters(tmp_path, **{"pretrain.held_back": 0.0})
+    parameters = _parameters(tmp_path, **{"pretrain.held_out_fraction": 0.0})
     first = _run(tmp_path, "forecast", parameters)
     second = _run(tmp_path, "forecast", parameters, "finetune")
     pretrain(first, longer)
@@ -111,7 +117,7 @@ def test_a_checkpoint_goes_to_scenes_of_its_own_timing_alone(store: Path, tmp_pa
     network, metadata = load_forecaster(second.out)
     assert network.timing == ARGOVERSE2
     assert metadata["timing"] == ARGOVERSE2.plain()
-    evaluation = committed(EvaluateParameters, starts=2)
+    evaluation = committed(EvaluateParameters, num_restarts=2)
     with (
         pytest.raises(InputError, match="found 20 observed and 30 future.*; expected 50 observed and 60 future"),
         checkpoint_forecasts(second.out, store, evaluation, "cpu", 1, tmp_path / "runs", tmp_path / "provenance"),
@@ -241,7 +247,7 @@ def test_checkpoint_that_does_not_fit_is_refused(store: Path, tmp_path: Path) ->
     assert not (tmp_path / "finetune").exists()
 
 
-def test_windows_by_source_lanes_and_share(store: Path) -> None:
+def test_windows_by_source_lanes_and_fraction(store: Path) -> None:
     windows = SceneStore.load(store)
     everything = paper(PretrainParameters, min_lanes=0)
 

@@ -22,7 +22,12 @@ def test_papers_pre_training_rate_is_constant() -> None:
 
 def test_cosine_with_warm_up() -> None:
     parameters = paper(
-        OptimisationParameters, epochs=10, learning_rate=0.1, schedule="cosine", warmup_epochs=0.5, final_factor=0.1
+        OptimisationParameters,
+        epochs=10,
+        learning_rate=0.1,
+        lr_schedule="cosine",
+        warmup_epochs=0.5,
+        final_lr_factor=0.1,
     )
     rates = [learning_rate(step, 100, parameters) for step in range(1000)]
     assert rates[0] == pytest.approx(0.1 / 50)
@@ -35,7 +40,7 @@ def test_cosine_with_warm_up() -> None:
 
 def test_warm_up_rises_before_the_step_schedule_too() -> None:
     parameters = paper(
-        OptimisationParameters, epochs=4, learning_rate=1e-3, schedule="step", milestones=[2], warmup_epochs=1.0
+        OptimisationParameters, epochs=4, learning_rate=1e-3, lr_schedule="step", lr_milestones=[2], warmup_epochs=1.0
     )
     assert learning_rate(0, 10, parameters) == pytest.approx(1e-4)
     assert learning_rate(9, 10, parameters) == pytest.approx(1e-3)

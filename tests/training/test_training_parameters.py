@@ -39,11 +39,16 @@ def test_every_variant_of_the_study_is_there_and_loads() -> None:
 
 def test_papers_profile_trains_as_the_paper_does() -> None:
     pretrain, finetune = paper(PretrainParameters), paper(FinetuneParameters)
-    assert (pretrain.epochs, pretrain.batch, pretrain.learning_rate, pretrain.schedule) == (5, 256, 1e-4, "constant")
+    assert (pretrain.epochs, pretrain.global_batch_size, pretrain.learning_rate, pretrain.lr_schedule) == (
+        5,
+        256,
+        1e-4,
+        "constant",
+    )
     assert (pretrain.map_probability, pretrain.mask_ratio) == (0.7, 0.5)
-    assert (finetune.epochs, finetune.batch, finetune.learning_rate) == (16, 64, 1e-3)
-    assert (finetune.schedule, finetune.milestones, finetune.decay) == ("step", [5, 10, 15], 0.3)
-    assert pretrain.clip_gradient == finetune.clip_gradient == 0
+    assert (finetune.epochs, finetune.global_batch_size, finetune.learning_rate) == (16, 64, 1e-3)
+    assert (finetune.lr_schedule, finetune.lr_milestones, finetune.lr_decay_factor) == ("step", [5, 10, 15], 0.3)
+    assert pretrain.max_grad_norm == finetune.max_grad_norm == 0
     assert pretrain.warmup_epochs == finetune.warmup_epochs == 0
     assert pretrain.fraction == finetune.fraction == 1
 

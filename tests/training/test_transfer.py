@@ -66,5 +66,5 @@ def test_mismatch_is_an_error_and_changes_nothing(change: str) -> None:
 
 
 def test_unknown_module_is_an_error() -> None:
-    with pytest.raises(InputError, match="finetune.transfer: encodr"):
+    with pytest.raises(InputError, match="finetune.load_pretrained_weights: encodr"):
         transfer(Network(1), Network(2).state_dict(), ["encoder", "encodr"], "checkpoint")

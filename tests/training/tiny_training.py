@@ -1,6 +1,6 @@
 """A scene store of made-up drives, and a network small enough to train in a test; also a command, for tests that kill.
 
-Usage: python tiny_training.py STORE OUT RUNS [--epochs N] [--kill-at-step N] [--device-batch N]
+Usage: python tiny_training.py STORE OUT RUNS [--epochs N] [--kill-at-step N] [--micro-batch-size N]
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def write_store(directory: Path, scenes: int, seed: int = 0, timing: Timing = AR
 
 @dataclass(frozen=True)
 class TinyBatch:
-    """AGENT's tracks (B, 50, 2) and the samples' seeds (B,)."""
+    """The focal agent's tracks (B, 50, 2) and the samples' seeds (B,)."""
 
     agent: Tensor
     sample_seeds: Tensor
@@ -163,7 +163,7 @@ def train(
     for name, value in settings.items():
         setattr(model, name, value)
     rank = accelerator.process_index
-    sharing = Sharing(parameters.batch, parameters.device_batch, accelerator.num_processes, rank)
+    sharing = Sharing(parameters.global_batch_size, parameters.micro_batch_size, accelerator.num_processes, rank)
     inspection = store.parent / "non-finite"
     batches = tiny_batches(store, sharing)
     return model, fit(model, batches, parameters, accelerator, run, "tiny", inspection, watched)
@@ -175,10 +175,14 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--kill-at-step", type=int)
-    parser.add_argument("--device-batch", type=int, default=8)
+    parser.add_argument("--micro-batch-size", type=int, default=8)
     given = parser.parse_args()
     parameters = paper(
-        OptimisationParameters, epochs=given.epochs, batch=8, device_batch=given.device_batch, learning_rate=1e-3
+        OptimisationParameters,
+        epochs=given.epochs,
+        global_batch_size=8,
+        micro_batch_size=given.micro_batch_size,
+        learning_rate=1e-3,
     )
     run = ResumeFolder(given.runs, "tiny", {})
     model, fitted = train(given.store, run, parameters, TinyExample(), kill_at_step=given.kill_at_step)

@@ -80,7 +80,7 @@ class _Rows:
 def map_expectations(table: pd.DataFrame, limits: MapChecks) -> list[Expectation]:
     """Expectations of a table as of `tables.lane_table`."""
     every, most = _Rows(table), _Rows(table, limits.outlier_fraction)
-    neighbours, connected = 1 - limits.neighbours_link_back_share, 1 - limits.connected_share
+    neighbours, connected = 1 - limits.neighbours_link_back_fraction, 1 - limits.connected_fraction
     return [
         gxe.ExpectTableRowCountToBeBetween(min_value=1, description="there are lanes"),
         gxe.ExpectCompoundColumnsToBeUnique(
@@ -139,7 +139,7 @@ def scene_expectations(
         every.one_of("turn", TURNS, f"the turn is one of {', '.join(TURNS)}"),
         most.is_true("stands_once", "no scene of the same city, time and place stands before it"),
         _Rows(table, 1 - limits.lanes_share).at_least("n_lanes", 1, "there is at least {low:g} lane around the agent"),
-        _Rows(table, 1 - limits.mean_interval_share).between(
+        _Rows(table, 1 - limits.mean_interval_fraction).between(
             "mean_interval", shortest, longest, "steps are {low:g} to {high:g} s apart on average"
         ),
         most.at_least("min_interval", limits.min_interval, "steps are at least {low:g} s apart"),
@@ -147,7 +147,7 @@ def scene_expectations(
         most.at_most("agent_mean_speed", limits.max_mean_speed, "AGENT's mean speed is at most {high:g} m/s"),
         most.at_most("agent_max_speed", limits.max_speed, "AGENT's speed over half a second is at most {high:g} m/s"),
         most.at_most("track_max_step", limits.max_step, "AGENT moves at most {high:g} m in one step"),
-        _Rows(table, 1 - limits.lane_distance_share).at_most(
+        _Rows(table, 1 - limits.lane_distance_fraction).at_most(
             "agent_lane_distance", limits.max_lane_distance, "AGENT is on average at most {high:g} m from a centreline"
         ),
         most.at_most("farthest", limits.max_extent, "every track is within {high:g} m of AGENT"),

@@ -17,8 +17,8 @@ class MapChecks:
     max_lane_length: float = value(at_least=0, unit="m")
     max_successor_gap: float = value(at_least=0, unit="m")
     max_links: int = value(at_least=0, unit="")
-    neighbours_link_back_share: float = value(at_least=0, at_most=1, unit="")
-    connected_share: float = value(at_least=0, at_most=1, unit="")
+    neighbours_link_back_fraction: float = value(at_least=0, at_most=1, unit="")
+    connected_fraction: float = value(at_least=0, at_most=1, unit="")
     outlier_fraction: float = value(at_least=0, at_most=1, unit="")
 
     def validate(self, where: str) -> None:
@@ -33,14 +33,14 @@ class SceneChecks:
     """`check_raw.scenes`; params.yaml says what each limit means."""
 
     mean_interval: list[float] = value(at_least=0, unit="s", fewest=2, most=2)
-    mean_interval_share: float = value(at_least=0, at_most=1, unit="")
+    mean_interval_fraction: float = value(at_least=0, at_most=1, unit="")
     min_interval: float = value(at_least=0, unit="s")
     max_interval: float = value(at_least=0, unit="s")
     max_mean_speed: float = value(at_least=0, unit="m/s")
     max_speed: float = value(at_least=0, unit="m/s")
     max_step: float = value(at_least=0, unit="m")
     max_lane_distance: float = value(at_least=0, unit="m")
-    lane_distance_share: float = value(at_least=0, at_most=1, unit="")
+    lane_distance_fraction: float = value(at_least=0, at_most=1, unit="")
     max_extent: float = value(at_least=0, unit="m")
     lanes_share: float = value(at_least=0, at_most=1, unit="")
     outlier_fraction: float = value(at_least=0, at_most=1, unit="")

@@ -19,7 +19,7 @@ class EvaluateParameters:
         nms_distance: metres that two goals chosen by nms keep from each other.
         temperature: metres; goal j has a probability in proportion to exp(-E(y_j) / temperature), E its error alone.
         miss_threshold: metres; a scene whose smallest endpoint error is above it is missed, in the objective too.
-        starts: goal sets drawn at random for every scene.
+        num_restarts: goal sets drawn at random for every scene.
         seed: of these draws.
         slow_below, fast_above: m/s, the agent's mean speed in the strata slow and fast.
         displacement_edges: m, limits between the strata by how far the agent gets in a scene.
@@ -33,7 +33,7 @@ class EvaluateParameters:
     nms_distance: float = value(above=0, below=100, unit="m")
     temperature: float = value(above=0, below=100, unit="m")
     miss_threshold: float = value(above=0, below=100, unit="m")
-    starts: int = value(at_least=1, at_most=4096, unit="")
+    num_restarts: int = value(at_least=1, at_most=4096, unit="")
     seed: int = value(at_least=0, unit="")
     slow_below: float = value(above=0, unit="m/s")
     fast_above: float = value(above=0, unit="m/s")

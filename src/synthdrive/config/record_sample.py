@@ -18,17 +18,17 @@ class CityParameters:
         code: the city's name in the scenes, three capital letters.
         network: SUMO network, relative to the folder of eclipse-sumo.
         val_side: the side of the city that is val's: north, east, south or west.
-        val_share: share of the lanes' length on that side of the dividing line.
+        val_fraction: fraction of the lanes' length on that side of the dividing line.
         runs: independent simulations of this city.
-        scenes_share: share of all scenes that come from this city.
+        scenes_fraction: fraction of all scenes that come from this city.
     """
 
     code: str = value(pattern="[A-Z]{3}")
     network: str = value()
     val_side: str = value(choices=("north", "east", "south", "west"))
-    val_share: float = value(at_least=0, at_most=1, unit="")
+    val_fraction: float = value(at_least=0, at_most=1, unit="")
     runs: int = value(at_least=1, at_most=10_000, unit="")
-    scenes_share: float = value(at_least=0, unit="")
+    scenes_fraction: float = value(at_least=0, unit="")
 
 
 @dataclass
@@ -70,7 +70,7 @@ class VehicleParameters:
     """A kind of vehicle: its share of the traffic, length and width (m), and what it accelerates at most (m/s2)."""
 
     name: str = value()
-    share: float = value(above=0, unit="")
+    fraction: float = value(above=0, unit="")
     length: float = value(above=0, unit="m")
     width: float = value(above=0, unit="m")
     acceleration: float = value(above=0, unit="m/s2")
@@ -81,7 +81,7 @@ class DriverParameters:
     """A kind of driver.
 
     Attributes:
-        share: of the drivers.
+        fraction: of the drivers.
         speed_factor: desired speed over the limit, mean.
         acceleration, deceleration: m/s2, as the driver likes them.
         headway: s, to the vehicle ahead.
@@ -92,7 +92,7 @@ class DriverParameters:
     """
 
     name: str = value()
-    share: float = value(above=0, unit="")
+    fraction: float = value(above=0, unit="")
     speed_factor: float = value(above=0, unit="")
     acceleration: float = value(above=0, unit="m/s2")
     deceleration: float = value(above=0, unit="m/s2")
@@ -115,7 +115,7 @@ class TrafficParameters:
         parked_per_km: parked vehicles a km of street, mean.
         min_trip: m, between the ends of a trip.
         speed_factor_deviation: between drivers of a kind.
-        patience: s, after which a vehicle that cannot move is taken out.
+        time_to_teleport: s, after which a vehicle that cannot move is taken out.
     """
 
     warm_up: float = value(at_least=0, unit="s")
@@ -125,7 +125,7 @@ class TrafficParameters:
     parked_per_km: float = value(at_least=0, unit="vehicles/km")
     min_trip: float = value(at_least=0, unit="m")
     speed_factor_deviation: float = value(at_least=0, unit="")
-    patience: float = value(at_least=0, unit="s")
+    time_to_teleport: float = value(at_least=0, unit="s")
     vehicles: list[VehicleParameters] = value(fewest=1)
     drivers: list[DriverParameters] = value(fewest=1)
 
@@ -149,7 +149,7 @@ class ParkingParameters:
 
 @dataclass
 class InterestParameters:
-    """Weights of what makes an AGENT worth keeping; a candidate's chance grows with the sum of those that hold.
+    """Weights of what makes a focal agent worth keeping; a candidate's chance grows with the sum of those that hold.
 
     Attributes:
         base: of every candidate.
@@ -181,13 +181,13 @@ class SceneParameters:
 
     Attributes:
         train, val: number of scenes.
-        band: m, width of the strip between the parts, where no AGENT is.
-        max_standing: largest share of scenes whose AGENT moves less than `standing_distance` (m).
-        separation: m, between the AGENTs of scenes of the same time.
-        pause: s, between two scenes with the same AGENT.
-        min_av_distance, max_av_distance: m, between AV and AGENT at the last observed step.
+        band: m, width of the strip between the parts, where no focal agent is.
+        max_standing_fraction: largest fraction of scenes whose focal agent moves less than `standing_distance` (m).
+        separation: m, between the focal agents of scenes of the same time.
+        pause: s, between two scenes with the same focal agent.
+        min_av_distance, max_av_distance: m, between AV and the focal agent at the last observed step.
         sensor_range: m, around the AV; tracks begin and end there.
-        max_acceleration, max_lateral_acceleration: m/s2; an AGENT beyond is not kept.
+        max_acceleration, max_lateral_acceleration: m/s2; a focal agent beyond is not kept.
         tracking_noise: m, standard deviation of a tracked position, in x and in y.
         smoothing: s, standard deviation of the filter over the simulated positions.
     """
@@ -195,7 +195,7 @@ class SceneParameters:
     train: int = value(at_least=1, unit="")
     val: int = value(at_least=1, unit="")
     band: float = value(at_least=0, unit="m")
-    max_standing: float = value(at_least=0, at_most=1, unit="")
+    max_standing_fraction: float = value(at_least=0, at_most=1, unit="")
     standing_distance: float = value(at_least=0, unit="m")
     separation: float = value(at_least=0, unit="m")
     pause: float = value(at_least=0, unit="s")
@@ -232,5 +232,5 @@ class RecordSampleParameters:
         codes = [city.code for city in self.cities]
         if len(set(codes)) < len(codes):
             raise ParameterError(f"{where}.cities", f"codes {', '.join(codes)}", "each code once")
-        if not any(city.scenes_share > 0 for city in self.cities):
-            raise ParameterError(f"{where}.cities", "no scenes_share above 0", "a city that gives scenes")
+        if not any(city.scenes_fraction > 0 for city in self.cities):
+            raise ParameterError(f"{where}.cities", "no scenes_fraction above 0", "a city that gives scenes")

@@ -13,11 +13,11 @@ class DriverParameters:
     """`synthesize.driver`; params.yaml says what each parameter means and where it comes from."""
 
     start_speed: float = value(above=0, unit="m/s")
-    cruise_share: float = value(above=0, unit="")
-    corner_cutting: float = value(at_least=0, unit="s")
-    min_smoothing: float = value(above=0, unit="m")
+    cruise_speed_factor: float = value(above=0, unit="")
+    path_smoothing_time: float = value(at_least=0, unit="s")
+    min_path_smoothing: float = value(above=0, unit="m")
     max_deviation: float = value(at_least=0, unit="m")
-    foresight: float = value(at_least=0, unit="s")
+    curvature_smoothing_time: float = value(at_least=0, unit="s")
     lateral_acceleration: float = value(above=0, unit="m/s2")
     lateral_exponent: float = value(at_least=-5, at_most=5, unit="")
     max_lateral_acceleration: float = value(above=0, unit="m/s2")
@@ -26,10 +26,10 @@ class DriverParameters:
     braking: float = value(above=0, unit="1/s")
     firm_braking: float = value(at_least=0, unit="1/s")
     max_braking: float = value(above=0, unit="m/s2")
-    tolerance: float = value(at_least=0, unit="")
-    preview: float = value(at_least=0, unit="s")
-    response: float = value(above=0, unit="s")
-    lag: float = value(at_least=0, unit="s")
+    speed_deadband: float = value(at_least=0, unit="")
+    lookahead_time: float = value(at_least=0, unit="s")
+    relaxation_time: float = value(above=0, unit="s")
+    acceleration_lag: float = value(at_least=0, unit="s")
     max_jerk: float = value(above=0, unit="m/s3")
 
     def validate(self, where: str) -> None:
@@ -80,21 +80,21 @@ class StopParameters:
 
 
 @dataclass
-class PaceParameters:
-    """`synthesize.pace`: changes of speed on free road."""
+class SpeedVariationParameters:
+    """`synthesize.speed_variation`: changes of speed on free road."""
 
-    stretch: float = value(at_least=0, unit="m")
-    slowest: float = value(above=0, at_most=1, unit="")
+    interval: float = value(at_least=0, unit="m")
+    min_speed_factor: float = value(above=0, at_most=1, unit="")
 
 
 @dataclass
-class BystanderParameters:
-    """`synthesize.bystanders`: other road users on other lanes."""
+class BackgroundAgentParameters:
+    """`synthesize.background_agents`: other road users on other lanes."""
 
     count: int = value(at_least=0, unit="")
-    standing: float = value(at_least=0, at_most=1, unit="")
+    standing_fraction: float = value(at_least=0, at_most=1, unit="")
     min_speed: float = value(at_least=0, unit="m/s")
-    fastest: float = value(at_least=1, unit="m/s")
+    max_speed: float = value(at_least=1, unit="m/s")
     acceleration_std: float = value(at_least=0, unit="m/s2")
     lateral_std: float = value(at_least=0, unit="m")
     roadside_offset: list[float] = value(at_least=0, unit="m", fewest=2, most=2)
@@ -102,9 +102,9 @@ class BystanderParameters:
 
     def validate(self, where: str) -> None:
         """Ranges must not be the wrong way round."""
-        if self.min_speed > self.fastest:
+        if self.min_speed > self.max_speed:
             raise ParameterError(
-                f"{where}.min_speed", f"{self.min_speed}", f"at most {self.fastest}, the largest speed"
+                f"{where}.min_speed", f"{self.min_speed}", f"at most {self.max_speed}, the largest speed"
             )
         if self.roadside_offset[0] > self.roadside_offset[1]:
             raise ParameterError(f"{where}.roadside_offset", f"{self.roadside_offset}", "the smaller number first")
@@ -114,10 +114,10 @@ class BystanderParameters:
 class NoiseParameters:
     """`synthesize.noise`: tracking noise."""
 
-    deviation: float = value(at_least=0, unit="m")
-    across: float = value(at_least=0, unit="")
-    spread: float = value(at_least=0, unit="")
-    memory: float = value(at_least=0, unit="s")
+    std: float = value(at_least=0, unit="m")
+    lateral_factor: float = value(at_least=0, unit="")
+    log_std: float = value(at_least=0, unit="")
+    correlation_time: float = value(at_least=0, unit="s")
 
 
 @dataclass
@@ -134,8 +134,8 @@ class SynthesizeParameters:
     windows: WindowParameters = value()
     limits: LimitParameters = value()
     stops: StopParameters = value()
-    pace: PaceParameters = value()
-    bystanders: BystanderParameters = value()
+    speed_variation: SpeedVariationParameters = value()
+    background_agents: BackgroundAgentParameters = value()
     noise: NoiseParameters = value()
 
     def validate(self, where: str) -> None:

@@ -25,8 +25,9 @@ class ModelParameters:
         sub_graph_heads: attention heads inside a polyline.
         kept_lane_probability: lanes are kept, most probable first, until their probabilities exceed this sum.
         goal_spacing: metres, largest spacing of the sparse goals along a lane.
-        goal_reach: m/s2; sparse goals are left out that the focal agent could not get to within the horizon with an
-            acceleration of this size, in whatever direction (`models.goals.reachable_goals`). 0.0 keeps all: the paper.
+        max_goal_acceleration: m/s2; sparse goals are left out that the focal agent could not get to within the horizon
+            with an acceleration of this size, in whatever direction (`models.goals.reachable_goals`). 0.0 keeps all:
+            the paper.
         dense_from_goals: number of the most probable sparse goals around which dense goals are laid.
         dense_radius: metres; dense goals are the integer points within +-dense_radius of each of them, in x and in y.
         coordinate_scale: metres that count as 1 where a network reads coordinates: vectors, goals, endpoints, queries.
@@ -43,7 +44,7 @@ class ModelParameters:
     sub_graph_heads: int = value(at_least=1, unit="")
     kept_lane_probability: float = value(above=0, at_most=1, unit="")
     goal_spacing: float = value(above=0, unit="m")
-    goal_reach: float = value(at_least=0, unit="m/s2")
+    max_goal_acceleration: float = value(at_least=0, unit="m/s2")
     dense_from_goals: int = value(at_least=1, unit="")
     dense_radius: int = value(at_least=0, unit="m")
     coordinate_scale: float = value(above=0, unit="m")
@@ -71,16 +72,17 @@ class OptimisationParameters:
 
     Attributes:
         epochs: passes over the scenes.
-        batch: scenes per optimiser step, over all devices together.
-        device_batch: most scenes in one forward pass of one device; a larger share of the batch is accumulated.
+        global_batch_size: scenes per optimiser step, over all devices together.
+        micro_batch_size: most scenes in one forward pass of one device; a larger share of the batch is accumulated.
         learning_rate: Adam's, before the schedule.
-        schedule: constant; step: times `decay` at each of `milestones`; cosine: down to `final_factor` of it.
-        milestones: epochs, counted from 0, before which the step schedule decays.
-        decay: factor of the step schedule.
-        final_factor: where the cosine schedule ends, as a fraction of `learning_rate`.
+        lr_schedule: constant; step: times `lr_decay_factor` at each of `lr_milestones`; cosine: down to
+            `final_lr_factor` of it.
+        lr_milestones: epochs, counted from 0, before which the step schedule decays.
+        lr_decay_factor: factor of the step schedule.
+        final_lr_factor: where the cosine schedule ends, as a fraction of `learning_rate`.
         warmup_epochs: linear rise from zero over this many epochs (fractions too), before any schedule.
-        clip_gradient: largest norm of the whole gradient; 0 leaves it as it is.
-        average_decay: per step, of the exponential moving average of the weights that is the trained model; 0 takes the
+        max_grad_norm: largest norm of the whole gradient; 0 leaves it as it is.
+        ema_decay: per step, of the exponential moving average of the weights that is the trained model; 0 takes the
             last weights.
         cpu_threads: threads of one run on a CPU; the last bits of sums depend on it, and not on the machine.
         precision: float32; tf32: matrix products at 19 bits on NVIDIA devices; bfloat16: mixed precision.
@@ -88,16 +90,16 @@ class OptimisationParameters:
     """
 
     epochs: int = value(at_least=1, unit="")
-    batch: int = value(at_least=1, unit="")
-    device_batch: int = value(at_least=1, unit="")
+    global_batch_size: int = value(at_least=1, unit="")
+    micro_batch_size: int = value(at_least=1, unit="")
     learning_rate: float = value(above=0, below=1, unit="")
-    schedule: str = value(choices=("constant", "step", "cosine"))
-    milestones: list[int] = value(at_least=1, unit="epochs", rising=True)
-    decay: float = value(above=0, at_most=1, unit="")
-    final_factor: float = value(at_least=0, at_most=1, unit="")
+    lr_schedule: str = value(choices=("constant", "step", "cosine"))
+    lr_milestones: list[int] = value(at_least=1, unit="epochs", rising=True)
+    lr_decay_factor: float = value(above=0, at_most=1, unit="")
+    final_lr_factor: float = value(at_least=0, at_most=1, unit="")
     warmup_epochs: float = value(at_least=0, unit="epochs")
-    clip_gradient: float = value(at_least=0, unit="")
-    average_decay: float = value(at_least=0, below=1, unit="")
+    max_grad_norm: float = value(at_least=0, unit="")
+    ema_decay: float = value(at_least=0, below=1, unit="")
     cpu_threads: int = value(at_least=1, unit="")
     precision: str = value(choices=PRECISIONS)
     compile: bool = value()
@@ -229,13 +231,13 @@ class PretrainParameters(ObjectiveParameters, OptimisationParameters):
     Attributes:
         windows: all of them, or only those driven on original or on augmented scenes.
         fraction: of these windows, to train on; the subsets of one seed are nested, and the same in every variant.
-        held_back: fraction of the routes whose windows no variant is trained on, to measure reconstructions on; 0
+        held_out: fraction of the routes whose windows no variant is trained on, to measure reconstructions on; 0
             measures none.
     """
 
     windows: str = value(choices=("all", "original", "augmented"))
     fraction: float = value(above=0, at_most=1, unit="")
-    held_back: float = value(at_least=0, below=1, unit="")
+    held_out_fraction: float = value(at_least=0, below=1, unit="")
 
 
 @dataclass(frozen=True)
@@ -243,10 +245,11 @@ class FinetuneParameters(OptimisationParameters):
     """Section `finetune` of params.yaml.
 
     Attributes:
-        transfer: modules of the pre-trained model whose tensors are loaded ("encoder", "encoder.global_graph"); the
-            rest starts fresh. A variant without pre-training transfers nothing, whatever it says here.
+        load_pretrained_weights: modules of the pre-trained model whose tensors are loaded ("encoder",
+            "encoder.global_graph"); the rest starts fresh. A variant without pre-training transfers nothing, whatever
+            it says here.
         fraction: of the scenes, to train on; the subsets of one seed are nested, and the same in every variant.
     """
 
-    transfer: list[str] = value(distinct=True)
+    load_pretrained_weights: list[str] = value(distinct=True)
     fraction: float = value(above=0, at_most=1, unit="")

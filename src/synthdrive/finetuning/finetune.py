@@ -73,7 +73,11 @@ def transfer(model: nn.Module, pretrained: Mapping[str, Tensor], modules: Sequen
     for module in modules:
         if not any(_within(name, [module]) for name in wanted):
             tops = ", ".join(dict.fromkeys(name.split(".")[0] for name in own))
-            raise InputError(f"finetune.transfer: {module}", "no tensor of that name", f"a module of the model: {tops}")
+            raise InputError(
+                f"finetune.load_pretrained_weights: {module}",
+                "no tensor of that name",
+                f"a module of the model: {tops}",
+            )
     if wanted != offered:
         missing, unknown = sorted(set(wanted) - set(offered)), sorted(set(offered) - set(wanted))
         found = f"{len(missing)} tensors missing {missing[:3]}, {len(unknown)} that the model lacks {unknown[:3]}"
@@ -199,4 +203,4 @@ def load_pretrained_weights(
         "encoder": metadata["encoder"],
         "windows": metadata["data"]["used"],
     }
-    return origin, transfer(network, load_model_state(pretrained), parameters.transfer, pretrained)
+    return origin, transfer(network, load_model_state(pretrained), parameters.load_pretrained_weights, pretrained)

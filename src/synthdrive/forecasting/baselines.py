@@ -76,8 +76,8 @@ def _nearest_positions(
     start, step = points[:, :-1], np.diff(points, axis=1)  # [L, 9, 2]
     square = np.square(step).sum(-1)
     valid = (np.arange(points.shape[1] - 1) < counts[:, None] - 1) & (square > 0)
-    share = fraction_along(position - start, step)
-    foot = start + share[..., None] * step
+    fraction = fraction_along(position - start, step)
+    foot = start + fraction[..., None] * step
     distance = np.hypot(*np.moveaxis(position - foot, -1, 0))  # [L, 9]
     along = (step @ heading) / np.sqrt(np.where(valid, square, 1.0))
     angle = np.arccos(np.clip(along, -1.0, 1.0))
@@ -159,7 +159,10 @@ OFFSET_METRES = 20.0  # of driving, in which the distance to the centreline fall
 
 
 class ConstantVelocity:
-    """AGENT goes on with the mean velocity of its last 6 steps; the other five guesses go slower or faster."""
+    """The focal agent goes on with the mean velocity of its last 6 steps.
+
+    The other five guesses go slower or faster.
+    """
 
     name = "constant_velocity"
 
@@ -175,7 +178,7 @@ class ConstantVelocity:
 
 
 class LaneFollowing:
-    """AGENT follows the lanes ahead at its present speed, one guess a way, then slower and faster along the best ways.
+    """The focal agent follows the lanes ahead at its present speed, one guess a way, then at other speeds.
 
     An agent that keeps to no lane for motor vehicles (a pedestrian, a cyclist), or has none near it in its direction,
     is forecast with constant velocity.
@@ -208,7 +211,7 @@ BASELINES = {baseline.name: baseline for baseline in (ConstantVelocity, LaneFoll
 
 
 def observed_tracks(store: SceneStore, indices: Sequence[int]) -> Floats:
-    """(B, T, 2) AGENT's histories, metres, city axes, relative to each scene's origin."""
+    """(B, T, 2) the focal agent's histories, metres, city axes, relative to each scene's origin."""
     history = store.timing.history_steps
     return np.stack([store[index].agent[:history] for index in indices]).astype(np.float64)
 

@@ -48,8 +48,8 @@ class PairedDifference:
         difference: mean over scenes and seeds; its bootstrap interval says what other scenes might give with these
             trainings.
         with_seeds: the interval for other scenes and other seeds; with one seed it is that of `difference`.
-        relative: the mean difference as a share of the baseline's mean, with the interval for other scenes and seeds:
-            it leaves out 0 where that of `with_seeds` does.
+        relative: the mean difference as a fraction of the baseline's mean, with the interval for other scenes and
+            seeds: it leaves out 0 where that of `with_seeds` does.
         by_seed: (R,) mean difference of each seed.
     """
 
@@ -105,8 +105,10 @@ def paired_difference(variant: Floats, baseline: Floats, samples: int, seed: int
 
     over_scenes = interval(total, _limits(means[:, :1])[:, 0])
     if len(difference) == 1:
-        share = means[:, 0] / np.where(means[:, 1] > 0, means[:, 1], np.nan)
-        return PairedDifference(over_scenes, over_scenes, interval(relative, _limits(share[:, None])[:, 0]), (total,))
+        fraction = means[:, 0] / np.where(means[:, 1] > 0, means[:, 1], np.nan)
+        return PairedDifference(
+            over_scenes, over_scenes, interval(relative, _limits(fraction[:, None])[:, 0]), (total,)
+        )
     half = half_width(difference)
     return PairedDifference(
         difference=over_scenes,
@@ -126,8 +128,8 @@ def _ratio_limits(difference: Floats, base: Floats) -> Floats:
         return np.full(2, np.nan)
     ratio = float(difference.mean() / base.mean())
 
-    def outside(share: float) -> float:
-        values = difference - share * base
+    def outside(fraction: float) -> float:
+        values = difference - fraction * base
         return float(abs(values.mean()) - half_width(values))
 
     def end(step: float) -> float:

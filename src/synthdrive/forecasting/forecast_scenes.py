@@ -120,7 +120,7 @@ class GoalForecaster:
         }
         if given.selection == "nms":
             return suppress_non_maxima(goals, log_prob, valid, given.nms_distance, **objective)
-        return optimise_goal_sets(goals, log_prob, valid, seeds, starts=given.starts, **objective)
+        return optimise_goal_sets(goals, log_prob, valid, seeds, num_restarts=given.num_restarts, **objective)
 
 
 def choose_device(name: str) -> torch.device:

@@ -8,7 +8,7 @@ from the scene's own seed, and computes in whole numbers (see `fixed_point`): fo
 same goal set in every batch and on every machine, to the last bit. Its steps:
 
 1. Starts: six goals each, every next one drawn in proportion to what the goals still cost (the seeding of k-medians).
-2. Successive halving: all starts descend a few steps, the better ones further. A step gives every goal to the nearest
+2. Successive halving: all restarts descend a few steps, the better ones further. A step gives every goal to the nearest
    of the six and moves each of the six to the weighted median of its own (Weiszfeld's step).
 3. The last few descend on the grid of the objective; the best is the answer.
 
@@ -46,7 +46,7 @@ _ROUNDS = (
     (4, 1 / 8),
     (6, 1 / 16),
     (15, 1 / 32),
-)  # descent steps, share of the starts that stays afterwards
+)  # descent steps, fraction of the restarts that stays afterwards
 _GRID_STEPS = 12
 _CELL_SOFTENING = 0.1  # m2; sqrt(d2 + 0.1) is about the mean distance to the points of a 1 m cell
 _GRID_SOFTENING = 0.0025  # m2; keeps a goal that lies on a point from sticking to it
@@ -90,11 +90,11 @@ class _Objective:
 
     def squared_distances(self, sets: Tensor) -> Tensor:
         """(B, S, K, N) exact squared distances in units of `sets` (B, S, K, 2) to the points."""
-        batch, starts, modes, _ = sets.shape
+        batch, num_restarts, modes, _ = sets.shape
         x, y = sets.unbind(-1)
         left = torch.stack([-2 * x, -2 * y, torch.ones_like(x), x * x + y * y], dim=-1)
-        products = torch.bmm(left.view(batch, starts * modes, 4), self._factors)  # [B, S K, N]
-        return products.view(batch, starts, modes, -1)
+        products = torch.bmm(left.view(batch, num_restarts * modes, 4), self._factors)  # [B, S K, N]
+        return products.view(batch, num_restarts, modes, -1)
 
     @cached_property
     def _factors(self) -> Tensor:
@@ -130,20 +130,20 @@ class _Objective:
 
     def descend(self, sets: Tensor, steps: int) -> Tensor:
         """Weiszfeld's steps from goal sets (B, S, K, 2)."""
-        batch, starts, modes, _ = sets.shape
+        batch, num_restarts, modes, _ = sets.shape
         moments = torch.cat([self.points.xy, torch.ones_like(self.points.xy[..., :1])], dim=-1)  # [B, N, 3]
         for _ in range(steps):
             squared = self.squared_distances(sets)  # [B, S, K, N]
             nearest = squared.amin(2)
             pull = torch.where(squared == nearest[:, :, None], self.pull(nearest)[:, :, None], 0.0)
-            total = torch.bmm(pull.view(batch, starts * modes, -1), moments).view(batch, starts, modes, 3)
+            total = torch.bmm(pull.view(batch, num_restarts * modes, -1), moments).view(batch, num_restarts, modes, 3)
             moved = torch.round(total[..., :2] / total[..., 2:].clamp(min=1))
             sets = torch.where(total[..., 2:] > 0, moved, sets)
         return sets
 
     def search(self, sets: Tensor, distances: tuple[float, ...]) -> Tensor:
         """Each goal of (B, S, K, 2) in turn moves to the best of the positions around it."""
-        batch, starts, modes, _ = sets.shape
+        batch, num_restarts, modes, _ = sets.shape
         offsets = torch.tensor(((0, 0), *_DIRECTIONS), dtype=sets.dtype).to(sets.device)  # [9, 2]
         for distance in distances:
             step = torch.round(distance * self.miss_threshold / self.unit)[:, None, None, None]
@@ -152,7 +152,7 @@ class _Objective:
                 covered = self.squared_distances(others).amin(2)  # [B, S, N]
                 tried = sets[:, :, mode, None] + step * offsets  # [B, S, 9, 2]
                 nearest = torch.minimum(self.squared_distances(tried), covered[:, :, None])
-                cost = self.cost_of(nearest.flatten(1, 2), self.softening).view(batch, starts, -1)  # [B, S, 9]
+                cost = self.cost_of(nearest.flatten(1, 2), self.softening).view(batch, num_restarts, -1)  # [B, S, 9]
                 best = cost.sort(dim=-1, stable=True).indices[..., 0]
                 chosen = tried.gather(2, best[..., None, None].expand(-1, -1, 1, 2))
                 sets = torch.cat([sets[:, :, :mode], chosen, sets[:, :, mode + 1 :]], dim=2)
@@ -171,7 +171,7 @@ def optimise_goal_sets(
     seeds: Tensor,
     miss_rate_weight: float = 0.0,
     min_probability: float = 0.001,
-    starts: int = 96,
+    num_restarts: int = 96,
     temperature: float = 2.0,
     miss_threshold: float = MISS_DISTANCE,
 ) -> GoalSets:
@@ -184,16 +184,16 @@ def optimise_goal_sets(
         seeds: (B,) int64, each scene's own.
         miss_rate_weight: r; 0 minimises the expected minFDE, 1 the expected miss rate.
         min_probability: less likely goals are left out of E.
-        starts: random starts of each scene.
+        num_restarts: random starts of each scene.
         temperature: metres, see `rank_goal_sets`.
         miss_threshold: metres beyond which a goal is missed.
     """
-    part = _scenes_at_a_time(goals, starts)
+    part = _scenes_at_a_time(goals, num_restarts)
     parts = []
     for first in range(0, len(goals), part):
         block = slice(first, first + part)
         fixed = fix_goals(goals[block], log_prob[block], valid[block], min_probability)
-        sets = fixed.to_metres(_optimise(fixed, seeds[block], miss_rate_weight, starts, miss_threshold))
+        sets = fixed.to_metres(_optimise(fixed, seeds[block], miss_rate_weight, num_restarts, miss_threshold))
         parts.append(rank_goal_sets(sets, fixed, miss_rate_weight, temperature, miss_threshold))
     return GoalSets(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(GoalSets)))
 
@@ -231,14 +231,14 @@ def expected_error(
 
 
 def _optimise(
-    fixed: FixedPointGoals, seeds: Tensor, miss_rate_weight: float, starts: int, miss_threshold: float
+    fixed: FixedPointGoals, seeds: Tensor, miss_rate_weight: float, num_restarts: int, miss_threshold: float
 ) -> Tensor:
     """(B, 6, 2) the best goal set in units."""
     cells = _Objective(fixed.cells, fixed.unit, miss_rate_weight, miss_threshold, _CELL_SOFTENING, precision=2.0**16)
     grid = _Objective(fixed.grid, fixed.unit, miss_rate_weight, miss_threshold, _GRID_SOFTENING, precision=2.0**8)
-    sets = _draw_starts(fixed.cells, seeds, starts)
-    for steps, share in _ROUNDS:
-        sets = cells.best(cells.descend(sets, steps), math.ceil(starts * share))
+    sets = _draw_restarts(fixed.cells, seeds, num_restarts)
+    for steps, fraction in _ROUNDS:
+        sets = cells.best(cells.descend(sets, steps), math.ceil(num_restarts * fraction))
     if miss_rate_weight > 0:
         sets = cells.search(sets, _CELL_SEARCH)
     sets = grid.descend(sets, _GRID_STEPS)
@@ -247,12 +247,14 @@ def _optimise(
     return grid.best(sets, 1)[:, 0]
 
 
-def _draw_starts(cells: WeightedPoints, seeds: Tensor, starts: int) -> Tensor:
+def _draw_restarts(cells: WeightedPoints, seeds: Tensor, num_restarts: int) -> Tensor:
     """(B, S, 6, 2) sets of goals: each next one drawn in proportion to weight times distance from those before it."""
     batch, size = cells.weight.shape
-    counter = torch.arange(starts * MODES, device=seeds.device)
-    draws = uniform(seeds.repeat_interleave(len(counter)), _STREAM, counter.repeat(batch)).view(batch, starts, MODES)
-    far = cells.weight[:, None].expand(-1, starts, -1)  # [B, S, N] what each goal still costs
+    counter = torch.arange(num_restarts * MODES, device=seeds.device)
+    draws = uniform(seeds.repeat_interleave(len(counter)), _STREAM, counter.repeat(batch)).view(
+        batch, num_restarts, MODES
+    )
+    far = cells.weight[:, None].expand(-1, num_restarts, -1)  # [B, S, N] what each goal still costs
     distance = torch.ones_like(far)
     chosen = []
     for mode in range(MODES):
@@ -267,7 +269,9 @@ def _draw_starts(cells: WeightedPoints, seeds: Tensor, starts: int) -> Tensor:
     return torch.stack(chosen, dim=2)
 
 
-def _scenes_at_a_time(goals: Tensor, starts: int) -> int:
+def _scenes_at_a_time(goals: Tensor, num_restarts: int) -> int:
     """Scenes whose squared distances fit into the memory that is set aside for them."""
-    per_scene = starts * MODES * min(goals.shape[1], 600) * goals.new_zeros((), dtype=torch.float64).element_size()
+    per_scene = (
+        num_restarts * MODES * min(goals.shape[1], 600) * goals.new_zeros((), dtype=torch.float64).element_size()
+    )
     return max(1, _PART_BYTES.get(goals.device.type, _PART_BYTES["cpu"]) // max(per_scene, 1))

@@ -184,8 +184,8 @@ def _lines(records: dict[int, dict[str, Any]], where: str) -> list[Floats]:
             line = _points(record, "centerline", number, where)
         else:
             left, right = (_points(record, f"{side}_lane_boundary", number, where) for side in SIDES)
-            share = np.linspace(0.0, 1.0, BOUNDARY_POINTS)
-            sides = [interpolate(bound, share * arc_length(bound)[-1]) for bound in (left, right)]
+            fraction = np.linspace(0.0, 1.0, BOUNDARY_POINTS)
+            sides = [interpolate(bound, fraction * arc_length(bound)[-1]) for bound in (left, right)]
             line = (sides[0] + sides[1]) / 2
         if len(line) < 2 or (line == line[0]).all():
             at = f"{where}, lane segment {number}"

@@ -129,8 +129,8 @@ def ingest_scenarios(
     Args:
         raw: folder with `<split>.tar`, or with `<split>/` unpacked.
         outs: for each split ("train", "val", "test") the folder to write to. Test scenarios have the observed steps
-            alone, so that theirs is a store without a future; its manifest says nothing of AGENT's motion.
-        map_half_width: m, half the side of the square of map around AGENT at the last observed step.
+            alone, so that theirs is a store without a future; its manifest says nothing of the focal agent's motion.
+        map_half_width: m, half the side of the square of map around the focal agent at the last observed step.
         timing: the part of each recording to take, around its last observed step: 50 and 60 steps at most.
         workers: processes; see `parallel.worker_count`. The bytes do not depend on it.
 

@@ -28,7 +28,7 @@ WRITTEN_AT_ONCE = 1024  # scenes
 
 
 def fold_of_scenes(store: SceneStore, folds: int, block: float) -> npt.NDArray[np.int64]:
-    """(S,) int64 from 0 below `folds`: the fold of the block, `block` metres wide, that each scene's AGENT is in.
+    """(S,) int64 from 0 below `folds`: the fold of the block, `block` metres wide, that each scene's focal agent is in.
 
     A pure function of city and place: a scene keeps its fold whatever other scenes the store holds.
     """
@@ -54,7 +54,7 @@ def balanced_folds(store: SceneStore, folds: int, block: float) -> npt.NDArray[n
 
 
 def blocks_of_scenes(store: SceneStore, block: float) -> list[tuple[str, int, int]]:
-    """For each scene the city, and the column and row of the block, `block` metres wide, that its AGENT is in."""
+    """For each scene the city, and the column and row of the block, `block` metres wide, that its focal agent is in."""
     cells = np.floor(store.origins / block).astype(np.int64)
     return [(city, int(column), int(row)) for city, (column, row) in zip(store.cities, cells, strict=True)]
 
@@ -110,7 +110,7 @@ def hold_out(scenes: Path, train_out: Path, held_out: Path, parameters: IngestPa
 
 
 def near_held_out(store: SceneStore, held: npt.NDArray[np.bool_], distance: float) -> npt.NDArray[np.bool_]:
-    """(S,) bool: is the scene's AGENT less than `distance` metres from that of a held-out scene of its city?"""
+    """(S,) bool: is the scene's focal agent less than `distance` metres from that of a held-out scene of its city?"""
     near = np.zeros(len(store), dtype=np.bool_)
     if distance > 0:
         cities = np.array(store.cities)

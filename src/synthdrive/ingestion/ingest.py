@@ -79,9 +79,9 @@ def ingest_scenes(
         raw: folder with `forecasting_<split>_v1.1.tar.gz` (or .tgz, .tar), or with `forecasting_<split>_v1.1/` or
             `<split>/` unpacked.
         outs: for each split ("train", "val", "test") the folder to write to. Test scenes have the 20 observed steps
-            alone, so that theirs is a store without a future; its manifest says nothing of AGENT's motion.
+            alone, so that theirs is a store without a future; its manifest says nothing of the focal agent's motion.
         maps: folder that `ingest_maps` wrote.
-        map_half_width: m, half the side of the square of map around AGENT at the last observed step.
+        map_half_width: m, half the side of the square of map around the focal agent at the last observed step.
         workers: processes; see `parallel.worker_count`. The bytes do not depend on it.
 
     Returns:

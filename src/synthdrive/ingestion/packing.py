@@ -74,7 +74,7 @@ class Surroundings:
 def join(
     scenes: Sequence[RecordedScene], around: Sequence[Surroundings]
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """Arrays and manifest columns of scenes, at least one, without what AGENT does."""
+    """Arrays and manifest columns of scenes, at least one, without what the focal agent does."""
     crops = [each.crop for each in around]
     arrays: dict[str, npt.NDArray[Any]] = {
         "xy": np.concatenate([scene.xy for scene in scenes]),
@@ -102,7 +102,7 @@ def join(
 def agent_columns(
     scenes: Sequence[RecordedScene], around: Sequence[Surroundings], turn_angle: float, last_observed: int
 ) -> dict[str, npt.NDArray[Any]]:
-    """What AGENT does over the whole scene, its future included.
+    """What the focal agent does over the whole scene, its future included.
 
     Args:
         turn_angle: radians of heading change from which a scene counts as a turn.

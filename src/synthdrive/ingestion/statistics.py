@@ -157,7 +157,7 @@ def agent_statistics(
     turn_angle: float,
     last_observed: int = ARGOVERSE1.last_observed,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Columns about AGENT's motion, for B scenes.
+    """Columns about the focal agent's motion, for B scenes.
 
     Args:
         agents: (B, steps, 2) metres, city axes.

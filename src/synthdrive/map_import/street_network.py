@@ -144,8 +144,8 @@ def round_corners(points: Points, radius: float, max_cut: float) -> Points:
         room = 0.49 * min(lengths[i - 1], lengths[i])
         tangent = min(min(radius, max_cut / (1 / math.cos(half) - 1)) * math.tan(half), room)
         start, end = points[i] - tangent * before, points[i] + tangent * after
-        share = np.linspace(0.0, 1.0, max(3, math.ceil(math.degrees(abs(angle)) / 6) + 1))[:, None]
-        rounded.extend((1 - share) ** 2 * start + 2 * share * (1 - share) * points[i] + share**2 * end)
+        fraction = np.linspace(0.0, 1.0, max(3, math.ceil(math.degrees(abs(angle)) / 6) + 1))[:, None]
+        rounded.extend((1 - fraction) ** 2 * start + 2 * fraction * (1 - fraction) * points[i] + fraction**2 * end)
     rounded.append(points[-1])
     return np.array(rounded)
 

@@ -71,7 +71,7 @@ class Batch:
 
     @property
     def agent(self) -> Tensor:
-        """(B, T, 2) AGENT's track, metres, city axes."""
+        """(B, T, 2) the focal agent's track, metres, city axes."""
         return self.track_xy[self.track_counts.cumsum(0) - self.track_counts]
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Self:

@@ -21,7 +21,7 @@ from synthdrive.models.ragged import Ragged
 
 @dataclass(frozen=True)
 class GoalDistribution:
-    """Where AGENT may end up when the time to forecast is over, in each of B scenes.
+    """Where the focal agent may end up when the time to forecast is over, in each of B scenes.
 
     Attributes:
         goals: (B, D, 2) metres, agent frame: the dense goals, then the sparse ones.
@@ -29,7 +29,7 @@ class GoalDistribution:
         valid: (B, D) bool.
         lane_log_prob: (B, M) of the lanes, -inf at padding.
         kept_lanes: (B,) int64, lanes that stage one keeps.
-        agent: (B, S) AGENT's feature.
+        agent: (B, S) the focal agent's feature.
         tokens: (B, P, S), `token_valid` (B, P): the polylines' features, for the completion.
         frame: the agent frame; `frame.to_city` leads back to the store's axes.
     """
@@ -113,8 +113,8 @@ class DenseTNT(nn.Module):
         points = frame[lanes.scene].to_agent(batch.lane_xy)
         goals, items = sparse_goals(points, batch.lane_valid, lanes, self.model.goal_spacing)
         observed = frame.to_agent(batch.agent[:, : self.timing.history_steps])
-        if self.model.goal_reach:
-            goals, items = reachable_goals(goals, items, observed, self.model.goal_reach, self.timing)
+        if self.model.max_goal_acceleration:
+            goals, items = reachable_goals(goals, items, observed, self.model.max_goal_acceleration, self.timing)
         goals, items = _with_goal_everywhere(goals, items, observed, self.timing.future_steps)
         return self.decode(features, self.encoder.agent_state(features), goals, items, frame)
 
@@ -128,7 +128,7 @@ class DenseTNT(nn.Module):
 
         Args:
             features: the encoder's.
-            agent: (B, S) AGENT's row of the global graph.
+            agent: (B, S) the focal agent's row of the global graph.
             sparse: (G, 2) metres, agent frame, at least one a scene; `items`: which scene each belongs to.
             frame: passed on.
         """
@@ -165,11 +165,11 @@ class DenseTNT(nn.Module):
 
 
 def _with_goal_everywhere(goals: Tensor, items: Ragged, observed: Tensor, future_steps: int) -> tuple[Tensor, Ragged]:
-    """Give a scene without goals one: where AGENT would be at its observed mean velocity.
+    """Give a scene without goals one: where the focal agent would be at its observed mean velocity.
 
     Args:
         goals: (G, 2) and `items`: the sparse goals.
-        observed: (B, T, 2) AGENT's history, agent frame.
+        observed: (B, T, 2) the focal agent's history, agent frame.
         future_steps: to the end of the forecast.
     """
     empty = torch.nonzero(items.counts == 0).squeeze(1)

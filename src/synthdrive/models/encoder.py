@@ -103,7 +103,8 @@ class VectorEncoder(nn.Module):
         Args:
             actors: AGENT first in each scene where it is visible.
             lanes: may be none in a scene.
-            agent_visible: (B,) bool, False where AGENT is hidden and so not among the actors; None: visible everywhere.
+            agent_visible: (B,) bool, False where the focal agent is hidden and so not among the actors; None: visible
+                everywhere.
         """
         actor_features, own = self.polyline_features(actors, lanes)  # [K, S], [M, S]
         lane_states, lane_valid = lanes.items.pad(own), lanes.items.valid  # [B, M, S], [B, M]
@@ -111,7 +112,8 @@ class VectorEncoder(nn.Module):
         visible = actors.items.counts > 0 if agent_visible is None else agent_visible
         keys = torch.cat([packed_actors[:, :1], lane_states], dim=1)  # [B, 1 + M, S]
         key_valid = torch.cat([visible[:, None], lane_valid], dim=1)
-        # A scene with neither AGENT nor lanes has no lane whose update would matter, but its softmax must be finite.
+        # A scene with neither the focal agent nor lanes has no lane whose update would matter, but its softmax must be
+        # finite.
         key_valid[:, 0] |= ~key_valid.any(dim=1)
         lane_tokens = lane_states + self.agent_to_lane(lane_states, keys, key_valid)
         tokens, valid = join_polylines(actors.items, actor_features, lanes.items, lanes.items.pack(lane_tokens))
@@ -141,7 +143,7 @@ class VectorEncoder(nn.Module):
         return torch.cat(features)[order.argsort()], together[len(short) :]
 
     def agent_state(self, features: SceneFeatures) -> Tensor:
-        """(B, S) AGENT's row of the global graph; AGENT is each scene's first token."""
+        """(B, S) the focal agent's row of the global graph; the focal agent is each scene's first token."""
         return self.global_graph(features.tokens, features.valid, features.tokens[:, :1]).squeeze(1)  # type: ignore[no-any-return]
 
     def global_states(self, features: SceneFeatures) -> Tensor:

@@ -1,4 +1,7 @@
-"""Where AGENT may end up: sparse goals along lanes, dense goals on a grid around the best (docs/method.md 1.5, 5)."""
+"""Where the focal agent may end up: sparse goals along lanes, dense ones on a grid around the best.
+
+See docs/method.md 1.5 and 5.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +43,9 @@ def sparse_goals(lane_points: Tensor, lane_valid: Tensor, lanes: Ragged, spacing
     inserted = (place - points).clamp(min=0)
     per_interval = extra[lane].clamp(min=1)
     interval = torch.where(is_point, place, inserted // per_interval)
-    share = torch.where(is_point, 0, inserted % per_interval + 1).to(step.dtype) / (extra[lane] + 1).to(step.dtype)
+    fraction = torch.where(is_point, 0, inserted % per_interval + 1).to(step.dtype) / (extra[lane] + 1).to(step.dtype)
     padded_step = torch.nn.functional.pad(step, (0, 0, 0, 1))
-    goals = lane_points[lane, interval] + share[:, None] * padded_step[lane, interval]
+    goals = lane_points[lane, interval] + fraction[:, None] * padded_step[lane, interval]
     kept = torch.nonzero(~is_point | _first_of_each(lane_points, lane_valid, lanes)[lane, interval]).squeeze(1)
     return goals[kept], Ragged.from_scene(lanes.scene[lane[kept]], len(lanes.counts))
 

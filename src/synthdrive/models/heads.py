@@ -60,14 +60,14 @@ def most_probable_lanes(log_prob: Tensor, probability: float) -> tuple[Tensor, T
     """
     ordered, index = log_prob.sort(dim=1, descending=True)
     # In whole numbers: sums of floats are not repeatable on every version of CUDA.
-    share = (ordered.exp().double() * _UNITS).round().long()
-    kept = (share.cumsum(1) - share <= round(probability * _UNITS)) & (ordered > -torch.inf)
+    fraction = (ordered.exp().double() * _UNITS).round().long()
+    kept = (fraction.cumsum(1) - fraction <= round(probability * _UNITS)) & (ordered > -torch.inf)
     most = max(int(kept.sum(1).max()), 1)
     return index[:, :most], kept[:, :most]
 
 
 class GoalEncoder(nn.Module):
-    """A goal's feature, from its position and AGENT's feature: three MLPs, half of AGENT's feature joined in twice."""
+    """A goal's feature, from its position and the focal agent's: three MLPs, which half of the latter joins twice."""
 
     def __init__(self, size: int, coordinate_scale: float = 1.0) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class GoalEncoder(nn.Module):
         self.layers = nn.ModuleList([MLP(2, self.joined), MLP(size, self.joined), MLP(size, size)])
 
     def agent_parts(self, agent: Tensor) -> list[Tensor]:
-        """What AGENT's feature (B, S) adds to each later layer, (B, out): the same for all goals of a scene."""
+        """What the focal agent's feature (B, S) adds to each later layer, (B, out), for all goals alike."""
         part = agent[:, : self.joined]
         linears = [layer.linear for layer in list(self.layers)[1:] if isinstance(layer, MLP)]
         return [functional.linear(part, linear.weight[:, self.joined :], linear.bias) for linear in linears]
@@ -97,8 +97,8 @@ class GoalContext:
     """Whatever is the same for all goals of a scene, computed once for each of B scenes.
 
     Attributes:
-        encoded: what AGENT adds to the goals' encoder.
-        constant: (B, S + spare) what AGENT brings to the score.
+        encoded: what the focal agent adds to the goals' encoder.
+        constant: (B, S + spare) what the focal agent brings to the score.
         weight: (S + spare, S) of a goal's own feature.
         looked: the two sets of features that goals attend to; what each brings goes into the score.
         spare: columns beside the hidden layer's, of which the first is the direct way to the score.

@@ -35,7 +35,7 @@ class AgentFrame:
 
     @classmethod
     def of(cls, agent: Tensor, timing: Timing, angle: Tensor | None = None) -> Self:
-        """Frame of AGENT's track.
+        """Frame of the focal agent's track.
 
         Args:
             agent: (B, T, 2) metres, city axes.
@@ -118,7 +118,7 @@ class Polylines:
 
 
 def actor_polylines(batch: Batch, frame: AgentFrame, observed_only: bool, with_index: bool = True) -> Polylines:
-    """Every track with two rows or more as a polyline, AGENT's the first of its scene.
+    """Every track with two rows or more as a polyline, the focal agent's the first of its scene.
 
     Args:
         batch: raw points.

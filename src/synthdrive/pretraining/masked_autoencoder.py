@@ -1,4 +1,4 @@
-"""Masked pre-training: hide lanes or AGENT's trajectory, and reconstruct them (docs/method.md 4)."""
+"""Masked pre-training: hide lanes or the focal agent's trajectory, and reconstruct them (docs/method.md 4)."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class MaskedAutoencoder(Reconstructor):
             angle = draw_angle(batch.sample_seeds)
         frame = AgentFrame.of(batch.agent, self.timing, angle)
         if masking is None:
-            share, ratio = objective.map_probability, objective.mask_ratio
-            masking = draw_masking(batch.sample_seeds, batch.lanes, share, ratio)
+            fraction, ratio = objective.map_probability, objective.mask_ratio
+            masking = draw_masking(batch.sample_seeds, batch.lanes, fraction, ratio)
         tracks = actor_polylines(batch, frame, False, self.with_index)
-        agents = tracks.take(tracks.items.starts)  # AGENT is each scene's first
+        agents = tracks.take(tracks.items.starts)  # The focal agent is each scene's first
         actors = actor_polylines(batch, frame, True, self.with_index) if objective.history_only else tracks
         lanes = lane_polylines(batch, frame, actors.items.counts, self.with_index)
         if self.with_index:  # the numbers that the features carry
@@ -112,7 +112,10 @@ class MaskedAutoencoder(Reconstructor):
         return items.pack(predicted.view(len(rows), items.longest, len(places), len(LANE_COLUMNS)))
 
     def _decode_agents(self, agents: Polylines, hidden: Tensor, encoded: Tensor, encoded_valid: Tensor) -> Tensor:
-        """(T, modes, V, 10) predictions for the samples where AGENT is hidden; the decoder runs for them alone."""
+        """(T, modes, V, 10) predictions for the samples where the focal agent is hidden.
+
+        The decoder runs for them alone.
+        """
         rows = torch.nonzero(hidden).squeeze(1)
         agents = agents.take(rows)
         places = torch.arange(agents.vectors.shape[1], device=rows.device)

@@ -21,7 +21,7 @@ class Masking:
     """What is hidden in each of B samples with M lanes in all.
 
     Attributes:
-        is_map: (B,) bool; True: some lanes are hidden, False: AGENT is.
+        is_map: (B,) bool; True: some lanes are hidden, False: the focal agent is.
         lanes: (M,) bool, True at hidden lanes.
         numbers: (M,) int64, the number by which each lane is asked for, from 0 in each sample; None: as they stand.
     """
@@ -59,8 +59,8 @@ def draw_masking(seeds: Tensor, lanes: Ragged, map_probability: float, mask_rati
     Args:
         seeds: (B,) int64.
         lanes: which sample each lane belongs to.
-        map_probability: share of map samples.
-        mask_ratio: share of lanes to hide.
+        map_probability: fraction of map samples.
+        mask_ratio: fraction of lanes to hide.
     """
     is_map = uniform(seeds, _KIND) < map_probability
     keep = (lanes.counts.to(torch.float64) * (1.0 - mask_ratio)).floor().long()

@@ -24,7 +24,7 @@ from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.provenance import plain_values
 from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.pretraining.held_back import held_back_windows
+from synthdrive.pretraining.held_out import held_out_windows
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.reconstruction import Reconstructor
 from synthdrive.pretraining.reconstruction_floors import measure_reconstruction
@@ -56,14 +56,14 @@ def pretrain(run: TrainingRun, synthetic: Path) -> None:
     spread_over_devices()
     accelerator = make_accelerator(parameters)
     store = SceneStore.load(synthetic)
-    held_back = held_back_windows(store, parameters.held_back, synthetic)
-    indices = usable_windows(store, parameters, run.seed, synthetic, ~held_back)
+    held_out = held_out_windows(store, parameters.held_out_fraction, synthetic)
+    indices = usable_windows(store, parameters, run.seed, synthetic, ~held_out)
     batches = scene_batches(run, synthetic, indices, parameters, accelerator)
     reconstructs = parameters.objective in RECONSTRUCTING
     watched = FixedWindows(store, indices, parameters, run.seed) if reconstructs else None
     measured: dict[str, Callable[[nn.Module], Any]] = {}
-    if reconstructs and held_back.any():
-        unseen = usable_windows(store, replace(parameters, fraction=1.0), run.seed, synthetic, held_back)
+    if reconstructs and held_out.any():
+        unseen = usable_windows(store, replace(parameters, fraction=1.0), run.seed, synthetic, held_out)
 
         def untrained() -> Reconstructor:
             seed_model("pretrain", run.seed)
@@ -84,7 +84,7 @@ def pretrain(run: TrainingRun, synthetic: Path) -> None:
         {
             "model": plain_values(model),
             "timing": store.timing.plain(),
-            "data": {"windows": len(store), "used": len(indices), "held_back": int(held_back.sum())},
+            "data": {"windows": len(store), "used": len(indices), "held_out": int(held_out.sum())},
         },
         __name__,
         watched,

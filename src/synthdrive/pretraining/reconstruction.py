@@ -34,11 +34,11 @@ class Prediction:
     Attributes:
         masking: which samples are map samples, which lanes are hidden.
         lanes: every lane of the batch, as it is.
-        agents: AGENT's whole trajectory, one polyline a sample.
+        agents: the focal agent's whole trajectory, one polyline a sample.
         hidden_lanes: (N, 9, 12) predicted vectors of the N hidden lanes.
-        hidden_agents: (T, modes, V, 10) predicted vectors of the T samples where AGENT is hidden.
+        hidden_agents: (T, modes, V, 10) predicted vectors of the T samples where the focal agent is hidden.
         agent_hidden: (B,) bool, which samples these are.
-        first_hidden: the first of AGENT's V vectors that is hidden.
+        first_hidden: the first of the focal agent's V vectors that is hidden.
     """
 
     masking: Masking
@@ -51,7 +51,7 @@ class Prediction:
 
     @cached_property
     def agent_rows(self) -> Tensor:
-        """The samples where AGENT is hidden, rising."""
+        """The samples where the focal agent is hidden, rising."""
         return torch.nonzero(self.agent_hidden).squeeze(1)
 
 
@@ -60,13 +60,13 @@ class Reconstruction:
     """Truth and reconstruction as points, for pictures; metres, agent frame (turned where rotation is on).
 
     Attributes:
-        is_map: (B,) bool; False: AGENT was hidden.
+        is_map: (B,) bool; False: the focal agent was hidden.
         lane_scene: (M,) int64, each lane's sample.
         lane_hidden: (M,) bool.
         lane_points: (M, 9, 2) true end points of each vector, `lane_valid` (M, 9) bool.
         lane_predicted: (M, 9, 2) the reconstruction; NaN where the lane was not hidden.
         agent_points: (B, V, 2) true trajectory from its second row on.
-        agent_predicted: (B, modes, V, 2); NaN where AGENT was not hidden.
+        agent_predicted: (B, modes, V, 2); NaN where the focal agent was not hidden.
         agent_best: (B,) int64, mode with the smallest mean distance to the truth.
     """
 
@@ -90,7 +90,7 @@ class Reconstructor(nn.Module):
         timing: of the scenes.
 
     Attributes:
-        hides_both: lanes and AGENT are hidden in the same sample.
+        hides_both: lanes and the focal agent are hidden in the same sample.
     """
 
     hides_both = False
@@ -153,7 +153,7 @@ class Reconstructor(nn.Module):
         return total / lanes.items.counts.clamp(min=1)
 
     def mode_losses(self, prediction: Prediction) -> Tensor:
-        """(T, modes) mean error of each mode in each sample where AGENT is hidden, over the hidden vectors."""
+        """(T, modes) mean error of each mode in each sample that hides the focal agent, over the hidden vectors."""
         agents = prediction.agents.take(prediction.agent_rows)
         columns = self._target_columns(ACTOR_XY, ACTOR_INDEX, len(ACTOR_COLUMNS), agents.valid.device)
         place = torch.arange(agents.valid.shape[1], device=agents.valid.device)

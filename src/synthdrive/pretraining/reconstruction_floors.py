@@ -37,7 +37,7 @@ def measure_reconstruction(
     parameters: PretrainParameters,
     synthetic: Path,
     trained: Indices,
-    held_back: Indices,
+    held_out: Indices,
     seed: int,
     accelerator: Accelerator,
 ) -> dict[str, dict[str, float] | None]:
@@ -47,7 +47,7 @@ def measure_reconstruction(
         network: the pre-trained network.
         untrained: makes such a network before training.
         trained: (N,) windows that it was trained on; the blind decoder is trained on the same, as long and as fast.
-        held_back: (H,) windows that it was not trained on, of other routes.
+        held_out: (H,) windows that it was not trained on, of other routes.
 
     Returns:
         By `lanes` and `trajectory`, or None where the variant does not reconstruct them: `loss`, `blind`, `gain`
@@ -55,14 +55,14 @@ def measure_reconstruction(
         All losses are means over samples of what the objective calls its error, without the dead-mode term.
     """
     store = SceneStore.load(synthetic)
-    windows = np.sort(generator(0, "floors").permutation(held_back)[:MOST_WINDOWS])
+    windows = np.sort(generator(0, "floors").permutation(held_out)[:MOST_WINDOWS])
     batches = [
-        _fixed_batch(store, windows[first : first + parameters.device_batch].tolist()).to(accelerator.device)
-        for first in range(0, len(windows), parameters.device_batch)
+        _fixed_batch(store, windows[first : first + parameters.micro_batch_size].tolist()).to(accelerator.device)
+        for first in range(0, len(windows), parameters.micro_batch_size)
     ]
     blind = train_blind_decoder(untrained(), parameters, synthetic, trained, seed, accelerator)
-    seeing = held_back_losses(network, batches, accelerator, blind=False)
-    unseeing = held_back_losses(blind, batches, accelerator, blind=True)
+    seeing = held_out_losses(network, batches, accelerator, blind=False)
+    unseeing = held_out_losses(blind, batches, accelerator, blind=True)
     found: dict[str, dict[str, float] | None] = {"lanes": None, "trajectory": None}
     for kind, losses in seeing.items():
         without = unseeing[kind]["loss"]
@@ -82,7 +82,7 @@ def train_blind_decoder(
 
     The encoder never runs, which saves most of the time.
     """
-    sharing = Sharing(parameters.batch, parameters.device_batch)
+    sharing = Sharing(parameters.global_batch_size, parameters.micro_batch_size)
     batches = SceneBatches(synthetic, indices, seed, sharing, collate)
     network.to(accelerator.device)
     adam = Adam(network.named_parameters())
@@ -92,20 +92,20 @@ def train_blind_decoder(
                 losses = network.losses(network.predict(batch.to(accelerator.device), blind=True))
             torch.autograd.backward(losses.total * part.weight)
             if part.last:
-                if parameters.clip_gradient:
-                    clip_grad_norm_(network.parameters(), parameters.clip_gradient)
+                if parameters.max_grad_norm:
+                    clip_grad_norm_(network.parameters(), parameters.max_grad_norm)
                 adam.step(learning_rate(epoch * batches.steps + part.step, batches.steps, parameters))
                 adam.zero_grad()
     return network
 
 
 @torch.no_grad()
-def held_back_losses(network: Reconstructor, batches: list[Batch], accelerator: Accelerator, blind: bool) -> Losses:
+def held_out_losses(network: Reconstructor, batches: list[Batch], accelerator: Accelerator, blind: bool) -> Losses:
     """Mean losses over the samples: by kind, `loss` and, of a network that sees, the floors."""
     training = network.training
     network.eval()
-    share, both = network.objective.map_probability, network.hides_both
-    kinds = [kind for kind, trained in (("lanes", share > 0), ("trajectory", share < 1)) if trained or both]
+    fraction, both = network.objective.map_probability, network.hides_both
+    kinds = [kind for kind, trained in (("lanes", fraction > 0), ("trajectory", fraction < 1)) if trained or both]
     found: Losses = {}
     for kind in kinds:
         losses: dict[str, list[Tensor]] = {}
@@ -162,7 +162,8 @@ def lane_floors(vectors: Tensor) -> Mapping[str, Tensor]:
 def trajectory_floors(vectors: Tensor, last_observed: int = ARGOVERSE1.last_observed) -> Mapping[str, Tensor]:
     """Predictions for (T, V, 10) trajectories from what their queries are given.
 
-    Given are the first vector and, by the choice of the frame, that AGENT is at the origin at the last observed step.
+    Given are the first vector and, by the choice of the frame, that the focal agent is at the origin at the last
+    observed step.
 
     Returns:
         `zero` everywhere; `constant_velocity`: the first vector's; `quadratic`: through the three points given.

@@ -37,12 +37,12 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """B samples with M lanes in all, N of them hidden; T samples hide AGENT. Metres, each sample's turned agent frame.
+    """B samples with M lanes in all, N of them hidden; T samples hide the focal agent. Metres, turned agent frames.
 
     The last three fields have a row for the start of training, then one for each of E epochs.
 
     Attributes:
-        is_map: (B,) bool; False: AGENT is hidden.
+        is_map: (B,) bool; False: the focal agent is hidden.
         lane_scene: (M,) int64, each lane's sample.
         lane_hidden: (M,) bool.
         lane_points: (M, 9, 2) true end points of each vector, `lane_valid` (M, 9) bool.
@@ -119,8 +119,8 @@ class FixedWindows:
     file = RECONSTRUCTIONS
 
     def __init__(self, store: SceneStore, indices: Indices, objective: ObjectiveParameters, seed: int) -> None:
-        share = objective.map_probability
-        kinds = [is_map for is_map, trained in ((True, share > 0), (False, share < 1)) if trained]
+        fraction = objective.map_probability
+        kinds = [is_map for is_map, trained in ((True, fraction > 0), (False, fraction < 1)) if trained]
         drawn = np.resize(generator(seed, "fixed windows").permutation(indices), (2, SAMPLES))  # repeats what is few
         rows = np.concatenate([drawn[0 if is_map else 1] for is_map in kinds]).tolist()
         self._batch = collate(store, rows, [item_seed(seed, "fixed window", row) for row in rows])

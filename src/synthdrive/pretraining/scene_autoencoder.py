@@ -1,8 +1,9 @@
-"""Scene reconstruction: lanes and AGENT's future are hidden at once, and each is asked for by one query.
+"""Scene reconstruction: lanes and the focal agent's future are hidden at once, and each is asked for by one query.
 
 After Forecast-MAE (Cheng, Mei & Liu, ICCV 2023), with this project's encoder. A query says where its polyline begins
 and how it heads, the decoder is told the same of each visible lane, and what it predicts is the polyline's shape in
-metres, seen from there. How long and how bent a lane is, and how fast AGENT drives, the encoder alone can tell.
+metres, seen from there. How long and how bent a lane is, and how fast the focal agent drives, the encoder alone can
+tell.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ LANE_VECTORS = MAX_POINTS - 1
 
 
 class SceneAutoencoder(Reconstructor):
-    """Encoder of what is left, and one decoder with a query for each hidden lane and one for AGENT's future.
+    """Encoder of what is left, and one decoder with a query for each hidden lane and one for the focal agent's future.
 
     Args:
         model: sizes.
@@ -60,7 +61,7 @@ class SceneAutoencoder(Reconstructor):
     def predict(
         self, batch: Batch, angle: Tensor | None = None, masking: Masking | None = None, blind: bool = False
     ) -> Prediction:
-        """See `Reconstructor`; the predicted vectors hold positions alone, and AGENT's history as it was."""
+        """See `Reconstructor`; the predicted vectors hold positions alone, and the focal agent's history as it was."""
         check_timing(self.timing, batch)
         if angle is None and self.objective.random_rotation:
             angle = draw_angle(batch.sample_seeds)
@@ -70,7 +71,8 @@ class SceneAutoencoder(Reconstructor):
         tracks = actor_polylines(batch, frame, False, with_index=False)
         actors = actor_polylines(batch, frame, True, with_index=False)
         lanes = lane_polylines(batch, frame, actors.items.counts, with_index=False)
-        hidden, agents = lanes.take(masking.hidden), tracks.take(tracks.items.starts)  # AGENT is each scene's first
+        # The focal agent is each scene's first
+        hidden, agents = lanes.take(masking.hidden), tracks.take(tracks.items.starts)
         poses, pose = lane_poses(lanes.vectors), agent_poses(batch.agent, angle)
         asked = torch.cat([pose[:, None], hidden.items.pad(poses[masking.hidden])], dim=1)  # [B, 1 + H, 4]
         valid = torch.cat([torch.ones_like(masking.is_map)[:, None], hidden.items.valid], dim=1)
@@ -114,7 +116,7 @@ def lane_poses(vectors: Tensor) -> Tensor:
 
 
 def agent_poses(agent: Tensor, angle: Tensor | None) -> Tensor:
-    """(B, 4): AGENT is at the origin at the last observed step and heads to +y, turned by `angle` (B,) radians."""
+    """(B, 4): the focal agent is at the origin at the last observed step and heads to +y, turned by `angle` (B,)."""
     turn = agent.new_zeros(len(agent)) if angle is None else angle.to(agent.dtype)
     return torch.stack([torch.zeros_like(turn), torch.zeros_like(turn), -turn.sin(), turn.cos()], dim=-1)
 

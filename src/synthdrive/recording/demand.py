@@ -89,7 +89,7 @@ def write_demand(
         random: draws everything.
     """
     root = ElementTree.Element("routes")
-    types, shares = _add_types(root, traffic)
+    types, fractions = _add_types(root, traffic)
     kilometres = float((streets.length * streets.lanes).sum()) / 1000
     first = np.zeros(round(traffic.initial_per_km * kilometres))
     later = np.sort(random.uniform(0.0, seconds, round(traffic.departures_per_km_hour * kilometres * seconds / 3600)))
@@ -101,7 +101,7 @@ def write_demand(
             root,
             "vehicle",
             id=str(number),
-            type=types[random.choice(len(types), p=shares)],
+            type=types[random.choice(len(types), p=fractions)],
             depart=f"{depart:.1f}",
             departLane="best",
             departPos="random_free",
@@ -113,11 +113,11 @@ def write_demand(
 
 def _add_types(root: ElementTree.Element, traffic: TrafficParameters) -> tuple[list[str], npt.NDArray[np.float64]]:
     """Every kind of vehicle with every kind of driver; returns the names and how often each is drawn."""
-    names, shares = [], []
+    names, fractions = [], []
     for vehicle in traffic.vehicles:
         for driver in traffic.drivers:
             names.append(f"{vehicle.name}_{driver.name}")
-            shares.append(vehicle.share * driver.share)
+            fractions.append(vehicle.fraction * driver.fraction)
             attributes = {
                 "id": names[-1],
                 "vClass": "passenger",
@@ -136,7 +136,7 @@ def _add_types(root: ElementTree.Element, traffic: TrafficParameters) -> tuple[l
                 "minGapLat": 0.4,
             }
             ElementTree.SubElement(root, "vType", {key: str(value) for key, value in attributes.items()})
-    weights = np.array(shares)
+    weights = np.array(fractions)
     return names, weights / weights.sum()
 
 

@@ -109,13 +109,13 @@ def _runs(
     programs: Programs,
 ) -> Iterator[Run]:
     parts = CityParts.of(lane_map, city, parameters.scenes.band)
-    shares = sum(other.scenes_share for other in parameters.cities)
+    fractions = sum(other.scenes_fraction for other in parameters.cities)
     totals = {"train": parameters.scenes.train, "val": parameters.scenes.val}
     first = parameters.cities[0].code == city.code
     others = [other for other in parameters.cities if other is not parameters.cities[0]]
     for split, total in totals.items():
-        elsewhere = sum(round(total * other.scenes_share / shares) for other in others)
-        totals[split] = total - elsewhere if first else round(total * city.scenes_share / shares)
+        elsewhere = sum(round(total * other.scenes_fraction / fractions) for other in others)
+        totals[split] = total - elsewhere if first else round(total * city.scenes_fraction / fractions)
     for run in range(city.runs):
         wanted = {split: total * (run + 1) // city.runs - total * run // city.runs for split, total in totals.items()}
         yield Run(city, network, parts, parameters, wanted, number + run, programs)

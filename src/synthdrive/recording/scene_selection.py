@@ -20,7 +20,7 @@ _HEADING_STEPS = 5  # over which a heading and a speed are taken
 
 @dataclass(frozen=True)
 class Candidates:
-    """C vehicles in windows of 50 steps that could be AGENT.
+    """C vehicles in windows of 50 steps that could be the focal agent.
 
     Attributes:
         start: (C,) int64, first step of the window.
@@ -162,11 +162,11 @@ def choose(
 ) -> npt.NDArray[np.int64]:
     """Draw up to `count` candidates by weight, without overlap; returns their rows in the order of the draw.
 
-    Two scenes of the same window keep `scenes.separation` between their AGENTs, the same AGENT pauses for
-    `scenes.pause`, and AGENTs that stand take no more than `scenes.max_standing` of the count.
+    Two scenes of the same window keep `scenes.separation` between their focal agents, the same focal agent pauses for
+    `scenes.pause`, and focal agents that stand take no more than `scenes.max_standing_fraction` of the count.
     """
     order = np.argsort(-(np.log(np.maximum(candidates.weight, 1e-9)) + random.gumbel(size=len(candidates))))
-    standing_left = int(scenes.max_standing * count)
+    standing_left = int(scenes.max_standing_fraction * count)
     chosen: list[int] = []
     by_start: dict[int, list[int]] = {}
     by_vehicle: dict[int, list[int]] = {}

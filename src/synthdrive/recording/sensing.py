@@ -39,14 +39,14 @@ class CityParts:
 
     @classmethod
     def of(cls, lane_map: LaneMap, city: CityParameters, band: float) -> CityParts:
-        """The line that leaves `city.val_share` of the lanes' length on `city.val_side`."""
+        """The line that leaves `city.val_fraction` of the lanes' length on `city.val_side`."""
         axis, sign = _AXES[city.val_side]
         segments = lane_map.segments
         steps = np.where(segments.valid[:, 1:, None], np.diff(segments.points, axis=1), 0.0)  # [L, 9, 2]
         weights = np.hypot(steps[..., 0], steps[..., 1]).ravel()
         places = sign * ((segments.points[:, 1:] + segments.points[:, :-1]) / 2)[..., axis].ravel()
         order = np.argsort(-places, kind="stable")
-        within = np.searchsorted(np.cumsum(weights[order]), city.val_share * weights.sum())
+        within = np.searchsorted(np.cumsum(weights[order]), city.val_fraction * weights.sum())
         return cls(axis, sign, round(float(sign * places[order[min(within, len(order) - 1)]]), 1), band / 2)
 
     def beyond(self, split: str, xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -159,7 +159,7 @@ def sense(
 
     Args:
         parked: (P, 2) metres, middles of the parked vehicles.
-        agent, companion: columns of `motion` that are AGENT and AV.
+        agent, companion: columns of `motion` that are the focal agent and AV.
         clock: s, time stamp of the run's first step after the epoch of the data.
         random: draws the tracking noise.
     """

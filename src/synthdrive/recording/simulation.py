@@ -65,7 +65,7 @@ def drive(
         "step-length": STEP_SECONDS,
         "end": traffic.warm_up + traffic.seconds,
         "lateral-resolution": _LATERAL_RESOLUTION,
-        "time-to-teleport": traffic.patience,
+        "time-to-teleport": traffic.time_to_teleport,
         "time-to-teleport.remove": "true",
         "collision.action": "remove",
         "fcd-output": output,

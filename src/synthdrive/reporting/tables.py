@@ -140,9 +140,9 @@ def settings(measured: Measurements, published: Published, stages: Mapping[str, 
         ("finetune", "model", "hidden_size", "feature width", "hidden_size"),
         ("finetune", "model", "sub_graph_layers", "sub-graph layers", "sub_graph_layers"),
         ("pretrain", "pretrain", "epochs", "pre-training epochs", "pretrain_epochs"),
-        ("pretrain", "pretrain", "batch", "pre-training batch", "pretrain_batch"),
+        ("pretrain", "pretrain", "global_batch_size", "pre-training batch", "pretrain_batch"),
         ("finetune", "finetune", "epochs", "fine-tuning epochs", "finetune_epochs"),
-        ("finetune", "finetune", "batch", "fine-tuning batch", "finetune_batch"),
+        ("finetune", "finetune", "global_batch_size", "fine-tuning batch", "finetune_batch"),
     ):
         parameters = parameters_of(stages.get(stage, {}), section)
         if key in parameters and published_key in theirs:

@@ -1,6 +1,9 @@
-"""Other road users around AGENT: on other lanes, or standing at the roadside. Beyond the paper, whose AGENT is alone.
+"""Other road users around the focal agent: on other lanes, or standing at the roadside.
 
-They drive where the map lets them, not where AGENT goes: vehicles that share AGENT's route would give away its goal.
+Beyond the paper, whose focal agent is alone.
+
+They drive where the map lets them, not where the focal agent goes: vehicles that share the focal agent's route would
+give away its goal.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from synthdrive.config.synthesize import BystanderParameters
+from synthdrive.config.synthesize import BackgroundAgentParameters
 from synthdrive.core.timing import STEP_SECONDS
 from synthdrive.scenes.lane_segments import LaneSegments
 
@@ -19,13 +22,13 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 JOINED = 0.5  # m between the end of a lane and the beginning of the next
-HOPS = 6  # lanes in a row that a bystander may drive along
-REACH = 100  # m, longest way of a bystander
+HOPS = 6  # lanes in a row that a background agent may drive along
+REACH = 100  # m, longest way of a background agent
 SHORTEST = 3  # steps of a track
 
 
 @dataclass(frozen=True)
-class Bystanders:
+class BackgroundAgents:
     """N other road users in each of W windows; one that is not there has no valid step.
 
     Attributes:
@@ -52,9 +55,13 @@ class _Ways:
     first: Floats
 
 
-def draw_bystanders(
-    lanes: LaneSegments, inside: Bools, agent: Floats, parameters: BystanderParameters, random: np.random.Generator
-) -> Bystanders:
+def draw_background_agents(
+    lanes: LaneSegments,
+    inside: Bools,
+    agent: Floats,
+    parameters: BackgroundAgentParameters,
+    random: np.random.Generator,
+) -> BackgroundAgents:
     """Road users on random lanes of each window's crop.
 
     The first is there all the time, as the recording vehicle is; half of the others appear late, half leave early.
@@ -62,22 +69,22 @@ def draw_bystanders(
     Args:
         lanes: M lanes around the windows.
         inside: (W, M) which of them lie in the crop of each window.
-        agent: (W, T, 2) AGENT's track, metres, city frame; who comes near it is left out.
+        agent: (W, T, 2) the focal agent's track, metres, city frame; who comes near it is left out.
     """
     windows, size, steps = len(inside), 2 * parameters.count, agent.shape[1]
     used = np.flatnonzero(inside.any(axis=0))
     if size == 0 or used.size == 0:
-        return Bystanders(np.zeros((windows, size, steps, 2)), np.zeros((windows, size, steps), dtype=bool))
+        return BackgroundAgents(np.zeros((windows, size, steps, 2)), np.zeros((windows, size, steps), dtype=bool))
     ways = _ways(lanes, used, random)
     order = np.argsort(~inside[:, used], axis=1, kind="stable")
     available = inside.sum(axis=1)
     pick = (random.random((windows, size)) * available[:, None]).astype(np.int64)
     chosen = np.take_along_axis(order, np.minimum(pick, order.shape[1] - 1), axis=1)  # [W, N]
-    stands = random.random((windows, size)) < parameters.standing
-    speed = random.uniform(parameters.min_speed, parameters.fastest, (windows, size))[..., None]
+    stands = random.random((windows, size)) < parameters.standing_fraction
+    speed = random.uniform(parameters.min_speed, parameters.max_speed, (windows, size))[..., None]
     change = random.normal(0.0, parameters.acceleration_std, (windows, size, 1))
     speed = speed + change * STEP_SECONDS * np.arange(steps)
-    speed = np.where(stands[..., None], 0.0, np.clip(speed, 0.0, parameters.fastest))
+    speed = np.where(stands[..., None], 0.0, np.clip(speed, 0.0, parameters.max_speed))
     place = random.random((windows, size)) * ways.first[chosen]
     along = place[..., None] + np.cumsum(speed, axis=2) * STEP_SECONDS
     nearest, farthest = parameters.roadside_offset
@@ -89,7 +96,7 @@ def draw_bystanders(
     near = (np.hypot(*np.moveaxis(xy - agent[:, None], -1, 0)) < parameters.clearance) & valid
     valid &= ~near.any(axis=2, keepdims=True) & (available > 0)[:, None, None]
     valid &= valid.sum(axis=2, keepdims=True) >= SHORTEST
-    return Bystanders(xy, valid)
+    return BackgroundAgents(xy, valid)
 
 
 def _visible(windows: int, size: int, length: int, random: np.random.Generator) -> Bools:

@@ -17,11 +17,19 @@ from synthdrive.core.seeding import generator
 from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS, Timing
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
-from synthdrive.synthesis.background_agents import draw_bystanders
+from synthdrive.synthesis.background_agents import draw_background_agents
 from synthdrive.synthesis.driver import MILLIMETRE, Drives, drive
 from synthdrive.synthesis.exclusion import Exclusion
 from synthdrive.synthesis.path import Paths, plan_paths, stack_paths
-from synthdrive.synthesis.realism import Pace, Stops, draw_pace, draw_stops, join_pace, join_stops, tracking_noise
+from synthdrive.synthesis.realism import (
+    SpeedVariation,
+    Stops,
+    draw_speed_variation,
+    draw_stops,
+    join_speed_variation,
+    join_stops,
+    tracking_noise,
+)
 from synthdrive.synthesis.windows import Windows, cut_windows, describe_windows, within_limits
 
 Floats = npt.NDArray[np.float64]
@@ -92,7 +100,9 @@ def drive_scenes(task: SceneTask) -> list[SceneBlock]:
     plans = [_plan(scene, task) for scene in task.scenes]
     paths = stack_paths([plan.paths for plan in plans])
     desired = np.concatenate([plan.desired for plan in plans])
-    drives = drive(paths, desired, parameters.driver, stops=_stops(plans, task), pace=_pace(plans, task))
+    drives = drive(
+        paths, desired, parameters.driver, stops=_stops(plans, task), speed_variation=_speed_variation(plans, task)
+    )
     blocks, first = [], 0
     for scene, lanes, plan in zip(task.scenes, task.lanes, plans, strict=True):
         rows = slice(first, first + len(plan.desired))
@@ -118,15 +128,15 @@ def _stops(plans: list[_Plan], task: SceneTask) -> Stops | None:
     return join_stops(parts)
 
 
-def _pace(plans: list[_Plan], task: SceneTask) -> Pace | None:
+def _speed_variation(plans: list[_Plan], task: SceneTask) -> SpeedVariation | None:
     parameters = task.parameters
-    if parameters.pace.stretch == 0:
+    if parameters.speed_variation.interval == 0:
         return None
     drawn = []
     for scene, plan in zip(task.scenes, plans, strict=True):
         random = generator(parameters.seed, "pace", scene.scene_id)
-        drawn.append(draw_pace(len(plan.desired), parameters.pace, random))
-    return join_pace(drawn)
+        drawn.append(draw_speed_variation(len(plan.desired), parameters.speed_variation, random))
+    return join_speed_variation(drawn)
 
 
 def _desired_speeds(scene: AugmentedScene, task: SceneTask) -> Floats:
@@ -162,13 +172,13 @@ def _windows_of(scene: AugmentedScene, lanes: LaneSegments, plan: _Plan, drives:
     xy = xy[kept][:, None]  # [W, M, T, 2], AGENT first
     valid = np.ones(xy.shape[:3], dtype=bool)
     types = np.array([AGENT])
-    if parameters.bystanders.count > 0:
+    if parameters.background_agents.count > 0:
         random = generator(parameters.seed, "bystanders", scene.scene_id)
         near = overlapping(lanes.bounding_boxes(), xy[:, 0, timing.last_observed], task.half_width)
-        others = draw_bystanders(lanes, near, xy[:, 0], parameters.bystanders, random)
+        others = draw_background_agents(lanes, near, xy[:, 0], parameters.background_agents, random)
         xy, valid = np.concatenate([xy, others.xy], axis=1), np.concatenate([valid, others.valid], axis=1)
         types = np.append(types, [AV, *[OTHERS] * (others.xy.shape[1] - 1)])
-    if parameters.noise.deviation > 0:
+    if parameters.noise.std > 0:
         random = generator(parameters.seed, "noise", scene.scene_id)
         noise = tracking_noise(xy.reshape(-1, timing.steps, 2), parameters.noise, random)
         xy = np.round(xy + noise.reshape(xy.shape), MILLIMETRE)
@@ -194,8 +204,8 @@ def _windows_of(scene: AugmentedScene, lanes: LaneSegments, plan: _Plan, drives:
 def _fresh(scene: AugmentedScene, paths: Paths, along: Floats) -> npt.NDArray[np.bool_]:
     """(V, T) bool: is the road at these distances along the paths new? Paths are as long as the route but for bends."""
     route = arc_length(scene.centreline)
-    share = np.clip(along / paths.lengths[:, None], 0.0, 1.0) * route[-1]
-    index = np.searchsorted(route, share.ravel(), side="right") - 1
+    fraction = np.clip(along / paths.lengths[:, None], 0.0, 1.0) * route[-1]
+    index = np.searchsorted(route, fraction.ravel(), side="right") - 1
     fresh: npt.NDArray[np.bool_] = scene.fresh[np.clip(index, 0, len(route) - 1)]
     return fresh.reshape(along.shape)
 
@@ -251,10 +261,10 @@ class LaneDistance:
         owner = np.repeat(np.arange(len(first)), pieces)
         start = np.cumsum(pieces) - pieces
         # Samples lie in the middle of equal pieces, so that each step owns its own.
-        share = (np.arange(len(owner)) - start[owner] + 0.5) / pieces[owner]
+        fraction = (np.arange(len(owner)) - start[owner] + 0.5) / pieces[owner]
         self._owner = owner
         self._first, self._step = first, second - first
-        self._tree = cKDTree(first[owner] + share[:, None] * self._step[owner])
+        self._tree = cKDTree(first[owner] + fraction[:, None] * self._step[owner])
 
     def __call__(self, positions: Floats) -> Floats:
         """Metres from positions (..., 2) to the nearest centreline: (...)."""

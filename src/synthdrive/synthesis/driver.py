@@ -10,7 +10,7 @@ import numpy.typing as npt
 from synthdrive.config.synthesize import DriverParameters
 from synthdrive.core.timing import STEP_SECONDS
 from synthdrive.synthesis.path import SPACING, Paths
-from synthdrive.synthesis.realism import Pace, Stops
+from synthdrive.synthesis.realism import SpeedVariation, Stops
 
 Floats = npt.NDArray[np.float64]
 
@@ -21,12 +21,13 @@ STRAIGHT = 1e-6  # 1/m
 def speed_plan(paths: Paths, desired_speeds: Floats, driver: DriverParameters) -> Floats:
     """(D, S) m/s, the speed a driver aims for at each point of the paths.
 
-    On straights `cruise_share` of the desired speed; a bend at v = sqrt(a / foreseen curvature), where the lateral
-    acceleration a grows with the desired speed; and before a bend no more than leaves time to slow down for it gently.
+    On straights `cruise_speed_factor` of the desired speed; a bend at v = sqrt(a / foreseen curvature), where the
+    lateral acceleration a grows with the desired speed; and before a bend no more than leaves time to slow down for it
+    gently.
     """
     lateral = driver.lateral_acceleration * (desired_speeds / REFERENCE_SPEED) ** driver.lateral_exponent
     limits = np.sqrt(lateral[:, None] / np.maximum(paths.foreseen, STRAIGHT))
-    limits = np.minimum(limits, driver.cruise_share * desired_speeds[:, None])
+    limits = np.minimum(limits, driver.cruise_speed_factor * desired_speeds[:, None])
     limits = np.minimum(limits, grip_limits(paths, driver))
     return slow_before(limits, driver.slowing * desired_speeds)
 
@@ -50,7 +51,7 @@ def slow_before(limits: Floats, deceleration: Floats) -> Floats:
 
 MILLIMETRE = 3  # decimals of generated positions
 UNDER_WAY = 0.5  # m/s2; a drive that starts with more than this is already gaining speed, or losing it
-EARLY = 0.8  # share of the strongest braking that the approach to the grip limit is planned with
+EARLY = 0.8  # fraction of the strongest braking that the approach to the grip limit is planned with
 SLOWEST = 2.0  # m/s at which a path's length is worth of time steps; a drive that has not arrived by then is cut
 
 
@@ -77,7 +78,7 @@ def drive(
     driver: DriverParameters,
     start: Floats | None = None,
     stops: Stops | None = None,
-    pace: Pace | None = None,
+    speed_variation: SpeedVariation | None = None,
 ) -> Drives:
     """Drive every path from its start to its end.
 
@@ -92,7 +93,7 @@ def drive(
     plan = speed_plan(paths, desired_speeds, driver)
     if start is None:
         start = start_state(paths, np.zeros(len(desired_speeds)), desired_speeds, driver)
-    along, speed = _integrate(paths, plan, desired_speeds, start, driver, stops, pace)
+    along, speed = _integrate(paths, plan, desired_speeds, start, driver, stops, speed_variation)
     steps = (along <= paths.lengths[:, None]).sum(axis=1)
     xy = np.stack([paths.at(paths.points[..., axis], along) for axis in (0, 1)], axis=-1)
     return Drives(np.round(xy, MILLIMETRE), along, speed, steps)
@@ -118,35 +119,40 @@ def _integrate(
     start: Floats,
     driver: DriverParameters,
     stops: Stops | None,
-    pace: Pace | None,
+    speed_variation: SpeedVariation | None,
 ) -> tuple[Floats, Floats]:
     """(D, T) distance along the path and speed at every step.
 
-    The driver compares its speed with the one planned for where it will be in `preview` seconds. It lets the gap grow
-    to `tolerance`, holding its speed, and then closes it in one go: with at least `firm_braking` when too fast, within
-    about `response` seconds when too slow. Acceleration is limited, and follows the wish with a lag and bounded jerk.
+    The driver compares its speed with the one planned for where it will be in `lookahead_time` seconds. It lets the gap
+    grow to `speed_deadband`, holding its speed, and then closes it in one go: with at least `firm_braking` when too
+    fast, within about `relaxation_time` seconds when too slow. Acceleration is limited, and follows the wish with a lag
+    and bounded jerk.
     """
     dt = STEP_SECONDS
     along, speed, acceleration = start.T.copy()
     strongest, firm = strongest_braking(desired_speeds, driver), -driver.firm_braking * desired_speeds
-    tolerance = driver.tolerance * desired_speeds
+    deadband = driver.speed_deadband * desired_speeds
     slowing, gaining = acceleration < -UNDER_WAY, acceleration > UNDER_WAY
-    follow = dt / (driver.lag + dt)
+    follow = dt / (driver.acceleration_lag + dt)
     # The plan may be missed by the tolerance; what grip allows, braking hard, may not.
     grip = slow_before(grip_limits(paths, driver), EARLY * strongest)
-    reaction = driver.lag + dt
+    reaction = driver.acceleration_lag + dt
     history = [(along, speed)]
     waiting = 0.0 if stops is None else float(stops.waits.sum(axis=1).max())
     for _ in range(int((paths.lengths.max() / SLOWEST + waiting) / dt)):
         if np.all(along > paths.lengths):
             break
-        planned = paths.at(plan, (along + speed * driver.preview)[:, None])[:, 0]
-        if pace is not None:
-            planned = planned * pace.share(along)
+        planned = paths.at(plan, (along + speed * driver.lookahead_time)[:, None])[:, 0]
+        if speed_variation is not None:
+            planned = planned * speed_variation.factor(along)
         gap = planned - speed
-        slowing = gap < np.where(slowing, 0.0, -tolerance)
-        gaining = gap > np.where(gaining, 0.0, tolerance)
-        wish = np.where(slowing, np.minimum(firm, gap / driver.response), np.where(gaining, gap / driver.response, 0.0))
+        slowing = gap < np.where(slowing, 0.0, -deadband)
+        gaining = gap > np.where(gaining, 0.0, deadband)
+        wish = np.where(
+            slowing,
+            np.minimum(firm, gap / driver.relaxation_time),
+            np.where(gaining, gap / driver.relaxation_time, 0.0),
+        )
         excess = speed - paths.at(grip, (along + speed * reaction)[:, None])[:, 0]
         wish = np.where(excess > 0, np.minimum(wish, -excess / reaction), wish)
         wish = np.clip(wish, -strongest, driver.acceleration)

@@ -31,7 +31,7 @@ class Exclusion:
 
     @classmethod
     def of(cls, judged: SceneStore, radius: float) -> Self:
-        """Every position, observed and future, of the judged scenes' AGENTs."""
+        """Every position, observed and future, of the judged scenes' focal agents."""
         tracks = agent_tracks(judged) + judged.origins[:, None]  # [S, 50, 2]
         cities = np.array(judged.cities)
         return cls({str(city): tracks[cities == city].reshape(-1, 2) for city in np.unique(cities)}, radius)

@@ -25,7 +25,7 @@ class Paths:
         points: (D, S, 2) metres, city frame; the path goes straight on beyond its length.
         curvature: (D, S) of the path, 1/m, positive to the left; 0 beyond the length.
         foreseen: (D, S) curvature, 1/m, not negative, that the driver plans its speed with: that of the road seen
-            broadly (smoothed over `foresight` x desired speed).
+            broadly (smoothed over `curvature_smoothing_time` x desired speed).
         lengths: (D,) metres.
     """
 
@@ -53,8 +53,11 @@ def plan_paths(centreline: Floats, desired_speeds: Floats, driver: DriverParamet
     """
     line = resample(centreline, SPACING)
     spacing = float(np.hypot(*(line[1] - line[0]))) or SPACING
-    widths = np.maximum(np.outer((driver.corner_cutting, driver.foresight), desired_speeds), driver.min_smoothing)
-    smoothed = _smooth(line, np.concatenate([[driver.min_smoothing], *widths]), spacing)
+    widths = np.maximum(
+        np.outer((driver.path_smoothing_time, driver.curvature_smoothing_time), desired_speeds),
+        driver.min_path_smoothing,
+    )
+    smoothed = _smooth(line, np.concatenate([[driver.min_path_smoothing], *widths]), spacing)
     narrow, wide, broad = smoothed[0], *np.split(smoothed[1:], 2)  # [S, 2], [V, S, 2], [V, S, 2]
     points = _limit_deviation(line, narrow, wide, driver.max_deviation, spacing)
     return _even_steps(points, np.abs(_curvature(broad)))
@@ -90,10 +93,10 @@ def _limit_deviation(line: Floats, narrow: Floats, wide: Floats, limit: float, s
     deviation = np.hypot(wide[..., 0] - line[:, 0], wide[..., 1] - line[:, 1])
     if deviation.max() <= limit:
         return wide
-    share = np.minimum(1.0, limit / np.maximum(deviation, 1e-9))
+    fraction = np.minimum(1.0, limit / np.maximum(deviation, 1e-9))
     reach = max(3, 2 * int(round(10.0 / spacing)) + 1)
-    share = gaussian_filter1d(minimum_filter1d(share, reach, axis=1), 3.0 / spacing, axis=1)
-    blended: Floats = narrow + share[..., None] * (wide - narrow)
+    fraction = gaussian_filter1d(minimum_filter1d(fraction, reach, axis=1), 3.0 / spacing, axis=1)
+    blended: Floats = narrow + fraction[..., None] * (wide - narrow)
     return blended
 
 

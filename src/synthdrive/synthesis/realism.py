@@ -1,4 +1,4 @@
-"""Beyond the paper, each off by default: stops, changes of pace and tracking noise."""
+"""Beyond the paper, each off by default: stops, changes of speed and tracking noise."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.config.synthesize import NoiseParameters, PaceParameters, StopParameters
+from synthdrive.config.synthesize import NoiseParameters, SpeedVariationParameters, StopParameters
 from synthdrive.core.timing import STEP_SECONDS
 
 Floats = npt.NDArray[np.float64]
@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 STANDING = 0.2  # m/s; slower than this within reach of the line, and the car stands
 REACH = 1.0  # m
 MARGIN = 0.5  # m before the line that a car aims for, so that the lag of its brakes does not carry it across
-EASE = 0.8  # share of the braking at which the approach to a line begins
+EASE = 0.8  # fraction of the braking at which the approach to a line begins
 
 
 @dataclass
@@ -83,40 +83,42 @@ def join_stops(parts: list[Stops]) -> Stops:
     return Stops(np.concatenate(lines), np.concatenate(waits), parts[0].braking)
 
 
-STRETCHES = 64  # drawn for each drive; a longer one begins with the first again
+INTERVALS = 64  # drawn for each drive; a longer one begins with the first again
 
 
 @dataclass(frozen=True)
-class Pace:
-    """The pace of D drives.
+class SpeedVariation:
+    """The speed variation of D drives.
 
     Attributes:
-        shares: (D, STRETCHES) share of the planned speed that is driven on each stretch of road, above 0, up to 1.
-        offsets: (D,) metres of the first stretch that lie before the path.
-        stretch: metres of one stretch.
+        factors: (D, INTERVALS) fraction of the planned speed that is driven on each interval of road, above 0, up to 1.
+        offsets: (D,) metres of the first interval that lie before the path.
+        interval: metres of one interval.
     """
 
-    shares: Floats
+    factors: Floats
     offsets: Floats
-    stretch: float
+    interval: float
 
-    def share(self, along: Floats) -> Floats:
-        """(D,) share of the planned speed at these metres along each path."""
-        stretch = ((np.maximum(along, 0.0) + self.offsets) / self.stretch).astype(np.int64) % STRETCHES
-        shares: Floats = self.shares[np.arange(len(along)), stretch]
-        return shares
-
-
-def draw_pace(count: int, parameters: PaceParameters, random: np.random.Generator) -> Pace:
-    """The pace of `count` drives: shares uniform from `slowest` to 1, independent from stretch to stretch."""
-    shares = random.uniform(parameters.slowest, 1.0, (count, STRETCHES))
-    return Pace(shares, random.uniform(0.0, parameters.stretch, count), parameters.stretch)
+    def factor(self, along: Floats) -> Floats:
+        """(D,) fraction of the planned speed at these metres along each path."""
+        interval = ((np.maximum(along, 0.0) + self.offsets) / self.interval).astype(np.int64) % INTERVALS
+        factors: Floats = self.factors[np.arange(len(along)), interval]
+        return factors
 
 
-def join_pace(parts: list[Pace]) -> Pace:
-    """The pace of several blocks of drives as one."""
-    shares, offsets = [part.shares for part in parts], [part.offsets for part in parts]
-    return Pace(np.concatenate(shares), np.concatenate(offsets), parts[0].stretch)
+def draw_speed_variation(
+    count: int, parameters: SpeedVariationParameters, random: np.random.Generator
+) -> SpeedVariation:
+    """Speed variation of `count` drives: factors uniform from `min_speed_factor` to 1, drawn anew for each interval."""
+    factors = random.uniform(parameters.min_speed_factor, 1.0, (count, INTERVALS))
+    return SpeedVariation(factors, random.uniform(0.0, parameters.interval, count), parameters.interval)
+
+
+def join_speed_variation(parts: list[SpeedVariation]) -> SpeedVariation:
+    """The speed variation of several blocks of drives as one."""
+    factors, offsets = [part.factors for part in parts], [part.offsets for part in parts]
+    return SpeedVariation(np.concatenate(factors), np.concatenate(offsets), parts[0].interval)
 
 
 STANDS = 1e-3  # m in a step; along and across mean nothing to a track that moves less
@@ -125,16 +127,16 @@ STANDS = 1e-3  # m in a step; along and across mean nothing to a track that move
 def tracking_noise(xy: Floats, noise: NoiseParameters, random: np.random.Generator) -> Floats:
     """Position errors (W, T, 2) of tracks `xy` (W, T, 2), metres: Gaussian, stationary, correlated along T.
 
-    Their deviation differs from track to track where `spread` is above 0: log-normal, `deviation` its median. Where
-    `across` is below 1, errors across the direction of motion are smaller than errors along it by this factor.
+    Their deviation differs from track to track where `log_std` is above 0: log-normal, `std` its median. Where
+    `lateral_factor` is below 1, errors across the direction of motion are smaller than errors along it by this factor.
     """
     white = random.standard_normal(xy.shape)
-    keep = float(np.exp(-STEP_SECONDS / noise.memory)) if noise.memory > 0 else 0.0
+    keep = float(np.exp(-STEP_SECONDS / noise.correlation_time)) if noise.correlation_time > 0 else 0.0
     errors = white.copy()
     for step in range(1, xy.shape[1]):
         errors[:, step] = keep * errors[:, step - 1] + np.sqrt(1.0 - keep**2) * white[:, step]
-    deviation = noise.deviation * np.exp(noise.spread * random.standard_normal((len(xy), 1, 1)))
-    along, across = np.moveaxis(deviation * errors * np.array([1.0, noise.across]), -1, 0)
+    deviation = noise.std * np.exp(noise.log_std * random.standard_normal((len(xy), 1, 1)))
+    along, across = np.moveaxis(deviation * errors * np.array([1.0, noise.lateral_factor]), -1, 0)
     cos, sin = np.moveaxis(_directions(xy), -1, 0)
     return np.stack([cos * along - sin * across, sin * along + cos * across], axis=-1)
 

@@ -123,17 +123,17 @@ def synthesize(
     return assembly.close()
 
 
-def recorded_desired_speeds(manifest: pa.Table, cruise_share: float) -> npt.NDArray[np.float64]:
+def recorded_desired_speeds(manifest: pa.Table, cruise_speed_factor: float) -> npt.NDArray[np.float64]:
     """(S,) m/s, desired speeds that make the driver reach the recorded vehicles' top speeds on straights.
 
     Args:
         manifest: of a store of recorded scenes, with `agent_max_speed`.
-        cruise_share: share of its desired speed that the driver goes at.
+        cruise_speed_factor: fraction of its desired speed that the driver goes at.
 
     Raises:
         InputError: no focal agent is a vehicle.
     """
-    speeds = manifest["agent_max_speed"].to_numpy()[follows_lanes(manifest)] / cruise_share
+    speeds = manifest["agent_max_speed"].to_numpy()[follows_lanes(manifest)] / cruise_speed_factor
     if not len(speeds):
         raise InputError("recorded scenes", "no focal agent that is a vehicle", "one, to take desired speeds from")
     drawn: npt.NDArray[np.float64] = np.round(np.clip(speeds, SLOWEST_DESIRED, FASTEST_DESIRED), 1)

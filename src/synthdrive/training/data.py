@@ -28,21 +28,21 @@ class Sharing:
     """How one global batch is divided.
 
     Attributes:
-        batch: scenes per optimiser step, over all devices.
-        device_batch: most scenes in one forward pass.
+        global_batch_size: scenes per optimiser step, over all devices.
+        micro_batch_size: most scenes in one forward pass.
         processes: number of devices.
         rank: which of them this process drives.
     """
 
-    batch: int
-    device_batch: int
+    global_batch_size: int
+    micro_batch_size: int
     processes: int = 1
     rank: int = 0
 
     def parts(self, size: int) -> int:
         """Forward passes per device for a batch of `size` scenes; the same on every device."""
         share = -(-size // self.processes)
-        return -(-share // self.device_batch)
+        return -(-share // self.micro_batch_size)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def steps_per_epoch(scenes: int, batch: int) -> int:
 
 
 def subset(size: int, fraction: float, seed: int) -> Indices:
-    """Rows of a share of `size` scenes, rising; for one seed the smaller subsets lie within the larger."""
+    """Rows of a fraction of `size` scenes, rising; for one seed the smaller subsets lie within the larger."""
     count = max(1, round(size * fraction))
     if count >= size:
         return np.arange(size, dtype=np.int64)
@@ -96,8 +96,8 @@ def epoch_parts(
         seed, epoch: settle the order of the scenes.
     """
     order = indices[generator(seed, "order", epoch).permutation(len(indices))]
-    for step in range(steps_per_epoch(len(order), sharing.batch)):
-        whole = order[step * sharing.batch : (step + 1) * sharing.batch]
+    for step in range(steps_per_epoch(len(order), sharing.global_batch_size)):
+        whole = order[step * sharing.global_batch_size : (step + 1) * sharing.global_batch_size]
         whole = whole[np.argsort(sizes[whole], kind="stable")]
         parts = np.array_split(whole[sharing.rank :: sharing.processes], sharing.parts(len(whole)))
         for number, part in enumerate(parts):
@@ -156,13 +156,13 @@ class SceneBatches:
     @property
     def steps(self) -> int:
         """Optimiser steps of an epoch."""
-        return steps_per_epoch(len(self.indices), self.sharing.batch)
+        return steps_per_epoch(len(self.indices), self.sharing.global_batch_size)
 
     @property
     def parts_per_epoch(self) -> int:
         """Forward passes of an epoch on each device."""
-        whole, rest = divmod(len(self.indices), self.sharing.batch)
-        return whole * self.sharing.parts(self.sharing.batch) + self.sharing.parts(rest)
+        whole, rest = divmod(len(self.indices), self.sharing.global_batch_size)
+        return whole * self.sharing.parts(self.sharing.global_batch_size) + self.sharing.parts(rest)
 
     @property
     def store(self) -> SceneStore:

@@ -35,7 +35,7 @@ class History:
 
     Attributes:
         curve: rows of the training curve.
-        seconds, waiting: time in the loop, and the share of it spent waiting for data.
+        seconds, waiting: time in the loop, and the fraction of it spent waiting for data.
         resumed_after: epochs after which the run was taken up again.
     """
 
@@ -92,7 +92,7 @@ def fit(
         NonFiniteLossError: the loss or its gradient is not a finite number.
     """
     model.to(accelerator.device)
-    adam = Adam(model.named_parameters(), parameters.average_decay)
+    adam = Adam(model.named_parameters(), parameters.ema_decay)
     start = {name: tensor.clone() for name, tensor in encoder_tensors(model).items()}
     history, epochs_done, seen = _take_up(model, adam, run)
     watched = watched if accelerator.is_main_process else None
@@ -195,8 +195,8 @@ class _Trainer:
         self._unchecked.append((parts, torch.stack([losses[0], norm.to(losses)])))
         if len(self._unchecked) >= self.check_steps or last:
             self._check(epoch)
-        if self.parameters.clip_gradient:
-            clip_grads_with_norm_(self.adam.parameters.values(), self.parameters.clip_gradient, norm)
+        if self.parameters.max_grad_norm:
+            clip_grads_with_norm_(self.adam.parameters.values(), self.parameters.max_grad_norm, norm)
         self.adam.step(rate)
         self.adam.zero_grad()
         return figures
@@ -272,11 +272,11 @@ def _summary(
             "epochs": parameters.epochs,
             "scenes": scenes,
             "steps": batches.steps * parameters.epochs,
-            "batch": parameters.batch,
+            "global_batch_size": parameters.global_batch_size,
         },
         course={
             **division(accelerator),
-            "parts_per_step": batches.sharing.parts(min(parameters.batch, scenes)),
+            "parts_per_step": batches.sharing.parts(min(parameters.global_batch_size, scenes)),
             "seconds": round(history.seconds, 3),
             "scenes_per_second": round(scenes * parameters.epochs / max(history.seconds, 1e-9), 1),
             "waiting_for_data": round(history.waiting / max(history.seconds, 1e-9), 4),

@@ -114,7 +114,7 @@ def report_non_finite(
     write_json(directory / f"device{device}.json", description)
     raise NonFiniteLossError(
         f"loss {loss}, gradient norm {norm} at epoch {epoch + 1}, step {parts[0].step + 1}: stopped; its batch is in "
-        f"{directory}. A lower learning_rate, warmup_epochs or clip_gradient may help"
+        f"{directory}. A lower learning_rate, warmup_epochs or max_grad_norm may help"
     )
 
 

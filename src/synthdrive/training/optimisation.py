@@ -20,13 +20,15 @@ def learning_rate(step: int, steps_per_epoch: int, parameters: OptimisationParam
     """
     warmup = parameters.warmup_epochs * steps_per_epoch
     rate = parameters.learning_rate * min(1.0, (step + 1) / warmup) if warmup > 0 else parameters.learning_rate
-    if parameters.schedule == "step":
+    if parameters.lr_schedule == "step":
         epoch = step // steps_per_epoch
-        return rate * parameters.decay ** sum(epoch >= milestone for milestone in parameters.milestones)
-    if parameters.schedule == "cosine":
+        return rate * parameters.lr_decay_factor ** sum(epoch >= milestone for milestone in parameters.lr_milestones)
+    if parameters.lr_schedule == "cosine":
         total = parameters.epochs * steps_per_epoch
         progress = min(1.0, max(0.0, (step - warmup) / max(1.0, total - warmup)))
-        return rate * (parameters.final_factor + (1 - parameters.final_factor) * (1 + math.cos(math.pi * progress)) / 2)
+        return rate * (
+            parameters.final_lr_factor + (1 - parameters.final_lr_factor) * (1 + math.cos(math.pi * progress)) / 2
+        )
     return rate
 
 
@@ -41,11 +43,11 @@ class Adam:
 
     Args:
         parameters: with their names.
-        average_decay: of the exponential moving average of the weights, which starts at their start and moves by
-            1 - average_decay of the way at each step; 0 keeps none.
+        ema_decay: of the exponential moving average of the weights, which starts at their start and moves by
+            1 - ema_decay of the way at each step; 0 keeps none.
     """
 
-    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], average_decay: float = 0.0) -> None:
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], ema_decay: float = 0.0) -> None:
         self.parameters = {name: parameter for name, parameter in parameters if parameter.requires_grad}
         self._mean = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
         self._square = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
@@ -53,8 +55,8 @@ class Adam:
             name: torch.zeros((), dtype=torch.float32, device=parameter.device)
             for name, parameter in self.parameters.items()
         }
-        self.average_decay = average_decay
-        averaged = self.parameters if average_decay else {}
+        self.ema_decay = ema_decay
+        averaged = self.parameters if ema_decay else {}
         self._average = {name: parameter.detach().clone() for name, parameter in averaged.items()}
 
     def gradients(self) -> dict[str, Tensor]:
@@ -83,7 +85,7 @@ class Adam:
         )
         if self._average:
             weights = [parameter.detach() for parameter in self.parameters.values()]
-            torch._foreach_lerp_(list(self._average.values()), weights, 1 - self.average_decay)
+            torch._foreach_lerp_(list(self._average.values()), weights, 1 - self.ema_decay)
 
     @torch.no_grad()
     def take_average(self) -> None:

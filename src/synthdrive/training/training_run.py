@@ -98,7 +98,9 @@ def make_batches(
     collate: Collate,
 ) -> SceneBatches:
     """The batches of this process, with another way to collate."""
-    sharing = Sharing(parameters.batch, parameters.device_batch, accelerator.num_processes, accelerator.process_index)
+    sharing = Sharing(
+        parameters.global_batch_size, parameters.micro_batch_size, accelerator.num_processes, accelerator.process_index
+    )
     workers = loading_workers(accelerator.device, accelerator.num_processes) if run.workers is None else run.workers
     pin = accelerator.device.type == "cuda"
     return SceneBatches(store, indices, run.seed, sharing, collate, workers, pin)

@@ -1,4 +1,4 @@
-"""Other road users: on the map's lanes, away from AGENT, seen for one run of steps."""
+"""Other road users: on the map's lanes, away from the focal agent, seen for one run of steps."""
 
 import numpy as np
 import pytest
@@ -6,19 +6,21 @@ import pytest
 from synthdrive.augmentation.corridor import overlapping
 from synthdrive.core.errors import ParameterError
 from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.synthesis.background_agents import SHORTEST, draw_bystanders
+from synthdrive.synthesis.background_agents import SHORTEST, draw_background_agents
 
 
 @pytest.fixture
 def drawn(maps, parameters):
     lanes = maps["TOY"].segments
-    parameters.bystanders.count, parameters.bystanders.standing = 8, 0.5
+    parameters.background_agents.count, parameters.background_agents.standing_fraction = 8, 0.5
     rng = np.random.default_rng(0)
     start = lanes.points[rng.integers(0, len(lanes), 40), 0]
     agent = start[:, None] + np.arange(50)[:, None] * np.array([0.5, 0.0])
     inside = overlapping(lanes.bounding_boxes(), agent[:, 19], 50.0)
-    bystanders = draw_bystanders(lanes, inside, agent, parameters.bystanders, np.random.default_rng(1))
-    return lanes, agent, bystanders
+    background_agents = draw_background_agents(
+        lanes, inside, agent, parameters.background_agents, np.random.default_rng(1)
+    )
+    return lanes, agent, background_agents
 
 
 def to_lanes(lanes, points):
@@ -34,38 +36,42 @@ def to_lanes(lanes, points):
 
 
 def test_they_drive_on_lanes_or_stand_beside_them(drawn):
-    lanes, _, bystanders = drawn
-    assert 4 < bystanders.valid.any(axis=2).sum(axis=1).mean() < 12
-    moved = np.hypot(*(bystanders.xy[:, :, -1] - bystanders.xy[:, :, 0]).transpose(2, 0, 1))
-    there = bystanders.valid.any(axis=2)
+    lanes, _, background_agents = drawn
+    assert 4 < background_agents.valid.any(axis=2).sum(axis=1).mean() < 12
+    moved = np.hypot(*(background_agents.xy[:, :, -1] - background_agents.xy[:, :, 0]).transpose(2, 0, 1))
+    there = background_agents.valid.any(axis=2)
     for stands in (True, False):
         tracks = there & ((moved < 0.1) == stands)
         assert 0.3 < tracks.sum() / there.sum() < 0.7
-        distance = to_lanes(lanes, bystanders.xy[tracks][bystanders.valid[tracks]][:2000])
+        distance = to_lanes(lanes, background_agents.xy[tracks][background_agents.valid[tracks]][:2000])
         assert np.quantile(distance, 0.95) < (4.6 if stands else 1.5)
-    speed = np.hypot(*np.diff(bystanders.xy, axis=2).transpose(3, 0, 1, 2)) / 0.1
-    assert np.median(speed[bystanders.valid[:, :, 1:] & bystanders.valid[:, :, :-1]]) < 14.0
+    speed = np.hypot(*np.diff(background_agents.xy, axis=2).transpose(3, 0, 1, 2)) / 0.1
+    assert np.median(speed[background_agents.valid[:, :, 1:] & background_agents.valid[:, :, :-1]]) < 14.0
 
 
 def test_nobody_comes_near_agent_and_every_track_is_one_run_of_steps(drawn, parameters):
-    _, agent, bystanders = drawn
-    distance = np.hypot(*(bystanders.xy - agent[:, None]).transpose(3, 0, 1, 2))
-    assert distance[bystanders.valid].min() >= parameters.bystanders.clearance
-    starts = np.diff(bystanders.valid.astype(int), axis=2, prepend=0) == 1
+    _, agent, background_agents = drawn
+    distance = np.hypot(*(background_agents.xy - agent[:, None]).transpose(3, 0, 1, 2))
+    assert distance[background_agents.valid].min() >= parameters.background_agents.clearance
+    starts = np.diff(background_agents.valid.astype(int), axis=2, prepend=0) == 1
     assert starts.sum(axis=2).max() == 1
-    assert bystanders.valid.sum(axis=2)[bystanders.valid.any(axis=2)].min() >= SHORTEST
+    assert background_agents.valid.sum(axis=2)[background_agents.valid.any(axis=2)].min() >= SHORTEST
 
 
 def test_a_window_without_lanes_has_nobody(maps, parameters):
-    parameters.bystanders.count = 3
+    parameters.background_agents.count = 3
     lanes = maps["TOY"].segments
     inside = np.zeros((2, len(lanes)), dtype=bool)
     inside[0] = True
     agent = np.full((2, 50, 2), 1e6)
-    bystanders = draw_bystanders(lanes, inside, agent, parameters.bystanders, np.random.default_rng(0))
-    assert bystanders.valid[0].any()
-    assert not bystanders.valid[1].any()
-    nowhere = draw_bystanders(lanes, np.zeros_like(inside), agent, parameters.bystanders, np.random.default_rng(0))
+    background_agents = draw_background_agents(
+        lanes, inside, agent, parameters.background_agents, np.random.default_rng(0)
+    )
+    assert background_agents.valid[0].any()
+    assert not background_agents.valid[1].any()
+    nowhere = draw_background_agents(
+        lanes, np.zeros_like(inside), agent, parameters.background_agents, np.random.default_rng(0)
+    )
     assert not nowhere.valid.any()
 
 
@@ -75,37 +81,41 @@ def test_a_way_follows_the_lanes_that_begin_where_the_last_one_ends(parameters):
     points[1:, 0] = [[30.0, 0.0], [0.0, 400.0]]
     flat = np.zeros(3, dtype=bool)
     lanes = LaneSegments(np.arange(3), points, np.full(3, 2), np.zeros(3, dtype=np.int8), flat, flat)
-    parameters.bystanders.count, parameters.bystanders.standing, parameters.bystanders.fastest = 20, 0.0, 14.0
+    (
+        parameters.background_agents.count,
+        parameters.background_agents.standing_fraction,
+        parameters.background_agents.max_speed,
+    ) = 20, 0.0, 14.0
     inside = np.array([[True, False, False]])
-    bystanders = draw_bystanders(
-        lanes, inside, np.full((1, 50, 2), 1e6), parameters.bystanders, np.random.default_rng(4)
+    background_agents = draw_background_agents(
+        lanes, inside, np.full((1, 50, 2), 1e6), parameters.background_agents, np.random.default_rng(4)
     )
-    places = bystanders.xy[bystanders.valid]
+    places = background_agents.xy[background_agents.valid]
     assert (places[:, 1] > 10.0).any()
     assert ((np.abs(places[:, 1]) < 2.0) | (np.abs(places[:, 0] - 30.0) < 2.0)).all()
     assert places[:, 1].max() < 32.0
 
 
 def test_clearance_speed_and_place_are_those_of_the_parameters(maps, parameters):
-    lanes, given = maps["TOY"].segments, parameters.bystanders
+    lanes, given = maps["TOY"].segments, parameters.background_agents
     given.count, given.clearance = 20, 30.0
     inside = np.ones((4, len(lanes)), dtype=bool)
     agent = np.full((4, 50, 2), lanes.points[0, 0])
-    far = draw_bystanders(lanes, inside, agent, given, np.random.default_rng(0))
+    far = draw_background_agents(lanes, inside, agent, given, np.random.default_rng(0))
     assert np.hypot(*(far.xy - agent[:, None]).transpose(3, 0, 1, 2))[far.valid].min() >= 30.0
-    parameters.bystanders.standing = 0.0
+    parameters.background_agents.standing_fraction = 0.0
     given.min_speed, given.acceleration_std, given.lateral_std = 13.0, 0.0, 0.0
-    fast = draw_bystanders(lanes, inside, agent + 1e6, given, np.random.default_rng(0))
+    fast = draw_background_agents(lanes, inside, agent + 1e6, given, np.random.default_rng(0))
     both = fast.valid[:, :, 1:] & fast.valid[:, :, :-1]
     assert np.median(np.hypot(*np.diff(fast.xy, axis=2).transpose(3, 0, 1, 2))[both]) >= 1.29
-    parameters.bystanders.standing = 1.0
+    parameters.background_agents.standing_fraction = 1.0
     given.roadside_offset = [9.0, 9.0]
-    beside = draw_bystanders(lanes, inside, agent + 1e6, given, np.random.default_rng(0))
+    beside = draw_background_agents(lanes, inside, agent + 1e6, given, np.random.default_rng(0))
     assert np.abs(np.median(to_lanes(lanes, beside.xy[beside.valid][:500]))) > 3.0
 
 
 @pytest.mark.parametrize(("key", "wrong"), [("min_speed", 20.0), ("roadside_offset", [3.0, 1.0])])
 def test_ranges_the_wrong_way_round_are_refused(parameters, key, wrong):
-    setattr(parameters.bystanders, key, wrong)
+    setattr(parameters.background_agents, key, wrong)
     with pytest.raises(ParameterError, match=key):
-        parameters.bystanders.validate("synthesize.bystanders")
+        parameters.background_agents.validate("synthesize.background_agents")
