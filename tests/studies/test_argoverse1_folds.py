@@ -281,7 +281,7 @@ def test_a_run_trains_one_variant_with_its_share_and_recipe(plan: Plan, tmp_path
     assert content["seeds"] == [6]
     zero = executor.parameters_of(Run("forecast_realistic", 0, 1), None)["variants"]["forecast_realistic"]
     assert zero["finetune"]["learning_rate"] < 1e-9
-    assert zero["finetune"]["transfer"] == ["encoder", "lane_scorer", "goal_scorer", "completion"]
+    assert zero["finetune"]["load_pretrained_weights"] == ["encoder", "lane_scorer", "goal_scorer", "completion"]
 
 
 def test_files_that_differ_from_their_commit_are_named(tmp_path: Path) -> None:

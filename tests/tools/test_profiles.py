@@ -70,7 +70,7 @@ def test_a_profile_changes_only_the_lines_of_its_values(parameters: Path) -> Non
     )
     assert apply_profile(mine, parameters) == ["seeds", "synthesize.speed_variation.interval", "model.hidden_size"]
     gone, new = lines_between(before, parameters.read_text())
-    assert gone == ["seeds: [0, 1, 2]", "    interval: 0.0", "  hidden_size: 32"]
+    assert gone == ["seeds: [0, 1, 2, 3]", "    interval: 0.0", "  hidden_size: 32"]
     assert new == ["seeds: [7, 8]", "    interval: 40", "  hidden_size: 64"]
 
 
@@ -219,7 +219,7 @@ def test_a_value_set_through_dvc_loses_no_comment_and_the_layout_comes_back(chec
     assert committed(parameters) == before
     restore_layout(parameters)
     gone, new = lines_between(before, parameters.read_text())
-    assert gone == ["seeds: [0, 1, 2]", "    runs: 3", "  mask_ratio: 0.5"]
+    assert gone == ["seeds: [0, 1, 2, 3]", "    runs: 3", "  mask_ratio: 0.5"]
     assert new == ["seeds: [4]", "    runs: 1", "  mask_ratio: 0.3"]
 
 
