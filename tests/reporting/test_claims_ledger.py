@@ -11,6 +11,7 @@ from fake_run import CLAIMS, REPOSITORY
 
 from synthdrive.core.errors import InputError
 from synthdrive.reporting.claims import Claim, judge, load_claims
+from synthdrive.reporting.content import unlearned
 from synthdrive.reporting.evidence import Evidence, GradientCheck, MotionEvidence, Verdict
 from synthdrive.reporting.measurements import Difference, Measurements, VariantErrors
 from synthdrive.reporting.published import Published
@@ -280,3 +281,14 @@ def test_published_file_without_a_number_is_refused(published: Published, tmp_pa
     (tmp_path / "published.yaml").write_text(yaml.safe_dump(dict(published.values) | {"table": table}))
     with pytest.raises(InputError, match=r"table\.map"):
         Published.load(tmp_path / "published.yaml")
+
+
+def test_a_variant_whose_pre_training_was_not_learned_decides_nothing(published: Published) -> None:
+    lanes = {"loss": 0.5, "straight": 0.4, "repeat": 4.0, "zero": 10.0, "blind": 0.6}
+    assert unlearned({"map": {"lanes": lanes}, "combined": {"lanes": lanes | {"loss": 0.3}}}) == {"map"}
+    given = replace(evidence(published), unlearned=frozenset({"map"}))
+    lowers = {"kind": "lowers", "metric": "minFDE6"}
+    assert verdict(published, lowers | {"variant": "map"}, given) == Verdict.NOT_TESTABLE
+    assert verdict(published, lowers | {"variant": "combined"}, given) != Verdict.NOT_TESTABLE
+    among = {"kind": "best", "variant": "combined", "metric": "minFDE6", "among": ["none", "map", "combined"]}
+    assert verdict(published, among, given) == Verdict.NOT_TESTABLE

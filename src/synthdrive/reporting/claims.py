@@ -132,7 +132,7 @@ def _outcome(claim: Claim, evidence: Evidence) -> Outcome:
     missing = _missing(claim, evidence)
     if missing:
         return Outcome("", Verdict.NOT_TESTABLE, f"Needs {'; '.join(missing)}.")
-    if test in EFFECTS and (why := untrained(evidence)):
+    if test in EFFECTS and (why := untrained(evidence) or _unlearned(claim, evidence)):
         return Outcome("", Verdict.NOT_TESTABLE, why)
     return test(evidence, **{key: value for key, value in claim.test.items() if key != "kind"})
 
@@ -145,6 +145,15 @@ def untrained(evidence: Evidence) -> str:
         return ""
     metrics = listed([metric(name).label for name in lost])
     return f"without pre-training it loses to lane following in {metrics}: trained too little."
+
+
+def _unlearned(claim: Claim, evidence: Evidence) -> str:
+    """Why the run says nothing of the claim's variants: their pre-training was not learned; empty where it was."""
+    if claim.test["kind"] == "exceeds_seed_spread":  # asks about seeds of the reference alone
+        return ""
+    named = dict.fromkeys([claim.test["variant"], *claim.test.get("among", [])])
+    lost = [label_of(variant) for variant in named if variant in evidence.unlearned]
+    return f"Not learned: on held-back windows a simple predictor does as well ({listed(lost)})." if lost else ""
 
 
 def _missing(claim: Claim, evidence: Evidence) -> list[str]:

@@ -144,7 +144,8 @@ class Content:
             relative, label, name, difference = min(found, key=lambda one: (one[0] > 0, -abs(one[0])))
             verb = "lowers" if relative < 0 else "raises"
             _, low, high = (abs(value) for value in difference.shown)
-            interval = f"{min(low, high):.1f} to {max(low, high):.1f} %"
+            nearer, farther = sorted((low, high))
+            interval = f"{nearer:.{1 if nearer >= 0.05 else 2}f} to {farther:.1f} %"
             return (
                 f"This run shows: {label[0].lower()}{label[1:]} {verb} {metric(name).label} by {abs(relative):.1f} % "
                 f"(95 % interval: {interval})."
@@ -232,9 +233,22 @@ def reconstruction_warnings(reconstruction: Mapping[str, Mapping[str, Mapping[st
     for variant, tasks in reconstruction.items():
         for task, losses in tasks.items():
             floors = (*FLOORS[task], "blind")
-            lost = [name for name in floors if name in losses and losses["loss"] >= losses[name]]
+            lost = _not_better_than(losses, floors)
             if lost:
                 names = FLOOR_NAMES | {"blind": "a decoder that does not see the encoder"}
                 than = listed([f"{names[name]} ({losses[name]:.3g})" for name in lost])
                 found.append(f"{label_of(variant)}, {task}: a loss of {losses['loss']:.3g} is no better than {than}.")
     return found
+
+
+def unlearned(reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]) -> frozenset[str]:
+    """Variants that reconstruct nothing, neither lanes nor the trajectory, better than every simple predictor does."""
+    return frozenset(
+        variant
+        for variant, tasks in reconstruction.items()
+        if all(_not_better_than(losses, FLOORS[task]) for task, losses in tasks.items())
+    )
+
+
+def _not_better_than(losses: Mapping[str, float], floors: Sequence[str]) -> list[str]:
+    return [name for name in floors if name in losses and losses["loss"] >= losses[name]]

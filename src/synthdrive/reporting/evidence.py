@@ -95,12 +95,14 @@ class Evidence:
         published: the published numbers.
         motion: of synthetic windows and recorded scenes (train split); None where only results are judged.
         gradient: by `decoder_sees_encoder`, how many encoder tensors the reconstruction loss reaches.
+        unlearned: variants whose pre-training ended no better than a simple predictor.
     """
 
     measured: Measurements
     published: Published
     motion: MotionEvidence | None
     gradient: Mapping[bool, GradientCheck]
+    unlearned: frozenset[str] = frozenset()
 
 
 def encoder_gradient(

@@ -15,7 +15,7 @@ from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.reconstructions import Reconstructions
 from synthdrive.reporting.claims import Claim, judge, load_claims, untrained
-from synthdrive.reporting.content import Content, Pictures
+from synthdrive.reporting.content import Content, Pictures, unlearned
 from synthdrive.reporting.evidence import Evidence, MotionEvidence, encoder_gradient, motion_evidence
 from synthdrive.reporting.measurements import Measurements
 from synthdrive.reporting.page import write_pages
@@ -78,7 +78,7 @@ def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Publishe
     model = from_values(ModelParameters, made["model"], "model of the fine-tuned networks")
     objective = objective_of(artifacts)
     gradient = encoder_gradient(artifacts.synthetic, model, objective) if objective is not None else {}
-    evidence = Evidence(measured, published, motion, gradient)
+    evidence = Evidence(measured, published, motion, gradient, unlearned(artifacts.reconstruction))
     rows = results_table(measured, published)
     return Content(
         measured=measured,
