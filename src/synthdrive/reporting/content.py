@@ -126,7 +126,10 @@ class Content:
         """The counts of the paper's effects by verdict, and the one thing that this run does show."""
         effects = self.tallies[EFFECT]
         count = sum(effects.values())
-        return f"Of {counted(count, 'effect')} that the paper reports: {tally_text(effects)}. {self.finding}"
+        text = f"Of {counted(count, 'effect')} that the paper reports: {tally_text(effects)}. "
+        if lost := [label_of(name) for name in self.measured.variants if name in unlearned(self.reconstruction)]:
+            text += f"Pre-trained too briefly to learn their task: {listed(lost)}. "
+        return text + self.finding
 
     @property
     def finding(self) -> str:
