@@ -1,7 +1,7 @@
 """The experiments side by side, within 160 columns: one metric of each variant, and the parameters that differ.
 
 DVC's own table has every metric of every run, and is 400 columns wide. Experiments of the last commits are shown too,
-so that a commit does not hide older ones.
+so that a commit does not hide older ones, as far as parameters have the names that they have now.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import argparse
 import io
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
 from synthdrive.core.errors import exit_on_error
+from synthdrive.core.parameters import DEFAULT_PATH, read_parameters
 from tools.dvc_commands import dvc
 
 METRICS = ("minFDE6", "minADE6", "MR6")
+OTHER_METRICS = ("reconstruction.",)
 COMMITS = 10
 WIDEST_VALUE = 24  # characters of a parameter's value
 OF_DVC = ("rev", "typ", "Created", "parent", "State", "Executor", "executor")
@@ -23,22 +26,29 @@ OF_DVC = ("rev", "typ", "Created", "parent", "State", "Executor", "executor")
 LEFT_OUT = re.compile(r".*/|.*\.(yaml|lock|py|json)$|(metrics|forecasts|run_variants|shared_pretraining)$")
 
 
-def experiment_table(listing: str, metric: str) -> str:
-    """The table as text, from what `dvc exp show --csv` prints."""
+def experiment_table(listing: str, metric: str, variants: Sequence[str] = ()) -> str:
+    """The table as text, from what `dvc exp show --csv` prints; the columns of these variants come first, in order."""
     found = pd.read_csv(io.StringIO(listing), dtype=str, keep_default_na=False)
     found = found[found["rev"] != "workspace"].reset_index(drop=True)
     is_experiment = ~found["typ"].isin(["baseline"])
+    # The present commit, and earlier ones that have experiments.
+    commit = (~is_experiment).cumsum()
+    shown = (commit <= 1) | is_experiment.groupby(commit).transform("any")
+    found, is_experiment = found[shown].reset_index(drop=True), is_experiment[shown].reset_index(drop=True)
     names = [name or rev for name, rev in zip(found["Experiment"], found["rev"], strict=True)]
     labels = [f"  {name}" if inner else name for name, inner in zip(names, is_experiment, strict=True)]
     table = pd.DataFrame({"": pd.Series(labels).str.ljust(max(map(len, labels)))})
-    others = {}
+    levels, others = {}, {}
     for column in found.columns.difference(["Experiment", *OF_DVC], sort=False):
         name = column.rsplit(":", 1)[-1]
         if name.startswith(f"{metric}."):
-            table[name.removeprefix(f"{metric}.")] = [f"{float(text):.4g}" if text else "" for text in found[column]]
-        elif found[column].nunique() > 1 and not name.startswith(METRICS) and not LEFT_OUT.match(name):
+            levels[name.removeprefix(f"{metric}.")] = [f"{float(text):.4g}" if text else "" for text in found[column]]
+        elif name.startswith((*METRICS, *OTHER_METRICS)) or LEFT_OUT.match(name):
+            continue
+        elif found[column][0] and len({*found[column]} - {""}) > 1:  # the present commit has it too
             others[name] = found[column].str.slice(0, WIDEST_VALUE).to_numpy()
-    return f"{metric} of each variant\n{table.assign(**others).to_string(index=False)}"
+    known = {name: levels[name] for name in variants if name in levels}
+    return f"{metric} of each variant\n{table.assign(**(known | levels), **others).to_string(index=False)}"
 
 
 def main() -> None:
@@ -48,7 +58,8 @@ def main() -> None:
     arguments = parser.parse_args()
     command = ["exp", "show", "--csv", "--num", str(COMMITS)]
     with exit_on_error():
-        print(experiment_table(dvc(*command, captured=True), arguments.metric))
+        variants = list(read_parameters(DEFAULT_PATH)["variants"])
+        print(experiment_table(dvc(*command, captured=True), arguments.metric, variants))
 
 
 if __name__ == "__main__":

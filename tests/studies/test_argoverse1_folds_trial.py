@@ -47,7 +47,7 @@ def test_from_raw_data_to_results(reference: Path, tmp_path: Path) -> None:
     parameters = compose(read_parameters(REPOSITORY / "params.yaml"), profile)
     parameters["augment"]["routes"]["per_city"] = 6
     parameters["model"] |= {"hidden_size": 32, "sub_graph_layers": 1, "goal_spacing": 2.0, "dense_from_goals": 40}
-    parameters["evaluate"]["starts"] = 8
+    parameters["evaluate"]["num_restarts"] = 8
     parameters["pretrain"]["epochs"] = 1
     stores = Stores(tmp_path / "work", parameters, tiny_plan())
     stores.make_shared(raw)

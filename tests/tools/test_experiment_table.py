@@ -40,6 +40,8 @@ def repository(tmp_path):
     root.mkdir()
     for name in ("Makefile", ".gitignore", "params.yaml"):
         shutil.copy(REPOSITORY / name, root)
+    for name in ("tools", "src"):
+        shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     (root / "report.py").write_text(STAGE)
     (root / "dvc.yaml").write_text(PIPELINE)
     run(root, "git", "init", "-q", "-b", "main")
@@ -53,7 +55,7 @@ def repository(tmp_path):
 
 def run(root: Path, *command: str) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "COLUMNS": "1000"}
+    environment = {**os.environ, "PATH": path, "COLUMNS": "1000", "PYTHONPATH": str(root / "src")}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout
@@ -77,19 +79,36 @@ def table(root: Path) -> list[str]:
 
 
 LISTING = """\
-Experiment,rev,typ,Created,parent,minFDE6.none,minFDE6.map,MR6.none,seeds,evaluate.num_restarts,data/maps,reports/a.json:MR6
-,workspace,baseline,,,9,9,9,9,9,9,9
-,main,baseline,2026-11-28,,2.53781234,,0.5,"[0, 1]",4,0123,1
-long,0123abc,branch_commit,2026-11-28,,2.5,2.25,0.25,"[0, 1, 2]",4,4567,2
+Experiment,rev,typ,Created,parent,minFDE6.map,minFDE6.none,MR6.none,reconstruction.map.lanes.loss,seeds,evaluate.num_restarts,data/maps,reports/a.json:MR6
+,workspace,baseline,,,9,9,9,9,9,9,9,9
+,main,baseline,2026-11-28,,,2.53781234,0.5,0.1,"[0, 1]",4,0123,1
+long,0123abc,branch_commit,2026-11-28,,2.25,2.5,0.25,0.2,"[0, 1, 2]",4,4567,2
 """
 
 
 def test_the_table_has_one_metric_and_the_parameters_that_differ():
-    title, header, main, experiment = experiment_table(LISTING, "minFDE6").splitlines()
+    title, header, main, experiment = experiment_table(LISTING, "minFDE6", ["none", "combined"]).splitlines()
     assert title == "minFDE6 of each variant"
     assert header.split() == ["none", "map", "seeds"]
     assert main.split() == ["main", "2.538", "[0,", "1]"]
     assert experiment.split() == ["long", "2.5", "2.25", "[0,", "1,", "2]"]
+
+
+EARLIER = """\
+Experiment,rev,typ,minFDE6.none,seeds,evaluate.starts,evaluate.num_restarts
+,workspace,baseline,9,9,,9
+,main,baseline,2.5,[0],,4
+five,0123abc,branch_commit,2.4,[5],,4
+,7654321,baseline,2.6,[0],4,
+,89abcde,baseline,2.7,[0],4,
+old,fedcba9,branch_commit,2.8,[0],8,
+"""
+
+
+def test_earlier_commits_are_shown_for_their_experiments_and_parameters_by_their_present_names():
+    _, header, *rows = experiment_table(EARLIER, "minFDE6").splitlines()
+    assert header.split() == ["none", "seeds"]
+    assert [row.split()[0] for row in rows] == ["main", "five", "89abcde", "old"]
 
 
 @pytest.mark.slow
@@ -108,7 +127,7 @@ def test_the_first_experiments_of_a_newcomer(repository):
     assert all(None not in (entry["old"], entry["new"]) for entry in changes.values())
     title, header, main, nms = table(repository)
     assert title == "minFDE6 of each variant"
-    assert header.split() == ["none", "map", "trajectory", "combined", "evaluate.selection"]
+    assert header.split() == ["map", "trajectory", "combined", "forecast", "evaluate.selection"]
     assert main.split() == ["main", "1", "2", "3", "4", "goal_sets"]
     assert nms.split() == ["nms", "2", "3", "4", "5", "nms"]
     run(repository, "git", "checkout", "-q", ".")  # the way back
@@ -123,7 +142,7 @@ def test_the_first_experiments_of_a_newcomer(repository):
         "-n",
         "six",
         "-S",
-        "run_variants=[none,map,trajectory,combined,as_released,forecast]",
+        "run_variants=[map,trajectory,combined,as_released,forecast]",
     )
     dvc(repository, "exp", "run", "--run-all")
     assert dvc(repository, "queue", "status").count("Success") == 2
@@ -133,7 +152,7 @@ def test_the_first_experiments_of_a_newcomer(repository):
     rows = "\n".join(table(repository))
     assert all(f"  {name} " in rows for name in ("nms", "three", "six"))
     dvc(repository, "exp", "apply", "nms")
-    assert json.loads((repository / "metrics.json").read_text())["minFDE6"]["none"] == 2.0
+    assert json.loads((repository / "metrics.json").read_text())["minFDE6"]["map"] == 2.0
     assert (repository / "params.yaml").read_text().count("#") == (REPOSITORY / "params.yaml").read_text().count("#")
     run(repository, "git", "checkout", "-q", ".")
     dvc(repository, "exp", "remove", "nms", "three", "six")
