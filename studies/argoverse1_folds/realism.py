@@ -30,7 +30,7 @@ def fitted(store: SceneStore, defaults: SynthesizeParameters) -> dict[str, Any]:
 
     * desired speeds are drawn from the top speeds of the focal agents (`speed_source`, from the same scenes);
     * stops: metres driven for each time that a focal agent comes to stand, and how long it stands;
-    * pace: focal agents' mean speed below their top speed, by medians;
+    * speed_variation: focal agents' mean speed below their top speed, by medians;
     * acceleration and braking: what 95 % of their moments keep to;
     * noise: what a parabola over 1.1 s leaves of the tracks, along and across the motion, from track to track, and how
       long it lasts, matched to the same statistics of simulated noise;
@@ -56,7 +56,10 @@ def fitted(store: SceneStore, defaults: SynthesizeParameters) -> dict[str, Any]:
         },
         "limits": {"acceleration": round(limit, 2)},
         "stops": _stops(motion.speed),
-        "pace": {"stretch": 40.0, "slowest": round(float(np.clip(2.0 * share - 1.0, 0.2, 1.0)), 2)},
+        "speed_variation": {
+            "interval": 40.0,
+            "min_speed_factor": round(float(np.clip(2.0 * share - 1.0, 0.2, 1.0)), 2),
+        },
         "background_agents": _road_users(store),
         "noise": _noise(tracks[moving], smooth[moving]),
     }
@@ -83,11 +86,11 @@ def _road_users(store: SceneStore) -> dict[str, float | int]:
     speed = length / seconds[seen]
     moving = speed > STANDING
     if not moving.any():
-        return {"count": round(int(seen.sum()) / len(store)), "standing": 1.0}
+        return {"count": round(int(seen.sum()) / len(store)), "standing_fraction": 1.0}
     return {
         "count": round(int(seen.sum()) / len(store)),
-        "standing": round(float(1.0 - moving.mean()), 2),
-        "fastest": round(max(float(np.quantile(speed[moving], 0.95)), 1.0), 1),
+        "standing_fraction": round(float(1.0 - moving.mean()), 2),
+        "max_speed": round(max(float(np.quantile(speed[moving], 0.95)), 1.0), 1),
     }
 
 
@@ -103,10 +106,10 @@ def _noise(tracks: Floats, smooth: Floats) -> dict[str, float]:
         deviation = float(np.median(along) / np.median(simulated))
         spread = np.sqrt(max(_spread(along) ** 2 - _spread(simulated) ** 2, 0.0))
         values = {
-            "deviation": round(deviation, 3),
-            "across": round(float(np.median(across) / np.median(along)), 2),
-            "spread": round(float(spread), 2),
-            "memory": memory,
+            "std": round(deviation, 3),
+            "lateral_factor": round(float(np.median(across) / np.median(along)), 2),
+            "log_std": round(float(spread), 2),
+            "correlation_time": memory,
         }
         found.append((abs(lasting - correlation), values))
     return min(found, key=lambda item: item[0])[1]

@@ -122,9 +122,9 @@ def test_a_sweep_over_seeds_and_variants_runs_from_the_queue_of_a_fresh_clone(ti
     assert rows["three-variants"]["minFDE6.map"]
     dvc(clone, "exp", "apply", "two-seeds")
     both = [json.loads((clone / f"metrics/none-{seed}.json").read_text())["minFDE6"] for seed in (0, 1)]
-    assert float(rows["two-seeds"]["minFDE6.none"]) == pytest.approx(sum(both) / 2, abs=1e-5)
+    assert float(rows["two-seeds"]["minFDE6.none"]) == pytest.approx(sum(both) / 2, abs=1e-4)
     assert float(rows["three-variants"]["minFDE6.none"]) == pytest.approx(
-        both[0], abs=1e-5
+        both[0], abs=1e-4
     )  # the same seed, the same model
     assert sorted(path.name for path in (clone / "models/finetuned").iterdir()) == [
         "combined-0", "combined-1", "none-0", "none-1",
