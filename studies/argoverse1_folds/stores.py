@@ -98,7 +98,7 @@ class Stores:
     def make_scenes(self, run: Run) -> Path:
         """The fold's stores, where they are not there yet: `train`, `judged`, and `away`, which windows keep away from.
 
-        Recipes are tried on a fold of the scenes to train on; the fold that judges the study is no part of either.
+        Recipes are tuned on an inner validation fold, split from the training scenes; the test fold is in neither part.
         """
         folder = self.folder(run)
         with self._only_one(folder):

@@ -33,7 +33,7 @@ STRICT = dataclasses.replace(  # no outlier permitted
     RAW,
     maps=dataclasses.replace(RAW.maps, outlier_fraction=0.0, neighbours_link_back_fraction=1.0, connected_fraction=1.0),
     scenes=dataclasses.replace(
-        RAW.scenes, outlier_fraction=0.0, mean_interval_fraction=1.0, lane_distance_fraction=1.0, lanes_share=1.0
+        RAW.scenes, outlier_fraction=0.0, mean_interval_fraction=1.0, lane_distance_fraction=1.0, lanes_fraction=1.0
     ),
 )
 SYNTHETIC = load_section(CheckSyntheticParameters, "check_synthetic", REPOSITORY / "params.yaml")

@@ -138,7 +138,9 @@ def scene_expectations(
         *([] if cities is None else [every.one_of("city", cities, f"the city is one {of_map} {', '.join(cities)}")]),
         every.one_of("turn", TURNS, f"the turn is one of {', '.join(TURNS)}"),
         most.is_true("stands_once", "no scene of the same city, time and place stands before it"),
-        _Rows(table, 1 - limits.lanes_share).at_least("n_lanes", 1, "there is at least {low:g} lane around the agent"),
+        _Rows(table, 1 - limits.lanes_fraction).at_least(
+            "n_lanes", 1, "there is at least {low:g} lane around the agent"
+        ),
         _Rows(table, 1 - limits.mean_interval_fraction).between(
             "mean_interval", shortest, longest, "steps are {low:g} to {high:g} s apart on average"
         ),

@@ -42,7 +42,7 @@ class SceneChecks:
     max_lane_distance: float = value(at_least=0, unit="m")
     lane_distance_fraction: float = value(at_least=0, at_most=1, unit="")
     max_extent: float = value(at_least=0, unit="m")
-    lanes_share: float = value(at_least=0, at_most=1, unit="")
+    lanes_fraction: float = value(at_least=0, at_most=1, unit="")
     outlier_fraction: float = value(at_least=0, at_most=1, unit="")
 
     def validate(self, where: str) -> None:

@@ -26,12 +26,12 @@ from synthdrive.formats.argoverse2_scene_reader import FILE, ScenarioFiles, read
 from synthdrive.formats.recorded_scene import RecordedScene
 from synthdrive.ingestion.ingest import TEST, archive_limits, find_source
 from synthdrive.ingestion.packing import (
-    BATCH_BYTES,
     BATCH_SCENES,
     Packed,
     Skipped,
     Surroundings,
     agent_columns,
+    batched,
     join,
     write_store,
 )
@@ -159,19 +159,9 @@ def ingest_scenarios(
 def _batches(
     source: Path, parameters: IngestParameters, half_width: float, timing: Timing, future: bool
 ) -> Iterator[_Batch]:
-    def batch(files: list[ScenarioFiles]) -> _Batch:
-        turn = math.radians(parameters.turn_angle)
-        return _Batch(files, str(source), half_width, turn, parameters.on_bad_scene == "skip", timing, future)
-
-    files: list[ScenarioFiles] = []
-    size = 0
-    for each in scenario_files(source, archive_limits(parameters)):
-        if files and (len(files) == BATCH_SCENES or size + each.size > BATCH_BYTES):
-            yield batch(files)
-            files, size = [], 0
-        files.append(each)
-        size += each.size
-    yield batch(files)
+    turn, skip = math.radians(parameters.turn_angle), parameters.on_bad_scene == "skip"
+    for files in batched(scenario_files(source, archive_limits(parameters)), lambda file: file.size):
+        yield _Batch(files, str(source), half_width, turn, skip, timing, future)
 
 
 def _pack(batch: _Batch) -> Packed:

@@ -22,6 +22,7 @@ from synthdrive.core.artifacts import atomic_directory, read_json, write_json
 from synthdrive.core.errors import InputError
 from synthdrive.core.seeding import item_seed
 from synthdrive.ingestion.packing import SKIPPED, scene_order
+from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import CITY_MAPS, SceneStore, SceneStoreWriter
 
 WRITTEN_AT_ONCE = 1024  # scenes
@@ -72,14 +73,12 @@ def pool_scenes(sources: Sequence[Path], out: Path) -> None:
         where = ", ".join(map(str, sources))
         raise InputError(where, f"scene {twice[0]} and {len(twice) - 1} others in both", "each scene once")
     with atomic_directory(out) as partial:
-        first = stores[0]
-        writer = SceneStoreWriter(partial, first.timing, first.steps == first.timing.steps, first.maps)
+        writer = _writer_like(stores[0], partial)
         for store in stores:
-            for start in range(0, len(store), WRITTEN_AT_ONCE):
-                writer.append_scenes(store, np.arange(start, min(start + WRITTEN_AT_ONCE, len(store))))
+            _append(writer, store, np.arange(len(store)))
         order = np.array(sorted(range(len(names)), key=lambda row: scene_order(names[row])), dtype=np.int64)
         manifest = pa.concat_tables([store.manifest for store in stores])
-        writer.close(manifest, first.lanes if first.maps == CITY_MAPS else None, order)
+        writer.close(manifest, _city_lanes(stores[0]), order)
         write_json(partial / SKIPPED, [item for source in sources for item in read_json(source / SKIPPED)])
 
 
@@ -129,7 +128,20 @@ def write_scenes(store: SceneStore, rows: npt.NDArray[np.int64], directory: Path
     """
     if not len(rows):
         raise InputError(directory, "no scenes for it", "one at least: other folds, or smaller blocks")
-    writer = SceneStoreWriter(directory, store.timing, store.steps == store.timing.steps, store.maps)
+    writer = _writer_like(store, directory)
+    _append(writer, store, rows)
+    writer.close(store.manifest.take(rows), _city_lanes(store))
+
+
+def _writer_like(store: SceneStore, directory: Path) -> SceneStoreWriter:
+    return SceneStoreWriter(directory, store.timing, store.steps == store.timing.steps, store.maps)
+
+
+def _append(writer: SceneStoreWriter, store: SceneStore, rows: npt.NDArray[np.int64]) -> None:
     for start in range(0, len(rows), WRITTEN_AT_ONCE):
         writer.append_scenes(store, rows[start : start + WRITTEN_AT_ONCE])
-    writer.close(store.manifest.take(rows), store.lanes if store.maps == CITY_MAPS else None)
+
+
+def _city_lanes(store: SceneStore) -> LaneSegments | None:
+    """The lanes that `SceneStoreWriter.close` is to add; local ones go with their scenes."""
+    return store.lanes if store.maps == CITY_MAPS else None

@@ -18,12 +18,12 @@ from synthdrive.formats.argoverse1_map_reader import read_maps
 from synthdrive.formats.argoverse1_scene_reader import read_scene, scene_files
 from synthdrive.formats.recorded_scene import RecordedScene
 from synthdrive.ingestion.packing import (
-    BATCH_BYTES,
     BATCH_SCENES,
     Packed,
     Skipped,
     Surroundings,
     agent_columns,
+    batched,
     join,
     write_store,
 )
@@ -130,19 +130,10 @@ def archive_limits(parameters: IngestParameters) -> Limits:
 
 
 def _batches(source: Path, maps: Path, parameters: IngestParameters, half_width: float, steps: int) -> Iterator[_Batch]:
-    def batch(files: list[tuple[str, bytes]]) -> _Batch:
-        turn = math.radians(parameters.turn_angle)
-        return _Batch(files, str(maps), half_width, turn, parameters.on_bad_scene == "skip", steps)
-
-    files: list[tuple[str, bytes]] = []
-    size = 0
-    for name, content in scene_files(source, archive_limits(parameters)):
-        if files and (len(files) == BATCH_SCENES or size + len(content) > BATCH_BYTES):
-            yield batch(files)
-            files, size = [], 0
-        files.append((f"{source}: {name}" if parameters.on_bad_scene == "error" else name, content))
-        size += len(content)
-    yield batch(files)
+    turn, skip = math.radians(parameters.turn_angle), parameters.on_bad_scene == "skip"
+    for files in batched(scene_files(source, archive_limits(parameters)), lambda file: len(file[1])):
+        named = [(name if skip else f"{source}: {name}", content) for name, content in files]
+        yield _Batch(named, str(maps), half_width, turn, skip, steps)
 
 
 def _pack(batch: _Batch) -> Packed:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ from synthdrive.formats.recorded_scene import RecordedScene
 from synthdrive.ingestion.statistics import Centrelines, agent_statistics
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import CITY_MAPS, LOCAL_MAPS, SceneStoreWriter
+
+T = TypeVar("T")
 
 SKIPPED = "skipped.json"  # beside a store: the scenes left out
 
@@ -172,6 +174,19 @@ def write_store(
         writer.close(table, lanes, order[~np.isin(order, list(copies))])
         write_json(partial / SKIPPED, [{"file": item.file, "reason": item.reason} for item in skipped])
     return skipped
+
+
+def batched(files: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """Files in the batches that workers pack: `BATCH_SCENES` at most, fewer where they exceed `BATCH_BYTES`."""
+    batch: list[T] = []
+    size = 0
+    for file in files:
+        if batch and (len(batch) == BATCH_SCENES or size + size_of(file) > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += size_of(file)
+    yield batch
 
 
 def scene_order(scene_id: str) -> tuple[int, int, str]:
