@@ -148,10 +148,11 @@ class Executor:
         pretrained = None
         if windows is not None:
             pretrained = folder / "pretrained" / name
-            if not pretrained.is_dir():
-                given = {**identity, "synthetic": windows, "out": pretrained, **shared}
-                given["provenance"] = folder / "provenance"
-                seconds["pretrain"] = run_stage("pretrain", given, home / "log")
+            with self.stores.only_one(pretrained):
+                if not pretrained.is_dir():
+                    given = {**identity, "synthetic": windows, "out": pretrained, **shared}
+                    given["provenance"] = folder / "provenance"
+                    seconds["pretrain"] = run_stage("pretrain", given, home / "log")
         checkpoint = home / "finetuned" / name
         if not checkpoint.is_dir():
             given = {**identity, "scenes": folder / "train", "out": checkpoint, **shared}

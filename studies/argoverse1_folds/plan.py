@@ -137,36 +137,39 @@ def size_of(percent: int) -> str:
     return ALL if percent == 100 else FEW
 
 
-def trials(plan: Plan, group: str, fold: int) -> list[Run]:
-    """The runs that choose a group's recipes for one fold: at the smallest fraction of the scenes, and at all."""
-    variant, recipes = plan.tuned[group], plan.recipes[group]
-    few = [Run(variant, min(plan.percents), fold, 0, number) for number in range(len(recipes[FEW]))]
-    return few + [Run(variant, 100, fold, 0, number) for number in range(len(recipes[ALL]))]
+def trials(plan: Plan, group: str, fold: int, size: str) -> list[Run]:
+    """The runs that choose a group's recipes for one fold: at the smallest fraction of the scenes (few), or at all."""
+    percent = 100 if size == ALL else min(plan.percents)
+    return [Run(plan.tuned[group], percent, fold, 0, number) for number in range(len(plan.recipes[group][size]))]
 
 
 def groups(plan: Plan) -> Iterator[list[Run]]:
     """All runs in the order in which they are to be made; those of a list share data and a pre-training.
 
-    Baselines, then recipes, then the variants in the order of the plan, fold by fold, and the repeats one after
-    another: whatever is left out at the end, what is there is whole.
+    Baselines; then the variants that are tested, first with few scenes and then with all of them, each after the trials
+    of its recipes; then the other variants; then the same for the next repeat. Wherever the study ends, the most
+    important comparisons are complete.
     """
     yield [Run(BASELINE, 0, fold) for fold in range(plan.folds)]
-    for fold in range(plan.folds):
-        for group in plan.tuned:
-            yield trials(plan, group, fold)
+    tested = [name for name in plan.variants if any(name in (test.variant, test.reference) for test in plan.tests)]
+    others = [name for name in plan.variants if name not in tested]
     for repeat in range(plan.repeats):
-        for name, variant in plan.variants.items():
-            for fold in range(plan.folds):
-                percents = [0, *plan.percents] if variant.zero else plan.percents
-                yield [Run(name, percent, fold, repeat) for percent in percents]
+        for names in (tested, others):
+            for size in (FEW, ALL):
+                if repeat == 0 and names is tested:
+                    for fold in range(plan.folds):
+                        yield from (trials(plan, group, fold, size) for group in plan.tuned)
+                for name in names:
+                    for fold in range(plan.folds):
+                        percents = [0, *plan.percents] if plan.variants[name].zero else plan.percents
+                        yield [Run(name, percent, fold, repeat) for percent in percents if size_of(percent) == size]
 
 
 def needs(plan: Plan, run: Run) -> list[Run]:
     """The runs whose results settle this run's recipe."""
     if run.variant == BASELINE or run.trial is not None or run.percent == 0:
         return []
-    tried = trials(plan, plan.variants[run.variant].recipe, run.fold)
-    return [each for each in tried if size_of(each.percent) == size_of(run.percent)]
+    return trials(plan, plan.variants[run.variant].recipe, run.fold, size_of(run.percent))
 
 
 def best_recipe(plan: Plan, run: Run, scores: Mapping[Run, float]) -> Recipe:

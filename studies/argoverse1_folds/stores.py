@@ -50,7 +50,7 @@ class Stores:
     plan: Plan
     _locks: dict[Path, Lock] = field(default_factory=dict, repr=False, compare=False)
 
-    def _only_one(self, path: Path) -> Lock:
+    def only_one(self, path: Path) -> Lock:
         """Held by whoever makes what is at this path: runs on other cores may need it too."""
         return self._locks.setdefault(path, Lock())
 
@@ -101,7 +101,7 @@ class Stores:
         Recipes are tuned on an inner validation fold, split from the training scenes; the test fold is in neither part.
         """
         folder = self.folder(run)
-        with self._only_one(folder):
+        with self.only_one(folder):
             if not (folder / "away").is_dir():
                 self._write_scenes(run, folder)
         return folder
@@ -127,7 +127,7 @@ class Stores:
             return None, 0.0
         folder, seed = self.make_scenes(run), run.seed(self.plan.folds)
         name = f"{windows}-{seed}" if windows == REALISTIC else windows
-        with self._only_one(folder / name):
+        with self.only_one(folder / name):
             if (folder / name).is_dir():
                 return folder / name, 0.0
             parameters, scenes = deepcopy(dict(self.parameters)), folder / "train"
