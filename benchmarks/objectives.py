@@ -20,7 +20,7 @@ import yaml
 
 from synthdrive.core.artifacts import read_json
 from synthdrive.pretraining.pretrain import pretrain
-from synthdrive.training.metadata import RECONSTRUCTION
+from synthdrive.training.checkpoints import RECONSTRUCTION
 from synthdrive.training.training_run import TrainingRun
 
 OBJECTIVES = {

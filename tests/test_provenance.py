@@ -13,7 +13,7 @@ import pytest
 
 from synthdrive.core import provenance as module
 from synthdrive.core.provenance import run_record, values_hash
-from synthdrive.training.resume import settled
+from synthdrive.training.checkpoints import settled
 
 STAGE_MODULE = "synthdrive.pretraining.pretrain"
 

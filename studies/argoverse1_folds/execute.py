@@ -19,7 +19,7 @@ from synthdrive.core.artifacts import file_hash
 from synthdrive.core.errors import SynthDriveError
 from synthdrive.core.provenance import code_hash, git_commit, load_provenance, package_versions, values_hash
 from synthdrive.forecasting.evaluate import load_scene_errors
-from synthdrive.training.metadata import load_metadata
+from synthdrive.training.checkpoints import load_metadata
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENTRIES = (

@@ -22,7 +22,7 @@ from synthdrive.forecasting.evaluate import load_scene_errors, load_scene_strata
 from synthdrive.forecasting.forecasts import load_forecast_metadata
 from synthdrive.reporting.run_results import curves_of
 from synthdrive.reporting.wording import HEADLINE, ONE_GUESS, metric
-from synthdrive.training.metadata import load_metadata
+from synthdrive.training.checkpoints import load_metadata
 
 Floats = npt.NDArray[np.float64]
 

@@ -1,6 +1,6 @@
 """Numbers of the whole method on made-up scenes and weights, for tests without the reference data.
 
-`python tests/models/golden_numbers.py` (with src, tests, tests/vectors and tests/models on PYTHONPATH) writes them to
+`python tests/models/golden_numbers.py` (with src, tests and tests/models on PYTHONPATH) writes them to
 tests/fixtures/golden_numbers.json. They are this library's own: write them only where `pytest -m reference` passes, so
 that what is committed was equal to the reference when it was written.
 """

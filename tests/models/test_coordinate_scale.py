@@ -9,9 +9,9 @@ from torch.nn import functional
 from given_parameters import paper
 from synthdrive.config.training import ModelParameters
 from synthdrive.core.errors import ParameterError
+from synthdrive.models.densetnt import TrajectoryCompletion
 from synthdrive.models.encoder import SubGraph
-from synthdrive.models.goal_attention import SceneByScene
-from synthdrive.models.heads import GoalEncoder, TrajectoryCompletion
+from synthdrive.models.goal_scorer import GoalEncoder, SceneByScene
 from synthdrive.models.layers import column_factors
 from synthdrive.models.polylines import ACTOR_COLUMNS, ACTOR_XY, LANE_COLUMNS, LANE_XY
 from synthdrive.models.ragged import Ragged

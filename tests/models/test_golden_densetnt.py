@@ -11,10 +11,9 @@ from golden_weights import PAPER, gradient_norms, join, load_reference, polyline
 
 from given_parameters import paper
 from synthdrive.config.training import ModelParameters
-from synthdrive.models.densetnt import DenseTNT
+from synthdrive.models.densetnt import DenseTNT, most_probable_lanes
 from synthdrive.models.encoder import SceneFeatures
 from synthdrive.models.goals import sparse_goals
-from synthdrive.models.heads import most_probable_lanes
 from synthdrive.models.polylines import AgentFrame
 from synthdrive.models.ragged import Ragged
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from synthdrive.models import layers
+from synthdrive.models.densetnt import TrajectoryCompletion
 from synthdrive.models.encoder import SubGraph
-from synthdrive.models.heads import GoalScorer, TrajectoryCompletion
+from synthdrive.models.goal_scorer import GoalScorer
 from synthdrive.models.ragged import Ragged
 
 

@@ -30,8 +30,7 @@ from synthdrive.reporting.run_results import RECONSTRUCTION, RunPaths
 from synthdrive.scenes.lane_map import LaneMap, Links
 from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, SceneStore, SceneStoreWriter
-from synthdrive.training.checkpoints import save_checkpoint
-from synthdrive.training.metadata import RECONSTRUCTIONS
+from synthdrive.training.checkpoints import RECONSTRUCTIONS, save_checkpoint
 from synthdrive.training.monitoring import look_again
 
 LAST_OBSERVED, STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.steps

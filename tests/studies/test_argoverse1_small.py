@@ -41,7 +41,7 @@ from synthdrive.reporting.claims import load_claims
 from synthdrive.reporting.measurements import Difference
 from synthdrive.reporting.published import Published
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.training.metadata import CURVE, METADATA, write_curve, write_metadata
+from synthdrive.training.checkpoints import CURVE, METADATA, write_curve, write_metadata
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCENES = 200

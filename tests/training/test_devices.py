@@ -25,10 +25,10 @@ from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training import loop
+from synthdrive.training.checkpoints import ResumeFolder
 from synthdrive.training.data import SceneBatches, Sharing
 from synthdrive.training.devices import make_accelerator
 from synthdrive.training.loop import Fit, fit
-from synthdrive.training.resume import ResumeFolder
 
 SMALL = paper(ModelParameters, hidden_size=32, sub_graph_layers=1, dense_from_goals=8)
 MOST_WAITS = 16  # of the host, in a forward and backward pass and the step of the optimiser after it

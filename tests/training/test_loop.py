@@ -17,8 +17,8 @@ from tiny_training import TinyExample, TinyModel, train, write_store
 from given_parameters import paper
 from synthdrive.config.training import OptimisationParameters
 from synthdrive.core.errors import SynthDriveError
+from synthdrive.training.checkpoints import ResumeFolder
 from synthdrive.training.monitoring import NonFiniteLossError
-from synthdrive.training.resume import ResumeFolder
 
 SCRIPT = Path(tiny_training.__file__)
 

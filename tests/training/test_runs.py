@@ -30,8 +30,7 @@ from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.pretrain import pretrain, pretraining_model, usable_windows
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training import training_run
-from synthdrive.training.checkpoints import load_forecaster
-from synthdrive.training.metadata import RECONSTRUCTION, RECONSTRUCTIONS, load_metadata
+from synthdrive.training.checkpoints import RECONSTRUCTION, RECONSTRUCTIONS, load_forecaster, load_metadata
 from synthdrive.training.training_run import TrainingRun, seed_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -23,15 +23,15 @@ from torch import Tensor, nn
 from synthdrive.config.training import OptimisationParameters
 from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.core.timing import ARGOVERSE1, Timing
-from synthdrive.models.draws import uniform
+from synthdrive.models.batch import uniform
 from synthdrive.models.layers import Losses
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, OTHERS, SceneStore, SceneStoreWriter
+from synthdrive.training.checkpoints import ResumeFolder
 from synthdrive.training.data import SceneBatches, Sharing
 from synthdrive.training.devices import make_accelerator
 from synthdrive.training.loop import fit
 from synthdrive.training.monitoring import Watched
-from synthdrive.training.resume import ResumeFolder
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from given_parameters import paper

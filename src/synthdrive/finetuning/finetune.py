@@ -24,11 +24,9 @@ from synthdrive.core.provenance import load_provenance, plain_values
 from synthdrive.core.timing import read_timing
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.training.checkpoints import load_model_state
+from synthdrive.training.checkpoints import MODEL, discard_states, load_metadata, load_model_state
 from synthdrive.training.data import Indices, subset
 from synthdrive.training.devices import make_accelerator, spread_over_devices
-from synthdrive.training.metadata import MODEL, load_metadata
-from synthdrive.training.resume import discard_states
 from synthdrive.training.training_run import TrainingRun, execute, scene_batches, seed_model
 
 

@@ -30,9 +30,8 @@ from synthdrive.forecasting.goal_sets import MISS_DISTANCE, GoalSets, optimise_g
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.training.checkpoints import load_forecaster
+from synthdrive.training.checkpoints import discard_states, load_forecaster
 from synthdrive.training.devices import device_name, repeatable_kernels
-from synthdrive.training.resume import discard_states
 
 
 def suppress_non_maxima(

@@ -35,7 +35,7 @@ from synthdrive.forecasting.fixed_point import (
     fix_goals,
 )
 from synthdrive.forecasting.forecasts import MODES
-from synthdrive.models.draws import uniform
+from synthdrive.models.batch import uniform
 
 MISS_DISTANCE = 2.0  # metres, as published; what is tried and drawn below is in proportion to it
 MISS_COST = 10.0  # metres of expected error that a miss counts as (docs/method.md 6)

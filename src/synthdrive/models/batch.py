@@ -1,4 +1,4 @@
-"""Scenes as one block of raw points: what a data loader hands to the device."""
+"""Scenes as one block of raw points, what a data loader hands to the device, and each sample's own random numbers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ import torch
 from torch import Tensor
 
 from synthdrive.core.errors import InputError
+from synthdrive.core.seeding import GAMMA, shift_right, splitmix64
 from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.models.ragged import Ragged
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, SceneStore
+
+_MANTISSA = (1 << 53) - 1
 
 
 @dataclass(frozen=True)
@@ -195,3 +198,17 @@ def _ranges(
     lengths = offsets[items + 1] - starts
     before = np.cumsum(lengths) - lengths
     return np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths), lengths
+
+
+def uniform(seeds: Tensor, stream: int, counter: Tensor | None = None) -> Tensor:
+    """Numbers in [0, 1), float64, one for each seed: the same on any device, in any batch, on any rank.
+
+    Args:
+        seeds: (N,) int64, the samples' seeds.
+        stream: what the numbers are for; other streams give independent numbers.
+        counter: (N,) int64, to draw several numbers from one seed; 0 where absent.
+    """
+    state = splitmix64(splitmix64(seeds) + stream)
+    bits = splitmix64(state if counter is None else state + counter * GAMMA)
+    mantissa: Tensor = shift_right(bits, 11) & _MANTISSA
+    return mantissa.to(torch.float64) / float(1 << 53)

@@ -12,11 +12,21 @@ from synthdrive.config.training import ModelParameters
 from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.models.batch import Batch, check_timing
 from synthdrive.models.encoder import SceneFeatures, VectorEncoder
-from synthdrive.models.goals import dense_goals, nearest_lane, reachable_goals, sparse_goals
-from synthdrive.models.heads import GoalScorer, LaneScorer, TrajectoryCompletion, most_probable_lanes
-from synthdrive.models.layers import Losses
+from synthdrive.models.goal_scorer import GoalScorer
+from synthdrive.models.goals import dense_goals, nearest_lane, reachable_goals, sparse_goals, with_goal_everywhere
+from synthdrive.models.layers import (
+    MLP,
+    CoordinateMLP,
+    CrossAttention,
+    Losses,
+    ResidualDecoder,
+    coordinates_exact,
+    full_precision,
+)
 from synthdrive.models.polylines import AgentFrame, actor_polylines, lane_polylines
 from synthdrive.models.ragged import Ragged
+
+_UNITS = 2**40  # of probability 1
 
 
 @dataclass(frozen=True)
@@ -118,7 +128,7 @@ class DenseTNT(nn.Module):
         observed = frame.to_agent(batch.agent[:, : self.timing.history_steps])
         if self.model.max_goal_acceleration:
             goals, items = reachable_goals(goals, items, observed, self.model.max_goal_acceleration, self.timing)
-        goals, items = _with_goal_everywhere(goals, items, observed, self.timing.future_steps)
+        goals, items = with_goal_everywhere(goals, items, observed, self.timing.future_steps)
         return self.decode(features, self.encoder.agent_state(features), goals, items, frame)
 
     def decode(
@@ -184,19 +194,90 @@ def goal_losses(log_prob: Tensor, distance: Tensor, valid: Tensor, label_std: fl
     return -(label * torch.where(valid, log_prob, 0.0)).sum(dim=1)
 
 
-def _with_goal_everywhere(goals: Tensor, items: Ragged, observed: Tensor, future_steps: int) -> tuple[Tensor, Ragged]:
-    """Give a scene without goals one: where the focal agent would be at its observed mean velocity.
+class LaneScorer(nn.Module):
+    """Probability of each lane to hold the goal."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.attention = CrossAttention(size)
+        self.decoder = ResidualDecoder(3 * size, size, 1)
+
+    def forward(self, agent: Tensor, lanes: Tensor, lane_valid: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
+        """(B, M) log-probabilities, -inf at padding.
+
+        Args:
+            agent: (B, S).
+            lanes: (B, M, S), `lane_valid` (B, M).
+            tokens: (B, P, S), `valid` (B, P), every polyline.
+        """
+        seen = self.attention(lanes, tokens, valid)
+        score = self.decoder(torch.cat([agent[:, None].expand_as(lanes), lanes, seen], dim=-1)).squeeze(-1)
+        score = torch.where(lane_valid, full_precision(score), -torch.inf)
+        # A scene without lanes would give NaN; its row stays -inf.
+        empty = ~lane_valid.any(dim=1, keepdim=True)
+        return torch.where(lane_valid, torch.where(empty, 0.0, score).log_softmax(dim=1), -torch.inf)
+
+
+@torch.no_grad()
+def most_probable_lanes(log_prob: Tensor, probability: float) -> tuple[Tensor, Tensor]:
+    """Lanes in falling order of probability until their sum exceeds `probability`, the last one included.
 
     Args:
-        goals: (G, 2) and `items`: the sparse goals.
-        observed: (B, T, 2) the focal agent's history, agent frame.
-        future_steps: to the end of the forecast.
+        log_prob: (B, M), -inf at padding.
+        probability: of all kept lanes together.
+
+    Returns:
+        (B, N) int64 lane indices, N the most kept in any scene, at least 1, and (B, N) bool, True at kept ones.
     """
-    empty = torch.nonzero(items.counts == 0).squeeze(1)
-    if len(empty) == 0:
-        return goals, items
-    steps = observed.shape[1] - 1
-    velocity = (observed[empty, -1] - observed[empty, 0]) / steps
-    scene, order = torch.cat([items.scene, empty]).sort(stable=True)
-    goals = torch.cat([goals, observed[empty, -1] + velocity * future_steps])[order]
-    return goals, Ragged.from_scene(scene, len(items.counts))
+    ordered, index = log_prob.sort(dim=1, descending=True)
+    # In whole numbers: sums of floats are not repeatable on every version of CUDA.
+    fraction = (ordered.exp().double() * _UNITS).round().long()
+    kept = (fraction.cumsum(1) - fraction <= round(probability * _UNITS)) & (ordered > -torch.inf)
+    most = max(int(kept.sum(1).max()), 1)
+    return index[:, :most], kept[:, :most]
+
+
+class TrajectoryCompletion(nn.Module):
+    """The trajectory that leads to a given endpoint; it learns apart from the rest, which it sees without gradient.
+
+    Args:
+        size: width of the features.
+        detach_query: leave the endpoint encoder untrained, as the paper's release does (docs/method.md 8.5).
+        coordinate_scale: metres that count as 1 where an endpoint is encoded, and in what the decoder gives out.
+        steps: of a trajectory.
+        second_scale: a second one at which an endpoint is encoded, see `layers.CoordinateMLP`; 0: none.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        detach_query: bool,
+        coordinate_scale: float = 1.0,
+        steps: int = ARGOVERSE1.future_steps,
+        second_scale: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.steps = steps
+        self.detach_query = detach_query
+        self.coordinate_scale = coordinate_scale
+        first = CoordinateMLP(2, size, coordinate_scale, second_scale)
+        self.endpoint_encoder = nn.Sequential(first, MLP(first.width, size), MLP(size, size))
+        self.attention = CrossAttention(size)
+        self.decoder = ResidualDecoder(3 * size, size, steps * 2)
+
+    def forward(self, endpoints: Tensor, agent: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
+        """(B, K, 2) endpoints -> (B, K, steps, 2), metres, agent frame; the last point is not forced onto the endpoint.
+
+        Args:
+            endpoints: metres, agent frame.
+            agent: (B, S).
+            tokens: (B, P, S), `valid` (B, P): every polyline, before the global graph.
+        """
+        tokens, agent = full_precision(tokens.detach()), full_precision(agent.detach())
+        with coordinates_exact(endpoints.device):  # a few endpoints a scene: cheap
+            query = self.endpoint_encoder(endpoints)
+            if self.detach_query:
+                query = query.detach()
+            seen = self.attention(query, tokens, valid)
+            trajectory: Tensor = self.decoder(torch.cat([agent[:, None].expand_as(seen), query, seen], dim=-1))
+        return self.coordinate_scale * trajectory.view(*endpoints.shape[:2], self.steps, 2)

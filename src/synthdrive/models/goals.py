@@ -76,6 +76,24 @@ def reachable_goals(
     return goals[keep], Ragged.from_scene(items.scene[keep], len(items.counts))
 
 
+def with_goal_everywhere(goals: Tensor, items: Ragged, observed: Tensor, future_steps: int) -> tuple[Tensor, Ragged]:
+    """Give a scene without goals one: where the focal agent would be at its observed mean velocity.
+
+    Args:
+        goals: (G, 2) and `items`: the sparse goals.
+        observed: (B, T, 2) the focal agent's history, agent frame.
+        future_steps: to the end of the forecast.
+    """
+    empty = torch.nonzero(items.counts == 0).squeeze(1)
+    if len(empty) == 0:
+        return goals, items
+    steps = observed.shape[1] - 1
+    velocity = (observed[empty, -1] - observed[empty, 0]) / steps
+    scene, order = torch.cat([items.scene, empty]).sort(stable=True)
+    goals = torch.cat([goals, observed[empty, -1] + velocity * future_steps])[order]
+    return goals, Ragged.from_scene(scene, len(items.counts))
+
+
 def dense_goals(best: Tensor, best_valid: Tensor, radius: int) -> tuple[Tensor, Ragged]:
     """All integer points within +-radius of the rounded best sparse goals, each once.
 

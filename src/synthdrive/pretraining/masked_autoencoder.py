@@ -19,8 +19,7 @@ from synthdrive.models.polylines import (
 )
 from synthdrive.models.ragged import Ragged
 from synthdrive.pretraining.masking import Masking, draw_angle, draw_masking, masked_queries, position_code
-from synthdrive.pretraining.reconstruction import Prediction, Reconstructor
-from synthdrive.pretraining.reconstruction_decoder import ReconstructionDecoder
+from synthdrive.pretraining.reconstructor import Prediction, ReconstructionDecoder, Reconstructor
 
 
 class MaskedAutoencoder(Reconstructor):

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from synthdrive.models.draws import uniform
+from synthdrive.models.batch import uniform
 from synthdrive.models.polylines import places
 from synthdrive.models.ragged import Ragged
 

@@ -22,19 +22,21 @@ from synthdrive.config.training import (
 )
 from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.provenance import plain_values
+from synthdrive.core.seeding import generator
 from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.pretraining.held_out import held_out_windows
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
-from synthdrive.pretraining.reconstruction import Reconstructor
 from synthdrive.pretraining.reconstruction_floors import measure_reconstruction
 from synthdrive.pretraining.reconstructions import FixedWindows
+from synthdrive.pretraining.reconstructor import Reconstructor
 from synthdrive.pretraining.scene_autoencoder import SceneAutoencoder
 from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.training.checkpoints import RECONSTRUCTION
 from synthdrive.training.data import Indices, subset
 from synthdrive.training.devices import make_accelerator, spread_over_devices
-from synthdrive.training.metadata import RECONSTRUCTION
 from synthdrive.training.training_run import TrainingRun, execute, scene_batches, seed_model
+
+ROUTE = ("city", "route")
 
 
 def pretrain(run: TrainingRun, synthetic: Path) -> None:
@@ -124,3 +126,25 @@ def usable_windows(
         wanted = f"{parameters.windows} windows with at least {parameters.min_lanes} lanes"
         raise InputError(where, f"none of {len(store)} windows usable", wanted)
     return rows[subset(len(rows), parameters.fraction, seed)].astype(np.int64)
+
+
+def held_out_windows(store: SceneStore, fraction: float, where: Path) -> npt.NDArray[np.bool_]:
+    """(S,) True at the windows held out: those of a fraction of the routes, original and augmented drives alike.
+
+    Whole routes, since windows of one route share its road. The same in every variant and for every seed, so that their
+    losses compare.
+
+    Raises:
+        InputError: the store does not say which route each window is of, or has a single one.
+    """
+    if fraction == 0:
+        return np.zeros(len(store), dtype=np.bool_)
+    if "route" not in store.manifest.column_names:
+        raise InputError(f"{where}: manifest", "no column route", "one, or pretrain.held_out_fraction: 0")
+    routes = list(zip(*(store.manifest[name].to_pylist() for name in ROUTE), strict=True))
+    known = sorted(set(routes))
+    if len(known) < 2:
+        raise InputError(f"{where}: manifest", "a single route", "two at least, or pretrain.held_out_fraction: 0")
+    count = min(max(1, round(len(known) * fraction)), len(known) - 1)
+    chosen = {known[row] for row in generator(0, "held back").permutation(len(known))[:count]}
+    return np.array([route in chosen for route in routes])

@@ -18,7 +18,7 @@ from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
 from synthdrive.models.batch import Batch, collate
 from synthdrive.models.polylines import ACTOR_PREVIOUS, ACTOR_XY, LANE_PREVIOUS, LANE_XY
 from synthdrive.pretraining.masking import draw_masking
-from synthdrive.pretraining.reconstruction import Prediction, Reconstructor
+from synthdrive.pretraining.reconstructor import Prediction, Reconstructor
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.data import Indices, SceneBatches, Sharing
 from synthdrive.training.optimisation import Adam, learning_rate

@@ -17,10 +17,10 @@ from synthdrive.core.errors import InputError
 from synthdrive.core.seeding import generator, item_seed
 from synthdrive.models.batch import collate
 from synthdrive.pretraining.masking import Masking, draw_masking
-from synthdrive.pretraining.reconstruction import Reconstruction, Reconstructor
+from synthdrive.pretraining.reconstructor import Reconstruction, Reconstructor
 from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.training.checkpoints import RECONSTRUCTIONS
 from synthdrive.training.data import Indices
-from synthdrive.training.metadata import RECONSTRUCTIONS
 
 KINDS = {
     "is_map": ("bool", 1),

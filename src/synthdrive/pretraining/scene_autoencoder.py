@@ -28,8 +28,7 @@ from synthdrive.models.polylines import (
     lane_polylines,
 )
 from synthdrive.pretraining.masking import Masking, draw_angle, draw_masking
-from synthdrive.pretraining.reconstruction import Prediction, Reconstructor
-from synthdrive.pretraining.reconstruction_decoder import ReconstructionDecoder
+from synthdrive.pretraining.reconstructor import Prediction, ReconstructionDecoder, Reconstructor
 from synthdrive.scenes.lane_segments import MAX_POINTS
 
 POSE = 4  # x, y in metres, and the direction as a vector of length 1

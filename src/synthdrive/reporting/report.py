@@ -29,7 +29,7 @@ from synthdrive.reporting.published import Published
 from synthdrive.reporting.run_results import Artifacts, Metadata, RunPaths, parameters_of
 from synthdrive.reporting.tables import Row, results_table, settings, strata_table, validated
 from synthdrive.reporting.wording import label_of, source_in_words
-from synthdrive.training.metadata import RECONSTRUCTIONS
+from synthdrive.training.checkpoints import RECONSTRUCTIONS
 
 OTHER_METRICS = ("minADE1", "minFDE1", "MR1", "brier_minFDE6", "p_minFDE6", "p_minADE6", "p_MR6")
 

@@ -21,7 +21,7 @@ from synthdrive.reporting.measurements import Measurements, VariantErrors
 from synthdrive.reporting.wording import HEADLINE, metric
 from synthdrive.scenes.lane_map import LaneMap, load_maps
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.training.metadata import CURVE, load_metadata
+from synthdrive.training.checkpoints import CURVE, load_metadata
 
 Floats = npt.NDArray[np.float64]
 Metadata = Mapping[str, Any]  # what a stage wrote beside a model or forecasts: variant, seed, parameters, ...

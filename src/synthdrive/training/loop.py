@@ -17,12 +17,11 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from synthdrive.config.training import OptimisationParameters
 from synthdrive.core.parallel import track
 from synthdrive.core.seeding import item_seed
-from synthdrive.training.checkpoints import load_exactly
+from synthdrive.training.checkpoints import EpochState, ResumeFolder, load_exactly
 from synthdrive.training.data import Part, SceneBatches
 from synthdrive.training.devices import division
 from synthdrive.training.monitoring import ROWS_PER_EPOCH, Curve, Watched, look_again, report_non_finite
 from synthdrive.training.optimisation import Adam, learning_rate
-from synthdrive.training.resume import EpochState, ResumeFolder
 
 Item = TypeVar("Item")
 

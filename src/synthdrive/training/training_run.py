@@ -18,13 +18,11 @@ from synthdrive.core.artifacts import file_hash
 from synthdrive.core.parameters import DEFAULT_PATH
 from synthdrive.core.provenance import PROVENANCE, plain_values, run_record, write_provenance
 from synthdrive.core.seeding import item_seed
-from synthdrive.training.checkpoints import save_checkpoint
+from synthdrive.training.checkpoints import CURVE, ResumeFolder, save_checkpoint, training_identity
 from synthdrive.training.data import Collate, Indices, SceneBatches, Sharing
 from synthdrive.training.devices import device_name, division, loading_workers
 from synthdrive.training.loop import Fit, fit
-from synthdrive.training.metadata import CURVE
 from synthdrive.training.monitoring import Watched
-from synthdrive.training.resume import ResumeFolder, training_identity
 
 RUNS = Path(".run")
 

@@ -16,8 +16,8 @@ from synthdrive.models.batch import Batch
 from synthdrive.models.ragged import Ragged
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.masking import draw_masking
-from synthdrive.pretraining.reconstruction import dead_mode_losses
 from synthdrive.pretraining.reconstruction_floors import lane_floors
+from synthdrive.pretraining.reconstructor import dead_mode_losses
 
 SMALL = paper(ModelParameters, hidden_size=32)
 SCENES = [make_scene(seed, others, lanes) for seed, (others, lanes) in enumerate([(3, 6), (0, 5), (6, 8), (2, 12)])]

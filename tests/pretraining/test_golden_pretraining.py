@@ -13,7 +13,7 @@ from given_parameters import paper
 from synthdrive.config.training import ObjectiveParameters
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.masking import Masking, position_code
-from synthdrive.pretraining.reconstruction import dead_mode_losses
+from synthdrive.pretraining.reconstructor import dead_mode_losses
 
 pytestmark = pytest.mark.reference
 

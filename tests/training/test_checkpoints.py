@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from synthdrive.core.errors import InputError, SynthDriveError
-from synthdrive.training import resume
-from synthdrive.training.resume import EpochState, ResumeFolder, discard_states, training_identity
+from synthdrive.training import checkpoints
+from synthdrive.training.checkpoints import EpochState, ResumeFolder, discard_states, training_identity
 
 
 def _state(epochs: int) -> EpochState:
@@ -75,7 +75,7 @@ def test_a_run_that_starts_afresh_says_what_keeps_the_last_state_from_being_take
 
 def test_second_run_is_kept_out_until_the_first_ends(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom synthdrive.training.resume import ResumeFolder\n"
+        "import sys\nfrom pathlib import Path\nfrom synthdrive.training.checkpoints import ResumeFolder\n"
         f"run = ResumeFolder(Path({str(tmp_path)!r}), 'pretrain', {{}})\n"
         "with run.held(): print('in', flush=True); sys.stdin.read()"
     )
@@ -134,6 +134,6 @@ def test_a_state_that_cannot_be_read_for_lack_of_memory_is_not_passed_over(
     def no_memory(path: Path) -> None:
         raise InputError(path, "unreadable ([Errno 12] Cannot allocate memory)", "a file")
 
-    monkeypatch.setattr(resume, "load_tensors", no_memory)
+    monkeypatch.setattr(checkpoints, "load_tensors", no_memory)
     with pytest.raises(InputError):
         run.load()

@@ -14,8 +14,7 @@ from made_scenes import lane_segments, make_batch, make_scene
 from synthdrive.core.errors import InputError
 from synthdrive.core.seeding import splitmix64
 from synthdrive.core.timing import ARGOVERSE1
-from synthdrive.models.batch import collate
-from synthdrive.models.draws import uniform
+from synthdrive.models.batch import collate, uniform
 from synthdrive.models.goals import dense_goals, reachable_goals, sparse_goals
 from synthdrive.models.polylines import AgentFrame
 from synthdrive.models.ragged import Blocks, Ragged

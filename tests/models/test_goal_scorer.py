@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from synthdrive.models.goal_attention import GoalLayout, InBlocks, Looked, SceneByScene
+from synthdrive.models.goal_scorer import GoalLayout, InBlocks, Looked, SceneByScene
 from synthdrive.models.ragged import Ragged
 
 COUNTS, KEYS, WIDTH = [40, 1, 0, 70], [5, 1, 3, 4], 16

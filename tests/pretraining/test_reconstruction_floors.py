@@ -16,9 +16,7 @@ from synthdrive.core.errors import InputError
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import Batch, collate
 from synthdrive.models.polylines import AgentFrame, actor_polylines, lane_polylines
-from synthdrive.pretraining.held_out import held_out_windows
-from synthdrive.pretraining.pretrain import pretraining_model
-from synthdrive.pretraining.reconstruction import Reconstructor
+from synthdrive.pretraining.pretrain import held_out_windows, pretraining_model
 from synthdrive.pretraining.reconstruction_floors import (
     future_floors,
     lane_floors,
@@ -26,6 +24,7 @@ from synthdrive.pretraining.reconstruction_floors import (
     train_blind_decoder,
     trajectory_floors,
 )
+from synthdrive.pretraining.reconstructor import Reconstructor
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.devices import make_accelerator
 from synthdrive.training.training_run import seed_model

@@ -1,0 +1,9 @@
+"""The made-up scenes and stores of tests/models and tests/training serve here too."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+for package in ("models", "training"):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / package))
