@@ -135,7 +135,7 @@ def machine(device: str) -> dict[str, str]:
     }
 
 
-def network_of(stage: str, model: ModelParameters) -> nn.Module:
+def network_of(stage: str, model: ModelParameters) -> DenseTNT | MaskedAutoencoder:
     """The same weights at every call."""
     torch.manual_seed(0)
     return MaskedAutoencoder(model, paper_training(stage)) if stage == "pretrain" else DenseTNT(model)  # type: ignore[arg-type]
@@ -146,7 +146,7 @@ def golden_numbers(device: torch.device) -> Check:
     tests = PARAMETERS.parent / "tests"
     if not (tests / "models" / "golden_numbers.py").is_file():
         return Check("golden numbers", None, f"no {tests / 'models' / 'golden_numbers.py'}")
-    sys.path[:0] = [str(tests), str(tests / "models"), str(tests / "vectors")]
+    sys.path[:0] = [str(tests), str(tests / "models")]
     golden, paper = import_module("golden_numbers"), import_module("given_parameters").paper
     model = paper(ModelParameters, hidden_size=32, polyline_index=True)
     objective = paper(ObjectiveParameters, lane_query="index", map_probability=0.5, decoder_sees_encoder=True)
@@ -228,16 +228,16 @@ def measure(stage: str, store: Path, size: Size, device: str) -> Iterator[dict[s
 
 
 def waits_and_launches(
-    network: nn.Module, store: Path, size: int, precision: str, device: str
+    network: DenseTNT | MaskedAutoencoder, store: Path, size: int, precision: str, device: str
 ) -> dict[str, int | None]:
     """How often a forward and backward pass makes the host wait, and how many kernels it launches; None on a CPU."""
     scenes = SceneStore.load(store)
-    batch = collate(scenes, [index % len(scenes) for index in range(size)]).to(device)
+    batch = collate(scenes, [index % len(scenes) for index in range(size)], prepare=network.prepare)
     autocast = torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
 
     def step() -> None:
         with autocast:
-            total = network(replace(batch)).total  # a copy, which remembers nothing of the pass before
+            total = network(batch.to(device)).total
         total.backward()
 
     if device == "cpu":

@@ -18,13 +18,13 @@ import resource
 import tempfile
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import nn
 
 from synthdrive.config.composition import load_profile_section
 from synthdrive.config.training import (
@@ -132,7 +132,7 @@ def train_for_a_while(
     steps: int,
     workers: int | None = None,
     log_memory: bool = False,
-) -> tuple[Speed, nn.Module]:
+) -> tuple[Speed, DenseTNT | MaskedAutoencoder]:
     """Train a new network for `steps` optimiser steps after as many to warm up, as the stages do it."""
     parameters = replace(parameters, epochs=1, warmup_epochs=0.0)
     accelerator = make_accelerator(parameters)
@@ -140,9 +140,10 @@ def train_for_a_while(
     workers = loading_workers(accelerator.device, 1) if workers is None else workers
     indices = np.resize(np.arange(len(SceneStore.load(directory))), steps * parameters.global_batch_size)
     sharing = Sharing(parameters.global_batch_size, parameters.micro_batch_size)
-    batches = SceneBatches(directory, indices, 0, sharing, collate, workers, pin=cuda)
     torch.manual_seed(0)
-    network: nn.Module = MaskedAutoencoder(model, parameters) if stage == "pretrain" else DenseTNT(model)
+    network = MaskedAutoencoder(model, parameters) if stage == "pretrain" else DenseTNT(model)
+    gather = partial(collate, prepare=network.prepare)
+    batches = SceneBatches(directory, indices, 0, sharing, gather, workers, pin=cuda)
     if log_memory:
         network.register_forward_pre_hook(MemoryLog(2 * batches.parts_per_epoch))
     fit(network, batches, parameters, accelerator, label=f"{stage}, warming up")

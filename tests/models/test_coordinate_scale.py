@@ -15,7 +15,7 @@ from synthdrive.models.goal_scorer import GoalEncoder, SceneByScene
 from synthdrive.models.layers import column_factors
 from synthdrive.models.polylines import ACTOR_COLUMNS, ACTOR_XY, LANE_COLUMNS, LANE_XY
 from synthdrive.models.ragged import Ragged
-from synthdrive.pretraining.masking import masked_queries
+from synthdrive.pretraining.masked_autoencoder import masked_queries
 
 SIZE, SCALE = 32, 10.0
 

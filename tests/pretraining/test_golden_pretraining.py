@@ -11,8 +11,8 @@ from golden_weights import NETWORK_TOLERANCE, PAPER, gradient_norms, join, load_
 
 from given_parameters import paper
 from synthdrive.config.training import ObjectiveParameters
-from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
-from synthdrive.pretraining.masking import Masking, position_code
+from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder, position_code
+from synthdrive.pretraining.masking import MaskedScenes, Masking
 from synthdrive.pretraining.reconstructor import dead_mode_losses
 
 pytestmark = pytest.mark.reference
@@ -48,7 +48,7 @@ def predict(network: MaskedAutoencoder, golden):
         if is_map[scene]:
             hidden[lanes.items.starts[scene] + torch.from_numpy(golden[f"in/{key}/masked_ids"]).long() - 1] = True
     in_order = lanes.items.position  # the reference asks for lanes by their numbers as they stand
-    return network.reconstruct_hidden(actors, lanes, actors, Masking(is_map, hidden, in_order))
+    return network.reconstruct_hidden(MaskedScenes(actors, lanes, actors, Masking(is_map, hidden, in_order)))
 
 
 @pytest.mark.parametrize("variant", ["fixed", "released", "blockdiag"])

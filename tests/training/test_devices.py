@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,7 +15,6 @@ import torch
 from accelerate import Accelerator
 from pretended_device import CPU, DEVICE, PretendedDevice
 from tiny_training import write_store
-from torch import nn
 
 from given_parameters import paper
 from synthdrive.config.evaluate import EvaluateParameters
@@ -31,7 +31,7 @@ from synthdrive.training.devices import make_accelerator
 from synthdrive.training.loop import Fit, fit
 
 SMALL = paper(ModelParameters, hidden_size=32, sub_graph_layers=1, dense_from_goals=8)
-MOST_WAITS = 16  # of the host, in a forward and backward pass and the step of the optimiser after it
+MOST_WAITS = 8  # of the host, in a forward and backward pass and the step of the optimiser after it
 STAGES: dict[str, type[OptimisationParameters]] = {"pretrain": PretrainParameters, "finetune": FinetuneParameters}
 
 
@@ -50,7 +50,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedDevice]:
         yield pretended
 
 
-def network_of(stage: str, parameters: Any) -> nn.Module:
+def network_of(stage: str, parameters: Any) -> DenseTNT | MaskedAutoencoder:
     torch.manual_seed(0)
     return DenseTNT(SMALL) if stage == "finetune" else MaskedAutoencoder(SMALL, parameters)
 
@@ -67,7 +67,8 @@ def train(stage: str, store: Path, on: torch.device, run: ResumeFolder | None = 
     parameters = paper(STAGES[stage], **settings)
     accelerator = make_accelerator(parameters)
     network = network_of(stage, parameters)
-    batches = SceneBatches(store, np.arange(14), 7, Sharing(8, 4), collate)
+    gather = partial(collate, prepare=network.prepare)
+    batches = SceneBatches(store, np.arange(14), 7, Sharing(8, 4), gather)
     with patch.object(Accelerator, "device", on):
         return fit(network, batches, parameters, accelerator, run, inspection=store.parent / "non-finite")
 

@@ -117,9 +117,9 @@ def finetune(run: TrainingRun, scenes: Path, pretrained: Path | None = None) -> 
     accelerator = make_accelerator(parameters)
     store = SceneStore.load(scenes)
     indices = usable_scenes(store, parameters, run.seed, scenes)
-    batches = scene_batches(run, scenes, indices, parameters, accelerator)
     seed_model("finetune", run.seed)
     network = DenseTNT(model, store.timing, parameters.goal_label_std)
+    batches = scene_batches(run, scenes, indices, parameters, accelerator, network.prepare)
     origin, transferred = load_pretrained_weights(network, model, parameters, run, pretrained)
     if accelerator.is_main_process:
         if pretrained is not None:

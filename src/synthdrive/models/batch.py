@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from synthdrive.core.errors import InputError
 from synthdrive.core.seeding import GAMMA, shift_right, splitmix64
 from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.models.ragged import Ragged
+from synthdrive.models.tensor_group import TensorGroup
 from synthdrive.scenes.lane_segments import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, SceneStore
 
@@ -23,7 +24,7 @@ _MANTISSA = (1 << 53) - 1
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(TensorGroup):
     """B scenes with K tracks and M lanes, packed scene by scene; positions in metres, city axes, relative to each
     scene's origin. T is the number of steps of a scene: of the whole timing, or where there is no future, the observed.
 
@@ -42,6 +43,8 @@ class Batch:
         lane_is_intersection, lane_has_traffic_control: (M,) bool.
         lane_counts: (B,) int64, lanes of each scene.
         sample_seeds: (B,) int64, from which each sample's random draws follow.
+        prepared: what the network that is trained computes of these scenes without its weights (its `prepare`), where
+            that is done already.
     """
 
     timing: Timing
@@ -58,6 +61,7 @@ class Batch:
     lane_has_traffic_control: Tensor
     lane_counts: Tensor
     sample_seeds: Tensor
+    prepared: TensorGroup | None = None
 
     def __len__(self) -> int:
         return len(self.sample_seeds)
@@ -77,18 +81,6 @@ class Batch:
         """(B, T, 2) the focal agent's track, metres, city axes."""
         return self.track_xy[self.track_counts.cumsum(0) - self.track_counts]
 
-    def to(self, device: torch.device | str, non_blocking: bool = True) -> Self:
-        """The same batch on another device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> Self:
-        """The same batch in page-locked memory, as a data loader asks for it."""
-        return self._map(lambda tensor: tensor.pin_memory())
-
-    def _map(self, function: Any) -> Self:
-        tensors = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "timing"}
-        return type(self)(self.timing, **{name: function(tensor) for name, tensor in tensors.items()})
-
 
 def check_timing(timing: Timing, batch: Batch) -> None:
     """Raise InputError unless a network's timing is the batch's; while torch.compile looks, nothing is compared."""
@@ -96,13 +88,19 @@ def check_timing(timing: Timing, batch: Batch) -> None:
         timing.require(batch.timing, "batch")
 
 
-def collate(store: SceneStore, indices: Sequence[int], sample_seeds: Sequence[int] | None = None) -> Batch:
+def collate(
+    store: SceneStore,
+    indices: Sequence[int],
+    sample_seeds: Sequence[int] | None = None,
+    prepare: Callable[[Batch], TensorGroup] | None = None,
+) -> Batch:
     """Gather scenes of a store into a batch.
 
     Args:
         store: scenes; their lanes' city coordinates are taken relative to each scene's origin in float64.
         indices: (B,) which scenes, at least one.
         sample_seeds: (B,) a seed for each; the scene's index where absent.
+        prepare: makes `Batch.prepared`; the preparation of the network that is to read the batch.
 
     Raises:
         InputError: no scene is asked for, or a scene's first track is not a whole AGENT track.
@@ -116,7 +114,7 @@ def collate(store: SceneStore, indices: Sequence[int], sample_seeds: Sequence[in
     segments = store.lanes.take(store.lane_rows[lanes])
     points = segments.points - np.repeat(store.origins[scenes], lane_counts, axis=0)[:, None]
     seeds = scenes if sample_seeds is None else np.asarray(sample_seeds, dtype=np.int64)
-    return pack(
+    batch = pack(
         xy=store.xy[rows],
         step=store.step[rows],
         track_lengths=lengths,
@@ -128,6 +126,7 @@ def collate(store: SceneStore, indices: Sequence[int], sample_seeds: Sequence[in
         sample_seeds=seeds,
         timing=store.timing,
     )
+    return batch if prepare is None else replace(batch, prepared=prepare(batch))
 
 
 def pack(

@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from synthdrive.config.training import ModelParameters
 from synthdrive.core.timing import ARGOVERSE1, Timing
-from synthdrive.models.batch import Batch, check_timing
+from synthdrive.models.batch import Batch
 from synthdrive.models.encoder import SceneFeatures, VectorEncoder
 from synthdrive.models.goal_scorer import GoalScorer
-from synthdrive.models.goals import dense_goals, nearest_lane, reachable_goals, sparse_goals, with_goal_everywhere
+from synthdrive.models.goals import GoalPreparation, GoalScenes, dense_goals
 from synthdrive.models.layers import (
     MLP,
     CoordinateMLP,
@@ -23,7 +23,7 @@ from synthdrive.models.layers import (
     coordinates_exact,
     full_precision,
 )
-from synthdrive.models.polylines import AgentFrame, actor_polylines, lane_polylines
+from synthdrive.models.polylines import AgentFrame
 from synthdrive.models.ragged import Ragged
 
 _UNITS = 2**40  # of probability 1
@@ -69,6 +69,7 @@ class DenseTNT(nn.Module):
         super().__init__()
         self.model = model
         self.timing = timing
+        self.prepare = GoalPreparation(model, timing)
         self.goal_label_std = goal_label_std
         self.encoder = VectorEncoder(model, timing)
         self.lane_scorer = LaneScorer(model.hidden_size)
@@ -83,11 +84,8 @@ class DenseTNT(nn.Module):
 
         A scene's loss does not depend on the others in the batch.
         """
-        distribution = self.goal_distribution(batch)
-        future = distribution.frame.to_agent(batch.agent[:, self.timing.history_steps :])  # [B, T, 2]
-        points = distribution.frame[batch.lanes.scene].to_agent(batch.lane_xy)
-        lane = nearest_lane(points, batch.lane_valid, batch.lanes, future[:, -1])
-        return self.losses(distribution, future, lane)
+        scenes = self._prepared(batch)
+        return self.losses(self._goal_distribution(scenes), scenes.future, scenes.lane)
 
     def losses(self, distribution: GoalDistribution, future: Tensor, lane: Tensor) -> Losses:
         """Errors of a distribution.
@@ -116,20 +114,15 @@ class DenseTNT(nn.Module):
         return Losses(total, {name: part.detach() for name, part in parts.items()})
 
     def goal_distribution(self, batch: Batch) -> GoalDistribution:
-        """Encode the observed scene and score its goals; nothing after the last observed step is looked at."""
-        check_timing(self.timing, batch)
-        frame = AgentFrame.of(batch.agent, self.timing)
-        with_index = self.model.polyline_index
-        actors = actor_polylines(batch, frame, True, with_index)
-        features = self.encoder(actors, lane_polylines(batch, frame, actors.items.counts, with_index))
-        lanes = batch.lanes
-        points = frame[lanes.scene].to_agent(batch.lane_xy)
-        goals, items = sparse_goals(points, batch.lane_valid, lanes, self.model.goal_spacing)
-        observed = frame.to_agent(batch.agent[:, : self.timing.history_steps])
-        if self.model.max_goal_acceleration:
-            goals, items = reachable_goals(goals, items, observed, self.model.max_goal_acceleration, self.timing)
-        goals, items = with_goal_everywhere(goals, items, observed, self.timing.future_steps)
-        return self.decode(features, self.encoder.agent_state(features), goals, items, frame)
+        """Encode the observed scene and score its goals; nothing after the last observed step has an influence."""
+        return self._goal_distribution(self._prepared(batch))
+
+    def _prepared(self, batch: Batch) -> GoalScenes:
+        return batch.prepared if isinstance(batch.prepared, GoalScenes) else self.prepare(batch)
+
+    def _goal_distribution(self, scenes: GoalScenes) -> GoalDistribution:
+        features = self.encoder(scenes.actors, scenes.lanes)
+        return self.decode(features, self.encoder.agent_state(features), scenes.goals, scenes.items, scenes.frame)
 
     def decode(
         self, features: SceneFeatures, agent: Tensor, sparse: Tensor, items: Ragged, frame: AgentFrame

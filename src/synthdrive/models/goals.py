@@ -1,19 +1,83 @@
 """Where the focal agent may end up: sparse goals along lanes, dense ones on a grid around the best.
 
-See docs/method.md 1.5 and 5.
+And all else of a scene that DenseTNT computes without its weights. See docs/method.md 1.5 and 5.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from synthdrive.config.training import ModelParameters
 from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.models.batch import Batch, check_timing
+from synthdrive.models.polylines import AgentFrame, Polylines, actor_polylines, lane_polylines
 from synthdrive.models.ragged import Ragged
+from synthdrive.models.tensor_group import TensorGroup
 
 VELOCITY_STEPS = 5  # the velocity of the focal agent is taken over the last half second
 SAME_POINT = 0.01  # metres; lane points that fall into the same cell of this size are one goal
 _KEY_SPAN = 1 << 24  # cells to either side of the origin that a key can tell apart
+
+
+@dataclass(frozen=True)
+class GoalScenes(TensorGroup):
+    """What DenseTNT reads of B scenes: functions of their raw points alone, in the agent frame.
+
+    Attributes:
+        frame: the agent frame.
+        actors, lanes: the observed polylines.
+        goals: (G, 2) metres, the sparse goals, at least one a scene; `items`: which scene each belongs to.
+        future: (B, T, 2) metres, the focal agent's; T is 0 where there is none.
+        lane: (B,) int64, lane with the point nearest to the true endpoint; 0 where there is no future.
+    """
+
+    frame: AgentFrame
+    actors: Polylines
+    lanes: Polylines
+    goals: Tensor
+    items: Ragged
+    future: Tensor
+    lane: Tensor
+
+
+@dataclass(frozen=True)
+class GoalPreparation:
+    """Makes `GoalScenes`, on the device that the batch is on.
+
+    Attributes:
+        model: sizes.
+        timing: of the scenes.
+    """
+
+    model: ModelParameters
+    timing: Timing = ARGOVERSE1
+
+    def __call__(self, batch: Batch) -> GoalScenes:
+        """Of what lies after the last observed step, nothing but `future` and `lane` depends on it."""
+        check_timing(self.timing, batch)
+        model, with_index = self.model, self.model.polyline_index
+        frame = AgentFrame.of(batch.agent, self.timing)
+        actors = actor_polylines(batch, frame, True, with_index)
+        lanes = batch.lanes
+        points = frame[lanes.scene].to_agent(batch.lane_xy)
+        goals, items = sparse_goals(points, batch.lane_valid, lanes, model.goal_spacing)
+        track = frame.to_agent(batch.agent)
+        observed, future = track[:, : self.timing.history_steps], track[:, self.timing.history_steps :]
+        if model.max_goal_acceleration:
+            goals, items = reachable_goals(goals, items, observed, model.max_goal_acceleration, self.timing)
+        goals, items = with_goal_everywhere(goals, items, observed, self.timing.future_steps)
+        if future.shape[1]:
+            lane = nearest_lane(points, batch.lane_valid, lanes, future[:, -1])
+        else:
+            lane = torch.zeros_like(batch.sample_seeds)
+        for grouped in (actors.items, lanes, items):
+            _ = grouped.longest  # kept from here on
+        return GoalScenes(
+            frame, actors, lane_polylines(batch, frame, actors.items.counts, with_index), goals, items, future, lane
+        )
 
 
 def sparse_goals(lane_points: Tensor, lane_valid: Tensor, lanes: Ragged, spacing: float) -> tuple[Tensor, Ragged]:

@@ -15,13 +15,14 @@ from torch import Tensor
 from synthdrive.core.timing import Timing
 from synthdrive.models.batch import Batch
 from synthdrive.models.ragged import Ragged
+from synthdrive.models.tensor_group import TensorGroup
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
 
 HEADING_STEPS = 6  # the heading is the mean of p[j + 2] - p[j] over the last 6 observed points (docs/method.md 1.2)
 
 
 @dataclass(frozen=True)
-class AgentFrame:
+class AgentFrame(TensorGroup):
     """A rotation and an origin for each of B scenes: x' = dx cos - dy sin, y' = dx sin + dy cos.
 
     Attributes:
@@ -96,7 +97,7 @@ METRES = (0, 1, 2, 3, -18, -17, -4, -3, -2, -1)  # columns of the full row that 
 
 
 @dataclass(frozen=True)
-class Polylines:
+class Polylines(TensorGroup):
     """N polylines of one kind.
 
     Attributes:

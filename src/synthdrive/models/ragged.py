@@ -9,9 +9,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from synthdrive.models.tensor_group import TensorGroup
+
 
 @dataclass(frozen=True)
-class Ragged:
+class Ragged(TensorGroup):
     """Where N packed items of B scenes lie, scene by scene.
 
     Attributes:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from synthdrive.config.training import PLACE, ModelParameters, ObjectiveParameters
 from synthdrive.core.timing import ARGOVERSE1, Timing
-from synthdrive.models.batch import Batch, check_timing
 from synthdrive.models.layers import column_factors
-from synthdrive.models.polylines import (
-    ACTOR_COLUMNS,
-    LANE_COLUMNS,
-    AgentFrame,
-    Polylines,
-    actor_polylines,
-    lane_polylines,
-)
+from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines, places
 from synthdrive.models.ragged import Ragged
-from synthdrive.pretraining.masking import Masking, draw_angle, draw_masking, masked_queries, position_code
+from synthdrive.pretraining.masking import MaskedScenes, Masking
 from synthdrive.pretraining.reconstructor import Prediction, ReconstructionDecoder, Reconstructor
 
 
@@ -42,41 +36,19 @@ class MaskedAutoencoder(Reconstructor):
         self.lane_decoder = ReconstructionDecoder(self.size, len(LANE_COLUMNS), sees)
         self.agent_decoder = ReconstructionDecoder(self.size, objective.modes * len(ACTOR_COLUMNS), sees)
 
-    def predict(
-        self, batch: Batch, angle: Tensor | None = None, masking: Masking | None = None, blind: bool = False
-    ) -> Prediction:
+    def reconstruct_hidden(self, scenes: MaskedScenes, blind: bool = False) -> Prediction:
         """See `Reconstructor`."""
-        check_timing(self.timing, batch)
-        objective = self.objective
-        if angle is None and objective.random_rotation:
-            angle = draw_angle(batch.sample_seeds)
-        frame = AgentFrame.of(batch.agent, self.timing, angle)
-        if masking is None:
-            fraction, ratio = objective.map_probability, objective.mask_ratio
-            masking = draw_masking(batch.sample_seeds, batch.lanes, fraction, ratio)
-        tracks = actor_polylines(batch, frame, False, self.with_index)
-        agents = tracks.take(tracks.items.starts)  # The focal agent is each scene's first
-        actors = actor_polylines(batch, frame, True, self.with_index) if objective.history_only else tracks
-        lanes = lane_polylines(batch, frame, actors.items.counts, self.with_index)
-        if self.with_index:  # the numbers that the features carry
-            masking = Masking(masking.is_map, masking.lanes)
-        return self.reconstruct_hidden(actors, lanes, agents, masking, blind)
-
-    def reconstruct_hidden(
-        self, actors: Polylines, lanes: Polylines, agents: Polylines, masking: Masking, blind: bool = False
-    ) -> Prediction:
-        """Encode what is left of the scenes and decode what is hidden; see `Prediction`."""
+        actors, lanes, agents, masking = scenes.actors, scenes.lanes, scenes.agents, scenes.masking
         is_map = masking.is_map
         if blind:
             encoded = lanes.vectors.new_zeros(len(is_map), 1, self.size)
             valid = torch.zeros_like(is_map)[:, None]
         else:
-            seen = torch.nonzero((actors.items.position > 0) | is_map[actors.items.scene]).squeeze(1)
-            features = self.encoder(actors.take(seen), lanes.take(masking.shown), is_map)
+            features = self.encoder(scenes.seen_actors, scenes.seen_lanes, is_map)
             encoded, valid = self.encoder.global_states(features), features.valid
         hidden_lanes = self._decode_lanes(lanes, actors.items, masking, encoded, valid)
-        hidden_agents = self._decode_agents(agents, ~is_map, encoded, valid)
-        return Prediction(masking, lanes, agents, hidden_lanes, hidden_agents, ~is_map)
+        hidden_agents = self._decode_agents(agents, masking.agent_rows, encoded, valid)
+        return Prediction(masking, lanes, agents, hidden_lanes, hidden_agents, masking.agent_rows)
 
     def _decode_lanes(
         self, lanes: Polylines, actors: Ragged, masking: Masking, encoded: Tensor, encoded_valid: Tensor
@@ -89,13 +61,13 @@ class MaskedAutoencoder(Reconstructor):
         numbers = lanes.items.position if masking.numbers is None else masking.numbers
         number = (actors.counts[lanes.items.scene] + numbers)[masking.hidden]
         lanes = lanes.take(masking.hidden)
-        places = torch.arange(lanes.vectors.shape[1], device=number.device)
+        place = torch.arange(lanes.vectors.shape[1], device=number.device)
         half = self.size // 2
         which = position_code(torch.zeros_like(number) if by_place else number, half)
         code = torch.cat(
             [
-                which[:, None].expand(-1, len(places), -1),
-                position_code(places, half).expand(len(number), -1, -1),
+                which[:, None].expand(-1, len(place), -1),
+                position_code(place, half).expand(len(number), -1, -1),
             ],
             dim=-1,
         )
@@ -108,19 +80,57 @@ class MaskedAutoencoder(Reconstructor):
         predicted: Tensor = self.lane_decoder(
             items.pad(queries).flatten(1, 2), items.pad(asked, False).flatten(1, 2), encoded[rows], encoded_valid[rows]
         )
-        return items.pack(predicted.view(len(rows), items.longest, len(places), len(LANE_COLUMNS)))
+        return items.pack(predicted.view(len(rows), items.longest, len(place), len(LANE_COLUMNS)))
 
-    def _decode_agents(self, agents: Polylines, hidden: Tensor, encoded: Tensor, encoded_valid: Tensor) -> Tensor:
-        """(T, modes, V, 10) predictions for the samples where the focal agent is hidden.
+    def _decode_agents(self, agents: Polylines, rows: Tensor, encoded: Tensor, encoded_valid: Tensor) -> Tensor:
+        """(T, modes, V, 10) predictions for the samples where the focal agent is hidden, `rows`.
 
         The decoder runs for them alone.
         """
-        rows = torch.nonzero(hidden).squeeze(1)
         agents = agents.take(rows)
-        places = torch.arange(agents.vectors.shape[1], device=rows.device)
-        code = position_code(places, self.size).expand(len(rows), -1, -1)
+        place = torch.arange(agents.vectors.shape[1], device=rows.device)
+        code = position_code(place, self.size).expand(len(rows), -1, -1)
         queries = masked_queries(agents.vectors, self.agent_token, ACTOR_COLUMNS, code, self.factors)
         predicted: Tensor = self.agent_decoder(
             queries, agents.valid, encoded[rows], encoded_valid[rows]
         )  # [T, V, modes 10]
-        return predicted.view(len(rows), len(places), self.objective.modes, len(ACTOR_COLUMNS)).transpose(1, 2)
+        return predicted.view(len(rows), len(place), self.objective.modes, len(ACTOR_COLUMNS)).transpose(1, 2)
+
+
+def position_code(position: Tensor, size: int) -> Tensor:
+    """(...,) numbers -> (..., size): sines, then cosines, of position * 10000^(-k / (size / 2)); float32."""
+    half = size // 2
+    frequency = torch.exp(torch.arange(half, device=position.device) * (-math.log(10000.0) / half))
+    angle = position[..., None].to(torch.float32) * frequency
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+def masked_queries(
+    vectors: Tensor,
+    token: Tensor,
+    columns: tuple[int, ...],
+    code: Tensor,
+    factors: Tensor,
+    first_in_each: bool = False,
+) -> Tensor:
+    """Decoder queries of hidden polylines: the first vector as it is, the others replaced, and a code for the place.
+
+    Args:
+        vectors: (N, V, C) the hidden polylines.
+        token: (C,) learned.
+        columns: (C,) the columns' places in the full row.
+        code: (N, V, S).
+        factors: (S,) what the columns of the full row are multiplied by, see `layers.column_factors`.
+        first_in_each: add the first vector to the token in the queries that follow it.
+
+    Returns:
+        (N, V, S).
+    """
+    at = places(tuple(column % code.shape[-1] for column in columns), vectors.device)
+    first = (vectors[:, :1] * factors[at]).expand_as(vectors)
+    later = token + first if first_in_each else token
+    is_first = torch.arange(vectors.shape[1], device=vectors.device)[:, None] == 0
+    shown = torch.where(is_first, first, later)
+    rows = shown.new_zeros(*shown.shape[:2], code.shape[-1])
+    rows[..., at] = shown
+    return rows + code

@@ -60,7 +60,13 @@ def pretrain(run: TrainingRun, synthetic: Path) -> None:
     store = SceneStore.load(synthetic)
     held_out = held_out_windows(store, parameters.held_out_fraction, synthetic)
     indices = usable_windows(store, parameters, run.seed, synthetic, ~held_out)
-    batches = scene_batches(run, synthetic, indices, parameters, accelerator)
+
+    def start() -> DenseTNT | Reconstructor:
+        seed_model("pretrain", run.seed)
+        return pretraining_model(model, parameters, store.timing)
+
+    network = start()
+    batches = scene_batches(run, synthetic, indices, parameters, accelerator, network.prepare)
     reconstructs = parameters.objective in RECONSTRUCTING
     watched = FixedWindows(store, indices, parameters, run.seed) if reconstructs else None
     measured: dict[str, Callable[[nn.Module], Any]] = {}
@@ -68,17 +74,15 @@ def pretrain(run: TrainingRun, synthetic: Path) -> None:
         unseen = usable_windows(store, replace(parameters, fraction=1.0), run.seed, synthetic, held_out)
 
         def untrained() -> Reconstructor:
-            seed_model("pretrain", run.seed)
-            return cast(Reconstructor, pretraining_model(model, parameters, store.timing))
+            return cast(Reconstructor, start())
 
-        measured[RECONSTRUCTION] = lambda network: measure_reconstruction(
-            cast(Reconstructor, network), untrained, parameters, synthetic, indices, unseen, run.seed, accelerator
+        measured[RECONSTRUCTION] = lambda trained: measure_reconstruction(
+            cast(Reconstructor, trained), untrained, parameters, synthetic, indices, unseen, run.seed, accelerator
         )
-    seed_model("pretrain", run.seed)
     execute(
         "pretrain",
         run,
-        pretraining_model(model, parameters, store.timing),
+        network,
         batches,
         {"model": model, "pretrain": parameters},
         {"synthetic": synthetic},
@@ -94,7 +98,9 @@ def pretrain(run: TrainingRun, synthetic: Path) -> None:
     )
 
 
-def pretraining_model(model: ModelParameters, parameters: PretrainParameters, timing: Timing = ARGOVERSE1) -> nn.Module:
+def pretraining_model(
+    model: ModelParameters, parameters: PretrainParameters, timing: Timing = ARGOVERSE1
+) -> DenseTNT | Reconstructor:
     """The network that the variant's objective trains; either has the encoder that fine-tuning takes over."""
     if parameters.objective == FORECAST:
         return DenseTNT(model, timing, parameters.goal_label_std)

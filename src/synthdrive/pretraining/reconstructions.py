@@ -16,7 +16,7 @@ from synthdrive.core.artifacts import read_arrays
 from synthdrive.core.errors import InputError
 from synthdrive.core.seeding import generator, item_seed
 from synthdrive.models.batch import collate
-from synthdrive.pretraining.masking import Masking, draw_masking
+from synthdrive.pretraining.masking import draw_masking
 from synthdrive.pretraining.reconstructor import Reconstruction, Reconstructor
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import RECONSTRUCTIONS
@@ -147,5 +147,4 @@ class FixedWindows:
 
     def _reconstruct(self, model: nn.Module) -> Reconstruction:
         device = next(model.parameters()).device
-        masking = Masking(*(getattr(self._masking, field.name).to(device) for field in fields(Masking)))
-        return cast(Reconstructor, model).reconstruct(self._batch.to(device), masking)
+        return cast(Reconstructor, model).reconstruct(self._batch.to(device), self._masking.to(device))

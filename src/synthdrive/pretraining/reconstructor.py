@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +23,7 @@ from synthdrive.models.polylines import (
     Polylines,
     places,
 )
-from synthdrive.pretraining.masking import Masking
+from synthdrive.pretraining.masking import MaskedPreparation, MaskedScenes, Masking
 
 
 class ReconstructionDecoder(nn.Module):
@@ -84,7 +83,7 @@ class Prediction:
         agents: the focal agent's whole trajectory, one polyline a sample.
         hidden_lanes: (N, 9, 12) predicted vectors of the N hidden lanes.
         hidden_agents: (T, modes, V, 10) predicted vectors of the T samples where the focal agent is hidden.
-        agent_hidden: (B,) bool, which samples these are.
+        agent_rows: (T,) int64, which samples these are, rising.
         first_hidden: the first of the focal agent's V vectors that is hidden.
     """
 
@@ -93,13 +92,8 @@ class Prediction:
     agents: Polylines
     hidden_lanes: Tensor
     hidden_agents: Tensor
-    agent_hidden: Tensor
+    agent_rows: Tensor
     first_hidden: int = 0
-
-    @cached_property
-    def agent_rows(self) -> Tensor:
-        """The samples where the focal agent is hidden, rising."""
-        return torch.nonzero(self.agent_hidden).squeeze(1)
 
 
 @dataclass(frozen=True)
@@ -148,6 +142,7 @@ class Reconstructor(nn.Module):
         self.size = model.hidden_size
         self.with_index = model.polyline_index
         self.objective = objective
+        self.prepare = MaskedPreparation(objective, timing, self.with_index)
         self.encoder = VectorEncoder(model, timing)
 
     def predict(
@@ -161,6 +156,12 @@ class Reconstructor(nn.Module):
             masking: what to hide; drawn from the seeds where absent.
             blind: decode without the encoder, which then does not run.
         """
+        given = batch.prepared if angle is None and masking is None else None
+        scenes = given if isinstance(given, MaskedScenes) else self.prepare(batch, angle, masking)
+        return self.reconstruct_hidden(scenes, blind)
+
+    def reconstruct_hidden(self, scenes: MaskedScenes, blind: bool = False) -> Prediction:
+        """Encode what is left of the scenes and decode what is hidden; see `predict`."""
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> Losses:
@@ -219,7 +220,7 @@ class Reconstructor(nn.Module):
         lane_predicted[hidden] = prediction.hidden_lanes[..., LANE_XY].to(lane_points.dtype)
         modes = self.objective.modes
         agent_predicted = agent_points.new_full((len(is_map), modes, *agent_points.shape[1:]), torch.nan)
-        agent_predicted[prediction.agent_hidden] = prediction.hidden_agents[..., ACTOR_XY].to(agent_points.dtype)
+        agent_predicted[prediction.agent_rows] = prediction.hidden_agents[..., ACTOR_XY].to(agent_points.dtype)
         agent_predicted[is_map] = torch.nan
         distance = torch.linalg.vector_norm(agent_predicted - agent_points[:, None], dim=-1).mean(-1)
         return Reconstruction(

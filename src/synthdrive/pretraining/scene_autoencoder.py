@@ -15,19 +15,10 @@ from torch import Tensor, nn
 
 from synthdrive.config.training import XY, ModelParameters, ObjectiveParameters
 from synthdrive.core.timing import ARGOVERSE1, Timing
-from synthdrive.models.batch import Batch, check_timing
 from synthdrive.models.encoder import join_polylines
 from synthdrive.models.layers import coordinates_exact
-from synthdrive.models.polylines import (
-    ACTOR_XY,
-    LANE_PREVIOUS,
-    LANE_XY,
-    AgentFrame,
-    Polylines,
-    actor_polylines,
-    lane_polylines,
-)
-from synthdrive.pretraining.masking import Masking, draw_angle, draw_masking
+from synthdrive.models.polylines import ACTOR_XY, LANE_PREVIOUS, LANE_XY, Polylines
+from synthdrive.pretraining.masking import MaskedScenes
 from synthdrive.pretraining.reconstructor import Prediction, ReconstructionDecoder, Reconstructor
 from synthdrive.scenes.lane_segments import MAX_POINTS
 
@@ -48,7 +39,9 @@ class SceneAutoencoder(Reconstructor):
     hides_both = True
 
     def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing = ARGOVERSE1) -> None:
-        super().__init__(model, replace(objective, history_only=True, targets=XY, lane_padding_in_loss=False), timing)
+        # Every sample hides lanes as map samples do.
+        whole = replace(objective, map_probability=1.0, history_only=True, targets=XY, lane_padding_in_loss=False)
+        super().__init__(replace(model, polyline_index=False), whole, timing)
         self.scale = model.coordinate_scale
         self.place = nn.Sequential(nn.Linear(POSE, self.size), nn.ReLU(), nn.Linear(self.size, self.size))
         self.lane_token = nn.Parameter(torch.randn(self.size) * 0.02)
@@ -57,22 +50,11 @@ class SceneAutoencoder(Reconstructor):
         self.lane_head = _head(self.size, LANE_VECTORS * 2)
         self.agent_head = _head(self.size, self.objective.modes * timing.future_steps * 2)
 
-    def predict(
-        self, batch: Batch, angle: Tensor | None = None, masking: Masking | None = None, blind: bool = False
-    ) -> Prediction:
+    def reconstruct_hidden(self, scenes: MaskedScenes, blind: bool = False) -> Prediction:
         """See `Reconstructor`; the predicted vectors hold positions alone, and the focal agent's history as it was."""
-        check_timing(self.timing, batch)
-        if angle is None and self.objective.random_rotation:
-            angle = draw_angle(batch.sample_seeds)
-        if masking is None:
-            masking = draw_masking(batch.sample_seeds, batch.lanes, 1.0, self.objective.mask_ratio)
-        frame = AgentFrame.of(batch.agent, self.timing, angle)
-        tracks = actor_polylines(batch, frame, False, with_index=False)
-        actors = actor_polylines(batch, frame, True, with_index=False)
-        lanes = lane_polylines(batch, frame, actors.items.counts, with_index=False)
-        # The focal agent is each scene's first
-        hidden, agents = lanes.take(masking.hidden), tracks.take(tracks.items.starts)
-        poses, pose = lane_poses(lanes.vectors), agent_poses(batch.agent, angle)
+        actors, lanes, agents, masking = scenes.actors, scenes.lanes, scenes.agents, scenes.masking
+        hidden = scenes.hidden_lanes
+        poses, pose = lane_poses(lanes.vectors), agent_poses(agents.vectors, scenes.angle)
         asked = torch.cat([pose[:, None], hidden.items.pad(poses[masking.hidden])], dim=1)  # [B, 1 + H, 4]
         valid = torch.cat([torch.ones_like(masking.is_map)[:, None], hidden.items.valid], dim=1)
         tokens = torch.cat([self.agent_token[None], self.lane_token.expand(asked.shape[1] - 1, -1)])
@@ -80,17 +62,17 @@ class SceneAutoencoder(Reconstructor):
         if blind:
             encoded, visible = queries[:, :1], torch.zeros_like(valid[:, :1])
         else:
-            encoded, visible = self._encode(actors, lanes.take(masking.shown), poses[masking.shown])
+            encoded, visible = self._encode(actors, scenes.seen_lanes, poses[masking.shown])
         decoded = self.decoder(queries, valid, encoded, visible)
         shapes = self.lane_head(hidden.items.pack(decoded[:, 1:])).view(-1, LANE_VECTORS, 2) * self.scale
-        now, shape = self.timing.last_observed, (len(batch), self.objective.modes, self.timing.future_steps, 2)
+        now, shape = self.timing.last_observed, (len(agents), self.objective.modes, self.timing.future_steps, 2)
         futures = self.agent_head(decoded[:, 0]).view(shape) * self.scale
         hidden_lanes = torch.zeros_like(hidden.vectors)
         hidden_lanes[..., LANE_XY] = seen_from_agent(poses[masking.hidden], shapes)
         hidden_agents = agents.vectors[:, None].repeat(1, self.objective.modes, 1, 1)
         hidden_agents[:, :, now:, ACTOR_XY] = seen_from_agent(pose, futures)
-        everywhere = torch.ones_like(masking.is_map)
-        return Prediction(masking, lanes, agents, hidden_lanes, hidden_agents, everywhere, now)
+        every = torch.arange(len(agents), device=poses.device)
+        return Prediction(masking, lanes, agents, hidden_lanes, hidden_agents, every, now)
 
     def _encode(self, actors: Polylines, lanes: Polylines, poses: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 2 P, S) each visible polyline's feature before and after the global graph, and which are valid."""

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from synthdrive.core.artifacts import file_hash
 from synthdrive.core.parameters import DEFAULT_PATH
 from synthdrive.core.provenance import PROVENANCE, plain_values, run_record, write_provenance
 from synthdrive.core.seeding import item_seed
+from synthdrive.models.batch import Batch, collate
+from synthdrive.models.tensor_group import TensorGroup
 from synthdrive.training.checkpoints import CURVE, ResumeFolder, save_checkpoint, training_identity
-from synthdrive.training.data import Collate, Indices, SceneBatches, Sharing
+from synthdrive.training.data import Indices, SceneBatches, Sharing
 from synthdrive.training.devices import device_name, division, loading_workers
 from synthdrive.training.loop import Fit, fit
 from synthdrive.training.monitoring import Watched
@@ -79,29 +82,20 @@ def seed_model(stage: str, seed: int) -> None:
 
 
 def scene_batches(
-    run: TrainingRun, store: Path, indices: Indices, parameters: OptimisationParameters, accelerator: Accelerator
-) -> SceneBatches:
-    """The batches of this process."""
-    from synthdrive.models.batch import collate
-
-    return make_batches(run, store, indices, parameters, accelerator, collate)
-
-
-def make_batches(
     run: TrainingRun,
     store: Path,
     indices: Indices,
     parameters: OptimisationParameters,
     accelerator: Accelerator,
-    collate: Collate,
+    prepare: Callable[[Batch], TensorGroup],
 ) -> SceneBatches:
-    """The batches of this process, with another way to collate."""
+    """The batches of this process, prepared for a network where they are loaded."""
     sharing = Sharing(
         parameters.global_batch_size, parameters.micro_batch_size, accelerator.num_processes, accelerator.process_index
     )
     workers = loading_workers(accelerator.device, accelerator.num_processes) if run.workers is None else run.workers
     pin = accelerator.device.type == "cuda"
-    return SceneBatches(store, indices, run.seed, sharing, collate, workers, pin)
+    return SceneBatches(store, indices, run.seed, sharing, partial(collate, prepare=prepare), workers, pin)
 
 
 def execute(

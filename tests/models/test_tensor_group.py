@@ -1,0 +1,112 @@
+"""Groups of tensors cross from process to process as one block, and to a device with what is known of them."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+import pytest
+import torch
+from made_scenes import make_batch, make_scene
+from torch import Tensor
+from torch.multiprocessing import reductions
+
+from given_parameters import paper
+from synthdrive.config.training import ModelParameters, PretrainParameters
+from synthdrive.core.timing import ARGOVERSE1
+from synthdrive.models.batch import Batch
+from synthdrive.models.densetnt import DenseTNT
+from synthdrive.models.ragged import Ragged
+from synthdrive.models.tensor_group import TensorGroup
+from synthdrive.pretraining.pretrain import pretraining_model
+
+SMALL = paper(ModelParameters, hidden_size=32, sub_graph_layers=1, dense_from_goals=4, max_goal_acceleration=5.0)
+SCENES = [make_scene(seed, others, lanes) for seed, (others, lanes) in enumerate([(3, 6), (0, 5), (6, 8), (2, 12)])]
+
+
+def network_of(objective: str) -> Any:
+    torch.manual_seed(0)
+    if objective == "finetune":
+        return DenseTNT(SMALL)
+    return pretraining_model(SMALL, paper(PretrainParameters, objective=objective, map_probability=0.5), ARGOVERSE1)
+
+
+def prepared(objective: str) -> Batch:
+    batch = make_batch(SCENES, [3, 4, 5, 6], torch.float32)
+    return replace(batch, prepared=network_of(objective).prepare(batch))
+
+
+def parts(value: Any, name: str = "") -> dict[str, Any]:
+    """Everything in a group by its dotted name, what is cached too."""
+    if not isinstance(value, TensorGroup):
+        return {name: value}
+    return {key: part for one, inner in vars(value).items() for key, part in parts(inner, f"{name}.{one}").items()}
+
+
+def same(ours: TensorGroup, theirs: TensorGroup) -> bool:
+    one, other = parts(ours), parts(theirs)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        if isinstance(value, Tensor):
+            assert value.dtype == other[name].dtype, name
+            assert torch.equal(value, other[name]), name
+        else:
+            assert value == other[name], name
+    return True
+
+
+@pytest.mark.parametrize("objective", ["finetune", "masked", "scene"])
+def test_a_batch_crosses_to_another_process_through_one_handle(objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = prepared(objective)
+    handles = []
+    reduce = reductions.reduce_storage
+
+    def counted(storage: Any) -> Any:
+        handles.append(storage)
+        return reduce(storage)
+
+    stream = io.BytesIO()
+    pickler = ForkingPickler(stream)
+    monkeypatch.setattr(reductions, "reduce_storage", counted)
+    pickler.dispatch_table = {
+        **pickler.dispatch_table,
+        **{kind: counted for kind, function in list(pickler.dispatch_table.items()) if function is reduce},
+    }
+    pickler.dump(batch)
+    assert len(handles) == 1
+    crossed = ForkingPickler.loads(stream.getvalue())
+    assert isinstance(crossed, Batch)
+    assert same(batch, crossed)
+    network = network_of(objective)
+    assert torch.equal(network(crossed).total, network(batch).total)
+
+
+def test_what_is_known_of_a_group_goes_along_and_each_tensor_once() -> None:
+    rows = Ragged.from_counts(torch.tensor([2, 0, 3]))
+    assert rows.longest == 3
+    moved = rows.to("cpu")
+    assert "longest" in vars(moved)
+    assert "slot" not in vars(moved)
+    batch = replace(make_batch(SCENES), prepared=rows, track_counts=rows.counts)
+    again = batch.to("cpu")
+    assert isinstance(again.prepared, Ragged)
+    assert again.prepared.counts is again.track_counts
+
+
+@pytest.mark.parametrize("objective", ["finetune", "forecast", "masked", "scene"])
+def test_what_is_prepared_beforehand_is_what_the_network_would_compute(objective: str) -> None:
+    network, batch = network_of(objective), make_batch(SCENES, [3, 4, 5, 6], torch.float32)
+    ours, theirs = (network(one) for one in (prepared(objective), batch))
+    assert torch.equal(ours.total, theirs.total)
+    assert all(torch.equal(ours.parts[name], theirs.parts[name]) for name in theirs.parts)
+    unlike = replace(batch, prepared=network.prepare(make_batch(SCENES[:1] * 4, [3, 4, 5, 6], torch.float32)))
+    assert not torch.equal(network(unlike).total, theirs.total)  # it is what counts
+
+
+def test_another_angle_or_masking_than_the_prepared_is_heeded() -> None:
+    network, batch = network_of("masked"), prepared("masked")
+    drawn = network.predict(batch)
+    turned = network.predict(batch, angle=torch.ones(4))
+    assert not torch.equal(drawn.lanes.vectors, turned.lanes.vectors)
