@@ -20,7 +20,7 @@ INTO ?= runs
 VENV := $(or $(SYNTHDRIVE_CONTAINER),$(CURDIR)/.venv)
 export PATH := $(VENV)/bin:$(PATH)
 
-.PHONY: help setup environment repro study report experiments test test-all faults fuzz lint gpu-check verify verify-spot verify-full repair profile profile-name lock vendor vendor-test audit container container-test clean
+.PHONY: help setup environment repro study report experiments test test-all test-versions faults fuzz lint gpu-check verify verify-spot verify-full repair profile profile-name lock vendor vendor-test audit container container-test clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -57,6 +57,17 @@ test: environment ## the test suite, as many files side by side as there are cor
 
 test-all: environment ## the test suite with its slow tests
 	@$(PYTEST)
+
+# Each in an environment of its own, .versions/<version>, over the packages of this one; 4 GB each where the build is for CUDA.
+TORCHES ?= 2.6.0 2.9.1
+test-versions: environment ## make test-versions TORCHES="2.6.0 2.9.1": networks and training under other versions of torch
+	@rest=$$(python -c 'import site; print(site.getsitepackages()[0])'); \
+	for torch in $(TORCHES); do \
+	  own=$(CURDIR)/.versions/$$torch; echo "torch $$torch"; \
+	  [ -f $$own/ready ] || { python -m venv --clear $$own && $$own/bin/pip install --quiet torch==$$torch && \
+	    $$own/bin/python -c "import site; open(site.getsitepackages()[0] + '/rest.pth', 'w').write('$$rest')" && touch $$own/ready; }; \
+	  PYTHONPATH=$(CURDIR)/src $(subst python,$$own/bin/python,$(PYTEST)) -m "not slow" tests/models tests/training tests/pretraining tests/finetuning; \
+	done
 
 faults: environment ## kill, starve and damage every stage of a small pipeline: does it survive? (10 minutes)
 	@python tests/faults

@@ -90,7 +90,7 @@ def test_what_is_known_of_a_group_goes_along_and_each_tensor_once() -> None:
     assert "longest" in vars(moved)
     assert "slot" not in vars(moved)
     batch = replace(make_batch(SCENES), prepared=rows, track_counts=rows.counts)
-    again = batch.to("cpu")
+    again = ForkingPickler.loads(ForkingPickler.dumps(batch))
     assert isinstance(again.prepared, Ragged)
     assert again.prepared.counts is again.track_counts
 
