@@ -58,7 +58,7 @@ test: environment ## the test suite, as many files side by side as there are cor
 test-all: environment ## the test suite with its slow tests
 	@$(PYTEST)
 
-# Each in an environment of its own, .versions/<version>, over the packages of this one; 4 GB each where the build is for CUDA.
+# Each in an environment of its own, .versions/<version>, over the packages of this one; 5 to 7 GB each as built for CUDA.
 TORCHES ?= 2.6.0 2.9.1
 test-versions: environment ## make test-versions TORCHES="2.6.0 2.9.1": networks and training under other versions of torch
 	@rest=$$(python -c 'import site; print(site.getsitepackages()[0])'); \
