@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from made_scenes import make_batch, make_scene
 from torch.nn import functional
 
 from given_parameters import paper
-from synthdrive.config.training import ModelParameters
+from synthdrive.config.training import ModelParameters, ObjectiveParameters
 from synthdrive.core.errors import ParameterError
 from synthdrive.models.encoder import SubGraph
 from synthdrive.models.goal_attention import SceneByScene
@@ -15,6 +16,7 @@ from synthdrive.models.heads import GoalEncoder, TrajectoryCompletion
 from synthdrive.models.layers import column_factors
 from synthdrive.models.polylines import ACTOR_COLUMNS, ACTOR_XY, LANE_COLUMNS, LANE_XY
 from synthdrive.models.ragged import Ragged
+from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.masking import masked_queries
 
 SIZE, SCALE = 32, 10.0
@@ -51,6 +53,22 @@ def test_the_completion_reads_and_predicts_over_the_scale() -> None:
     endpoints, tokens = 20 * torch.randn(2, 6, 2), torch.randn(2, 4, SIZE)
     rest = (torch.randn(2, SIZE), tokens, torch.ones(2, 4, dtype=torch.bool))
     torch.testing.assert_close(scaled(endpoints, *rest), SCALE * plain(endpoints / SCALE, *rest))
+
+
+def test_reconstructed_positions_are_predicted_over_the_scale() -> None:
+    torch.manual_seed(0)
+    model = paper(ModelParameters, hidden_size=SIZE, coordinate_scale=SCALE)
+    network = MaskedAutoencoder(model, paper(ObjectiveParameters, map_probability=0.5))
+    for head in (network.lane_decoder.head, network.agent_decoder.head):
+        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.ones_(head.bias)
+    prediction = network.predict(make_batch([make_scene(seed, 3, 6) for seed in range(8)], list(range(8)), torch.float32))
+    for predicted, columns in ((prediction.hidden_lanes, LANE_COLUMNS), (prediction.hidden_agents, ACTOR_COLUMNS)):
+        metres = columns_in_metres(columns)
+        others = [column for column in range(len(columns)) if column not in metres]
+        assert predicted.numel()
+        assert (predicted[..., metres] == SCALE).all()
+        assert (predicted[..., others] == 1.0).all()
 
 
 def test_a_query_shows_where_a_polyline_starts_over_the_scale() -> None:

@@ -33,6 +33,8 @@ class MaskedAutoencoder(Reconstructor):
     """
 
     factors: Tensor
+    lane_units: Tensor
+    agent_units: Tensor
 
     def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing = ARGOVERSE1) -> None:
         super().__init__(model, objective, timing)
@@ -42,6 +44,10 @@ class MaskedAutoencoder(Reconstructor):
         sees = objective.decoder_sees_encoder
         self.lane_decoder = ReconstructionDecoder(self.size, len(LANE_COLUMNS), sees)
         self.agent_decoder = ReconstructionDecoder(self.size, objective.modes * len(ACTOR_COLUMNS), sees)
+        # The heads predict in the unit in which the networks read coordinates
+        factors = column_factors(self.size, model.coordinate_scale)
+        self.register_buffer("lane_units", 1.0 / factors[list(LANE_COLUMNS)], persistent=False)
+        self.register_buffer("agent_units", 1.0 / factors[list(ACTOR_COLUMNS)], persistent=False)
 
     def predict(
         self, batch: Batch, angle: Tensor | None = None, masking: Masking | None = None, blind: bool = False
@@ -109,7 +115,8 @@ class MaskedAutoencoder(Reconstructor):
         predicted: Tensor = self.lane_decoder(
             items.pad(queries).flatten(1, 2), items.pad(asked, False).flatten(1, 2), encoded[rows], encoded_valid[rows]
         )
-        return items.pack(predicted.view(len(rows), items.longest, len(places), len(LANE_COLUMNS)))
+        predicted = predicted.view(len(rows), items.longest, len(places), len(LANE_COLUMNS)) * self.lane_units
+        return items.pack(predicted)
 
     def _decode_agents(self, agents: Polylines, hidden: Tensor, encoded: Tensor, encoded_valid: Tensor) -> Tensor:
         """(T, modes, V, 10) predictions for the samples where the focal agent is hidden.
@@ -124,4 +131,5 @@ class MaskedAutoencoder(Reconstructor):
         predicted: Tensor = self.agent_decoder(
             queries, agents.valid, encoded[rows], encoded_valid[rows]
         )  # [T, V, modes 10]
-        return predicted.view(len(rows), len(places), self.objective.modes, len(ACTOR_COLUMNS)).transpose(1, 2)
+        shape = (len(rows), len(places), self.objective.modes, len(ACTOR_COLUMNS))
+        return (predicted.view(shape) * self.agent_units).transpose(1, 2)
