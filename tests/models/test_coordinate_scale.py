@@ -92,6 +92,55 @@ def test_without_a_scale_goals_far_out_on_a_ray_look_alike() -> None:
     assert told_apart[1] > 20 * told_apart[0]
 
 
+def test_a_second_scale_shows_both_directions_near_by_and_distances_far_out() -> None:
+    """Each of two scales has its own norm: with one norm for both, the smaller unit would drown the larger one."""
+    layout = SceneByScene(Ragged.from_counts(torch.tensor([2])))
+    ray, turn = torch.tensor([[29.0, 0.0], [31.0, 0.0]]), torch.tensor([[0.3, 0.0], [0.0, 0.3]])
+    told_apart = {}
+    for scales in ((1.0,), (SCALE,), (SCALE, 1.0)):
+        torch.manual_seed(1)
+        first = GoalEncoder(SIZE, *scales).layers[0]
+        features = [first(goals).detach() for goals in (ray, turn)]
+        told_apart[scales] = [float((goals[0] - goals[1]).norm()) for goals in features]
+        assert features[0].shape[-1] == len(scales) * SIZE // 2
+        encoder = GoalEncoder(SIZE, *scales)
+        assert encoder(ray, encoder.agent_parts(torch.zeros(1, SIZE)), layout).shape == (2, SIZE)
+    assert told_apart[(SCALE, 1.0)][0] > 5 * told_apart[(1.0,)][0]  # distances far out
+    assert told_apart[(SCALE, 1.0)][1] > 1.5 * told_apart[(SCALE,)][1]  # directions near by
+
+
+@pytest.mark.parametrize("columns", [ACTOR_COLUMNS, LANE_COLUMNS])
+def test_a_second_scale_reads_positions_alone_over_it(columns: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    graph = SubGraph(SIZE, 1, 2, SCALE, 2.0)
+    assert graph.second_input_mlp is not None
+    vectors, valid = 20 * torch.randn(3, 5, len(columns)), torch.ones(3, 5, dtype=torch.bool)
+    rows = torch.zeros(3, 5, SIZE)
+    rows[..., [column % SIZE for column in columns]] = vectors
+    parts = []
+    for mlp, scale in ((graph.input_mlp, SCALE), (graph.second_input_mlp, 2.0)):
+        scaled = rows.clone()
+        scaled[..., [columns[place] % SIZE for place in columns_in_metres(columns)]] /= scale
+        parts.append(mlp(scaled))
+    hidden = graph.hidden_mlp(torch.cat(parts, dim=-1))
+    mask = torch.zeros(3, 5)
+    for attention, norm in zip(graph.attention, graph.norms, strict=True):
+        hidden = norm(hidden + functional.relu(attention(hidden, mask)))
+    torch.testing.assert_close(graph(vectors, valid, columns), hidden.amax(dim=1))
+
+
+def test_without_a_second_scale_there_is_no_tensor_of_it() -> None:
+    names = SubGraph(SIZE, 1, 2, SCALE).state_dict().keys()
+    assert not [name for name in names if "second" in name]
+    wider = SubGraph(SIZE, 1, 2, SCALE, 1.0).state_dict()
+    assert {name.split(".")[0] for name in wider.keys() - names} == {"second_input_mlp"}
+
+
+def test_two_scales_that_are_one_are_refused() -> None:
+    with pytest.raises(ParameterError, match=r"second_coordinate_scale: found 10.0; expected 0, or another"):
+        paper(ModelParameters, coordinate_scale=10.0, second_coordinate_scale=10.0)
+
+
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_scale_that_is_none_is_refused(scale: float) -> None:
     with pytest.raises(ParameterError, match="coordinate_scale"):

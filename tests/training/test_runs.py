@@ -227,6 +227,33 @@ def test_a_variant_with_another_network_beside_the_baseline(store: Path, tmp_pat
         assert moved == (name == "combined")  # the release's detached query leaves it where it was
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"finetune.goal_label_std": 1.0},
+        {"variants.forecast.pretrain.goal_label_std": 1.0},
+        {"model.second_coordinate_scale": 1.0},
+    ],
+)
+def test_options_of_label_and_scale_move_numbers_and_are_carried_along(
+    store: Path, tmp_path: Path, change: dict[str, float]
+) -> None:
+    losses = []
+    for changes in ({}, change):
+        parameters = _parameters(tmp_path, **changes)
+        folder = tmp_path / str(len(changes))
+        first, second = (_run(folder, "forecast", parameters, stage) for stage in ("pretrain", "finetune"))
+        pretrain(first, store)
+        finetune(second, store, first.out)
+        losses.append((load_metadata(first.out)["last_epoch"]["loss"], load_metadata(second.out)["last_epoch"]["loss"]))
+    assert losses[0][1] != losses[1][1]
+    assert (losses[0][0] != losses[1][0]) == ("finetune.goal_label_std" not in change)
+    network, card = load_forecaster(second.out)
+    key = "second_coordinate_scale"
+    assert getattr(network.model, key) == card["parameters"]["model"][key] == change.get(f"model.{key}", 0.0)
+    assert load_metadata(first.out)["model"][key] == network.model.second_coordinate_scale
+
+
 def test_checkpoint_that_does_not_fit_is_refused(store: Path, tmp_path: Path) -> None:
     first = _run(tmp_path, "map", _parameters(tmp_path))
     pretrain(first, store)
@@ -314,6 +341,19 @@ def test_interrupted_run_keeps_its_state(store: Path, tmp_path: Path, precision:
     pretrain(run, store)
     assert load_provenance(run.provenance, "pretrain", run.name)["training"]["resumed_after"] == [1]
     for name in ("model.safetensors", "curve.csv", RECONSTRUCTIONS, RECONSTRUCTION):
+        assert (run.out / name).read_bytes() == (undisturbed.out / name).read_bytes()
+
+
+def test_an_interrupted_run_with_options_of_label_and_scale_goes_on_as_undisturbed(store: Path, tmp_path: Path) -> None:
+    changes = {f"variants.forecast.pretrain.{key}": value for key, value in (("epochs", 2), ("global_batch_size", 6))}
+    options = {"pretrain.goal_label_std": 1.0, "model.second_coordinate_scale": 1.0}
+    parameters = _parameters(tmp_path, **changes, **options)
+    undisturbed, run = _run(tmp_path / "undisturbed", "forecast", parameters), _run(tmp_path, "forecast", parameters)
+    pretrain(undisturbed, store)
+    _interrupt_pretraining(run, store)
+    pretrain(run, store)
+    assert load_provenance(run.provenance, "pretrain", run.name)["training"]["resumed_after"] == [1]
+    for name in ("model.safetensors", "curve.csv"):
         assert (run.out / name).read_bytes() == (undisturbed.out / name).read_bytes()
 
 

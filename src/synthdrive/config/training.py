@@ -33,6 +33,9 @@ class ModelParameters:
         coordinate_scale: metres that count as 1 where a network reads coordinates: vectors, goals, endpoints, queries.
             The layer norms that follow see directions alone once coordinates are much larger than 1, and distances
             are learned late (docs/method.md 8.21). What is predicted stays in metres. 1.0: the paper.
+        second_coordinate_scale: metres; vectors, goals and endpoints are also read over this scale, by a first layer of
+            its own with its own norm, whose features are joined with those of the other: of two scales, the larger
+            shows distances and the smaller directions. 0.0: the paper, one scale alone.
         polyline_index: give the network each polyline's index in its scene as a feature, as the paper does; forecasts
             then depend on the order of lanes and agents (docs/method.md 8.10).
         detach_endpoint_query: no gradient into the endpoint encoder of the trajectory completion, which then stays
@@ -48,11 +51,15 @@ class ModelParameters:
     dense_from_goals: int = value(at_least=1, unit="")
     dense_radius: int = value(at_least=0, unit="m")
     coordinate_scale: float = value(above=0, unit="m")
+    second_coordinate_scale: float = value(at_least=0, unit="m")
     polyline_index: bool = value()
     detach_endpoint_query: bool = value()
 
     def validate(self, where: str) -> None:
-        """The width must be a multiple of 8, and of the number of heads."""
+        """The width must be a multiple of 8, and of the number of heads; two scales must differ."""
+        if self.second_coordinate_scale == self.coordinate_scale:
+            expected = f"0, or another than coordinate_scale ({self.coordinate_scale})"
+            raise ParameterError(f"{where}.second_coordinate_scale", str(self.second_coordinate_scale), expected)
         if self.hidden_size % 8:
             expected = f"a multiple of 8 from {SMALLEST_HIDDEN_SIZE}"
             raise ParameterError(f"{where}.hidden_size", str(self.hidden_size), expected)
@@ -208,6 +215,7 @@ class ObjectiveParameters:
         dead_mode_weight: weight of the loss of the first mode that has not won yet in the batch (docs/method.md 4.3).
         lane_padding_in_loss: count the padding of short lanes as targets (zeros) and as decoder queries, as released.
         min_lanes: scenes with fewer lanes are left out of pre-training (docs/method.md 8.8).
+        goal_label_std: of the objective `forecast`; see `FinetuneParameters`.
     """
 
     objective: str = value(choices=(MASKED, SCENE, FORECAST, NONE))
@@ -222,6 +230,7 @@ class ObjectiveParameters:
     dead_mode_weight: float = value(at_least=0, unit="")
     lane_padding_in_loss: bool = value()
     min_lanes: int = value(at_least=0, unit="")
+    goal_label_std: float = value(at_least=0, unit="m")
 
 
 @dataclass(frozen=True)
@@ -249,7 +258,10 @@ class FinetuneParameters(OptimisationParameters):
             "encoder.global_graph"); the rest starts fresh. A variant without pre-training transfers nothing, whatever
             it says here.
         fraction: of the scenes, to train on; the subsets of one seed are nested, and the same in every variant.
+        goal_label_std: metres; the goals' target is a distribution over all of them, with Gaussian weights of this
+            standard deviation in their distance to the true endpoint. 0.0: the paper, the nearest goal alone.
     """
 
     load_pretrained_weights: list[str] = value(distinct=True)
     fraction: float = value(above=0, at_most=1, unit="")
+    goal_label_std: float = value(at_least=0, unit="m")

@@ -121,7 +121,7 @@ def finetune(run: TrainingRun, scenes: Path, pretrained: Path | None = None) -> 
     indices = usable_scenes(store, parameters, run.seed, scenes)
     batches = scene_batches(run, scenes, indices, parameters, accelerator)
     seed_model("finetune", run.seed)
-    network = DenseTNT(model, store.timing)
+    network = DenseTNT(model, store.timing, parameters.goal_label_std)
     origin, transferred = load_pretrained_weights(network, model, parameters, run, pretrained)
     if accelerator.is_main_process:
         if pretrained is not None:

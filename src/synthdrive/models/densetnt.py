@@ -51,17 +51,21 @@ class DenseTNT(nn.Module):
     Args:
         model: sizes.
         timing: of the scenes that it forecasts.
+        goal_label_std: metres, by which training softens the goals' label (`FinetuneParameters`); forecasts do not
+            depend on it.
     """
 
-    def __init__(self, model: ModelParameters, timing: Timing = ARGOVERSE1) -> None:
+    def __init__(self, model: ModelParameters, timing: Timing = ARGOVERSE1, goal_label_std: float = 0.0) -> None:
         super().__init__()
         self.model = model
         self.timing = timing
+        self.goal_label_std = goal_label_std
         self.encoder = VectorEncoder(model, timing)
         self.lane_scorer = LaneScorer(model.hidden_size)
-        self.goal_scorer = GoalScorer(model.hidden_size, model.coordinate_scale)
+        scale, second_scale = model.coordinate_scale, model.second_coordinate_scale
+        self.goal_scorer = GoalScorer(model.hidden_size, scale, second_scale)
         self.completion = TrajectoryCompletion(
-            model.hidden_size, model.detach_endpoint_query, model.coordinate_scale, timing.future_steps
+            model.hidden_size, model.detach_endpoint_query, scale, timing.future_steps, second_scale
         )
 
     def forward(self, batch: Batch) -> Losses:
@@ -85,8 +89,7 @@ class DenseTNT(nn.Module):
         """
         endpoint = future[:, -1]
         distance = torch.linalg.vector_norm(distribution.goals - endpoint[:, None], dim=-1)
-        label = torch.where(distribution.valid, distance, torch.inf).argmin(dim=1, keepdim=True)
-        goal_nll = -distribution.log_prob.gather(1, label).squeeze(1)
+        goal_nll = goal_losses(distribution.log_prob, distance, distribution.valid, self.goal_label_std)
         has_lanes = distribution.lane_log_prob.isfinite().any(dim=1)
         lane_nll = -distribution.lane_log_prob.gather(1, lane[:, None]).squeeze(1)
         lane_nll = torch.where(has_lanes, lane_nll, torch.zeros_like(lane_nll))
@@ -162,6 +165,23 @@ class DenseTNT(nn.Module):
         """(B, K, 2) endpoints -> (B, K, T, 2) trajectories, metres, agent frame; see `TrajectoryCompletion`."""
         completion: Tensor = self.completion(goals, distribution.agent, distribution.tokens, distribution.token_valid)
         return completion
+
+
+def goal_losses(log_prob: Tensor, distance: Tensor, valid: Tensor, label_std: float = 0.0) -> Tensor:
+    """(B,) cross entropy of the goals' distribution with its label.
+
+    Args:
+        log_prob: (B, D), -inf at padding.
+        distance: (B, D) metres, of each goal to the true endpoint.
+        valid: (B, D) bool, at least one in each row.
+        label_std: metres; the label is spread over the goals with weights exp(-distance^2 / (2 label_std^2)). 0: it is
+            the nearest goal.
+    """
+    distance = torch.where(valid, distance, torch.inf)
+    if not label_std:
+        return -log_prob.gather(1, distance.argmin(dim=1, keepdim=True)).squeeze(1)
+    label = (-0.5 * (distance / label_std).square()).softmax(dim=1)
+    return -(label * torch.where(valid, log_prob, 0.0)).sum(dim=1)
 
 
 def _with_goal_everywhere(goals: Tensor, items: Ragged, observed: Tensor, future_steps: int) -> tuple[Tensor, Ragged]:

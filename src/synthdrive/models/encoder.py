@@ -25,16 +25,31 @@ from synthdrive.models.ragged import Ragged
 
 
 class SubGraph(nn.Module):
-    """Two MLPs, then layers of self-attention, ReLU, residual and layer norm; the maximum over the valid vectors."""
+    """Two MLPs, then layers of self-attention, ReLU, residual and layer norm; the maximum over the valid vectors.
+
+    Args:
+        size: width of the features.
+        layers: of attention.
+        heads: in each of them.
+        coordinate_scale: metres that count as 1 where the first MLP reads coordinates.
+        second_scale: the same of a second MLP beside it, see `layers.CoordinateMLP`; 0: there is none.
+    """
 
     factors: Tensor
+    second_factors: Tensor
 
-    def __init__(self, size: int, layers: int, heads: int, coordinate_scale: float = 1.0) -> None:
+    def __init__(
+        self, size: int, layers: int, heads: int, coordinate_scale: float = 1.0, second_scale: float = 0.0
+    ) -> None:
         super().__init__()
         self.size = size
         self.register_buffer("factors", column_factors(size, coordinate_scale), persistent=False)
         self.input_mlp = MLP(size, size)
-        self.hidden_mlp = MLP(size, size)
+        self.second_input_mlp: MLP | None = None
+        if second_scale:
+            self.register_buffer("second_factors", column_factors(size, second_scale), persistent=False)
+            self.second_input_mlp = MLP(size, size)
+        self.hidden_mlp = MLP(2 * size if second_scale else size, size)
         self.attention = nn.ModuleList(SelfAttention(size, heads) for _ in range(layers))
         self.norms = nn.ModuleList(nn.LayerNorm(size, eps=1e-5) for _ in range(layers))
 
@@ -50,15 +65,23 @@ class SubGraph(nn.Module):
             (N, size).
         """
         at = places(tuple(column % self.size for column in columns), vectors.device)
-        weight = (self.input_mlp.linear.weight * self.factors).index_select(1, at)
         with coordinates_exact(vectors.device):
-            hidden = self.input_mlp.activate(functional.linear(vectors, weight, self.input_mlp.linear.bias))
+            hidden = _read(vectors, at, self.input_mlp, self.factors)
+            if self.second_input_mlp is not None:
+                second = _read(vectors, at, self.second_input_mlp, self.second_factors)
+                hidden = torch.cat([hidden, second], dim=-1)
         hidden = self.hidden_mlp(hidden)
         mask = additive_mask(valid, hidden)
         for attention, norm in zip(self.attention, self.norms, strict=True):
             hidden = norm(hidden + functional.relu(attention(hidden, mask)))
         feature: Tensor = hidden.masked_fill(~valid[..., None], -torch.inf).amax(dim=1)
         return feature
+
+
+def _read(vectors: Tensor, at: Tensor, mlp: MLP, factors: Tensor) -> Tensor:
+    """An MLP of full rows times `factors`, of which `vectors` hold the columns `at`; the others are zero."""
+    weight = (mlp.linear.weight * factors).index_select(1, at)
+    return mlp.activate(functional.linear(vectors, weight, mlp.linear.bias))
 
 
 @dataclass(frozen=True)
@@ -90,7 +113,11 @@ class VectorEncoder(nn.Module):
         super().__init__()
         self.actor_lengths = (timing.history_steps - 1, timing.steps - 1)  # vectors of an observed and of a whole track
         self.sub_graph = SubGraph(
-            model.hidden_size, model.sub_graph_layers, model.sub_graph_heads, model.coordinate_scale
+            model.hidden_size,
+            model.sub_graph_layers,
+            model.sub_graph_heads,
+            model.coordinate_scale,
+            model.second_coordinate_scale,
         )
         self.agent_to_lane = CrossAttention(model.hidden_size)
         # Two independent attentions of half the size, joined: the heads of one.

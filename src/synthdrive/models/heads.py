@@ -12,6 +12,7 @@ from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.goal_attention import GoalLayout, InBlocks, Looked, SceneByScene, lay_out
 from synthdrive.models.layers import (
     MLP,
+    CoordinateMLP,
     CrossAttention,
     ResidualDecoder,
     coordinates_exact,
@@ -69,25 +70,25 @@ def most_probable_lanes(log_prob: Tensor, probability: float) -> tuple[Tensor, T
 class GoalEncoder(nn.Module):
     """A goal's feature, from its position and the focal agent's: three MLPs, which half of the latter joins twice."""
 
-    def __init__(self, size: int, coordinate_scale: float = 1.0) -> None:
+    def __init__(self, size: int, coordinate_scale: float = 1.0, second_scale: float = 0.0) -> None:
         super().__init__()
-        self.coordinate_scale = coordinate_scale
         self.joined = size // 2
-        self.layers = nn.ModuleList([MLP(2, self.joined), MLP(size, self.joined), MLP(size, size)])
+        first = CoordinateMLP(2, self.joined, coordinate_scale, second_scale)
+        self.layers = nn.ModuleList([first, MLP(first.width + self.joined, self.joined), MLP(size, size)])
 
     def agent_parts(self, agent: Tensor) -> list[Tensor]:
         """What the focal agent's feature (B, S) adds to each later layer, (B, out), for all goals alike."""
         part = agent[:, : self.joined]
         linears = [layer.linear for layer in list(self.layers)[1:] if isinstance(layer, MLP)]
-        return [functional.linear(part, linear.weight[:, self.joined :], linear.bias) for linear in linears]
+        return [functional.linear(part, linear.weight[:, -self.joined :], linear.bias) for linear in linears]
 
     def forward(self, goals: Tensor, agent_parts: list[Tensor], layout: GoalLayout) -> Tensor:
         """(..., 2) goals as they are laid out, and what `agent_parts` gave -> (..., S)."""
         first, *others = self.layers
-        hidden: Tensor = first(goals / self.coordinate_scale)
+        hidden: Tensor = first(goals)
         for layer, same in zip(others, agent_parts, strict=True):
             assert isinstance(layer, MLP)
-            own = functional.linear(hidden, layer.linear.weight[:, : self.joined])
+            own = functional.linear(hidden, layer.linear.weight[:, : -self.joined])
             hidden = layer.activate(own.add_(layout.of_each(same)))
         return hidden
 
@@ -118,12 +119,13 @@ class GoalScorer(nn.Module):
     Args:
         size: width of the features.
         coordinate_scale: metres that count as 1 where a goal is encoded.
+        second_scale: a second one, see `layers.CoordinateMLP`; 0: none.
     """
 
-    def __init__(self, size: int, coordinate_scale: float = 1.0) -> None:
+    def __init__(self, size: int, coordinate_scale: float = 1.0, second_scale: float = 0.0) -> None:
         super().__init__()
         self.size = size
-        self.encoder = GoalEncoder(size, coordinate_scale)
+        self.encoder = GoalEncoder(size, coordinate_scale, second_scale)
         self.attention = CrossAttention(size)
         self.decoder = ResidualDecoder(4 * size, size, 1)
 
@@ -180,16 +182,23 @@ class TrajectoryCompletion(nn.Module):
         detach_query: leave the endpoint encoder untrained, as the paper's release does (docs/method.md 8.5).
         coordinate_scale: metres that count as 1 where an endpoint is encoded, and in what the decoder gives out.
         steps: of a trajectory.
+        second_scale: a second one at which an endpoint is encoded, see `layers.CoordinateMLP`; 0: none.
     """
 
     def __init__(
-        self, size: int, detach_query: bool, coordinate_scale: float = 1.0, steps: int = ARGOVERSE1.future_steps
+        self,
+        size: int,
+        detach_query: bool,
+        coordinate_scale: float = 1.0,
+        steps: int = ARGOVERSE1.future_steps,
+        second_scale: float = 0.0,
     ) -> None:
         super().__init__()
         self.steps = steps
         self.detach_query = detach_query
         self.coordinate_scale = coordinate_scale
-        self.endpoint_encoder = nn.Sequential(MLP(2, size), MLP(size, size), MLP(size, size))
+        first = CoordinateMLP(2, size, coordinate_scale, second_scale)
+        self.endpoint_encoder = nn.Sequential(first, MLP(first.width, size), MLP(size, size))
         self.attention = CrossAttention(size)
         self.decoder = ResidualDecoder(3 * size, size, steps * 2)
 
@@ -203,7 +212,7 @@ class TrajectoryCompletion(nn.Module):
         """
         tokens, agent = full_precision(tokens.detach()), full_precision(agent.detach())
         with coordinates_exact(endpoints.device):  # a few endpoints a scene: cheap
-            query = self.endpoint_encoder(endpoints / self.coordinate_scale)
+            query = self.endpoint_encoder(endpoints)
             if self.detach_query:
                 query = query.detach()
             seen = self.attention(query, tokens, valid)

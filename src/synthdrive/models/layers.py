@@ -155,6 +155,31 @@ class MLP(nn.Module):
         return functional.relu(self.norm(x), inplace=True)
 
 
+class CoordinateMLP(MLP):
+    """An MLP of coordinates, or two whose outputs are joined: each reads them over a scale of its own.
+
+    Joined behind their norms: before them two scales would be no more than one, since a sum of two linear maps is one.
+
+    Args:
+        inputs, outputs: of each MLP.
+        scale: metres that count as 1.
+        second_scale: of the second MLP; 0: there is none.
+    """
+
+    def __init__(self, inputs: int, outputs: int, scale: float, second_scale: float = 0.0) -> None:
+        super().__init__(inputs, outputs)
+        self.scale, self.second_scale = scale, second_scale
+        self.second = MLP(inputs, outputs) if second_scale else None
+        self.width = outputs * (1 if self.second is None else 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) metres -> (..., width)."""
+        features = super().forward(x / self.scale)
+        if self.second is None:
+            return features
+        return torch.cat([features, self.second(x / self.second_scale)], dim=-1)
+
+
 class ResidualDecoder(nn.Module):
     """A hidden layer, joined with its own input, then a linear map."""
 

@@ -95,7 +95,7 @@ def pretrain(run: TrainingRun, synthetic: Path) -> None:
 def pretraining_model(model: ModelParameters, parameters: PretrainParameters, timing: Timing = ARGOVERSE1) -> nn.Module:
     """The network that the variant's objective trains; either has the encoder that fine-tuning takes over."""
     if parameters.objective == FORECAST:
-        return DenseTNT(model, timing)
+        return DenseTNT(model, timing, parameters.goal_label_std)
     network = SceneAutoencoder if parameters.objective == SCENE else MaskedAutoencoder
     return network(model, parameters, timing)
 
