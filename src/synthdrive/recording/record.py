@@ -18,11 +18,11 @@ from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import ordered_map, track, worker_count
 from synthdrive.core.seeding import generator, item_seed
 from synthdrive.formats.argoverse1_writers import open_scene_archive, scene_csv, write_maps
-from synthdrive.map_import.street_lanes import read_street_lanes
 from synthdrive.map_import.street_map import draw_map
 from synthdrive.map_import.street_network import network_file, redraw
+from synthdrive.map_import.sumo_network import read_street_lanes
+from synthdrive.map_import.sumo_programs import Programs
 from synthdrive.recording.demand import Streets, park, write_demand
-from synthdrive.recording.programs import Programs
 from synthdrive.recording.scene_selection import choose, find_candidates
 from synthdrive.recording.sensing import CityParts, centre_motion, sense
 from synthdrive.recording.simulation import drive

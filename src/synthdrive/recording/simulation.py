@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,7 @@ import pyarrow.parquet as pq
 from synthdrive.config.record_sample import TrafficParameters
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import STEP_SECONDS
-from synthdrive.map_import.netconvert import check_space, sumo_home
-from synthdrive.recording.programs import Programs
+from synthdrive.map_import.sumo_programs import Programs, check_end, sumo_home
 
 _LATERAL_RESOLUTION = 0.8  # m, of the sublanes: lane changes and evasions are continuous
 _ATTRIBUTES = "x,y,angle,speed,lane,type"
@@ -56,6 +54,7 @@ def drive(
 
     Raises:
         InputError: SUMO stops with an error, or nothing moved.
+        MemoryError: SUMO was out of memory.
     """
     output = folder / "drive.parquet"
     options = {
@@ -77,11 +76,8 @@ def drive(
         "xml-validation": "never",
     }
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    environment = {**os.environ, "SUMO_HOME": str(sumo_home())}
-    run = programs.run([sumo_home() / "bin" / "sumo", *arguments], environment)
-    check_space(folder)
-    if run.returncode:
-        raise InputError(demand, f"SUMO stopped: {run.stderr.strip()[-500:]}", "a simulation that runs to its end")
+    ended = programs.run([sumo_home() / "bin" / "sumo", *arguments])
+    check_end(ended, folder, demand, "a simulation that runs to its end")
     recorded = pq.read_table(output)
     output.unlink()
     return read_drive(recorded, traffic)
