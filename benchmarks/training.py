@@ -40,8 +40,9 @@ from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
-from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
-from synthdrive.scenes.scene_store import AGENT, OTHERS, SceneStore, SceneStoreWriter
+from synthdrive.scenes.lane_map import MAX_POINTS, LaneSegments
+from synthdrive.scenes.scene_store import AGENT, OTHERS, SceneStore
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 from synthdrive.training.data import SceneBatches, Sharing
 from synthdrive.training.devices import device_name, loading_workers, make_accelerator
 from synthdrive.training.loop import fit

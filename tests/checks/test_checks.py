@@ -21,9 +21,10 @@ from synthdrive.core.errors import InputError
 from synthdrive.core.parameters import load_section
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.argoverse1_writers import scene_csv
-from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
+from synthdrive.ingestion.argoverse1 import ingest_maps, ingest_scenes
 from synthdrive.ingestion.statistics import map_manifest
-from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 
 STEPS = ARGOVERSE1.steps
 

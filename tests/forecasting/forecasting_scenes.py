@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
+from synthdrive.scenes.lane_map import LaneSegments
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 
 
 def straight_lanes(*lines: list[tuple[float, float]]) -> LaneSegments:

@@ -24,7 +24,7 @@ from synthdrive.formats.argoverse1_scene_reader import read_scene
 from synthdrive.formats.argoverse1_writers import scene_csv, vector_map_xml
 from synthdrive.formats.argoverse2_map_reader import read_vehicle_lanes
 from synthdrive.formats.argoverse2_scene_reader import read_scenario
-from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
+from synthdrive.ingestion.argoverse1 import ingest_maps, ingest_scenes
 from synthdrive.map_import.lanelet2 import read_lanelet2
 from synthdrive.map_import.opendrive_lanes import read_opendrive
 from synthdrive.scenes.lane_map import LaneMap

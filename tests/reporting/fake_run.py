@@ -27,9 +27,9 @@ from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.reconstructions import FixedWindows
 from synthdrive.reporting.report import ReportInputs
 from synthdrive.reporting.run_results import RECONSTRUCTION, RunPaths
-from synthdrive.scenes.lane_map import LaneMap, Links
-from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
-from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, SceneStore, SceneStoreWriter
+from synthdrive.scenes.lane_map import MAX_POINTS, LaneMap, LaneSegments, Links
+from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, SceneStore
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 from synthdrive.training.checkpoints import save_checkpoint
 from synthdrive.training.metadata import RECONSTRUCTIONS
 from synthdrive.training.monitoring import look_again

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from raw_data import straight_map
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import ARGOVERSE1
-from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 
 STEPS = ARGOVERSE1.steps
 

@@ -19,7 +19,8 @@ from synthdrive.models.draws import uniform
 from synthdrive.models.goals import dense_goals, reachable_goals, sparse_goals
 from synthdrive.models.polylines import AgentFrame
 from synthdrive.models.ragged import Blocks, Ragged
-from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 
 LAST_OBSERVED, STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.steps
 

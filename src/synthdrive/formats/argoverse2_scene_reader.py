@@ -15,8 +15,7 @@ import pyarrow.parquet as pq
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import ARGOVERSE2, Timing
 from synthdrive.formats.archives import Limits, read_files
-from synthdrive.formats.arrow_columns import categories, floats, integers
-from synthdrive.formats.recorded_scene import FARTHEST, RecordedScene
+from synthdrive.formats.recorded_scene import FARTHEST, RecordedScene, categories, floats, integers
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
 
 FILE = re.compile(

@@ -24,20 +24,21 @@ from synthdrive.formats.archives import Limits, read_files
 from synthdrive.formats.argoverse2_map_reader import read_vehicle_lanes
 from synthdrive.formats.argoverse2_scene_reader import FILE, ScenarioFiles, read_scenario, scenario_files
 from synthdrive.formats.recorded_scene import RecordedScene
-from synthdrive.ingestion.ingest import TEST, archive_limits, find_source
 from synthdrive.ingestion.packing import (
     BATCH_SCENES,
+    TEST,
     Packed,
     Skipped,
     Surroundings,
     agent_columns,
+    archive_limits,
     batched,
+    find_source,
     join,
     write_store,
 )
 from synthdrive.ingestion.statistics import Centrelines, map_manifest
-from synthdrive.scenes.lane_map import LaneMap
-from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.scenes.lane_map import LaneMap, LaneSegments
 from synthdrive.scenes.scene_store import AGENT_TYPE
 
 FOCAL_TRACK = "focal_track_id"  # column of the manifest, for the submission

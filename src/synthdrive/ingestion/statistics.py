@@ -10,8 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from synthdrive.core.timing import ARGOVERSE1
-from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
-from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
+from synthdrive.scenes.lane_map import MAX_POINTS, NO_LANE, LaneMap, LaneSegments, Links
 
 REACH = 10.0  # metres; lanes further from the points than this are looked at only if nothing nearer is found
 

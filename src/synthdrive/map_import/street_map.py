@@ -12,8 +12,7 @@ import numpy.typing as npt
 from synthdrive.config.record_sample import MapParameters
 from synthdrive.core.geometry import arc_length, distance_to_polyline, interpolate
 from synthdrive.map_import.street_lanes import StreetLane
-from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
-from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
+from synthdrive.scenes.lane_map import MAX_POINTS, NO_LANE, LaneMap, LaneSegments, Links
 
 Points = npt.NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.models.ragged import Ragged
-from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.scenes.lane_map import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, SceneStore
 
 

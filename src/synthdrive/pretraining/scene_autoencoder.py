@@ -30,7 +30,7 @@ from synthdrive.models.polylines import (
 from synthdrive.pretraining.masking import Masking, draw_angle, draw_masking
 from synthdrive.pretraining.reconstruction import Prediction, Reconstructor
 from synthdrive.pretraining.reconstruction_decoder import ReconstructionDecoder
-from synthdrive.scenes.lane_segments import MAX_POINTS
+from synthdrive.scenes.lane_map import MAX_POINTS
 
 POSE = 4  # x, y in metres, and the direction as a vector of length 1
 LANE_VECTORS = MAX_POINTS - 1

@@ -31,7 +31,7 @@ from synthdrive.formats.argoverse2_map_reader import read_vehicle_lanes
 from synthdrive.formats.argoverse2_scene_reader import read_scenario
 from synthdrive.ingestion import argoverse2
 from synthdrive.ingestion.argoverse2 import ingest_local_maps, ingest_scenarios
-from synthdrive.ingestion.hold_out import hold_out, pool_scenes
+from synthdrive.ingestion.scene_subsets import hold_out, pool_scenes
 from synthdrive.scenes.lane_map import NO_LANE, load_maps
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, SceneStore, follows_lanes
 
