@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import ARGOVERSE2, Timing
 from synthdrive.formats.archives import Limits, read_files
-from synthdrive.formats.recorded_scene import FARTHEST, RecordedScene, categories, floats, integers
-from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
+from synthdrive.scenes.scene_store import AGENT, AV, FARTHEST, OTHERS, RecordedScene
+from synthdrive.scenes.stored_arrays import categories, floats, integers
 
 FILE = re.compile(
     r"(?:scenario_(?P<scene>[0-9A-Za-z-]{1,64})\.parquet|log_map_archive_(?P<map>[0-9A-Za-z-]{1,64})\.json)"

@@ -15,7 +15,6 @@ from synthdrive.core.parallel import local_executor, ordered_map, track, worker_
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.argoverse1_map_reader import read_maps
 from synthdrive.formats.argoverse1_scene_reader import read_scene, scene_files
-from synthdrive.formats.recorded_scene import RecordedScene
 from synthdrive.ingestion.packing import (
     BATCH_SCENES,
     TEST,
@@ -31,6 +30,7 @@ from synthdrive.ingestion.packing import (
 )
 from synthdrive.ingestion.statistics import Centrelines, map_manifest
 from synthdrive.scenes.lane_map import LaneMap, LaneSegments, load_maps
+from synthdrive.scenes.scene_store import RecordedScene
 
 
 @dataclass(frozen=True)

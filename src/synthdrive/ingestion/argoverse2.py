@@ -23,7 +23,6 @@ from synthdrive.core.timing import ARGOVERSE2, Timing
 from synthdrive.formats.archives import Limits, read_files
 from synthdrive.formats.argoverse2_map_reader import read_vehicle_lanes
 from synthdrive.formats.argoverse2_scene_reader import FILE, ScenarioFiles, read_scenario, scenario_files
-from synthdrive.formats.recorded_scene import RecordedScene
 from synthdrive.ingestion.packing import (
     BATCH_SCENES,
     TEST,
@@ -39,7 +38,7 @@ from synthdrive.ingestion.packing import (
 )
 from synthdrive.ingestion.statistics import Centrelines, map_manifest
 from synthdrive.scenes.lane_map import LaneMap, LaneSegments
-from synthdrive.scenes.scene_store import AGENT_TYPE
+from synthdrive.scenes.scene_store import AGENT_TYPE, RecordedScene
 
 FOCAL_TRACK = "focal_track_id"  # column of the manifest, for the submission
 

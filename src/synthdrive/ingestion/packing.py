@@ -17,10 +17,9 @@ from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import Timing
 from synthdrive.formats.archives import Limits
-from synthdrive.formats.recorded_scene import RecordedScene
 from synthdrive.ingestion.statistics import Centrelines, agent_statistics
 from synthdrive.scenes.lane_map import LaneSegments
-from synthdrive.scenes.scene_store import CITY_MAPS, LOCAL_MAPS
+from synthdrive.scenes.scene_store import CITY_MAPS, LOCAL_MAPS, RecordedScene
 from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from synthdrive.core.artifacts import read_json, read_table
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import Timing, read_timing
 from synthdrive.scenes.lane_map import LaneSegments
-from synthdrive.scenes.stored_arrays import blocks, open_array, ragged_rows, rises_from_zero
+from synthdrive.scenes.stored_arrays import blocks, floats, open_array, ragged_rows, rises_from_zero
 
 AGENT, AV, OTHERS = 0, 1, 2  # track types, in the order of a scene's tracks
 TRACK_TYPES = ("AGENT", "AV", "OTHERS")
@@ -27,6 +27,7 @@ CITY_MAPS, LOCAL_MAPS = "city", "local"  # scenes share the lanes of few maps, o
 MANIFEST_COLUMNS = {"scene_id": pa.string(), "city": pa.string(), "origin_x": pa.float64(), "origin_y": pa.float64()}
 
 AGENT_TYPE = "agent_type"  # column of a manifest whose dataset says what AGENT is
+FARTHEST = 8192.0  # metres from AGENT; beyond it float32 is no longer true to 1 mm
 LANE_TYPES = ("vehicle", "bus", "motorcyclist")  # of road users that keep to lanes for motor vehicles
 
 STORE_ARRAYS: dict[str, tuple[str, tuple[int | None, ...]]] = {  # dtype, and an element's shape, None for any size
@@ -75,6 +76,37 @@ class Scene:
     def track(self, k: int) -> npt.NDArray[np.float32]:
         """(T, 2) float32, rows of track k, metres, city axes, relative to `origin`."""
         return self.xy[self.track_offsets[k] : self.track_offsets[k + 1]]
+
+
+@dataclass(frozen=True)
+class RecordedScene:
+    """One recorded scene as any dataset gives it, its rows sorted by track; see `Scene` for what is not said here.
+
+    Attributes:
+        scene_id: the file's stem.
+        city: name of the map.
+        origin: (2,) float64, AGENT at the last observed step, metres, city frame.
+        xy: (R, 2) float32, metres, city axes, relative to `origin`.
+        step: (R,) uint8.
+        track_lengths: (K,) int64.
+        track_types: (K,) uint8.
+        start_time: the first time stamp, seconds.
+        times: (steps,) float64, seconds since `start_time`; of a test scene, the observed ones.
+        agent_track_id: AGENT's name in the file, where a submission asks for it; else "".
+        agent_type: what AGENT is (vehicle, pedestrian, ...), where the dataset says it; else "".
+    """
+
+    scene_id: str
+    city: str
+    origin: npt.NDArray[np.float64]
+    xy: npt.NDArray[np.float32]
+    step: npt.NDArray[np.uint8]
+    track_lengths: npt.NDArray[np.int64]
+    track_types: npt.NDArray[np.uint8]
+    start_time: float
+    times: npt.NDArray[np.float64]
+    agent_track_id: str = ""
+    agent_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,9 +163,7 @@ class SceneStore:
     @cached_property
     def origins(self) -> npt.NDArray[np.float64]:
         """(S, 2) float64, AGENT's position at the last observed step, metres, city frame."""
-        # Arrow's own to_numpy would import pandas (0.4 s of every training run).
-        columns = [self.manifest[name].combine_chunks() for name in ("origin_x", "origin_y")]
-        return np.stack([np.from_dlpack(column) for column in columns], axis=1)
+        return np.stack([floats(self.manifest, name) for name in ("origin_x", "origin_y")], axis=1)
 
     @property
     def steps(self) -> int:
