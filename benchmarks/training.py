@@ -240,7 +240,7 @@ def write_made_up_store(directory: Path, scenes: int, others: float, seed: int =
         has_traffic_control=random.random(SITES * LANES) < 0.2,
     )
     with atomic_directory(directory) as partial:
-        writer = SceneStoreWriter(partial)
+        writer = SceneStoreWriter(partial, ARGOVERSE1)
         for number in range(scenes):
             _append_made_up_scene(writer, random, int(random.poisson(others)) if others else 0, number % SITES)
         place = 1000.0 * (np.arange(scenes) % SITES)
@@ -253,7 +253,7 @@ def write_repeated_store(source: Path, directory: Path, times: int) -> Path:
     """A store with every scene of another one `times` times over."""
     store = SceneStore.load(source)
     with atomic_directory(directory) as partial:
-        writer = SceneStoreWriter(partial)
+        writer = SceneStoreWriter(partial, ARGOVERSE1)
         for index in list(range(len(store))) * times:
             scene = store[index]
             lengths = np.diff(scene.track_offsets)

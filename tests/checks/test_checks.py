@@ -268,7 +268,7 @@ def windows(directory, faults=(), empty=None):
     """A synthetic store of windows straight on; each fault changes columns of the manifest in a window of its own."""
     size, lanes = 3 + len(faults), straight_map().segments
     directory.mkdir(parents=True)
-    writer = SceneStoreWriter(directory)
+    writer = SceneStoreWriter(directory, ARGOVERSE1)
     steps = np.arange(STEPS, dtype=np.float32)
     track = np.stack([steps * 0.8, 0 * steps], axis=1)
     for row in range(size):

@@ -15,6 +15,7 @@ from synthdrive.config.data import IngestParameters
 from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.core.errors import InputError
 from synthdrive.core.parameters import load_section
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.archives import Limits, add_member, read_files, reproducible_tar
 from synthdrive.ingestion.packing import SKIPPED
 from synthdrive.ingestion.scene_subsets import (
@@ -113,7 +114,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> SceneStore:
     )
     directory = tmp_path_factory.mktemp("hold_out") / "store"
     with atomic_directory(directory) as partial:
-        writer = SceneStoreWriter(partial)
+        writer = SceneStoreWriter(partial, ARGOVERSE1)
         for scene in range(SCENES):
             xy = np.full((50, 2), scene, dtype=np.float32)
             step, times = np.arange(50, dtype=np.uint8), np.arange(50, dtype=np.float32)

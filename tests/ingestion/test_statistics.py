@@ -112,7 +112,10 @@ def bend(angle, speed=10.0, start=0.3):
 
 
 def statistics(agent, times=TIMES):
-    return {name: values[0] for name, values in agent_statistics(agent[None], times[None], TURN).items()}
+    return {
+        name: values[0]
+        for name, values in agent_statistics(agent[None], times[None], TURN, ARGOVERSE1.last_observed).items()
+    }
 
 
 def test_a_straight_drive():
@@ -123,7 +126,7 @@ def test_a_straight_drive():
     assert found["max_step"] == pytest.approx(0.8)
     assert found["min_interval"] == pytest.approx(0.1)
     assert found["turn"] == "straight"
-    columns = agent_statistics(bend(0.0)[None].astype(np.float32), TIMES[None], TURN)
+    columns = agent_statistics(bend(0.0)[None].astype(np.float32), TIMES[None], TURN, ARGOVERSE1.last_observed)
     assert {values.dtype for name, values in columns.items() if name != "turn"} == {np.dtype(np.float64)}
 
 
@@ -138,7 +141,7 @@ def test_a_turn_has_its_angle_and_side(angle, turn):
 @given(angle=st.floats(-3.0, 3.0), start=st.floats(-3.2, 3.2), noise=st.integers(0, 10**6))
 def test_noise_moves_the_heading_change_little(angle, start, noise):
     agent = bend(angle, start=start) + np.random.default_rng(noise).normal(0, 0.05, (STEPS, 2))
-    error = np.angle(np.exp(1j * (heading_change(agent[None])[0] - angle)))
+    error = np.angle(np.exp(1j * (heading_change(agent[None], ARGOVERSE1.last_observed)[0] - angle)))
     assert abs(error) < 0.15
 
 

@@ -85,7 +85,7 @@ def write_scenes(directory: Path, lane_map: LaneMap, count: int, seed: int, synt
     random = np.random.default_rng(seed)
     rows: list[dict[str, object]] = []
     with atomic_directory(directory) as partial:
-        writer = SceneStoreWriter(partial)
+        writer = SceneStoreWriter(partial, ARGOVERSE1)
         for index in range(count):
             turn = ("left", "straight", "right")[index % 3]
             speed = float(random.uniform(5, 9) if synthetic else random.uniform(2, 14))

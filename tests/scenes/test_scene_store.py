@@ -41,7 +41,7 @@ def manifest(size):
 
 def write(directory, scenes, order=None):
     directory.mkdir(parents=True)
-    writer = SceneStoreWriter(directory)
+    writer = SceneStoreWriter(directory, ARGOVERSE1)
     for scene in scenes:
         writer.append(**scene)
     writer.close(manifest(len(scenes)), LANES, order)
@@ -80,7 +80,7 @@ def test_the_order_of_writing_does_not_show_in_the_bytes(tmp_path):
     order = np.array([3, 0, 4, 1, 2])
     directory = tmp_path / "b"
     directory.mkdir()
-    writer = SceneStoreWriter(directory)
+    writer = SceneStoreWriter(directory, ARGOVERSE1)
     for row in order:
         writer.append(**scenes[row])
     writer.close(manifest(5).take(order), LANES, np.argsort(order))

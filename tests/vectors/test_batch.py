@@ -30,7 +30,7 @@ ORIGINS = np.array([[1000.0, -500.0], [0.0, 0.0], [250.0, 7.0], [-3000.0, 4000.0
 
 @pytest.fixture
 def store(tmp_path: Path) -> SceneStore:
-    writer = SceneStoreWriter(tmp_path)
+    writer = SceneStoreWriter(tmp_path, ARGOVERSE1)
     first = 0
     for scene in SCENES:
         writer.append(

@@ -65,7 +65,7 @@ def pack_raw(scenes: list[RawScene], lanes: list[LaneSegments], dtype: torch.dty
 
 def stored(scenes: dict[str, RawScene], lanes: list[LaneSegments], folder: Path) -> Batch:
     """The same scenes, by way of a store."""
-    writer = SceneStoreWriter(folder)
+    writer = SceneStoreWriter(folder, ARGOVERSE1)
     first = 0
     absolute = []
     for scene, part in zip(scenes.values(), lanes, strict=True):

@@ -90,9 +90,7 @@ def scenario_files(source: Path, limits: Limits) -> Iterator[ScenarioFiles]:
     yield from waiting.values()
 
 
-def read_scenario(
-    content: bytes, name: str, where: str, timing: Timing = ARGOVERSE2, future: bool = True
-) -> RecordedScene:
+def read_scenario(content: bytes, name: str, where: str, timing: Timing, future: bool = True) -> RecordedScene:
     """One scenario from its Parquet file.
 
     AGENT is the focal track, AV the recording vehicle's (unless that is the focal one), OTHERS are the rest in the

@@ -118,7 +118,7 @@ def ingest_scenarios(
     outs: Mapping[str, Path],
     parameters: IngestParameters,
     map_half_width: float,
-    timing: Timing = ARGOVERSE2,
+    timing: Timing,
     workers: int | None = None,
 ) -> dict[str, list[Skipped]]:
     """Read the scenarios under `raw` and write each split as a SceneStore, in the order of their ids.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from synthdrive.core.artifacts import atomic_directory, write_json, write_table
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.scenes.lane_map import MAX_POINTS, SEGMENT_ARRAYS, LaneSegments
 from synthdrive.scenes.scene_store import CITY_MAPS, LANES, LOCAL_MAPS, METADATA, STORE_ARRAYS, SceneStore
 from synthdrive.scenes.stored_arrays import COPIED_AT_A_TIME, raw_to_npy
@@ -31,14 +31,12 @@ class SceneStoreWriter:
 
     Example:
         with atomic_directory(out) as partial:
-            writer = SceneStoreWriter(partial)
+            writer = SceneStoreWriter(partial, timing)
             for ...: writer.append(...)
             writer.close(manifest, lanes)
     """
 
-    def __init__(
-        self, directory: Path, timing: Timing = ARGOVERSE1, future: bool = True, maps: str = CITY_MAPS
-    ) -> None:
+    def __init__(self, directory: Path, timing: Timing, future: bool = True, maps: str = CITY_MAPS) -> None:
         self.directory, self.timing, self.maps = Path(directory), timing, maps
         self.steps = timing.steps if future else timing.history_steps
         self._lanes = LaneSegmentsWriter(self.directory / LANES)
