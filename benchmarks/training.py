@@ -40,8 +40,9 @@ from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
-from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
-from synthdrive.scenes.scene_store import AGENT, OTHERS, SceneStore, SceneStoreWriter
+from synthdrive.scenes.lane_map import MAX_POINTS, LaneSegments
+from synthdrive.scenes.scene_store import AGENT, OTHERS, SceneStore
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 from synthdrive.training.data import SceneBatches, Sharing
 from synthdrive.training.devices import device_name, loading_workers, make_accelerator
 from synthdrive.training.loop import fit
@@ -240,7 +241,7 @@ def write_made_up_store(directory: Path, scenes: int, others: float, seed: int =
         has_traffic_control=random.random(SITES * LANES) < 0.2,
     )
     with atomic_directory(directory) as partial:
-        writer = SceneStoreWriter(partial)
+        writer = SceneStoreWriter(partial, ARGOVERSE1)
         for number in range(scenes):
             _append_made_up_scene(writer, random, int(random.poisson(others)) if others else 0, number % SITES)
         place = 1000.0 * (np.arange(scenes) % SITES)
@@ -253,7 +254,7 @@ def write_repeated_store(source: Path, directory: Path, times: int) -> Path:
     """A store with every scene of another one `times` times over."""
     store = SceneStore.load(source)
     with atomic_directory(directory) as partial:
-        writer = SceneStoreWriter(partial)
+        writer = SceneStoreWriter(partial, ARGOVERSE1)
         for index in list(range(len(store))) * times:
             scene = store[index]
             lengths = np.diff(scene.track_offsets)

@@ -9,7 +9,7 @@ from pathlib import Path
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.core.artifacts import atomic_directory
 from synthdrive.core.errors import exit_on_error
-from synthdrive.formats.export_scenes import export_scenes
+from synthdrive.formats.argoverse1_writers import export_scenes
 from synthdrive.scenes.scene_store import SceneStore
 
 

@@ -20,10 +20,10 @@ from synthdrive.core.artifacts import scratch_directory
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.core.timing import ARGOVERSE1
+from synthdrive.ingestion.argoverse1 import ingest_maps, ingest_scenes
 from synthdrive.ingestion.argoverse2 import ingest_local_maps, ingest_scenarios
-from synthdrive.ingestion.hold_out import hold_out, pool_scenes
-from synthdrive.ingestion.ingest import TEST, ingest_maps, ingest_scenes
-from synthdrive.ingestion.packing import Skipped
+from synthdrive.ingestion.packing import TEST, Skipped
+from synthdrive.ingestion.scene_subsets import hold_out, pool_scenes
 from synthdrive.scenes.scene_store import AGENT_TYPE, SceneStore
 
 SHOWN_MAPS = 10  # that are printed

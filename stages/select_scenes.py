@@ -17,8 +17,8 @@ import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.config.data import IngestParameters
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
-from synthdrive.ingestion.ingest import archive_limits
-from synthdrive.ingestion.select_scenes import read_ids, select_scenes
+from synthdrive.ingestion.packing import archive_limits
+from synthdrive.ingestion.scene_subsets import read_ids, select_scenes
 
 
 def main() -> None:

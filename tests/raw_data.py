@@ -8,8 +8,7 @@ import numpy as np
 
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.argoverse1_writers import SceneRows, scene_csv, write_maps, write_scenes
-from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
-from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.scenes.lane_map import NO_LANE, LaneMap, LaneSegments, Links
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
 
 LAST_OBSERVED, STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.steps

@@ -35,7 +35,7 @@ def check_raw_data(repository: Path) -> str | None:
     data = load_section(DataParameters, "data", repository / DEFAULT_PATH)
     if data.source == RECORDED or _is_in_lock(data.raw, repository / "dvc.lock"):
         return None
-    from synthdrive.ingestion.ingest import find_source  # takes a second
+    from synthdrive.ingestion.packing import find_source  # takes a second
 
     folder, missing = repository / data.raw, []
     for archive, unpacked in ARCHIVES[data.source].items():

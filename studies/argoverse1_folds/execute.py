@@ -23,7 +23,7 @@ from synthdrive.training.checkpoints import load_metadata
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENTRIES = (
-    "synthdrive.ingestion.hold_out",
+    "synthdrive.ingestion.scene_subsets",
     "synthdrive.augmentation.augment_maps",
     "synthdrive.synthesis.synthesize",
     "synthdrive.pretraining.pretrain",

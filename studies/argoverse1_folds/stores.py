@@ -26,8 +26,14 @@ from synthdrive.config.synthesize import SynthesizeParameters
 from synthdrive.core.artifacts import atomic_directory, atomic_file
 from synthdrive.core.parallel import local_executor
 from synthdrive.core.parameters import from_values
-from synthdrive.ingestion.hold_out import balanced_folds, blocks_of_scenes, near_held_out, pool_scenes, write_scenes
-from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
+from synthdrive.ingestion.argoverse1 import ingest_maps, ingest_scenes
+from synthdrive.ingestion.scene_subsets import (
+    balanced_folds,
+    blocks_of_scenes,
+    near_held_out,
+    pool_scenes,
+    write_scenes,
+)
 from synthdrive.scenes.lane_map import load_maps
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.data import subset

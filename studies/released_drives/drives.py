@@ -22,8 +22,7 @@ from synthdrive.config.synthesize import DriverParameters
 from synthdrive.core.errors import InputError
 from synthdrive.core.geometry import arc_length, distance_to_polyline
 from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
-from synthdrive.scenes.lane_map import LaneMap
-from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.scenes.lane_map import LaneMap, LaneSegments
 from synthdrive.synthesis.drive_scenes import LaneDistance
 from synthdrive.synthesis.driver import drive
 from synthdrive.synthesis.path import SPACING, plan_paths, stack_paths

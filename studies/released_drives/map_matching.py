@@ -8,8 +8,7 @@ import numpy.typing as npt
 from synthdrive.augmentation.corridor import lane_points
 from synthdrive.core.errors import InputError
 from synthdrive.core.geometry import distance_to_pieces
-from synthdrive.scenes.lane_map import LaneMap
-from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.scenes.lane_map import LaneMap, LaneSegments
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
-from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
+from synthdrive.scenes.lane_map import MAX_POINTS, NO_LANE, LaneMap, LaneSegments, Links
 
 STEP, WIDTH, RADIUS = 25.0, 3.7, 14.0
 

@@ -21,9 +21,10 @@ from synthdrive.core.errors import InputError
 from synthdrive.core.parameters import load_section
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.argoverse1_writers import scene_csv
-from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
+from synthdrive.ingestion.argoverse1 import ingest_maps, ingest_scenes
 from synthdrive.ingestion.statistics import map_manifest
-from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 
 STEPS = ARGOVERSE1.steps
 
@@ -267,7 +268,7 @@ def windows(directory, faults=(), empty=None):
     """A synthetic store of windows straight on; each fault changes columns of the manifest in a window of its own."""
     size, lanes = 3 + len(faults), straight_map().segments
     directory.mkdir(parents=True)
-    writer = SceneStoreWriter(directory)
+    writer = SceneStoreWriter(directory, ARGOVERSE1)
     steps = np.arange(STEPS, dtype=np.float32)
     track = np.stack([steps * 0.8, 0 * steps], axis=1)
     for row in range(size):

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
+from synthdrive.core.timing import ARGOVERSE1
+from synthdrive.scenes.lane_map import LaneSegments
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 
 
 def straight_lanes(*lines: list[tuple[float, float]]) -> LaneSegments:
@@ -30,7 +32,7 @@ def write_store(
 ) -> SceneStore:
     """A store with one scene for each agent track (S, 50, 2), city frame; every crop holds every lane."""
     directory.mkdir(parents=True)
-    writer = SceneStoreWriter(directory)
+    writer = SceneStoreWriter(directory, ARGOVERSE1)
     origins = agents[:, 19]
     for agent, origin in zip(agents, origins, strict=True):
         writer.append(

@@ -11,7 +11,7 @@ from argoverse2_data import scenario_id, scenario_pair, write_split
 from given_parameters import committed
 from synthdrive.config.data import IngestParameters
 from synthdrive.core.errors import InputError
-from synthdrive.core.timing import Timing
+from synthdrive.core.timing import ARGOVERSE2, Timing
 from synthdrive.forecasting.argoverse2_submission import read_submission, write_submission
 from synthdrive.forecasting.baselines import ConstantVelocity, LaneFollowing
 from synthdrive.forecasting.evaluate import scene_errors, strata
@@ -25,13 +25,13 @@ PARAMETERS = committed(IngestParameters, local_maps=3)
 KINDS = ["vehicle", "pedestrian", "vehicle"]
 
 
-def stores(folder, timing=None):
+def stores(folder, timing=ARGOVERSE2):
     whole = [scenario_pair(number, kind=kind) for number, kind in enumerate(KINDS, start=1)]
     cut = [scenario_pair(number, steps=50, kind=kind) for number, kind in enumerate(KINDS, start=1)]
     for split, pairs in (("val", whole), ("test", cut)):
         write_split(folder / f"{split}.tar", {name: content for pair in pairs for name, content in pair.items()})
     outs = {split: folder / split for split in ("val", "test")}
-    ingest_scenarios(folder, outs, PARAMETERS, 50.0, *([timing] if timing else []), workers=1)
+    ingest_scenarios(folder, outs, PARAMETERS, 50.0, timing, workers=1)
     return SceneStore.load(outs["val"]), SceneStore.load(outs["test"])
 
 

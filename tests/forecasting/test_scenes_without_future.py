@@ -26,7 +26,7 @@ from synthdrive.forecasting.leaderboard import read_leaderboard_file
 from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_scene_reader import scene_files
 from synthdrive.formats.argoverse1_writers import write_scenes
-from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
+from synthdrive.ingestion.argoverse1 import ingest_maps, ingest_scenes
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore

@@ -18,13 +18,14 @@ from raw_data import scene_rows, straight_map, write_raw
 from synthdrive.config.augment import AugmentParameters
 from synthdrive.config.data import IngestParameters
 from synthdrive.core.parameters import load_section
+from synthdrive.core.timing import ARGOVERSE2
 from synthdrive.formats.archives import Limits, read_files
 from synthdrive.formats.argoverse1_map_reader import read_map
 from synthdrive.formats.argoverse1_scene_reader import read_scene
 from synthdrive.formats.argoverse1_writers import scene_csv, vector_map_xml
 from synthdrive.formats.argoverse2_map_reader import read_vehicle_lanes
 from synthdrive.formats.argoverse2_scene_reader import read_scenario
-from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
+from synthdrive.ingestion.argoverse1 import ingest_maps, ingest_scenes
 from synthdrive.map_import.lanelet2 import read_lanelet2
 from synthdrive.map_import.opendrive_lanes import read_opendrive
 from synthdrive.scenes.lane_map import LaneMap
@@ -71,7 +72,7 @@ def scenario(folder: Path) -> Target:
     """A scenario's Parquet file."""
 
     def read(content: bytes) -> None:
-        found = read_scenario(content, scenario_id(1), "scenario.parquet")
+        found = read_scenario(content, scenario_id(1), "scenario.parquet", ARGOVERSE2)
         assert np.isfinite(found.xy).all()
         assert found.track_lengths.sum() == len(found.xy)
 

@@ -23,8 +23,7 @@ from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_map_reader import read_maps
 from synthdrive.formats.argoverse1_scene_reader import read_scene, scene_files
-from synthdrive.scenes.lane_map import LaneMap
-from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.scenes.lane_map import LaneMap, LaneSegments
 from synthdrive.scenes.scene_store import SceneStore
 
 LIMITS = Limits(file_bytes=10**7, archive_bytes=2 * 10**8)  # a sixth and a hundredth of what params.yaml allows

@@ -6,7 +6,7 @@ from small_maps import DTD, lanelet, lanelet_street, local, osm
 
 from synthdrive.core.errors import InputError
 from synthdrive.map_import.lanelet2 import read_lanelet2
-from synthdrive.map_import.projection import to_utm
+from synthdrive.map_import.osm_file import to_utm
 
 
 def read(nodes, ways, relations, **options):

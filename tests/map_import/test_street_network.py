@@ -7,9 +7,9 @@ import pytest
 
 from synthdrive.config.record_sample import MapParameters, StreetParameters
 from synthdrive.core.errors import InputError
-from synthdrive.map_import.street_lanes import read_street_lanes
 from synthdrive.map_import.street_map import draw_map
 from synthdrive.map_import.street_network import bend_speeds, network_file, redraw, round_corners
+from synthdrive.map_import.sumo_network import read_street_lanes
 from synthdrive.scenes.lane_map import NO_LANE
 
 CORNER = np.array([[0.0, 0.0], [60.0, 0.0], [60.0, 60.0]])

@@ -9,7 +9,7 @@ import torch
 
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import Batch, pack
-from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
+from synthdrive.scenes.lane_map import MAX_POINTS, LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
 
 STEPS = ARGOVERSE1.steps

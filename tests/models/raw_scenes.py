@@ -14,7 +14,7 @@ from synthdrive.augmentation.transforms import Transform
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_map_reader import read_maps
-from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.scenes.lane_map import LaneSegments
 from synthdrive.scenes.scene_store import TRACK_TYPES
 
 LAST_OBSERVED = ARGOVERSE1.last_observed

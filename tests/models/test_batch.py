@@ -18,7 +18,8 @@ from synthdrive.models.batch import collate, uniform
 from synthdrive.models.goals import dense_goals, reachable_goals, sparse_goals
 from synthdrive.models.polylines import AgentFrame
 from synthdrive.models.ragged import Blocks, Ragged
-from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 
 LAST_OBSERVED, STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.steps
 
@@ -28,7 +29,7 @@ ORIGINS = np.array([[1000.0, -500.0], [0.0, 0.0], [250.0, 7.0], [-3000.0, 4000.0
 
 @pytest.fixture
 def store(tmp_path: Path) -> SceneStore:
-    writer = SceneStoreWriter(tmp_path)
+    writer = SceneStoreWriter(tmp_path, ARGOVERSE1)
     first = 0
     for scene in SCENES:
         writer.append(

@@ -61,7 +61,9 @@ def test_reconstructed_positions_are_predicted_over_the_scale() -> None:
     for head in (network.lane_decoder.head, network.agent_decoder.head):
         torch.nn.init.zeros_(head.weight)
         torch.nn.init.ones_(head.bias)
-    prediction = network.predict(make_batch([make_scene(seed, 3, 6) for seed in range(8)], list(range(8)), torch.float32))
+    prediction = network.predict(
+        make_batch([make_scene(seed, 3, 6) for seed in range(8)], list(range(8)), torch.float32)
+    )
     for predicted, columns in ((prediction.hidden_lanes, LANE_COLUMNS), (prediction.hidden_agents, ACTOR_COLUMNS)):
         metres = columns_in_metres(columns)
         others = [column for column in range(len(columns)) if column not in metres]

@@ -14,8 +14,9 @@ from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import Batch, collate, pack
 from synthdrive.models.goals import nearest_lane, sparse_goals
 from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, AgentFrame, actor_polylines, lane_polylines
-from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
+from synthdrive.scenes.lane_map import LaneSegments
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 
 OBSERVED_STEPS = ARGOVERSE1.history_steps
 
@@ -64,7 +65,7 @@ def pack_raw(scenes: list[RawScene], lanes: list[LaneSegments], dtype: torch.dty
 
 def stored(scenes: dict[str, RawScene], lanes: list[LaneSegments], folder: Path) -> Batch:
     """The same scenes, by way of a store."""
-    writer = SceneStoreWriter(folder)
+    writer = SceneStoreWriter(folder, ARGOVERSE1)
     first = 0
     absolute = []
     for scene, part in zip(scenes.values(), lanes, strict=True):

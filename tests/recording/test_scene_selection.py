@@ -7,8 +7,9 @@ import pytest
 
 from synthdrive.config.record_sample import SceneParameters
 from synthdrive.core.timing import ARGOVERSE1
-from synthdrive.recording.scene_selection import Candidates, Window, choose
-from synthdrive.recording.sensing import CityParts, Motion, sense
+from synthdrive.recording.record import sense
+from synthdrive.recording.scene_selection import Candidates, CityParts, Window, choose
+from synthdrive.recording.simulation import Motion
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
 
 STEPS = ARGOVERSE1.steps

@@ -27,9 +27,9 @@ from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.reconstructions import FixedWindows
 from synthdrive.reporting.report import ReportInputs
 from synthdrive.reporting.run_results import RECONSTRUCTION, RunPaths
-from synthdrive.scenes.lane_map import LaneMap, Links
-from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
-from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, SceneStore, SceneStoreWriter
+from synthdrive.scenes.lane_map import MAX_POINTS, LaneMap, LaneSegments, Links
+from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, SceneStore
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 from synthdrive.training.checkpoints import RECONSTRUCTIONS, save_checkpoint
 from synthdrive.training.monitoring import look_again
 
@@ -84,7 +84,7 @@ def write_scenes(directory: Path, lane_map: LaneMap, count: int, seed: int, synt
     random = np.random.default_rng(seed)
     rows: list[dict[str, object]] = []
     with atomic_directory(directory) as partial:
-        writer = SceneStoreWriter(partial)
+        writer = SceneStoreWriter(partial, ARGOVERSE1)
         for index in range(count):
             turn = ("left", "straight", "right")[index % 3]
             speed = float(random.uniform(5, 9) if synthetic else random.uniform(2, 14))

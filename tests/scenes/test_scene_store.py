@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from raw_data import straight_map
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import ARGOVERSE1
-from synthdrive.scenes.scene_store import SceneStore, SceneStoreWriter
+from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 
 STEPS = ARGOVERSE1.steps
 
@@ -40,7 +41,7 @@ def manifest(size):
 
 def write(directory, scenes, order=None):
     directory.mkdir(parents=True)
-    writer = SceneStoreWriter(directory)
+    writer = SceneStoreWriter(directory, ARGOVERSE1)
     for scene in scenes:
         writer.append(**scene)
     writer.close(manifest(len(scenes)), LANES, order)
@@ -79,7 +80,7 @@ def test_the_order_of_writing_does_not_show_in_the_bytes(tmp_path):
     order = np.array([3, 0, 4, 1, 2])
     directory = tmp_path / "b"
     directory.mkdir()
-    writer = SceneStoreWriter(directory)
+    writer = SceneStoreWriter(directory, ARGOVERSE1)
     for row in order:
         writer.append(**scenes[row])
     writer.close(manifest(5).take(order), LANES, np.argsort(order))

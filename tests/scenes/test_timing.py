@@ -18,8 +18,9 @@ from synthdrive.forecasting.evaluate import scene_errors
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.pretrain import pretraining_model
-from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.scenes.scene_store import AGENT, OTHERS, SceneStore, SceneStoreWriter
+from synthdrive.scenes.lane_map import LaneSegments
+from synthdrive.scenes.scene_store import AGENT, OTHERS, SceneStore
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 
 LONG = Timing(20, 80, 0.1)
 TIMINGS = [ARGOVERSE1, ARGOVERSE2, LONG]

@@ -16,7 +16,7 @@ from studies.argoverse1_folds.stores import Stores
 from synthdrive.config.composition import compose
 from synthdrive.core.artifacts import atomic_directory, read_json, write_json
 from synthdrive.core.parameters import read_parameters
-from synthdrive.ingestion.hold_out import write_scenes
+from synthdrive.ingestion.scene_subsets import write_scenes
 from synthdrive.scenes.scene_store import SceneStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]

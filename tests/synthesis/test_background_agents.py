@@ -5,7 +5,7 @@ import pytest
 
 from synthdrive.augmentation.corridor import overlapping
 from synthdrive.core.errors import ParameterError
-from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.scenes.lane_map import LaneSegments
 from synthdrive.synthesis.background_agents import SHORTEST, draw_background_agents
 
 

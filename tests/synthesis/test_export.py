@@ -8,8 +8,8 @@ import pytest
 
 from synthdrive.config.data import IngestParameters
 from synthdrive.core.parameters import load_section
-from synthdrive.formats.export_scenes import export_scenes
-from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
+from synthdrive.formats.argoverse1_writers import export_scenes
+from synthdrive.ingestion.argoverse1 import ingest_maps, ingest_scenes
 from synthdrive.scenes.scene_store import AGENT, SceneStore
 from synthdrive.synthesis.synthesize import synthesize
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import wasserstein_distance
 
 from synthdrive.core.geometry import distance_to_polyline
-from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.scenes.lane_map import LaneSegments
 from synthdrive.synthesis.drive_scenes import LaneDistance
 from synthdrive.synthesis.windows import (
     compare,

@@ -43,7 +43,7 @@ def run(tree, *arguments):
     [
         ([], ["dvc repro", "the results"]),
         (["repro", "--force", "report"], ["dvc repro --force report", "the results"]),
-        (["test", "tests/maps"], ["python -m pytest -m not slow tests/maps"]),
+        (["test", "tests/scenes"], ["python -m pytest -m not slow tests/scenes"]),
         (["verify"], ["python -m tools.verify lock"]),
         (["verify", "full"], ["python -m tools.verify full"]),
         (["shell", "-c", "echo in a shell"], ["in a shell"]),

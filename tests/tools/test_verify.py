@@ -18,7 +18,7 @@ from synthdrive.core.parameters import load_section
 from synthdrive.core.provenance import plain_values
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.forecasting.evaluate import write_evaluation
-from synthdrive.ingestion.ingest import ingest_maps, ingest_scenes
+from synthdrive.ingestion.argoverse1 import ingest_maps, ingest_scenes
 from synthdrive.scenes.scene_store import SceneStore
 from tools.verify import Verdict, compare_metrics, verify, verify_metadata, verify_metrics
 

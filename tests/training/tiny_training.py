@@ -25,8 +25,9 @@ from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.models.batch import uniform
 from synthdrive.models.layers import Losses
-from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.scenes.scene_store import AGENT, OTHERS, SceneStore, SceneStoreWriter
+from synthdrive.scenes.lane_map import LaneSegments
+from synthdrive.scenes.scene_store import AGENT, OTHERS, SceneStore
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 from synthdrive.training.checkpoints import ResumeFolder
 from synthdrive.training.data import SceneBatches, Sharing
 from synthdrive.training.devices import make_accelerator

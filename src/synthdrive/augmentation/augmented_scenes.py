@@ -13,7 +13,7 @@ import pyarrow as pa
 from synthdrive.augmentation.transforms import Transform, TransformShape, make_transform
 from synthdrive.core.artifacts import read_arrays, read_table, write_arrays, write_table
 from synthdrive.core.errors import InputError
-from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.scenes.lane_map import LaneSegments
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]

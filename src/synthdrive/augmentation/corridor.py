@@ -7,8 +7,7 @@ import numpy.typing as npt
 
 from synthdrive.augmentation.transforms import Transform
 from synthdrive.core.geometry import arc_length, interpolate, polyline_of_points, step_lengths
-from synthdrive.scenes.lane_map import LaneMap
-from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
+from synthdrive.scenes.lane_map import MAX_POINTS, LaneMap, LaneSegments
 
 Floats = npt.NDArray[np.float64]
 

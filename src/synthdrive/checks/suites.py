@@ -20,7 +20,7 @@ with from_extra("pipeline"):
     from great_expectations.expectations.expectation import Expectation
 
 from synthdrive.config.checks import CheckSyntheticParameters, MapChecks, SceneChecks
-from synthdrive.scenes.lane_segments import MAX_POINTS
+from synthdrive.scenes.lane_map import MAX_POINTS
 
 LANE_KEYS = ("city", "lane_id")
 SCENE_KEYS = ("scene_id",)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from synthdrive.core.geometry import arc_length, fraction_along, interpolate, step_lengths
 from synthdrive.forecasting.forecasts import MODES, Forecasts
-from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.scenes.lane_map import LaneSegments
 from synthdrive.scenes.scene_store import SceneStore, follows_lanes
 
 Floats = npt.NDArray[np.float64]

@@ -14,8 +14,7 @@ import numpy.typing as npt
 from synthdrive.core.errors import InputError
 from synthdrive.formats.archives import Limits, read_files
 from synthdrive.formats.bounded_xml import BoundedXml, XmlBounds
-from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
-from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
+from synthdrive.scenes.lane_map import MAX_POINTS, NO_LANE, LaneMap, LaneSegments, Links
 
 VECTOR_MAP = re.compile(r"(?:pruned_argoverse_)?(?P<city>[A-Za-z0-9_-]+)_(?P<id>[0-9]+)_vector_map\.xml")
 TURNS = {"LEFT": -1, "NONE": 0, "RIGHT": 1}

@@ -15,9 +15,8 @@ from pyarrow import csv
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
 from synthdrive.formats.archives import Limits, read_files
-from synthdrive.formats.arrow_columns import categories, floats
-from synthdrive.formats.recorded_scene import FARTHEST, RecordedScene
-from synthdrive.scenes.scene_store import AGENT, AV, TRACK_TYPES
+from synthdrive.scenes.scene_store import AGENT, AV, FARTHEST, TRACK_TYPES, RecordedScene
+from synthdrive.scenes.stored_arrays import categories, floats
 
 STEPS, LAST_OBSERVED = ARGOVERSE1.steps, ARGOVERSE1.last_observed
 

@@ -18,8 +18,7 @@ import numpy.typing as npt
 
 from synthdrive.core.errors import InputError
 from synthdrive.core.geometry import arc_length, heading_change, interpolate, polyline_of_points
-from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
-from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
+from synthdrive.scenes.lane_map import MAX_POINTS, NO_LANE, LaneMap, LaneSegments, Links
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,9 +15,8 @@ import pyarrow.parquet as pq
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import ARGOVERSE2, Timing
 from synthdrive.formats.archives import Limits, read_files
-from synthdrive.formats.arrow_columns import categories, floats, integers
-from synthdrive.formats.recorded_scene import FARTHEST, RecordedScene
-from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
+from synthdrive.scenes.scene_store import AGENT, AV, FARTHEST, OTHERS, RecordedScene
+from synthdrive.scenes.stored_arrays import categories, floats, integers
 
 FILE = re.compile(
     r"(?:scenario_(?P<scene>[0-9A-Za-z-]{1,64})\.parquet|log_map_archive_(?P<map>[0-9A-Za-z-]{1,64})\.json)"
@@ -91,9 +90,7 @@ def scenario_files(source: Path, limits: Limits) -> Iterator[ScenarioFiles]:
     yield from waiting.values()
 
 
-def read_scenario(
-    content: bytes, name: str, where: str, timing: Timing = ARGOVERSE2, future: bool = True
-) -> RecordedScene:
+def read_scenario(content: bytes, name: str, where: str, timing: Timing, future: bool = True) -> RecordedScene:
     """One scenario from its Parquet file.
 
     AGENT is the focal track, AV the recording vehicle's (unless that is the focal one), OTHERS are the rest in the

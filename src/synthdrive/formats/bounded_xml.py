@@ -1,9 +1,10 @@
-"""XML that nobody has to trust: no entities, and limits on what a file may hold."""
+"""XML that nobody has to trust, as events or as a tree: no entities, and limits on what a file may hold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
 from xml.parsers import expat
 
 from synthdrive.core.errors import InputError
@@ -83,3 +84,92 @@ class BoundedXml:
     def _count_end(self, tag: str) -> None:
         self._depth -= 1
         self._end(tag)
+
+
+@dataclass
+class XmlElement:
+    """An element of a file read as a tree: its name, attributes, line in the file, and the elements inside."""
+
+    where: str
+    tag: str
+    attributes: dict[str, str]
+    line: int
+    children: list[XmlElement] = field(default_factory=list)
+
+    def all(self, *tags: str) -> Iterator[XmlElement]:
+        """Children of these names."""
+        return (child for child in self.children if child.tag in tags)
+
+    def first(self, tag: str) -> XmlElement | None:
+        """The first child of this name."""
+        return next(self.all(tag), None)
+
+    def get(self, key: str, default: str = "") -> str:
+        """An attribute."""
+        return self.attributes.get(key, default).strip()
+
+    def number(self, key: str, default: float | None = None, largest: float = 1e12) -> float:
+        """A finite number, at most `largest` in size; raises InputError."""
+        text = self.attributes.get(key)
+        if text is None and default is not None:
+            return default
+        try:
+            value = float(text or "")
+        except ValueError:
+            value = math.nan
+        if not abs(value) <= largest:
+            found = f"no {key}" if text is None else f"{key} {text[:40]!r}"
+            raise self.error(found, f"{key} as a finite number of at most {largest:g}")
+        return value
+
+    def integer(self, key: str) -> int:
+        """A whole number; raises InputError."""
+        text = self.get(key)
+        if not text.lstrip("+-").isdecimal() or len(text) > 6:
+            raise self.error(f"{key} {text[:40]!r}", f"{key} as a whole number")
+        return int(text)
+
+    def error(self, found: str, expected: str) -> InputError:
+        """An error at this element."""
+        name = f" {self.get('id')[:40]!r}" if self.get("id") else ""
+        return InputError(f"{self.where}, line {self.line}, {self.tag}{name}", found, expected)
+
+
+def read_tree(content: bytes, where: str, bounds: XmlBounds, root_tag: str, kept: Collection[str]) -> XmlElement:
+    """The root element of a file, and of what is inside it the elements of certain names.
+
+    Args:
+        content: the file.
+        where: the file, for messages.
+        root_tag: name of the root element.
+        kept: names of elements, the root's among them; all others, and whatever is inside them, are passed over.
+
+    Raises:
+        InputError: as `BoundedXml.parse`, or the root element is another one.
+    """
+    xml = BoundedXml(where, bounds)
+    top = XmlElement(where, "", {}, 0)
+    path = [top]
+    skipped = 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal skipped
+        if skipped or tag not in kept:
+            skipped += 1
+            return
+        element = XmlElement(where, tag, attributes, xml.line)
+        path[-1].children.append(element)
+        path.append(element)
+
+    def end(tag: str) -> None:
+        nonlocal skipped
+        if skipped:
+            skipped -= 1
+        else:
+            path.pop()
+
+    xml.parse(content, start, end)
+    root = top.first(root_tag)
+    if root is None:
+        raise InputError(where, "another root element", f"<{root_tag}>")
+    return root

@@ -23,22 +23,22 @@ from synthdrive.core.timing import ARGOVERSE2, Timing
 from synthdrive.formats.archives import Limits, read_files
 from synthdrive.formats.argoverse2_map_reader import read_vehicle_lanes
 from synthdrive.formats.argoverse2_scene_reader import FILE, ScenarioFiles, read_scenario, scenario_files
-from synthdrive.formats.recorded_scene import RecordedScene
-from synthdrive.ingestion.ingest import TEST, archive_limits, find_source
 from synthdrive.ingestion.packing import (
     BATCH_SCENES,
+    TEST,
     Packed,
     Skipped,
     Surroundings,
     agent_columns,
+    archive_limits,
     batched,
+    find_source,
     join,
     write_store,
 )
 from synthdrive.ingestion.statistics import Centrelines, map_manifest
-from synthdrive.scenes.lane_map import LaneMap
-from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.scenes.scene_store import AGENT_TYPE
+from synthdrive.scenes.lane_map import LaneMap, LaneSegments
+from synthdrive.scenes.scene_store import AGENT_TYPE, RecordedScene
 
 FOCAL_TRACK = "focal_track_id"  # column of the manifest, for the submission
 
@@ -118,7 +118,7 @@ def ingest_scenarios(
     outs: Mapping[str, Path],
     parameters: IngestParameters,
     map_half_width: float,
-    timing: Timing = ARGOVERSE2,
+    timing: Timing,
     workers: int | None = None,
 ) -> dict[str, list[Skipped]]:
     """Read the scenarios under `raw` and write each split as a SceneStore, in the order of their ids.

@@ -1,4 +1,4 @@
-"""Recorded scenes of any dataset become a scene store: packed in workers, written in constant memory, put in order."""
+"""Recorded scenes of any dataset become a scene store: found, packed in workers, written in constant memory, sorted."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from synthdrive.config.data import IngestParameters
 from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import Timing
-from synthdrive.formats.recorded_scene import RecordedScene
+from synthdrive.formats.archives import Limits
 from synthdrive.ingestion.statistics import Centrelines, agent_statistics
-from synthdrive.scenes.lane_segments import LaneSegments
-from synthdrive.scenes.scene_store import CITY_MAPS, LOCAL_MAPS, SceneStoreWriter
+from synthdrive.scenes.lane_map import LaneSegments
+from synthdrive.scenes.scene_store import CITY_MAPS, LOCAL_MAPS, RecordedScene
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 
 T = TypeVar("T")
 
+TEST = "test"  # the split whose scenes end at the last observed step
 SKIPPED = "skipped.json"  # beside a store: the scenes left out
 
 BATCH_SCENES = 32  # scenes that a worker packs at a time
@@ -29,6 +32,30 @@ BATCH_BYTES = 4 << 20  # or fewer, when their files are large
 
 COPY_ADVICE = "Remove one of the two; ingest.on_bad_scene: skip leaves the copy out."
 COPY = re.compile(r"(?P<original>.+?)(?: \([0-9]+\)| - Copy(?: \([0-9]+\))?| copy(?: [0-9]+)?)")  # as systems name them
+
+
+def find_source(raw: Path, name: str, unpacked: str) -> Path:
+    """The tarball `<name>.tar.gz` (.tgz, .tar) under `raw`, else a folder `<name>` or `<unpacked>` with its contents.
+
+    A browser that unpacks what it downloads leaves `<name>.tar`.
+
+    Raises:
+        InputError: none of them is there.
+    """
+    names = tuple(dict.fromkeys((f"{name}.tar.gz", f"{name}.tgz", f"{name}.tar", name, unpacked)))
+    for candidate in (Path(raw) / inner for inner in names):
+        if candidate.exists():
+            return candidate
+    there = sorted(path.name for path in Path(raw).iterdir()) if Path(raw).is_dir() else None
+    holds = "no such folder" if there is None else f"{', '.join(there[:10]) or 'nothing'}"
+    folders = " nor ".join(f"{each}," for each in names[3:]).removesuffix(",")
+    found = f"neither {name}.tgz, nor {name}.tar, nor {name}.tar.gz, nor {folders} (but {holds})"
+    raise InputError(raw, found, "one of them", "data.raw in params.yaml names the folder of the raw data.")
+
+
+def archive_limits(parameters: IngestParameters) -> Limits:
+    """How much an archive of raw data may unfold to."""
+    return Limits(parameters.max_file_megabytes * 10**6, parameters.max_archive_gigabytes * 10**9)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from synthdrive.core.timing import ARGOVERSE1
-from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
-from synthdrive.scenes.lane_segments import MAX_POINTS, LaneSegments
+from synthdrive.scenes.lane_map import MAX_POINTS, NO_LANE, LaneMap, LaneSegments, Links
 
 REACH = 10.0  # metres; lanes further from the points than this are looked at only if nothing nearer is found
 
@@ -155,7 +153,7 @@ def agent_statistics(
     agents: npt.NDArray[np.floating[Any]],
     times: npt.NDArray[np.float64],
     turn_angle: float,
-    last_observed: int = ARGOVERSE1.last_observed,
+    last_observed: int,
 ) -> dict[str, npt.NDArray[Any]]:
     """Columns about the focal agent's motion, for B scenes.
 
@@ -190,9 +188,7 @@ def agent_statistics(
     }
 
 
-def heading_change(
-    agents: npt.NDArray[np.float64], last_observed: int = ARGOVERSE1.last_observed
-) -> npt.NDArray[np.float64]:
+def heading_change(agents: npt.NDArray[np.float64], last_observed: int) -> npt.NDArray[np.float64]:
     """(B,) radians in (-pi, pi], left positive, from the heading at the last observed step to that at the last step.
 
     A heading is that of the chord to the point at least half a second and 1 m back. An agent that has not moved as

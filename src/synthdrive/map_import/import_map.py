@@ -6,6 +6,7 @@ import hashlib
 import re
 import shutil
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,14 @@ import numpy as np
 from synthdrive.config.record_sample import MapParameters, StreetParameters
 from synthdrive.core.artifacts import atomic_directory, write_json, write_table
 from synthdrive.core.errors import InputError, ParameterError
+from synthdrive.formats.argoverse2_map_reader import CAR_LANES, read_vehicle_lanes
 from synthdrive.ingestion.statistics import map_manifest
-from synthdrive.map_import.argoverse2_map import read_argoverse2
-from synthdrive.map_import.joints import cut_long
 from synthdrive.map_import.lanelet2 import read_lanelet2
 from synthdrive.map_import.opendrive_lanes import read_opendrive
-from synthdrive.map_import.street_lane import StreetLane
+from synthdrive.map_import.street_lanes import StreetLane, cut_long, drop_gaps, group_beside, meet, set_turns
 from synthdrive.map_import.street_map import draw_map
 from synthdrive.map_import.sumo_network import read_openstreetmap, read_sumo
-from synthdrive.scenes.lane_map import LaneMap
+from synthdrive.scenes.lane_map import NO_LANE, LaneMap
 
 MOST_BYTES = 1 << 29  # of a map file; the OpenStreetMap extract of a large city has 300 MB
 FORMATS = "OpenDRIVE (.xodr), SUMO (.net.xml), OpenStreetMap or Lanelet2 (.osm), or Argoverse 2 (.json)"
@@ -164,7 +164,7 @@ def _read(
     if kind == "Lanelet2":
         return read_lanelet2(content, where, skip_broken)
     if kind == "Argoverse 2":
-        return _in_file_frame(read_argoverse2(content, where))
+        return _in_file_frame(_read_argoverse2(content, where))
     with tempfile.TemporaryDirectory(prefix="synthdrive-map-") as folder:
         if kind == "SUMO":
             return *read_sumo(content, where, Path(folder), streets), {}
@@ -175,3 +175,27 @@ def _in_file_frame(
     read: tuple[dict[str, StreetLane], dict[str, int]],
 ) -> tuple[dict[str, StreetLane], str, dict[str, int]]:
     return read[0], "as in the file", read[1]
+
+
+def _read_argoverse2(content: bytes, where: str) -> tuple[dict[str, StreetLane], dict[str, int]]:
+    """The lanes by name (their id), and how many of what was left out; see `read_vehicle_lanes`.
+
+    Raises:
+        InputError: as `read_vehicle_lanes`, or there is no lane for motor vehicles.
+    """
+    found = read_vehicle_lanes(content, where)
+    if not len(found):
+        raise InputError(where, "no lane for cars", f"lane segments of type {' or '.join(CAR_LANES)}")
+    names = [str(number) for number in found.ids]
+    lanes = {
+        name: StreetLane(name, name, 0, line, 0.0, internal=junction, in_junction=junction)
+        for name, line, junction in zip(names, found.lines, found.is_intersection, strict=True)
+    }
+    for name, successors in zip(names, found.successors, strict=True):
+        lanes[name].successors = [names[row] for row in successors]
+    left_out = Counter(found.left_out)
+    left_out["links across a gap"] = drop_gaps(lanes)
+    group_beside(lanes, {name: names[left] for name, left in zip(names, found.left, strict=True) if left != NO_LANE})
+    meet(lanes)
+    set_turns(lanes)
+    return lanes, dict(left_out)

@@ -17,9 +17,8 @@ import numpy.typing as npt
 
 from synthdrive.core.errors import InputError
 from synthdrive.core.geometry import arc_length, interpolate
-from synthdrive.map_import.joints import crossing, group_beside, mark_forks, meet, set_turns
 from synthdrive.map_import.osm_file import Element, OsmFile
-from synthdrive.map_import.street_lane import StreetLane
+from synthdrive.map_import.street_lanes import StreetLane, crossing, group_beside, mark_forks, meet, set_turns
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,8 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from synthdrive.core.errors import InputError
+from synthdrive.formats.bounded_xml import XmlBounds, XmlElement, read_tree
 from synthdrive.map_import.opendrive_curves import Curve, Piecewise
-from synthdrive.map_import.opendrive_tree import SIDES, Element, read_tree
+
+BOUNDS = XmlBounds("an OpenDRIVE file", tag_bytes=1 << 20, depth=64, elements=1 << 23)
+SIDES = ("left", "center", "right")
+KEPT = {
+    *("OpenDRIVE", "road", "link", "predecessor", "successor", "planView", "geometry", "line", "arc", "spiral"),
+    *("poly3", "paramPoly3", "lanes", "laneOffset", "laneSection", *SIDES, "lane", "width", "border", "signals"),
+    *("signal", "signalReference", "validity", "junction", "connection", "laneLink"),
+}  # what the map is made of; whatever else there is, and all inside it, is passed over
 
 LONGEST_ROAD = 1e6  # m
 SHORTEST_SECTION = 0.01  # m; shorter ones are passed over
@@ -47,7 +55,7 @@ class RoadEnd:
     kind: str
     name: str
     contact: str
-    element: Element
+    element: XmlElement
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class Road:
     """A road; its sections are (start in metres, lanes by id)."""
 
     name: str
-    element: Element
+    element: XmlElement
     length: float
     junction: str
     left_hand: bool
@@ -88,7 +96,7 @@ class Connection:
     other: str
     contact: str
     lanes: tuple[tuple[int, int], ...]
-    element: Element
+    element: XmlElement
 
 
 def read_roads(content: bytes, where: str) -> tuple[dict[str, Road], list[Connection]]:
@@ -98,7 +106,7 @@ def read_roads(content: bytes, where: str) -> tuple[dict[str, Road], list[Connec
         InputError: the XML is damaged or hostile, a number is missing or not finite, an id stands twice, a road has no
             geometry or no lanes.
     """
-    root = read_tree(content, where)
+    root = read_tree(content, where, BOUNDS, "OpenDRIVE", KEPT)
     lights = {
         signal.get("id")
         for road in root.all("road")
@@ -120,7 +128,7 @@ def read_roads(content: bytes, where: str) -> tuple[dict[str, Road], list[Connec
     return roads, connections
 
 
-def _road(element: Element, lights: set[str]) -> Road:
+def _road(element: XmlElement, lights: set[str]) -> Road:
     length = element.number("length", largest=LONGEST_ROAD)
     lanes, plan = element.first("lanes"), element.first("planView")
     curves = sorted((_curve(geometry) for geometry in plan.all("geometry")), key=lambda c: c.s) if plan else []
@@ -146,7 +154,7 @@ def _road(element: Element, lights: set[str]) -> Road:
     )
 
 
-def _curve(geometry: Element) -> Curve:
+def _curve(geometry: XmlElement) -> Curve:
     shapes = [child for child in geometry.children if child.tag in ("line", "arc", "spiral", "poly3", "paramPoly3")]
     if len(shapes) != 1:
         raise geometry.error(f"{len(shapes)} shapes", "one of line, arc, spiral, poly3, paramPoly3")
@@ -170,12 +178,12 @@ def _curve(geometry: Element) -> Curve:
     return Curve(geometry.number("s"), x, y, geometry.number("hdg"), length, kind, values, stretch)
 
 
-def _piecewise(parent: Element, tag: str, start: str) -> Piecewise:
+def _piecewise(parent: XmlElement, tag: str, start: str) -> Piecewise:
     pieces = [(child.number(start), tuple(child.number(key, 0.0) for key in "abcd")) for child in parent.all(tag)]
     return Piecewise(tuple(sorted(pieces)))
 
 
-def _lanes(section: Element) -> dict[int, LaneRecord]:
+def _lanes(section: XmlElement) -> dict[int, LaneRecord]:
     lanes: dict[int, LaneRecord] = {}
     for element in (lane for side in section.all(*SIDES) for lane in side.all("lane")):
         number, link = element.integer("id"), element.first("link")
@@ -194,7 +202,7 @@ def _lanes(section: Element) -> dict[int, LaneRecord]:
     return lanes
 
 
-def _road_ends(element: Element) -> dict[str, RoadEnd]:
+def _road_ends(element: XmlElement) -> dict[str, RoadEnd]:
     link, ends = element.first("link"), {}
     for tag, end in (("predecessor", "start"), ("successor", "end")):
         follows = link.first(tag) if link else None
@@ -204,7 +212,7 @@ def _road_ends(element: Element) -> dict[str, RoadEnd]:
     return ends
 
 
-def _lights(element: Element, lights: set[str]) -> Iterator[Light]:
+def _lights(element: XmlElement, lights: set[str]) -> Iterator[Light]:
     for group in element.all("signals"):
         for signal in group.all("signal", "signalReference"):
             if signal.get("id") in lights:
@@ -212,7 +220,7 @@ def _lights(element: Element, lights: set[str]) -> Iterator[Light]:
                 yield Light(signal.get("orientation"), tuple(spans))
 
 
-def _connection(junction: Element, element: Element) -> Connection:
+def _connection(junction: XmlElement, element: XmlElement) -> Connection:
     other = element.get("connectingRoad") or element.get("linkedRoad")
     lanes = tuple((link.integer("from"), link.integer("to")) for link in element.all("laneLink"))
     contact = element.get("contactPoint")

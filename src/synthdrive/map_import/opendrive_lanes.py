@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.core.errors import InputError
-from synthdrive.map_import.joints import drop_gaps, meet, set_turns
+from synthdrive.formats.bounded_xml import XmlElement
 from synthdrive.map_import.opendrive import (
     LARGEST_COORDINATE,
     Connection,
@@ -19,8 +19,7 @@ from synthdrive.map_import.opendrive import (
     read_roads,
 )
 from synthdrive.map_import.opendrive_curves import reference_line
-from synthdrive.map_import.opendrive_tree import Element
-from synthdrive.map_import.street_lane import StreetLane
+from synthdrive.map_import.street_lanes import StreetLane, drop_gaps, meet, set_turns
 
 CAR_LANES = {
     *("driving", "bidirectional", "entry", "exit", "onramp", "offramp", "connectingramp", "sliplane", "hov"),
@@ -167,7 +166,7 @@ class _Contacts:
             if options:
                 self._add(min(options)[1], after, other)
 
-    def _road_ends(self, name: str, contact: str, element: Element) -> list[tuple[str, int, str]]:
+    def _road_ends(self, name: str, contact: str, element: XmlElement) -> list[tuple[str, int, str]]:
         """Road, lane section and end that a link may mean."""
         if name not in self._roads:
             if not self._skip:

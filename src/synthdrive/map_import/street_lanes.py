@@ -1,75 +1,222 @@
-"""The lanes that cars may use in a SUMO network, and how they join."""
+"""Lanes of streets in any format, before they are cut into segments: where they join, lie side by side and turn."""
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
-from collections import defaultdict
-from pathlib import Path
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from synthdrive.core.errors import InputError
-from synthdrive.map_import.netconvert import VEHICLE_CLASS
-from synthdrive.map_import.street_lane import StreetLane
+from synthdrive.core.geometry import arc_length, heading_change, interpolate
 
-TURNS = {"l": -1, "L": -1, "t": -1, "r": 1, "R": 1, "s": 0}  # SUMO's directions as Argoverse's LEFT, RIGHT, NONE
-_NOT_STREETS = ("crossing", "walkingarea", "connector")
+Points = npt.NDArray[np.float64]
+
+TURN_ANGLE = math.radians(30.0)  # of the heading, from which a lane in a junction turns left or right
+BLEND = 30.0  # m of a lane's end, or half of it, that are bent to meet the lane it joins
+LONGEST = 400.0  # m; longer lanes are cut before they are drawn, which takes the square of their length
+MAX_GAP = 4.0  # m; where a lane narrows to nothing its centreline ends half a lane beside the next
 
 
-def read_street_lanes(network: Path) -> dict[str, StreetLane]:
-    """The lanes by name, in the order of the file; raises InputError where there is none."""
-    root = ElementTree.parse(network).getroot()
-    side = -1 if root.get("lefthand") == "true" else 1  # where traffic keeps left, SUMO counts lanes from the left
-    lanes = {}
-    for edge in root.iter("edge"):
-        if edge.get("function") in _NOT_STREETS:
+@dataclass
+class StreetLane:
+    """One lane of a street, or of a way across a junction.
+
+    Attributes:
+        name: SUMO's id.
+        edge: id of the street or way it belongs to.
+        index: place in it, counted from the right.
+        points: (P, 2) float64, centreline, metres, in driving direction.
+        speed: m/s, the limit.
+        turn: LEFT -1, NONE 0, RIGHT +1.
+        in_junction: it leads across a junction where ways part or meet.
+        signalled: a traffic light rules it.
+        successors: names of the lanes that follow.
+    """
+
+    name: str
+    edge: str
+    index: int
+    points: npt.NDArray[np.float64]
+    speed: float
+    internal: bool
+    turn: int = 0
+    in_junction: bool = False
+    signalled: bool = False
+    successors: list[str] = field(default_factory=list)
+
+    @property
+    def length(self) -> float:
+        """Metres along the centreline."""
+        return float(np.hypot(*np.diff(self.points, axis=0).T).sum())
+
+
+Lanes = Mapping[str, StreetLane]
+
+
+def drop_gaps(lanes: Lanes) -> int:
+    """Take out the links between lanes whose ends lie more than MAX_GAP apart; returns how many there were."""
+    dropped = 0
+    for lane in lanes.values():
+        near = [name for name in lane.successors if math.dist(lane.points[-1], lanes[name].points[0]) <= MAX_GAP]
+        dropped += len(lane.successors) - len(near)
+        lane.successors = near
+    return dropped
+
+
+def meet(lanes: Lanes) -> None:
+    """Bend the ends of lanes that join, so that they meet in one point.
+
+    The point is the end that lies nearest to all others: where a lane runs out beside another, the one that runs on
+    stays straight.
+    """
+    ends: dict[str, set[str]] = {}  # the ends that meet, by each of them; "+" ends a lane, "-" starts it
+    for lane in lanes.values():
+        for successor in lane.successors:
+            joined = ends.setdefault(f"+{lane.name}", {f"+{lane.name}"})
+            other = ends.setdefault(f"-{successor}", {f"-{successor}"})
+            if joined is not other:
+                joined |= other
+                for end in other:
+                    ends[end] = joined
+    seen: set[int] = set()
+    target: dict[str, Points] = {}
+    for joined in ends.values():
+        if id(joined) in seen:
             continue
-        for lane in filter(_allowed, edge.iter("lane")):
-            points = np.array([[float(v) for v in point.split(",")[:2]] for point in lane.get("shape", "").split()])
-            lanes[lane.get("id", "")] = StreetLane(
-                name=lane.get("id", ""),
-                edge=edge.get("id", ""),
-                index=side * int(lane.get("index", "0")),
-                points=points,
-                speed=float(lane.get("speed", "0")),
-                internal=edge.get("function") == "internal",
-            )
-    if not lanes:
-        raise InputError(network, f"no lane for {VEHICLE_CLASS} cars", "a network of streets")
-    _join(root, lanes)
-    return lanes
+        seen.add(id(joined))
+        names = sorted(joined)
+        places = np.array([lanes[name[1:]].points[-1 if name[0] == "+" else 0] for name in names])
+        distance = np.linalg.norm(places[:, None] - places, axis=-1).sum(axis=1).round(6)
+        target |= dict.fromkeys(names, places[int(distance.argmin())])
+    for name, lane in lanes.items():
+        from_start = _blended(lane.points, target.get(f"-{name}"))
+        lane.points = _blended(from_start[::-1], target.get(f"+{name}"))[::-1]
 
 
-def _allowed(lane: ElementTree.Element) -> bool:
-    allow, disallow = lane.get("allow"), lane.get("disallow", "")
-    return VEHICLE_CLASS in allow.split() if allow is not None else VEHICLE_CLASS not in disallow.split()
+def _blended(points: Points, start: Points | None) -> Points:
+    """The line with its start moved to `start`, and what follows moved less and less."""
+    if start is None or (points[0] == start).all():
+        return points
+    along = arc_length(points)
+    left = np.clip(1.0 - along / max(min(BLEND, along[-1] / 2), 1e-6), 0.0, 1.0)
+    weight = left**2 * (3 - 2 * left)
+    moved: Points = points + weight[:, None] * (start - points[0])
+    return moved
 
 
-def _join(root: ElementTree.Element, lanes: dict[str, StreetLane]) -> None:
-    """Fill in successors and what the way across a junction is."""
-    ways: dict[str, set[str]] = defaultdict(set)  # where each street leads, and whence it is reached
-    across = []
-    for connection in root.iter("connection"):
-        source = f"{connection.get('from')}_{connection.get('fromLane')}"
-        target = f"{connection.get('to')}_{connection.get('toLane')}"
-        via = connection.get("via")
-        following = via or target
-        if source not in lanes or following not in lanes or target not in lanes:
+def group_beside(lanes: Lanes, left_of: Mapping[str, str]) -> None:
+    """Give lanes that run side by side one `edge`, and a place in it counted from the right.
+
+    Args:
+        left_of: for a lane, the one to its left in the same direction; pairs in which a lane stands twice on the same
+            side count for nothing.
+    """
+    right_of: dict[str, str] = {}
+    for lane, left in left_of.items():
+        right_of[left] = "" if left in right_of else lane
+    pairs = {right: left for left, right in right_of.items() if right}
+    grouped: set[str] = set()
+    for name in [name for name in lanes if not right_of.get(name)] + list(lanes):  # last come lanes in a ring
+        place, edge = 0, name
+        while name and name not in grouped:
+            grouped.add(name)
+            lanes[name].edge, lanes[name].index = edge, place
+            name, place = pairs.get(name, ""), place + 1
+
+
+def mark_forks(lanes: Lanes, candidates: Iterable[str]) -> None:
+    """Of these lanes, those that part from or meet others are in a junction."""
+    leading: dict[str, int] = {}
+    for lane in lanes.values():
+        for successor in lane.successors:
+            leading[successor] = leading.get(successor, 0) + 1
+    fork = {name for lane in lanes.values() if len(lane.successors) > 1 for name in lane.successors}
+    for name in candidates:
+        merges = any(leading[successor] > 1 for successor in lanes[name].successors)
+        lanes[name].in_junction = lanes[name].in_junction or name in fork or merges
+
+
+def cut_long(lanes: Lanes) -> dict[str, StreetLane]:
+    """The same lanes, those of an edge longer than LONGEST cut into parts that follow each other."""
+    longest: dict[str, float] = {}
+    for lane in lanes.values():
+        longest[lane.edge] = max(longest.get(lane.edge, 0.0), lane.length)
+    parts = {edge: math.ceil(length / LONGEST) for edge, length in longest.items()}
+    cut: dict[str, StreetLane] = {}
+    for name, lane in lanes.items():
+        count = parts[lane.edge]
+        at = arc_length(lane.points)
+        ends = np.linspace(0.0, at[-1], count + 1)
+        for part in range(count if count > 1 else 0):
+            start, end = ends[part], ends[part + 1]
+            inner = at[(at > start + 0.01) & (at < end - 0.01)]
+            onward = lane.successors if part == count - 1 else [f"{name}/{part + 1}"]
+            cut[_part(name, part)] = replace(
+                lane, name=_part(name, part), edge=_part(lane.edge, part), successors=onward,
+                points=interpolate(lane.points, np.concatenate([[start], inner, [end]])),
+            )  # fmt: skip
+        if count <= 1:
+            cut[name] = lane
+    return cut
+
+
+def _part(name: str, part: int) -> str:
+    return f"{name}/{part}" if part else name
+
+
+def set_turns(lanes: Lanes) -> None:
+    """The turn of each lane in a junction, from its heading's change along the whole way across, where it has none."""
+    before: dict[str, list[str]] = {}
+    for lane in lanes.values():
+        for successor in lane.successors:
+            before.setdefault(successor, []).append(lane.name)
+    for lane in lanes.values():
+        if not lane.in_junction or lane.turn:
             continue
-        lanes[source].successors.append(following)
-        if via is None:
-            continue
-        way = lanes[via]
-        way.turn = TURNS.get(connection.get("dir", "s"), 0)
-        way.signalled = connection.get("tl") is not None or (lanes[source].internal and lanes[source].signalled)
-        if not lanes[source].internal:
-            ways[f"from {lanes[source].edge}"].add(lanes[target].edge)
-            ways[f"to {lanes[target].edge}"].add(lanes[source].edge)
-            across.append((source, via, target))
-    for source, via, target in across:
-        forks = len(ways[f"from {lanes[source].edge}"]) > 1 or len(ways[f"to {lanes[target].edge}"]) > 1
-        part = lanes[via]
-        while part.internal:
-            part.in_junction, part.turn = forks, lanes[via].turn if forks else 0
-            part.signalled = lanes[via].signalled
-            part = lanes[part.successors[0]]
+        way = _way(lane, lanes, before)
+        angle = heading_change(np.concatenate([lanes[name].points for name in way]))
+        lane.turn = 0 if abs(angle) < TURN_ANGLE else (-1 if angle > 0 else 1)
+
+
+def _way(lane: StreetLane, lanes: Lanes, before: Mapping[str, list[str]]) -> list[str]:
+    """The lanes in the junction that lead to this one and on from it without a choice."""
+    way = [lane.name]
+    while len(onward := lanes[way[-1]].successors) == 1 and onward[0] not in way and lanes[onward[0]].in_junction:
+        if len(before[onward[0]]) > 1:
+            break
+        way.append(onward[0])
+    while len(back := before.get(way[0], [])) == 1 and back[0] not in way and lanes[back[0]].in_junction:
+        if len(lanes[back[0]].successors) > 1:
+            break
+        way.insert(0, back[0])
+    return way
+
+
+def crossing(lanes: Lanes) -> set[str]:
+    """Lanes whose centreline another one crosses; lanes that part or meet only touch."""
+    names = list(lanes)
+    lines = [interpolate(lane.points, np.linspace(0.0, lane.length, 20)) for lane in lanes.values()]
+    low, high = np.array([line.min(axis=0) for line in lines]), np.array([line.max(axis=0) for line in lines])
+    found: set[str] = set()
+    for row, name in enumerate(names):
+        near = (low[row + 1 :] <= high[row]).all(axis=1) & (high[row + 1 :] >= low[row]).all(axis=1)
+        for other in (np.flatnonzero(near) + row + 1).tolist():
+            if _cross(lines[row], lines[other]):
+                found |= {name, names[other]}
+    return found
+
+
+def _cross(one: Points, other: Points) -> bool:
+    """Whether two polylines cross, not only touch."""
+    start, step = one[:-1, None], np.diff(one, axis=0)[:, None]
+    begin, stride = other[None, :-1], np.diff(other, axis=0)[None]
+    side_of_begin, side_of_end = _side(step, begin - start), _side(step, begin + stride - start)
+    side_of_start, side_of_stop = _side(stride, start - begin), _side(stride, start + step - begin)
+    return bool(((side_of_begin * side_of_end < -1e-6) & (side_of_start * side_of_stop < -1e-6)).any())
+
+
+def _side(direction: Points, offset: Points) -> Points:
+    side: Points = direction[..., 0] * offset[..., 1] - direction[..., 1] * offset[..., 0]
+    return side

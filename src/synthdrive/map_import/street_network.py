@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from synthdrive.config.record_sample import StreetParameters
 from synthdrive.core.errors import InputError
-from synthdrive.map_import.netconvert import VEHICLE_CLASS, netconvert, sumo_home
+from synthdrive.map_import.sumo_programs import VEHICLE_CLASS, netconvert, sumo_home
 
 Points = npt.NDArray[np.float64]
 

@@ -17,7 +17,7 @@ from synthdrive.core.seeding import GAMMA, shift_right, splitmix64
 from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.models.ragged import Ragged
 from synthdrive.models.tensor_group import TensorGroup
-from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.scenes.lane_map import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, SceneStore
 
 _MANTISSA = (1 << 53) - 1

@@ -20,7 +20,7 @@ from synthdrive.models.layers import coordinates_exact
 from synthdrive.models.polylines import ACTOR_XY, LANE_PREVIOUS, LANE_XY, Polylines
 from synthdrive.pretraining.masking import MaskedScenes
 from synthdrive.pretraining.reconstructor import Prediction, ReconstructionDecoder, Reconstructor
-from synthdrive.scenes.lane_segments import MAX_POINTS
+from synthdrive.scenes.lane_map import MAX_POINTS
 
 POSE = 4  # x, y in metres, and the direction as a vector of length 1
 LANE_VECTORS = MAX_POINTS - 1

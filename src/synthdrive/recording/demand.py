@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from synthdrive.config.record_sample import ParkingParameters, TrafficParameters
 from synthdrive.core.geometry import arc_length, interpolate
-from synthdrive.map_import.street_lane import StreetLane
+from synthdrive.map_import.street_lanes import StreetLane
 
 _MAX_TRIES = 200  # to find a trip that is long enough
 
@@ -42,7 +42,7 @@ class Streets:
 
     @classmethod
     def of(cls, lanes: dict[str, StreetLane]) -> Streets:
-        """The streets that these lanes make up; see street_lanes.read_street_lanes."""
+        """The streets that these lanes make up; see sumo_network.read_street_lanes."""
         members: dict[str, list[StreetLane]] = {}
         for lane in lanes.values():
             if not lane.internal:

@@ -11,22 +11,24 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from synthdrive.config.record_sample import CityParameters, RecordSampleParameters
+from synthdrive.config.record_sample import CityParameters, RecordSampleParameters, SceneParameters
 from synthdrive.core.artifacts import atomic_directory, scratch_directory
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import ordered_map, track, worker_count
 from synthdrive.core.seeding import generator, item_seed
-from synthdrive.formats.argoverse1_writers import open_scene_archive, scene_csv, write_maps
-from synthdrive.map_import.street_lanes import read_street_lanes
+from synthdrive.core.timing import STEP_SECONDS
+from synthdrive.formats.argoverse1_writers import SceneRows, open_scene_archive, scene_csv, write_maps
 from synthdrive.map_import.street_map import draw_map
 from synthdrive.map_import.street_network import network_file, redraw
+from synthdrive.map_import.sumo_network import read_street_lanes
+from synthdrive.map_import.sumo_programs import Programs
 from synthdrive.recording.demand import Streets, park, write_demand
-from synthdrive.recording.programs import Programs
-from synthdrive.recording.scene_selection import choose, find_candidates
-from synthdrive.recording.sensing import CityParts, centre_motion, sense
-from synthdrive.recording.simulation import drive
+from synthdrive.recording.scene_selection import STEPS, CityParts, choose, find_candidates
+from synthdrive.recording.simulation import Motion, centre_motion, drive
 from synthdrive.scenes.lane_map import LaneMap
+from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
 
 SPLIT_NAMES = ("train", "val")
 ARCHIVES = {"train": "forecasting_train_v1.1.tar.gz", "val": "forecasting_val_v1.1.tar.gz"}
@@ -34,6 +36,10 @@ MAP_ARCHIVE = "hd_maps.tar.gz"
 
 _IDS_PER_CITY = 1_000_000
 _SECONDS_PER_RUN = 10_000.0  # between the clocks of two runs: their time stamps never meet
+_EPOCH = 315_970_000.0  # s; Argoverse 1 time stamps are of this order
+_MIN_ROWS = 2  # of a track
+_PARKED_FROM = 10_000_000  # track numbers of parked vehicles
+_AV_ID = "00000000-0000-0000-0000-000000000000"  # as in the official files
 _SPARE = 1.2  # scenes drawn for one wanted: some are dropped because a track in them jumps
 
 _CREDIT = """# Recorded with SUMO on streets from OpenStreetMap
@@ -182,6 +188,59 @@ def record_run(run: Run) -> dict[str, list[bytes]]:
             )
         kept[split] = [files[key] for key in sorted(files)]
     return kept
+
+
+def sense(
+    split: str,
+    parts: CityParts,
+    motion: Motion,
+    parked: npt.NDArray[np.float64],
+    start: int,
+    agent: int,
+    companion: int,
+    city: str,
+    clock: float,
+    scenes: SceneParameters,
+    random: np.random.Generator,
+) -> SceneRows | None:
+    """The scene that the AV records from step `start` on, or None where a track in it jumps.
+
+    Vehicles are seen while they are within `scenes.sensor_range` of the AV and on the split's side of the city.
+
+    Args:
+        parked: (P, 2) metres, middles of the parked vehicles.
+        agent, companion: columns of `motion` that are the focal agent and AV.
+        clock: s, time stamp of the run's first step after the epoch of the data.
+        random: draws the tracking noise.
+    """
+    window = slice(start, start + STEPS)
+    here = np.flatnonzero(_near(motion.xy[window], motion.xy[window, companion], scenes.sensor_range))
+    if not motion.sound[window, here][np.isfinite(motion.xy[window, here, 0])].all():
+        return None
+    waiting = parked[_near(parked[None], motion.xy[window, companion], scenes.sensor_range)]
+    xy = np.concatenate([motion.xy[window, here], np.broadcast_to(waiting, (STEPS, *waiting.shape))], axis=1)
+    away = np.linalg.norm(xy - motion.xy[window, companion, None], axis=-1)
+    types = np.full(xy.shape[1], OTHERS, dtype=np.uint8)
+    types[: len(here)][here == agent], types[: len(here)][here == companion] = AGENT, AV
+    seen = (away <= scenes.sensor_range) & (parts.beyond(split, xy) > 0) | (types != OTHERS)  # NaN is not seen
+    seen &= seen.sum(axis=0) >= _MIN_ROWS
+    step, column = np.nonzero(seen)  # rising time
+    numbers = [*(here + 1).tolist(), *range(_PARKED_FROM, _PARKED_FROM + len(waiting))]
+    names = [_AV_ID if kind == AV else f"{_AV_ID[:-8]}{k:08d}" for k, kind in zip(numbers, types, strict=True)]
+    noise = random.normal(scale=scenes.tracking_noise, size=(len(step), 2)) if scenes.tracking_noise > 0 else 0.0
+    return SceneRows(
+        timestamps=np.asarray(_EPOCH + clock + (start + step) * STEP_SECONDS, dtype=np.float64),
+        track_ids=[names[k] for k in column.tolist()],
+        track_types=types[column],
+        xy=xy[step, column] + noise,
+        city=city,
+    )
+
+
+def _near(xy: npt.NDArray[np.float64], centre: npt.NDArray[np.float64], radius: float) -> npt.NDArray[np.bool_]:
+    """(V,) bool, which of (T, V, 2) come within `radius` of (T, 2) at some step."""
+    near: npt.NDArray[np.bool_] = (((xy - centre[:, None]) ** 2).sum(axis=-1) <= radius**2).any(axis=0)
+    return near
 
 
 def _credit(parameters: RecordSampleParameters) -> str:

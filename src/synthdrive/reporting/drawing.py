@@ -24,7 +24,7 @@ with from_extra("report"):
     from matplotlib.path import Path
 
 from synthdrive.reporting.picture import SCALE, colour
-from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.scenes.lane_map import LaneSegments
 
 _SETTINGS = {
     "svg.fonttype": "none",

@@ -1,21 +1,31 @@
-"""The HD map of one city: lane segments and the graph that joins them."""
+"""HD maps as arrays: lane segments, of which a scene stores a crop, and the graph that joins those of a city."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from synthdrive.core.artifacts import read_arrays, write_arrays
 from synthdrive.core.errors import InputError
-from synthdrive.scenes.lane_segments import SEGMENT_ARRAYS, LaneSegments
+from synthdrive.scenes.stored_arrays import open_safetensors
 
-NO_LANE = -1
+MAX_POINTS = 10  # Argoverse 1 lane centrelines have 2 to 10 points (docs/method.md 1.4)
+NO_LANE = -1  # row of a neighbour that is not there
+LANE_WIDTH = 3.8  # metres; the official helper hallucinates lanes of this width (docs/method.md 1.4)
 
+SEGMENT_ARRAYS = {  # name: (dtype, dimensions)
+    "lane_ids": ("int64", 1),
+    "points": ("float64", 3),
+    "counts": ("int64", 1),
+    "turn": ("int8", 1),
+    "is_intersection": ("bool", 1),
+    "has_traffic_control": ("bool", 1),
+}
 _GRAPH_ARRAYS = {
     "left": ("int64", 1),
     "right": ("int64", 1),
@@ -24,6 +34,111 @@ _GRAPH_ARRAYS = {
     "predecessor_offsets": ("int64", 1),
     "predecessor_rows": ("int64", 1),
 }
+
+
+@dataclass(frozen=True)
+class LaneSegments:
+    """L lane segments.
+
+    Attributes:
+        lane_ids: (L,) int64, the map's own identifiers.
+        points: (L, 10, 2) float64, centreline points in metres, city frame, in driving direction; zero beyond `counts`.
+        counts: (L,) int64, number of centreline points, 2 to 10.
+        turn: (L,) int8, LEFT -1, NONE 0, RIGHT +1.
+        is_intersection: (L,) bool.
+        has_traffic_control: (L,) bool.
+
+    Raises:
+        InputError: shapes, types or counts do not fit.
+    """
+
+    lane_ids: npt.NDArray[np.int64]
+    points: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.int64]
+    turn: npt.NDArray[np.int8]
+    is_intersection: npt.NDArray[np.bool_]
+    has_traffic_control: npt.NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        size = len(self.lane_ids)
+        for name, (dtype, dimensions) in SEGMENT_ARRAYS.items():
+            array: npt.NDArray[Any] = getattr(self, name)
+            if str(array.dtype) != dtype or array.ndim != dimensions or len(array) != size:
+                found = f"{array.dtype} of shape {array.shape}"
+                raise InputError(f"LaneSegments.{name}", found, f"{dtype}, {dimensions} dimensions, {size} lanes")
+        if self.points.shape[1:] != (MAX_POINTS, 2):
+            raise InputError("LaneSegments.points", f"shape {self.points.shape}", f"(L, {MAX_POINTS}, 2)")
+        wrong = np.flatnonzero((self.counts < 2) | (self.counts > MAX_POINTS))
+        if wrong.size:
+            where = f"LaneSegments, lane {self.lane_ids[wrong[0]]}"
+            raise InputError(where, f"{self.counts[wrong[0]]} points", f"2 to {MAX_POINTS} centreline points")
+
+    def __len__(self) -> int:
+        return len(self.lane_ids)
+
+    @property
+    def valid(self) -> npt.NDArray[np.bool_]:
+        """(L, 10) bool, True where `points` holds a point."""
+        return np.arange(MAX_POINTS) < self.counts[:, None]
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> Self:
+        """The segments at these rows, in this order."""
+        return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def with_points(self, points: npt.NDArray[np.float64], counts: npt.NDArray[np.int64] | None = None) -> Self:
+        """The same segments along other centrelines."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return type(self)(**{**values, "points": points, "counts": self.counts if counts is None else counts})
+
+    @classmethod
+    def concatenate(cls, parts: list[Self]) -> Self:
+        """All segments of the parts, in order."""
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in SEGMENT_ARRAYS})
+
+    def bounding_boxes(self) -> npt.NDArray[np.float64]:
+        """(L, 4) float64, x_min, y_min, x_max, y_max in metres of each lane's polygon, `LANE_WIDTH` wide.
+
+        The polygon is the centreline moved half a lane to either side along the normals of its central differences,
+        as the official map builds the boxes of its lane query (docs/method.md 1.4). As there, a point that stands at an
+        earlier one's place is left out first.
+        """
+        points, counts = self._without_repeats()
+        boxes = np.empty((len(self), 4))
+        for count in np.unique(counts):
+            lanes = np.flatnonzero(counts == count)
+            line = points[lanes, :count]  # [N, P, 2]
+            slope = np.gradient(line, axis=1) if count > 1 else np.zeros_like(line)
+            length = np.hypot(slope[..., 0], slope[..., 1])[..., None]
+            normal = np.stack([-slope[..., 1], slope[..., 0]], axis=-1) / np.where(length > 0, length, 1.0)
+            edges = np.concatenate([line + normal * LANE_WIDTH / 2, line - normal * LANE_WIDTH / 2], axis=1)
+            boxes[lanes, :2], boxes[lanes, 2:] = edges.min(axis=1), edges.max(axis=1)
+        return boxes
+
+    def _without_repeats(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Points and counts as in `points` and `counts`, without points that an earlier one of the lane equals."""
+        x, y = self.points[..., 0], self.points[..., 1]
+        same = (x[:, :, None] == x[:, None, :]) & (y[:, :, None] == y[:, None, :])  # [L, 10, 10]
+        repeated = np.tril(same, k=-1).any(axis=2) & self.valid
+        if not repeated.any():
+            return self.points, self.counts
+        kept = self.valid & ~repeated
+        order = np.argsort(~kept, axis=1, kind="stable")
+        return np.take_along_axis(self.points, order[..., None], axis=1), kept.sum(axis=1)
+
+    def save(self, path: Path) -> None:
+        """Write as one safetensors file."""
+        write_arrays(path, {name: getattr(self, name) for name in SEGMENT_ARRAYS})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote; raises InputError naming the file and the array."""
+        arrays, _ = read_arrays(path, SEGMENT_ARRAYS)
+        return cls(**{name: arrays[name] for name in SEGMENT_ARRAYS})
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """As `load`, but the arrays stay on disk until they are read."""
+        return cls(**open_safetensors(path, SEGMENT_ARRAYS))
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from synthdrive.core.artifacts import atomic_directory, read_json, read_table, write_json, write_table
+from synthdrive.core.artifacts import read_json, read_table
 from synthdrive.core.errors import InputError
-from synthdrive.core.timing import ARGOVERSE1, Timing, read_timing
-from synthdrive.scenes.lane_segments import LaneSegments, LaneSegmentsWriter
-from synthdrive.scenes.stored_arrays import blocks, open_array, ragged_rows, raw_to_npy, rises_from_zero
+from synthdrive.core.timing import Timing, read_timing
+from synthdrive.scenes.lane_map import LaneSegments
+from synthdrive.scenes.stored_arrays import blocks, floats, open_array, ragged_rows, rises_from_zero
 
 AGENT, AV, OTHERS = 0, 1, 2  # track types, in the order of a scene's tracks
 TRACK_TYPES = ("AGENT", "AV", "OTHERS")
@@ -27,12 +27,10 @@ CITY_MAPS, LOCAL_MAPS = "city", "local"  # scenes share the lanes of few maps, o
 MANIFEST_COLUMNS = {"scene_id": pa.string(), "city": pa.string(), "origin_x": pa.float64(), "origin_y": pa.float64()}
 
 AGENT_TYPE = "agent_type"  # column of a manifest whose dataset says what AGENT is
+FARTHEST = 8192.0  # metres from AGENT; beyond it float32 is no longer true to 1 mm
 LANE_TYPES = ("vehicle", "bus", "motorcyclist")  # of road users that keep to lanes for motor vehicles
 
-REORDER_SCENES = 1024  # scenes held in memory at a time when a store is sorted
-
-
-_ARRAYS: dict[str, tuple[str, tuple[int | None, ...]]] = {  # dtype, and the shape of one element, None for any size
+STORE_ARRAYS: dict[str, tuple[str, tuple[int | None, ...]]] = {  # dtype, and an element's shape, None for any size
     "xy": ("float32", (2,)),
     "step": ("uint8", ()),
     "track_offsets": ("int64", ()),
@@ -78,6 +76,37 @@ class Scene:
     def track(self, k: int) -> npt.NDArray[np.float32]:
         """(T, 2) float32, rows of track k, metres, city axes, relative to `origin`."""
         return self.xy[self.track_offsets[k] : self.track_offsets[k + 1]]
+
+
+@dataclass(frozen=True)
+class RecordedScene:
+    """One recorded scene as any dataset gives it, its rows sorted by track; see `Scene` for what is not said here.
+
+    Attributes:
+        scene_id: the file's stem.
+        city: name of the map.
+        origin: (2,) float64, AGENT at the last observed step, metres, city frame.
+        xy: (R, 2) float32, metres, city axes, relative to `origin`.
+        step: (R,) uint8.
+        track_lengths: (K,) int64.
+        track_types: (K,) uint8.
+        start_time: the first time stamp, seconds.
+        times: (steps,) float64, seconds since `start_time`; of a test scene, the observed ones.
+        agent_track_id: AGENT's name in the file, where a submission asks for it; else "".
+        agent_type: what AGENT is (vehicle, pedestrian, ...), where the dataset says it; else "".
+    """
+
+    scene_id: str
+    city: str
+    origin: npt.NDArray[np.float64]
+    xy: npt.NDArray[np.float32]
+    step: npt.NDArray[np.uint8]
+    track_lengths: npt.NDArray[np.int64]
+    track_types: npt.NDArray[np.uint8]
+    start_time: float
+    times: npt.NDArray[np.float64]
+    agent_track_id: str = ""
+    agent_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,9 +163,7 @@ class SceneStore:
     @cached_property
     def origins(self) -> npt.NDArray[np.float64]:
         """(S, 2) float64, AGENT's position at the last observed step, metres, city frame."""
-        # Arrow's own to_numpy would import pandas (0.4 s of every training run).
-        columns = [self.manifest[name].combine_chunks() for name in ("origin_x", "origin_y")]
-        return np.stack([np.from_dlpack(column) for column in columns], axis=1)
+        return np.stack([floats(self.manifest, name) for name in ("origin_x", "origin_y")], axis=1)
 
     @property
     def steps(self) -> int:
@@ -183,7 +210,7 @@ class SceneStore:
         directory = Path(directory)
         arrays = {
             name: open_array(directory / f"{name}.npy", dtype, (None, *element))
-            for name, (dtype, element) in _ARRAYS.items()
+            for name, (dtype, element) in STORE_ARRAYS.items()
         }
         manifest = read_table(directory / "manifest.parquet", MANIFEST_COLUMNS)
         timing, maps = _read_metadata(directory / METADATA)
@@ -237,127 +264,6 @@ class SceneStore:
             if not 0 <= block.min() <= block.max() < len(self.lanes):
                 wrong = block.min() if block.min() < 0 else block.max()
                 raise InputError(f"{where}: lane_rows", f"row {wrong}", f"rows from 0 below {len(self.lanes)}")
-
-
-class SceneStoreWriter:
-    """Writes a store scene by scene in constant memory; use inside `artifacts.atomic_directory`.
-
-    Args:
-        directory: an existing folder.
-        timing: of every scene.
-        future: whether the scenes have one.
-        maps: CITY_MAPS: the lanes are given once, at the end or before; LOCAL_MAPS: with each block of scenes, its own.
-
-    Example:
-        with atomic_directory(out) as partial:
-            writer = SceneStoreWriter(partial)
-            for ...: writer.append(...)
-            writer.close(manifest, lanes)
-    """
-
-    def __init__(
-        self, directory: Path, timing: Timing = ARGOVERSE1, future: bool = True, maps: str = CITY_MAPS
-    ) -> None:
-        self.directory, self.timing, self.maps = Path(directory), timing, maps
-        self.steps = timing.steps if future else timing.history_steps
-        self._lanes = LaneSegmentsWriter(self.directory / LANES)
-        self._files = {name: (self.directory / f"{name}.raw").open("wb") for name in _ARRAYS}
-        self._length = dict.fromkeys(_ARRAYS, 0)
-        for name in ("track_offsets", "scene_tracks", "lane_offsets"):
-            self._write(name, np.zeros(1, dtype=np.int64))
-
-    def append(
-        self,
-        xy: npt.NDArray[np.float32],
-        step: npt.NDArray[np.uint8],
-        track_lengths: npt.NDArray[np.int64],
-        track_types: npt.NDArray[np.uint8],
-        times: npt.NDArray[np.float32],
-        lane_rows: npt.NDArray[np.int32],
-    ) -> None:
-        """Add one scene; see `Scene` for shapes and units (`track_lengths` are the lengths, not the offsets)."""
-        self.append_many(
-            xy, step, track_lengths, track_types, np.array([len(track_types)]), times[None], lane_rows,
-            np.array([len(lane_rows)]),
-        )  # fmt: skip
-
-    def append_many(
-        self,
-        xy: npt.NDArray[np.float32],
-        step: npt.NDArray[np.uint8],
-        track_lengths: npt.NDArray[np.int64],
-        track_types: npt.NDArray[np.uint8],
-        tracks_per_scene: npt.NDArray[np.int64],
-        times: npt.NDArray[np.float32],
-        lane_rows: npt.NDArray[np.int32],
-        lanes_per_scene: npt.NDArray[np.int64],
-    ) -> None:
-        """Add a block of scenes whose arrays are joined end to end."""
-        rows, tracks, lanes = (self._length[name] for name in ("xy", "track_types", "lane_rows"))
-        self._write("xy", xy)
-        self._write("step", step)
-        self._write("track_offsets", rows + np.cumsum(track_lengths))
-        self._write("track_types", track_types)
-        self._write("scene_tracks", tracks + np.cumsum(tracks_per_scene))
-        self._write("times", times)
-        self._write("lane_offsets", lanes + np.cumsum(lanes_per_scene))
-        self._write("lane_rows", lane_rows)
-
-    def append_lanes(self, lanes: LaneSegments) -> int:
-        """Add lanes that crops refer to; returns the row of the first of them."""
-        return self._lanes.append(lanes)
-
-    def append_scenes(self, store: SceneStore, scenes: npt.NDArray[np.int64]) -> None:
-        """Add scenes of another store, which has the same timing; the lanes too where each has its own."""
-        arrays = store.gather(scenes)
-        if self.maps == LOCAL_MAPS:
-            first = self.append_lanes(store.lanes.take(arrays["lane_rows"]))
-            arrays["lane_rows"] = first + np.arange(len(arrays["lane_rows"]))
-        self.append_many(**arrays)
-
-    def close(
-        self,
-        manifest: pa.Table,
-        lanes: LaneSegments | None = None,
-        order: npt.NDArray[np.int64] | None = None,
-    ) -> None:
-        """Write manifest and lanes, give the arrays their headers, and check the whole.
-
-        Args:
-            manifest: a row for each scene, in the order in which they were added.
-            lanes: segments that the crops refer to, where they have not been added yet.
-            order: the scenes that the store is to have, in this order; as they were added where it is None.
-        """
-        if lanes is not None:
-            self.append_lanes(lanes)
-        for name, stream in self._files.items():
-            stream.close()
-            dtype, element = _ARRAYS[name]
-            shape = (self._length[name], *(size or self.steps for size in element))
-            raw_to_npy(self.directory / f"{name}.raw", self.directory / f"{name}.npy", dtype, shape)
-        write_table(self.directory / "manifest.parquet", manifest)
-        write_json(self.directory / METADATA, {"timing": self.timing.plain(), "maps": self.maps})
-        self._lanes.close()
-        if order is not None and not np.array_equal(order, np.arange(manifest.num_rows)):
-            self._reorder(manifest, order)
-        SceneStore.load(self.directory)
-
-    def _reorder(self, manifest: pa.Table, order: npt.NDArray[np.int64]) -> None:
-        """Write the store anew in another order, a block of scenes at a time."""
-        with atomic_directory(self.directory / "reordered") as partial:
-            writer = type(self)(partial, self.timing, self.steps == self.timing.steps, self.maps)
-            for start in range(0, len(order), REORDER_SCENES):
-                store = SceneStore.load(self.directory, check=False)  # anew, so that mapped pages do not pile up
-                writer.append_scenes(store, order[start : start + REORDER_SCENES])
-            shared = SceneStore.load(self.directory, check=False).lanes if self.maps == CITY_MAPS else None
-            writer.close(manifest.take(order), shared)
-        for file in sorted((self.directory / "reordered").iterdir()):
-            file.replace(self.directory / file.name)
-        (self.directory / "reordered").rmdir()
-
-    def _write(self, name: str, array: npt.NDArray[Any]) -> None:
-        self._files[name].write(np.ascontiguousarray(array, dtype=_ARRAYS[name][0]).tobytes())
-        self._length[name] += len(array)
 
 
 def _read_metadata(path: Path) -> tuple[Timing, str]:

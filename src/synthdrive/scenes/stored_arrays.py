@@ -1,4 +1,4 @@
-"""Plain arrays on disk: written in constant memory, mapped into memory, and never believed before they are checked."""
+"""Plain arrays on disk, checked before they are believed and mapped into memory, and columns of tables as arrays."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from synthdrive.core.errors import InputError
 
@@ -160,3 +161,30 @@ def ragged_rows(starts: npt.NDArray[np.integer[Any]], lengths: npt.NDArray[np.in
     """(sum of lengths,) int64: `starts[i], ..., starts[i] + lengths[i] - 1` for each i, end to end."""
     before = np.cumsum(lengths) - lengths
     return np.repeat(np.asarray(starts, dtype=np.int64) - before, lengths) + np.arange(lengths.sum())
+
+
+def _chunk(table: pa.Table, column: str) -> pa.Array:
+    """A column as one array, to be read from its buffers: Arrow's own to_numpy would import pandas, 0.4 s and 60 MB."""
+    return table[column].chunk(0) if table[column].num_chunks == 1 else table[column].combine_chunks()
+
+
+def floats(table: pa.Table, column: str) -> npt.NDArray[np.float64]:
+    """(R,) float64, NaN where a value is missing."""
+    array = _chunk(table, column)
+    values = np.frombuffer(array.buffers()[1], dtype=np.float64)[array.offset : array.offset + len(array)]
+    if array.null_count:
+        values = np.where([value is None for value in array.to_pylist()], np.nan, values)
+    return values
+
+
+def integers(table: pa.Table, column: str) -> npt.NDArray[np.int64]:
+    """(R,) int64 of a column without missing values."""
+    array = _chunk(table, column)
+    return np.frombuffer(array.buffers()[1], dtype=np.int64)[array.offset : array.offset + len(array)]
+
+
+def categories(table: pa.Table, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
+    """(R,) int32 index of each row's text among the distinct ones in the order of appearance, and these."""
+    array = _chunk(table, column)
+    indices = np.frombuffer(array.indices.buffers()[1], dtype=np.int32)[array.offset : array.offset + len(array)]
+    return indices, array.dictionary.to_pylist()

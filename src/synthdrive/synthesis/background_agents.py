@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from synthdrive.config.synthesize import BackgroundAgentParameters
 from synthdrive.core.timing import STEP_SECONDS
-from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.scenes.lane_map import LaneSegments
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -15,7 +15,7 @@ from synthdrive.config.synthesize import SynthesizeParameters
 from synthdrive.core.geometry import arc_length, distance_to_pieces
 from synthdrive.core.seeding import generator
 from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS, Timing
-from synthdrive.scenes.lane_segments import LaneSegments
+from synthdrive.scenes.lane_map import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
 from synthdrive.synthesis.background_agents import draw_background_agents
 from synthdrive.synthesis.driver import MILLIMETRE, Drives, drive

@@ -20,7 +20,8 @@ from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import ordered_map, track
 from synthdrive.core.timing import ARGOVERSE1, Timing
 from synthdrive.scenes.lane_map import LaneMap
-from synthdrive.scenes.scene_store import SceneStoreWriter, follows_lanes
+from synthdrive.scenes.scene_store import follows_lanes
+from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 from synthdrive.synthesis.drive_scenes import SceneBlock, SceneTask, drive_scenes
 from synthdrive.synthesis.exclusion import Exclusion
 

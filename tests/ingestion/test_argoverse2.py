@@ -31,7 +31,7 @@ from synthdrive.formats.argoverse2_map_reader import read_vehicle_lanes
 from synthdrive.formats.argoverse2_scene_reader import read_scenario
 from synthdrive.ingestion import argoverse2
 from synthdrive.ingestion.argoverse2 import ingest_local_maps, ingest_scenarios
-from synthdrive.ingestion.hold_out import hold_out, pool_scenes
+from synthdrive.ingestion.scene_subsets import hold_out, pool_scenes
 from synthdrive.scenes.lane_map import NO_LANE, load_maps
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, SceneStore, follows_lanes
 
@@ -50,8 +50,8 @@ def ingest(raw, out, parameters=PARAMETERS, timing=ARGOVERSE2, split="train", wo
     return ingest_scenarios(raw, {split: out}, parameters, 50.0, timing, workers)[split]
 
 
-def read(columns, number=1, **options):
-    return read_scenario(parquet(columns), scenario_id(number), "file", **options)
+def read(columns, number=1, timing=ARGOVERSE2, **options):
+    return read_scenario(parquet(columns), scenario_id(number), "file", timing, **options)
 
 
 def test_a_scenario_becomes_a_scene_around_its_focal_track():
@@ -133,7 +133,7 @@ def test_a_scenario_that_cannot_be_used_is_refused(change, message):
 @pytest.mark.parametrize("content", [b"", b"PAR1", parquet(scenario_columns(1))[:-200], b"x" * 1000])
 def test_a_damaged_file_is_refused(content):
     with pytest.raises(InputError, match="unreadable Parquet"):
-        read_scenario(content, scenario_id(1), "file")
+        read_scenario(content, scenario_id(1), "file", ARGOVERSE2)
 
 
 def test_lanes_are_those_of_vehicles_in_one_direction():
@@ -347,7 +347,7 @@ def test_scenes_of_real_scenarios(reference, tmp_path):
         (path,) = folder.glob("scenario_*.parquet")
         frame = pd.read_parquet(path)
         future = frame["timestep"].max() == 109
-        scene = read_scenario(path.read_bytes(), folder.name, str(path), future=future)
+        scene = read_scenario(path.read_bytes(), folder.name, str(path), ARGOVERSE2, future=future)
         focal = frame[frame["track_id"] == frame["focal_track_id"]].sort_values("timestep")
         xy = focal[["position_x", "position_y"]].to_numpy()
         np.testing.assert_allclose(scene.xy[: len(xy)] + scene.origin, xy, atol=1e-3)

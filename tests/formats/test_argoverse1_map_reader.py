@@ -14,8 +14,7 @@ from synthdrive.core.errors import InputError
 from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_map_reader import read_map, read_maps
 from synthdrive.formats.argoverse1_writers import vector_map_xml, write_maps
-from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
-from synthdrive.scenes.lane_segments import SEGMENT_ARRAYS, LaneSegments
+from synthdrive.scenes.lane_map import NO_LANE, SEGMENT_ARRAYS, LaneMap, LaneSegments, Links
 
 LIMITS = Limits(file_bytes=64 * 10**6, archive_bytes=10**9)
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from synthdrive.recording.sensing import centre_motion
-from synthdrive.recording.simulation import Drive
+from synthdrive.recording.simulation import Drive, centre_motion
 
 STEPS = 100
 

@@ -17,9 +17,9 @@ from synthdrive.core.artifacts import file_hash, read_table
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.argoverse1_writers import scene_csv
-from synthdrive.ingestion.hold_out import fold_of_scenes
-from synthdrive.ingestion.ingest import find_source, ingest_maps, ingest_scenes
-from synthdrive.ingestion.packing import BATCH_SCENES, scene_order
+from synthdrive.ingestion.argoverse1 import ingest_maps, ingest_scenes
+from synthdrive.ingestion.packing import BATCH_SCENES, find_source, scene_order
+from synthdrive.ingestion.scene_subsets import fold_of_scenes
 from synthdrive.scenes.lane_map import load_maps
 from synthdrive.scenes.scene_store import SceneStore
 

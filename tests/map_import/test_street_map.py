@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from synthdrive.core.geometry import arc_length, distance_to_polyline
-from synthdrive.map_import.centrelines import cut, pieces_needed
+from synthdrive.map_import.street_map import cut, pieces_needed
 
 ANGLE = np.linspace(0, np.pi / 2, 200)
 TURN = 10.0 * np.stack([np.sin(ANGLE), 1 - np.cos(ANGLE)], axis=-1)  # a quarter circle, radius 10 m

@@ -13,25 +13,24 @@ from synthdrive.core.artifacts import atomic_directory, write_table
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import local_executor, ordered_map, track, worker_count
 from synthdrive.core.timing import ARGOVERSE1
-from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_map_reader import read_maps
 from synthdrive.formats.argoverse1_scene_reader import read_scene, scene_files
-from synthdrive.formats.recorded_scene import RecordedScene
 from synthdrive.ingestion.packing import (
     BATCH_SCENES,
+    TEST,
     Packed,
     Skipped,
     Surroundings,
     agent_columns,
+    archive_limits,
     batched,
+    find_source,
     join,
     write_store,
 )
 from synthdrive.ingestion.statistics import Centrelines, map_manifest
-from synthdrive.scenes.lane_map import LaneMap, load_maps
-from synthdrive.scenes.lane_segments import LaneSegments
-
-TEST = "test"  # the split whose scenes end at the last observed step
+from synthdrive.scenes.lane_map import LaneMap, LaneSegments, load_maps
+from synthdrive.scenes.scene_store import RecordedScene
 
 
 @dataclass(frozen=True)
@@ -103,30 +102,6 @@ def ingest_scenes(
             lanes = LaneSegments.concatenate([lane_map.segments for lane_map in load_maps(maps).values()])
             skipped[split] = write_store(sources[split], blocks, lanes, out, ARGOVERSE1, split != TEST, skip)
     return skipped
-
-
-def find_source(raw: Path, name: str, unpacked: str) -> Path:
-    """The tarball `<name>.tar.gz` (.tgz, .tar) under `raw`, else a folder `<name>` or `<unpacked>` with its contents.
-
-    A browser that unpacks what it downloads leaves `<name>.tar`.
-
-    Raises:
-        InputError: none of them is there.
-    """
-    names = tuple(dict.fromkeys((f"{name}.tar.gz", f"{name}.tgz", f"{name}.tar", name, unpacked)))
-    for candidate in (Path(raw) / inner for inner in names):
-        if candidate.exists():
-            return candidate
-    there = sorted(path.name for path in Path(raw).iterdir()) if Path(raw).is_dir() else None
-    holds = "no such folder" if there is None else f"{', '.join(there[:10]) or 'nothing'}"
-    folders = " nor ".join(f"{each}," for each in names[3:]).removesuffix(",")
-    found = f"neither {name}.tgz, nor {name}.tar, nor {name}.tar.gz, nor {folders} (but {holds})"
-    raise InputError(raw, found, "one of them", "data.raw in params.yaml names the folder of the raw data.")
-
-
-def archive_limits(parameters: IngestParameters) -> Limits:
-    """How much an archive of raw data may unfold to."""
-    return Limits(parameters.max_file_megabytes * 10**6, parameters.max_archive_gigabytes * 10**9)
 
 
 def _batches(source: Path, maps: Path, parameters: IngestParameters, half_width: float, steps: int) -> Iterator[_Batch]:
