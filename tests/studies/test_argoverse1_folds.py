@@ -28,7 +28,7 @@ from studies.argoverse1_folds.results import (
 )
 from studies.argoverse1_folds.schedule import Sitting, start_sitting
 from studies.argoverse1_folds.stores import Stores
-from synthdrive.config.composition import compose
+from synthdrive.config.whole_file import compose
 from synthdrive.core.artifacts import write_json
 from synthdrive.core.errors import InputError, ParameterError, SynthDriveError
 from synthdrive.core.parameters import read_parameters

@@ -9,8 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from synthdrive.core.errors import InputError
-from synthdrive.core.extras import from_extra
+from synthdrive.core.errors import InputError, from_extra
 
 VEHICLE_CLASS = "passenger"  # the vehicle class that all traffic has, and whose lanes make the map
 LEAST_SPACE = 1 << 20  # bytes; with less, what a program has written cannot be relied on

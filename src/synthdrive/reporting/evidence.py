@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import savgol_filter
 
-from synthdrive.core.extras import from_extra
+from synthdrive.core.errors import from_extra
 
 with from_extra("report"):
     import torch

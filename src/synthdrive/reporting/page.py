@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from synthdrive.core.extras import from_extra
+from synthdrive.core.errors import from_extra
 
 with from_extra("report"):
     from jinja2 import DictLoader, Environment, StrictUndefined

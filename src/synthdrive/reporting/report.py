@@ -10,7 +10,7 @@ from synthdrive.augmentation.transforms import SHAPES
 from synthdrive.config.report import ReportParameters, SelectedRuns
 from synthdrive.config.training import MASKED, ModelParameters, ObjectiveParameters, PretrainParameters
 from synthdrive.core.artifacts import atomic_directory
-from synthdrive.core.parameters import from_values
+from synthdrive.core.schema import from_values
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.reconstructions import Reconstructions

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from synthdrive.config.training import ModelParameters
 from synthdrive.core.artifacts import atomic_directory, atomic_file, write_json
 from synthdrive.core.errors import InputError
-from synthdrive.core.parameters import from_values
+from synthdrive.core.schema import from_values
 from synthdrive.core.timing import read_timing
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.training.metadata import CURVE, METADATA, MODEL, load_metadata, write_curve, write_metadata
