@@ -25,7 +25,7 @@ from synthdrive.core.artifacts import read_json, write_json
 from synthdrive.core.errors import SynthDriveError, exit_on_error
 from synthdrive.core.parallel import worker_count
 from synthdrive.core.parameters import DEFAULT_PATH, read_parameters
-from synthdrive.reporting.published import Published
+from synthdrive.reporting.evidence import Published
 
 FOLDER = Path(__file__).parent
 

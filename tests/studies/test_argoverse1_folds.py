@@ -33,7 +33,7 @@ from synthdrive.core.artifacts import write_json
 from synthdrive.core.errors import InputError, ParameterError, SynthDriveError
 from synthdrive.core.parameters import read_parameters
 from synthdrive.core.seeding import generator
-from synthdrive.reporting.published import Published
+from synthdrive.reporting.evidence import Published
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PLAN = REPOSITORY / "studies" / "argoverse1_folds" / "plan.yaml"

@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from synthdrive.reporting.claims import ABOUT, EFFECT, Judged, tally, tally_text
-from synthdrive.reporting.evidence import MotionEvidence
+from synthdrive.reporting.evidence import MotionEvidence, Published
 from synthdrive.reporting.measurements import Measurements
 from synthdrive.reporting.picture import Picture
-from synthdrive.reporting.published import Published
 from synthdrive.reporting.tables import Row, Setting, StrataTable, Validated, rows_as_json
 from synthdrive.reporting.wording import (
     HEADLINE,
