@@ -183,8 +183,8 @@ def write_provenance_page(root: Path, runs: Sequence[str]) -> None:
         partial.write_text(
             f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Provenance</title><style>{_STYLE}</style>'
             '<meta name="viewport" content="width=device-width, initial-scale=1"><h1>Provenance</h1>'
-            f"<p>{len(rows)} artifacts were made here. Hashes are SHA-256, shortened. A plus behind a commit: files "
-            f"differed from it.</p><div><table><tr>{head}</tr>{body}</table></div></html>\n",
+            f"<p>{len(rows)} artifacts were made here. Hashes are SHA-256, shortened. A plus after a "
+            f"commit: tracked files had been modified.</p><div><table><tr>{head}</tr>{body}</table></div></html>\n",
             encoding="utf-8",
         )
 

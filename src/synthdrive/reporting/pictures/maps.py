@@ -70,7 +70,7 @@ def city_maps(maps: Mapping[str, LaneMap], train: SceneStore, val: SceneStore) -
         name="city-maps",
         title="Maps and places of the scenes",
         caption="Each dot is a recorded scene at its focal agent's last observed position. Validation scenes should "
-        f"lie on other streets than train scenes: the closest two are {_closest(train, val)} apart.",
+        f"lie on other streets than train scenes: the closest two are {_closest(train, val)}.",
         panels=tuple(panels),
         legend=(
             LegendEntry("recorded", "train scene", "dot"),
@@ -95,7 +95,7 @@ def _closest(train: SceneStore, val: SceneStore) -> str:
         places = (store.origins[np.array(store.cities) == city] for store in (train, val))
         distance, _ = cKDTree(next(places)).query(next(places))
         gaps.append(float(np.min(distance)))
-    return f"{min(gaps):,.0f} m" if gaps else "cities"
+    return f"{min(gaps):,.0f} m apart" if gaps else "in different cities"
 
 
 def transform_pictures(lane_map: LaneMap, shape: TransformShape, amplitude: float) -> Picture:
@@ -117,9 +117,9 @@ def transform_pictures(lane_map: LaneMap, shape: TransformShape, amplitude: floa
     return Picture(
         name="map-transforms",
         title="Map transforms",
-        caption=f"The same {2 * CROP_HALF_WIDTH:.0f} m of {lane_map.city} before and after each transform. City Y "
-        "moves by a function of city X that sets in at the dotted line; behind it a smooth turn keeps its new "
-        "direction, a double turn runs parallel again. Roads across the displacement are sheared, not bent.",
+        caption=f"The same {2 * CROP_HALF_WIDTH:.0f} m of {lane_map.city} before and after each transform. The "
+        "y coordinate is shifted by a function of x that starts at the dotted line. Beyond it, a smooth turn keeps its "
+        "new direction, and a double turn becomes parallel again. Roads along y are shifted, not bent.",
         panels=tuple(panels),
         panel_width=240,
         legend=(LegendEntry("original", "original centrelines"), LegendEntry("warped", "warped centrelines")),
@@ -169,12 +169,12 @@ def corridors(scenes: AugmentedScenes, maps: Mapping[str, LaneMap], count: int, 
         name="augmented-corridors",
         title="Augmented scenes",
         caption="Each augmented scene is a route, the lanes of its corridor, and one transform. The driver follows the "
-        "warped centreline with the warped lanes as its map. Look at whether they agree with each other: the map a "
-        "forecaster is given must be the one that was driven.",
+        "warped centreline on the warped lanes. The two must agree: a forecaster must be given the map that was "
+        "driven.",
         panels=tuple(panels),
         legend=(
             LegendEntry("lane", "original map"),
-            LegendEntry("original", "route before"),
+            LegendEntry("original", "original route"),
             LegendEntry("warped", "warped corridor"),
             LegendEntry("synthetic", "route driven"),
         ),
