@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from synthdrive.config.composition import compose
+from synthdrive.config.whole_file import compose
 from synthdrive.core.parameters import read_parameters
 from synthdrive.formats.archives import Limits, add_member, read_files, reproducible_tar
 

@@ -25,8 +25,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from synthdrive.config.composition import load_profile_section
 from synthdrive.config.training import ModelParameters, PretrainParameters
+from synthdrive.config.whole_file import load_profile_section
 from synthdrive.models.batch import Batch, collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.models.layers import Losses

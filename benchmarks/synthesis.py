@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from synthdrive.augmentation.augment_maps import augment_maps, describe
-from synthdrive.config.augment import AugmentParameters
 from synthdrive.config.data import SceneParameters
-from synthdrive.config.synthesize import SynthesizeParameters
+from synthdrive.config.synthetic_data import AugmentParameters, SynthesizeParameters
 from synthdrive.core.artifacts import file_hash
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.scenes.lane_map import load_maps

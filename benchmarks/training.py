@@ -26,7 +26,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from synthdrive.config.composition import load_profile_section
 from synthdrive.config.training import (
     PRECISIONS,
     FinetuneParameters,
@@ -34,6 +33,7 @@ from synthdrive.config.training import (
     OptimisationParameters,
     PretrainParameters,
 )
+from synthdrive.config.whole_file import load_profile_section
 from synthdrive.core.artifacts import atomic_directory
 from synthdrive.core.parameters import load_section
 from synthdrive.core.timing import ARGOVERSE1

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.augmentation.augment_maps import augment_maps, describe
-from synthdrive.config.augment import AugmentParameters
 from synthdrive.config.data import SceneParameters
+from synthdrive.config.synthetic_data import AugmentParameters
 from synthdrive.core.artifacts import atomic_directory
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parallel import open_executor

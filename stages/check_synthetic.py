@@ -7,7 +7,7 @@ from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.checks.run import check_synthetic
-from synthdrive.config.checks import CheckSyntheticParameters
+from synthdrive.config.data import CheckSyntheticParameters
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.core.errors import InputError, exit_on_error
-from synthdrive.reporting.pictures.imported_map import check_suffix, draw_lane_map, tracks_in
+from synthdrive.reporting.pictures.maps import check_suffix, draw_lane_map, tracks_in
 from synthdrive.scenes.lane_map import load_maps
 from synthdrive.scenes.scene_store import SceneStore
 

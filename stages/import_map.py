@@ -14,7 +14,7 @@ from synthdrive.config.record_sample import RecordSampleParameters
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.map_import.import_map import import_map, write_map
-from synthdrive.reporting.pictures.imported_map import check_suffix, draw_lane_map
+from synthdrive.reporting.pictures.maps import check_suffix, draw_lane_map
 
 
 def main() -> None:

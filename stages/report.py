@@ -13,7 +13,7 @@ from synthdrive.config.report import ReportParameters, load_selected_runs
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.core.provenance import PROVENANCE
-from synthdrive.reporting.provenance_page import write_provenance_page
+from synthdrive.reporting.page import write_provenance_page
 from synthdrive.reporting.report import ReportInputs, write_forecast_sheet, write_report
 from synthdrive.reporting.run_results import RunPaths
 

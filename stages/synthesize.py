@@ -9,7 +9,7 @@ from pathlib import Path
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
 from synthdrive.config.data import SceneParameters
-from synthdrive.config.synthesize import SynthesizeParameters
+from synthdrive.config.synthetic_data import SynthesizeParameters
 from synthdrive.core.artifacts import atomic_directory
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parallel import open_executor

@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from synthdrive.config.composition import compose
-from synthdrive.config.whole_file import SCHEMAS
-from synthdrive.core.parameters import from_values, read_parameters
+from synthdrive.config.whole_file import SCHEMAS, compose
+from synthdrive.core.parameters import read_parameters
+from synthdrive.core.schema import from_values
 
 Section = TypeVar("Section")
 

@@ -17,7 +17,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from synthdrive.config.composition import compose, merge
+from synthdrive.config.whole_file import compose, merge
 from synthdrive.core.artifacts import atomic_file
 from synthdrive.core.errors import ParameterError, exit_on_error
 from synthdrive.core.parameters import parse_mapping, read_parameters

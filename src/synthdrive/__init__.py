@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from synthdrive.augmentation.corridor import joined_centreline, warp_segments
     from synthdrive.augmentation.routes import extend_route
     from synthdrive.augmentation.transforms import SHAPES, make_transform
-    from synthdrive.config.synthesize import SynthesizeParameters
+    from synthdrive.config.synthetic_data import SynthesizeParameters
     from synthdrive.core.parameters import load_section
     from synthdrive.forecasting.goal_sets import optimise_goal_sets
     from synthdrive.forecasting.metrics import displacement_errors
@@ -66,7 +66,7 @@ _HOMES = {
     "DenseTNT": "models.densetnt",
     "LaneMap": "scenes.lane_map",
     "SceneStore": "scenes.scene_store",
-    "SynthesizeParameters": "config.synthesize",
+    "SynthesizeParameters": "config.synthetic_data",
     "displacement_errors": "forecasting.metrics",
     "drive": "synthesis.driver",
     "extend_route": "augmentation.routes",

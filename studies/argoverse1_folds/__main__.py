@@ -20,12 +20,12 @@ from studies.argoverse1_folds.plan import load_plan
 from studies.argoverse1_folds.results import SCENES, load_results
 from studies.argoverse1_folds.schedule import start_sitting, summary
 from studies.argoverse1_folds.stores import Stores
-from synthdrive.config.composition import compose
+from synthdrive.config.whole_file import compose
 from synthdrive.core.artifacts import read_json, write_json
 from synthdrive.core.errors import SynthDriveError, exit_on_error
 from synthdrive.core.parallel import worker_count
 from synthdrive.core.parameters import DEFAULT_PATH, read_parameters
-from synthdrive.reporting.published import Published
+from synthdrive.reporting.evidence import Published
 
 FOLDER = Path(__file__).parent
 

@@ -25,7 +25,7 @@ from studies.argoverse1_folds.plan import BASELINE, Comparison, Plan, Run, best_
 from studies.argoverse1_folds.results import CAPPED, FAR, PRIMARY, Results, load_results
 from studies.argoverse1_folds.schedule import SCORE
 from synthdrive.core.artifacts import atomic_file, write_json
-from synthdrive.reporting.published import Published
+from synthdrive.reporting.evidence import Published
 from synthdrive.reporting.wording import listed, signed
 
 QUESTION = (

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from synthdrive.core.errors import ParameterError
-from synthdrive.core.parameters import from_values, read_mapping
+from synthdrive.core.parameters import read_mapping
+from synthdrive.core.schema import from_values
 
 NONE, PAPER, REALISTIC = "none", "paper", "realistic"  # windows that a variant is pre-trained on
 FEW, ALL = "few", "all"  # recipes for a part of the scenes, and for all

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.config.synthesize import NoiseParameters, SynthesizeParameters
+from synthdrive.config.synthetic_data import NoiseParameters, SynthesizeParameters
 from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
 from synthdrive.scenes.scene_store import AGENT, AV, SceneStore
 from synthdrive.synthesis.realism import tracking_noise

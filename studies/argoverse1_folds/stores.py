@@ -20,12 +20,11 @@ import yaml
 from studies.argoverse1_folds.plan import NONE, REALISTIC, Plan, Run
 from studies.argoverse1_folds.realism import fitted
 from synthdrive.augmentation.augment_maps import augment_maps
-from synthdrive.config.augment import AugmentParameters
 from synthdrive.config.data import IngestParameters
-from synthdrive.config.synthesize import SynthesizeParameters
+from synthdrive.config.synthetic_data import AugmentParameters, SynthesizeParameters
 from synthdrive.core.artifacts import atomic_directory, atomic_file
 from synthdrive.core.parallel import local_executor
-from synthdrive.core.parameters import from_values
+from synthdrive.core.schema import from_values
 from synthdrive.ingestion.argoverse1 import ingest_maps, ingest_scenes
 from synthdrive.ingestion.scene_subsets import (
     balanced_folds,

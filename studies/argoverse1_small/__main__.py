@@ -23,7 +23,7 @@ from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.reporting.claims import load_claims
-from synthdrive.reporting.published import Published
+from synthdrive.reporting.evidence import Published
 
 FOLDER = Path(__file__).parent
 

@@ -10,9 +10,8 @@ import numpy as np
 from studies.argoverse1_small.collected import METRICS, StudyRuns
 from studies.argoverse1_small.plan import AmountCurve
 from synthdrive.reporting.claims import EFFECT, Claim, Judged, judge
-from synthdrive.reporting.evidence import Evidence
+from synthdrive.reporting.evidence import Evidence, Published
 from synthdrive.reporting.measurements import Difference, Level, Measurements, VariantErrors
-from synthdrive.reporting.published import Published
 from synthdrive.reporting.wording import HEADLINE, ONE_GUESS, label_of, listed, metric
 
 SAMPLES = 4000  # of every bootstrap

@@ -40,8 +40,8 @@ from studies.argoverse1_small.tables import (
 )
 from synthdrive.core.artifacts import atomic_file, write_json
 from synthdrive.reporting.claims import Claim, Judged
+from synthdrive.reporting.evidence import Published
 from synthdrive.reporting.measurements import Difference
-from synthdrive.reporting.published import Published
 from synthdrive.reporting.wording import HEADLINE, counted, metric, signed
 
 RESULTS, PAGE, CHARTS = "results.json", "README.md", "charts"

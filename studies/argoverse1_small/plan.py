@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from synthdrive.core.errors import ParameterError
-from synthdrive.core.parameters import from_values, read_mapping
+from synthdrive.core.parameters import read_mapping
+from synthdrive.core.schema import from_values
 
 
 @dataclass

@@ -18,7 +18,7 @@ from studies.released_drives.map_matching import match_route
 from synthdrive.augmentation.corridor import densify, joined_centreline, lane_points
 from synthdrive.augmentation.routes import extend_route, lane_lengths, smooth_successors
 from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
-from synthdrive.config.synthesize import DriverParameters
+from synthdrive.config.synthetic_data import DriverParameters
 from synthdrive.core.errors import InputError
 from synthdrive.core.geometry import arc_length, distance_to_polyline
 from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS

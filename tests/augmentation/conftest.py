@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from grid_city import grid_city
 
-from synthdrive.config.augment import AugmentParameters
+from synthdrive.config.synthetic_data import AugmentParameters
 from synthdrive.core.parameters import load_section
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"

@@ -14,8 +14,7 @@ from raw_data import scene_rows, straight_map, write_raw
 from synthdrive.checks.run import check_raw, check_synthetic
 from synthdrive.checks.suites import permitted_outliers
 from synthdrive.checks.tables import scene_table
-from synthdrive.config.checks import CheckRawParameters, CheckSyntheticParameters
-from synthdrive.config.data import IngestParameters
+from synthdrive.config.data import CheckRawParameters, CheckSyntheticParameters, IngestParameters
 from synthdrive.core.artifacts import read_json, read_table, write_table
 from synthdrive.core.errors import InputError
 from synthdrive.core.parameters import load_section

@@ -18,8 +18,8 @@ from synthdrive.config.report import SharedPretraining, selected_runs
 from synthdrive.config.training import VariantParameters
 from synthdrive.config.whole_file import SCHEMAS, VARIANT_SCHEMAS, check_parameters
 from synthdrive.core.errors import ParameterError
-from synthdrive.core.limits import Allowed, allowed
-from synthdrive.core.parameters import from_values, read_parameters
+from synthdrive.core.parameters import read_parameters
+from synthdrive.core.schema import Allowed, allowed, from_values
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 CONTENT = read_parameters(PARAMS)

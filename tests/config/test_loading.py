@@ -5,8 +5,8 @@ import pytest
 
 from synthdrive.core import parameters as loading
 from synthdrive.core.errors import ParameterError
-from synthdrive.core.limits import value
-from synthdrive.core.parameters import MOST_BYTES, from_values, load_section, read_parameters
+from synthdrive.core.parameters import MOST_BYTES, load_section, read_parameters
+from synthdrive.core.schema import from_values, value
 
 
 @dataclass

@@ -19,7 +19,8 @@ from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.config.training import ModelParameters
 from synthdrive.core.artifacts import atomic_directory, file_hash, read_json
 from synthdrive.core.errors import ParameterError
-from synthdrive.core.parameters import from_values, load_section
+from synthdrive.core.parameters import load_section
+from synthdrive.core.schema import from_values
 from synthdrive.core.seeding import item_seed
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.forecasting.baselines import ConstantVelocity

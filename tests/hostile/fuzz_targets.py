@@ -15,8 +15,8 @@ from small_maps import fork, lanelet_street, osm
 
 from argoverse2_data import map_json, parquet, scenario_columns, scenario_id, street_map
 from raw_data import scene_rows, straight_map, write_raw
-from synthdrive.config.augment import AugmentParameters
 from synthdrive.config.data import IngestParameters
+from synthdrive.config.synthetic_data import AugmentParameters
 from synthdrive.core.parameters import load_section
 from synthdrive.core.timing import ARGOVERSE2
 from synthdrive.formats.archives import Limits, read_files

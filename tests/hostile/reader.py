@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
-from synthdrive.config.augment import AugmentParameters
+from synthdrive.config.synthetic_data import AugmentParameters
 from synthdrive.core.artifacts import read_arrays, read_json, read_table
 from synthdrive.core.errors import InputError
 from synthdrive.core.parameters import load_section

@@ -12,7 +12,8 @@ import pytest
 from synthdrive.config.record_sample import RecordSampleParameters
 from synthdrive.core.artifacts import file_hash
 from synthdrive.core.errors import InputError, ParameterError
-from synthdrive.core.parameters import from_values, load_section, read_parameters
+from synthdrive.core.parameters import load_section, read_parameters
+from synthdrive.core.schema import from_values
 from synthdrive.recording.record import record
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"

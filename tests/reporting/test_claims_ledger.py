@@ -12,9 +12,8 @@ from fake_run import CLAIMS, REPOSITORY
 from synthdrive.core.errors import InputError
 from synthdrive.reporting.claims import Claim, judge, load_claims
 from synthdrive.reporting.content import unlearned
-from synthdrive.reporting.evidence import Evidence, GradientCheck, MotionEvidence, Verdict
+from synthdrive.reporting.evidence import Evidence, GradientCheck, MotionEvidence, Published, Verdict
 from synthdrive.reporting.measurements import Difference, Measurements, VariantErrors
-from synthdrive.reporting.published import Published
 from synthdrive.reporting.wording import HEADLINE
 from synthdrive.synthesis.windows import MotionDistributions
 

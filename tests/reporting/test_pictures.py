@@ -21,8 +21,9 @@ from synthdrive.reporting.evidence import encoder_gradient, motion_evidence
 from synthdrive.reporting.picture import DARK, LIGHT, Panel, with_variables
 from synthdrive.reporting.pictures.maps import city_maps, transform_pictures
 from synthdrive.reporting.pictures.reconstructions import lane_errors, shown_epochs
-from synthdrive.reporting.pictures.scenes import MISS, pick_scenes, shown_forecasts
-from synthdrive.reporting.report import ReportInputs, write_forecast_sheet
+from synthdrive.reporting.pictures.scenes import forecasts, pick_scenes, shown_forecasts
+from synthdrive.reporting.report import ReportInputs, miss_threshold, write_forecast_sheet
+from synthdrive.reporting.run_results import Artifacts
 from synthdrive.scenes.scene_store import SceneStore
 
 
@@ -128,14 +129,33 @@ def test_shown_forecasts_fan_out_and_the_last_is_missed(run: ReportInputs) -> No
     offset = np.zeros(made.trajectories.shape, np.float32)
     offset[3, :, -1] += 50.0
     missed = replace(made, trajectories=made.trajectories + offset)
-    shown = shown_forecasts(val, missed, 4, 0)
+    shown = shown_forecasts(val, missed, 4, 0, miss_threshold=20.0)
     truth = np.stack([val[index].agent[-1] for index in range(len(val))])
     errors = np.linalg.norm(missed.trajectories[:, :, -1] - truth[:, None], axis=-1).min(axis=1)
     assert shown[-1] == 3
     assert len(set(shown)) == 4
-    assert (errors[shown[:-1]] <= MISS).all()
+    assert (errors[shown[:-1]] <= 20.0).all()
     none_missed = shown_forecasts(val, missed, len(val), 0, miss_threshold=100.0)
     assert none_missed[-1] != 3
+
+
+def test_a_miss_is_shown_only_with_the_threshold_of_the_evaluation(run: ReportInputs) -> None:
+    val, made = SceneStore.load(run.paths.val), Forecasts.load(run.paths.forecasts / "none-0")
+    judged = forecasts(None, "one", val, made, 4, 0, miss_threshold=0.01)
+    assert all(": missed, minFDE" in panel.title for panel in judged.panels)
+    assert "100% of" in judged.caption
+    assert "within 0.01 m" in judged.caption
+    unjudged = forecasts(None, "one", val, made, 4, 0, miss_threshold=None)
+    assert [panel.svg for panel in unjudged.panels]
+    assert not re.search(r"\b(hit|missed)\b", " ".join([unjudged.caption, *(panel.title for panel in unjudged.panels)]))
+
+
+def test_the_miss_threshold_is_the_one_that_the_forecasts_were_evaluated_with(run: ReportInputs) -> None:
+    artifacts = Artifacts.load(run.paths, run.runs)
+    assert miss_threshold(artifacts) is None, "these metadata hold no parameters"
+    first = next(iter(artifacts.metadata))
+    evaluated = {"parameters": {"evaluate": {"miss_threshold": 1.5}}}
+    assert miss_threshold(replace(artifacts, metadata={first: {"evaluate": evaluated}})) == 1.5
 
 
 def test_each_hidden_lane_is_compared_with_its_own_truth(run: ReportInputs) -> None:

@@ -22,8 +22,7 @@ from synthdrive.forecasting.evaluate import load_scene_errors, write_evaluation
 from synthdrive.forecasting.own_forecasts import read_own_forecasts
 from synthdrive.reporting.content import Content
 from synthdrive.reporting.measurements import Measurements
-from synthdrive.reporting.page import markdown, page, summary
-from synthdrive.reporting.provenance_page import records, write_provenance_page
+from synthdrive.reporting.page import markdown, page, records, summary, write_provenance_page
 from synthdrive.reporting.report import ReportInputs, _reconstructions, write_report
 from synthdrive.reporting.run_results import Artifacts, RunPaths
 from synthdrive.reporting.tables import Validated, validated

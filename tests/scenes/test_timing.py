@@ -11,7 +11,7 @@ from given_parameters import paper
 from synthdrive.config.data import SceneParameters
 from synthdrive.config.training import ModelParameters, PretrainParameters
 from synthdrive.core.errors import InputError, ParameterError
-from synthdrive.core.parameters import from_values
+from synthdrive.core.schema import from_values
 from synthdrive.core.timing import ARGOVERSE1, ARGOVERSE2, Timing, read_timing
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.forecasting.evaluate import scene_errors

@@ -28,12 +28,12 @@ from studies.argoverse1_folds.results import (
 )
 from studies.argoverse1_folds.schedule import Sitting, start_sitting
 from studies.argoverse1_folds.stores import Stores
-from synthdrive.config.composition import compose
+from synthdrive.config.whole_file import compose
 from synthdrive.core.artifacts import write_json
 from synthdrive.core.errors import InputError, ParameterError, SynthDriveError
 from synthdrive.core.parameters import read_parameters
 from synthdrive.core.seeding import generator
-from synthdrive.reporting.published import Published
+from synthdrive.reporting.evidence import Published
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PLAN = REPOSITORY / "studies" / "argoverse1_folds" / "plan.yaml"

@@ -13,7 +13,7 @@ from studies.argoverse1_folds.execute import make_executor
 from studies.argoverse1_folds.plan import BASELINE, Plan, Run, load_plan
 from studies.argoverse1_folds.results import SCENES, load_results, save_result
 from studies.argoverse1_folds.stores import Stores
-from synthdrive.config.composition import compose
+from synthdrive.config.whole_file import compose
 from synthdrive.core.artifacts import atomic_directory, read_json, write_json
 from synthdrive.core.parameters import read_parameters
 from synthdrive.ingestion.scene_subsets import write_scenes

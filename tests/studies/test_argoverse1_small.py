@@ -38,8 +38,8 @@ from synthdrive.core.provenance import plain_values, run_record, write_provenanc
 from synthdrive.forecasting.baselines import ConstantVelocity
 from synthdrive.forecasting.evaluate import write_evaluation
 from synthdrive.reporting.claims import load_claims
+from synthdrive.reporting.evidence import Published
 from synthdrive.reporting.measurements import Difference
-from synthdrive.reporting.published import Published
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import CURVE, METADATA, write_curve, write_metadata
 

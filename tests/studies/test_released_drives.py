@@ -8,8 +8,7 @@ import pytest
 from given_parameters import committed
 from studies.released_drives.drives import drive_all_again, round_as_released
 from synthdrive.augmentation.augment_maps import augment_maps
-from synthdrive.config.augment import AugmentParameters
-from synthdrive.config.synthesize import SynthesizeParameters
+from synthdrive.config.synthetic_data import AugmentParameters, SynthesizeParameters
 from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_map_reader import read_maps
 from synthdrive.scenes.scene_store import SceneStore

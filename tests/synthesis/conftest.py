@@ -10,8 +10,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "augmentation"))
 from grid_city import grid_city
 
 from synthdrive.augmentation.augment_maps import augment_maps
-from synthdrive.config.augment import AugmentParameters
-from synthdrive.config.synthesize import SynthesizeParameters
+from synthdrive.config.synthetic_data import AugmentParameters, SynthesizeParameters
 from synthdrive.core.parameters import load_section
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"

@@ -30,7 +30,7 @@ from synthdrive.augmentation.corridor import (
 )
 from synthdrive.augmentation.routes import Route, RouteSampling, sample_routes
 from synthdrive.augmentation.transforms import SHAPES, Transform, TransformShape, make_transform
-from synthdrive.config.augment import AugmentParameters, TransformParameters
+from synthdrive.config.synthetic_data import AugmentParameters, TransformParameters
 from synthdrive.core.geometry import arc_length
 from synthdrive.core.parallel import ordered_map, track
 from synthdrive.core.seeding import generator

@@ -18,7 +18,7 @@ import pandas as pd
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # before the import: nothing is to be sent anywhere
 
-from synthdrive.core.extras import from_extra
+from synthdrive.core.errors import from_extra
 
 with from_extra("pipeline"):
     import great_expectations as gx
@@ -33,7 +33,7 @@ with from_extra("pipeline"):
 
 from synthdrive.checks import suites
 from synthdrive.checks.tables import lane_table, moment, require, scene_table
-from synthdrive.config.checks import CheckRawParameters, CheckSyntheticParameters
+from synthdrive.config.data import CheckRawParameters, CheckSyntheticParameters
 from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.scenes.scene_store import CITY_MAPS, SceneStore
 

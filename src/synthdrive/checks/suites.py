@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from synthdrive.core.extras import from_extra
+from synthdrive.core.errors import from_extra
 
 with from_extra("pipeline"):
     import great_expectations.expectations as gxe
     from great_expectations.expectations.expectation import Expectation
 
-from synthdrive.config.checks import CheckSyntheticParameters, MapChecks, SceneChecks
+from synthdrive.config.data import CheckSyntheticParameters, MapChecks, SceneChecks
 from synthdrive.scenes.lane_map import MAX_POINTS
 
 LANE_KEYS = ("city", "lane_id")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from synthdrive.core.errors import ParameterError
-from synthdrive.core.limits import value
+from synthdrive.core.schema import value
 
 ALIGNMENTS = ("center", "left", "right", "compact", "nice", "arbitrary")  # SUMO's latAlignment
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from synthdrive.core.errors import ParameterError
-from synthdrive.core.limits import value
-from synthdrive.core.parameters import DEFAULT_PATH, from_values, read_parameters
+from synthdrive.core.parameters import DEFAULT_PATH, read_parameters
+from synthdrive.core.schema import from_values, value
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from synthdrive.core.errors import ParameterError
-from synthdrive.core.limits import value
-from synthdrive.core.parameters import DEFAULT_PATH, from_values, read_parameters
+from synthdrive.core.parameters import DEFAULT_PATH, read_parameters
+from synthdrive.core.schema import from_values, value
 
 # The vectors' 22 feature columns lie at both ends of one row of this width (docs/method.md 1.3, 1.4).
 SMALLEST_HIDDEN_SIZE = 32

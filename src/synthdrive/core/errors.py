@@ -40,6 +40,24 @@ class ParameterError(InputError):
     """A parameter that is unknown, of the wrong type, or impossible."""
 
 
+class MissingPackageError(SynthDriveError, ModuleNotFoundError):
+    """A package that is not installed, and what installs it."""
+
+
+@contextmanager
+def from_extra(name: str) -> Iterator[None]:
+    """Around imports of packages that the base installation leaves out: those of this extra in pyproject.toml.
+
+    Raises:
+        MissingPackageError: one of them is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        message = f"{error.name} is not installed; the extra {name!r} brings it: pip install 'synthdrive[{name}]'"
+        raise MissingPackageError(message, name=error.name) from None
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, as an exception: whatever tidies up after Ctrl-C does so too when a scheduler ends the process."""
 

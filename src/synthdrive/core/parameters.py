@@ -1,25 +1,16 @@
-"""Parameters come from one plain YAML file, section by section, into typed dataclasses.
-
-The dataclasses declare what is allowed (declaring.py) and are OmegaConf structured configs. OmegaConf builds them; what
-it would convert silently ("8" to 8, 5 to "5") or let pass (not a number) is refused before.
-"""
+"""Parameters come from one plain YAML file, section by section, into the dataclasses that declare them (schema.py)."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from synthdrive.core.errors import ParameterError
-from synthdrive.core.limits import KINDS, Allowed, allowed
+from synthdrive.core.schema import from_values
 
 Section = TypeVar("Section")
 
@@ -105,7 +96,7 @@ REMOVED = {
     "synthesize.lane_changes": "no profile used lane changes",
     "synthesize.traffic": "no profile used vehicles on the focal agent's own route",
 }
-_OF_AN_VARIANT = re.compile(r"variants\.[^.]+\.")
+_OF_A_VARIANT = re.compile(r"variants\.[^.]+\.")
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -176,7 +167,7 @@ def parse_mapping(text: str, path: object) -> dict[str, Any]:
 def refuse_renamed(values: Mapping[str, Any], path: object) -> None:
     """Raise ParameterError for a parameter that has another name now, or was removed; says which."""
     for name in _dotted_names(values, ""):
-        prefix = _OF_AN_VARIANT.match(name)
+        prefix = _OF_A_VARIANT.match(name)
         old = name[prefix.end() :] if prefix else name
         if old in RENAMED:
             new = name.removesuffix(old) + RENAMED[old]
@@ -201,7 +192,7 @@ def load_section(schema: type[Section], section: str, path: Path = DEFAULT_PATH)
     """One section of the file as its dataclass; `section` may be dotted ("record_sample.traffic").
 
     Raises:
-        ParameterError: see `from_values`, or there is no such section.
+        ParameterError: see `schema.from_values`, or there is no such section.
     """
     values: Any = read_parameters(path)
     for key in section.split("."):
@@ -210,106 +201,3 @@ def load_section(schema: type[Section], section: str, path: Path = DEFAULT_PATH)
             raise ParameterError(f"{path}: {section}", f"no {key!r}", f"one of {known}")
         values = values[key]
     return from_values(schema, values, f"{path}: {section}")
-
-
-def from_values(schema: type[Section], values: Any, where: str) -> Section:
-    """A dataclass from plain values, checked.
-
-    A `validate(self, where: str) -> None` method of the dataclass, or of one inside it, checks what concerns several
-    parameters.
-
-    Raises:
-        ParameterError: a key is missing, unknown, of the wrong type, not finite or out of range; says which, what was
-            found and what is allowed.
-    """
-    _check(schema, Allowed(), values, where)
-    try:
-        loaded = cast(Section, OmegaConf.to_object(OmegaConf.merge(_structured(cast(Any, schema)), values)))
-    except OmegaConfBaseException as error:
-        key = f"{where}.{error.full_key}" if error.full_key else where
-        raise ParameterError(key, str(error).splitlines()[0], "a plain value as documented in params.yaml") from None
-    _validate(loaded, where)
-    return loaded
-
-
-@cache
-def _hints(schema: Any) -> dict[str, Any]:
-    return get_type_hints(schema)
-
-
-@cache
-def _structured(schema: Any) -> Any:
-    return OmegaConf.structured(schema)
-
-
-def _check(kind: Any, limits: Allowed, found: Any, where: str) -> None:
-    """Refuse what does not fit a type and its limits; goes into dataclasses, lists and mappings."""
-    if is_dataclass(kind):
-        _check_fields(cast(type, kind), found, where)
-    elif get_origin(kind) is list:
-        _check_list(get_args(kind)[0], limits, found, where)
-    elif get_origin(kind) is dict:
-        if not isinstance(found, Mapping):
-            raise ParameterError(where, _shown(found), "a mapping")
-        for key, item in found.items():
-            _check(get_args(kind)[1], limits, item, f"{where}.{key}")
-    elif isinstance(found, str) and "${" in found:
-        advice = "DVC would track the text and not what it stands for."
-        raise ParameterError(where, _shown(found), "a plain value without interpolation", advice)
-    elif kind in KINDS and not _is_a(kind, found, limits):
-        raise ParameterError(where, _shown(found), limits.describe(kind))
-
-
-def _is_a(kind: type, found: Any, limits: Allowed) -> bool:
-    right_type = type(found) is kind or (kind is float and type(found) is int)
-    return right_type and (kind is bool or limits.holds(found))
-
-
-def _check_fields(schema: Any, found: Any, where: str) -> None:
-    if not isinstance(found, Mapping):
-        raise ParameterError(where, _shown(found), "a section of parameters")
-    hints = _hints(schema)
-    inside = where if where.endswith(": ") else f"{where}."  # a whole file, or a section
-    for key in found:
-        if key not in hints:
-            raise ParameterError(f"{inside}{key}", "an unknown parameter", f"one of {', '.join(hints)}")
-    for parameter in fields(schema):
-        name, kind, limits = parameter.name, hints[parameter.name], allowed(parameter)
-        if name in found:
-            _check(kind, limits, found[name], f"{inside}{name}")
-        elif parameter.default is MISSING and parameter.default_factory is MISSING:
-            expected = limits.describe(kind) if kind in KINDS else "a value"
-            raise ParameterError(f"{inside}{name}", "nothing: it is missing", expected)
-
-
-def _check_list(kind: Any, limits: Allowed, found: Any, where: str) -> None:
-    each = limits.describe(kind) if kind in KINDS else "a section of parameters"
-    if not isinstance(found, list):
-        raise ParameterError(where, _shown(found), f"a list, each item {each}")
-    for index, item in enumerate(found):
-        _check(kind, limits, item, f"{where}.{index}")
-    most = math.inf if limits.most is None else limits.most
-    if not limits.fewest <= len(found) <= most:
-        expected = f"at least {limits.fewest}" if limits.most is None else f"{limits.fewest} to {limits.most}"
-        raise ParameterError(where, f"{len(found)} items", f"{expected} items, each {each}")
-    if limits.distinct and any(item in found[:index] for index, item in enumerate(found)):
-        raise ParameterError(where, _shown(found), "no item twice")
-    if limits.rising and any(before >= after for before, after in zip(found, found[1:], strict=False)):
-        raise ParameterError(where, _shown(found), "numbers that rise")
-
-
-def _validate(loaded: Any, where: str) -> None:
-    for parameter in fields(loaded):
-        inner, name = getattr(loaded, parameter.name), f"{where}.{parameter.name}"
-        if is_dataclass(inner):
-            _validate(inner, name)
-        for index, item in enumerate(inner if isinstance(inner, list) else ()):
-            if is_dataclass(item):
-                _validate(item, f"{name}.{index}")
-    if hasattr(loaded, "validate"):
-        loaded.validate(where)
-
-
-def _shown(found: Any) -> str:
-    text = repr(found)
-    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synthdrive.core.extras import from_extra
+from synthdrive.core.errors import from_extra
 
 with from_extra("train"):
     import torch

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from synthdrive.core.extras import from_extra
+from synthdrive.core.errors import from_extra
 
 with from_extra("train"):
     import torch

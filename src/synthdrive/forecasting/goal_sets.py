@@ -21,7 +21,7 @@ import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 
-from synthdrive.core.extras import from_extra
+from synthdrive.core.errors import from_extra
 
 with from_extra("train"):
     import torch

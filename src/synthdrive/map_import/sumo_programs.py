@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 
-from synthdrive.core.errors import InputError, SynthDriveError
-from synthdrive.core.extras import from_extra
+from synthdrive.core.errors import InputError, SynthDriveError, from_extra
 
 VEHICLE_CLASS = "passenger"  # the vehicle class that all traffic has, and whose lanes make the map
 LEAST_SPACE = 1 << 20  # bytes; with less, what a program has written cannot be relied on

@@ -20,7 +20,7 @@ SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE = Verdict
 def lowers(evidence: Evidence, variant: str, metric: str) -> Outcome:
     """By the 95 % interval of the paired difference to the reference.
 
-    Supported: it lies below 0. Contradicted: it lies above 0, or it contains 0 and leaves out the published change.
+    Supported: it lies below 0. Contradicted: it lies above 0, or it contains 0 and excludes the published change.
     Undecided: it contains 0 and the published change (or none is published).
     """
     measured = evidence.measured
@@ -28,13 +28,13 @@ def lowers(evidence: Evidence, variant: str, metric: str) -> Outcome:
     published = evidence.published.change(variant, metric)
     verdict = _effect(difference, published)
     claimed = "" if published is None else f" the published {signed(published)} %"
-    size = f"The smallest change that this run would have detected (80 % power): {difference.detectable_text}."
+    size = f"Smallest detectable change (80 % power): {difference.detectable_text}."
     if verdict == SUPPORTED:
         why = "The interval lies below 0."
     elif difference.direction == "higher":
         why = "The interval lies above 0: the error is higher."
     elif verdict == CONTRADICTED:
-        why = f"The interval contains 0 and leaves out{claimed}. {size}"
+        why = f"The interval contains 0 and excludes{claimed}. {size}"
     else:
         why = f"The interval contains 0{' and' + claimed if claimed else ''}. {size}"
     data = f"{counted(measured.scene_count, 'scene')}, {counted(len(measured.seeds), 'seed')}"
@@ -54,11 +54,11 @@ def best(evidence: Evidence, variant: str, metric: str, among: list[str]) -> Out
     better = [name for name, difference in others.items() if difference.direction == "higher"]
     unclear = {name: difference for name, difference in others.items() if difference.direction == "unclear"}
     if better:
-        return Outcome(text, CONTRADICTED, f"Lower beyond the interval of the difference: {_labels(better)}.")
+        return Outcome(text, CONTRADICTED, f"Significantly lower: {_labels(better)}.")
     if not unclear:
-        return Outcome(text, SUPPORTED, "Every other variant is higher beyond the interval of the difference.")
+        return Outcome(text, SUPPORTED, "Every other variant is significantly higher.")
     needed = max(unclear.values(), key=lambda difference: difference.detectable).detectable_text
-    why = f"No statistically significant difference to {_labels(list(unclear))}; detectable: {needed}."
+    why = f"No statistically significant difference from {_labels(list(unclear))}; smallest detectable: {needed}."
     return Outcome(text, UNDECIDED, why)
 
 
@@ -75,14 +75,14 @@ def level(evidence: Evidence, variant: str) -> Outcome:
     where = "the measured interval (scenes and two standard deviations over seeds)"
     if outside:
         return Outcome("; ".join(parts), CONTRADICTED, f"Outside {where}: {listed(outside)}.")
-    return Outcome("; ".join(parts), SUPPORTED, f"All published values lie in {where}.")
+    return Outcome("; ".join(parts), SUPPORTED, f"All published values lie within {where}.")
 
 
 def size(evidence: Evidence, variant: str) -> Outcome:
     """By the 95 % intervals of the three paired differences.
 
-    Contradicted: one leaves out the published change. Undecided: one contains 0 and the published change. Supported:
-    each contains the published change and leaves out 0.
+    Contradicted: one excludes the published change. Undecided: one contains 0 and the published change. Supported:
+    each contains the published change and excludes 0.
     """
     parts, outside, unclear = [], [], []
     for name in HEADLINE:
@@ -94,13 +94,13 @@ def size(evidence: Evidence, variant: str) -> Outcome:
         if relative is not None and (theirs is None or not relative[1] <= theirs <= relative[2]):
             outside.append(what)
         elif relative is None or difference.direction == "unclear":
-            unclear.append(f"{what} (detectable: {difference.detectable_text})")
+            unclear.append(f"{what} (smallest detectable: {difference.detectable_text})")
     text = "; ".join(parts)
     if outside:
-        return Outcome(text, CONTRADICTED, f"The interval leaves out the published change in {listed(outside)}.")
+        return Outcome(text, CONTRADICTED, f"The interval excludes the published change in {listed(outside)}.")
     if unclear:
         return Outcome(text, UNDECIDED, f"The interval contains 0 and the published change in {listed(unclear)}.")
-    return Outcome(text, SUPPORTED, "All intervals contain the published change and leave out 0.")
+    return Outcome(text, SUPPORTED, "All intervals contain the published change and exclude 0.")
 
 
 def exceeds_seed_spread(evidence: Evidence, variant: str, metric: str) -> Outcome:
@@ -114,9 +114,9 @@ def exceeds_seed_spread(evidence: Evidence, variant: str, metric: str) -> Outcom
     change = abs(evidence.published.recomputed_change(variant, metric))
     spread = 100.0 * (ours.spread or 0.0) / ours.mean
     limit = float(stdtrit(seeds - 1, 0.975)) * np.sqrt(2.0) * spread
-    text = f"another seed: ±{spread:.2f} % (standard deviation of {counted(seeds, 'seed')})"
-    relation = "more" if change > limit else "not more"
-    why = f"The published {change:.2f} % are {relation} than the {limit:.2f} % by which two seeds differ."
+    text = f"standard deviation over {counted(seeds, 'seed')}: {spread:.2f} %"
+    relation = "larger" if change > limit else "not larger"
+    why = f"The published change of {change:.2f} % is {relation} than the {limit:.2f} % by which two seeds may differ."
     return Outcome(text, SUPPORTED if change > limit else CONTRADICTED, why)
 
 
@@ -147,10 +147,12 @@ def table_arithmetic(evidence: Evidence, tolerance: float) -> Outcome:
         if (change := published.change(row, name)) is not None
     }
     worst = max(apart, key=lambda key: apart[key])
-    text = f"{len(apart)} changes recomputed, largest deviation {apart[worst]:.3f} points"
+    text = f"{len(apart)} changes recomputed, largest deviation {apart[worst]:.3f} percentage points"
     if apart[worst] <= tolerance:
-        return Outcome(text, SUPPORTED, "All agree but for rounding.")
-    return Outcome(text, CONTRADICTED, f"{label_of(worst[0])}, {metric(worst[1]).label} does not follow.")
+        return Outcome(text, SUPPORTED, "All agree up to rounding.")
+    return Outcome(
+        text, CONTRADICTED, f"{label_of(worst[0])}, {metric(worst[1]).label} does not follow from the table's values."
+    )
 
 
 def abstract_matches_table(evidence: Evidence, row: str, tolerance: float) -> Outcome:
@@ -162,7 +164,7 @@ def abstract_matches_table(evidence: Evidence, row: str, tolerance: float) -> Ou
     text = f"{label_of(row)} in the table: {numbers}"
     wrong = [name for name in HEADLINE if abs(table[name] - abstract[name]) > tolerance]
     if not wrong:
-        return Outcome(text, SUPPORTED, "The abstract's numbers are the table's.")
+        return Outcome(text, SUPPORTED, "The abstract's numbers match the table's.")
     reasons = []
     for name in wrong:
         same = [other for other in HEADLINE if abs(table[other] - abstract[name]) <= tolerance]
@@ -184,7 +186,7 @@ def headline_row(evidence: Evidence, row: str, tolerance: float) -> Outcome:
     fits = [name for name, values in rows.items() if np.abs(np.subtract(values, abstract)).max() <= tolerance]
     text = f"the abstract's numbers are those of: {_labels(fits) or 'no row'}"
     if row in fits:
-        return Outcome(text, SUPPORTED, "Both are the same row.")
+        return Outcome(text, SUPPORTED, "It is the same row.")
     return Outcome(text, CONTRADICTED, f"Not those of the row {label_of(row)}, whose checkpoints are released.")
 
 
@@ -207,7 +209,9 @@ def no_worse_than(evidence: Evidence, row: str, other: str, metric: str, toleran
     if excess <= tolerance:
         return Outcome(text, SUPPORTED, f"Within {tolerance} m.")
     source = evidence.published.values["other"][other]["label"]
-    return Outcome(text, CONTRADICTED, f"{excess:.3f} m worse than {source}: gains over it are easier to reach.")
+    return Outcome(
+        text, CONTRADICTED, f"{excess:.3f} m worse than {source}: a weaker baseline is easier to improve on."
+    )
 
 
 def improves_on(evidence: Evidence, row: str, other: str, metric: str, tolerance: float) -> Outcome:
@@ -233,8 +237,8 @@ def encoder_gradient(evidence: Evidence, decoder_sees_encoder: bool) -> Outcome:
         return Outcome("", NOT_TESTABLE, "No variant with masked pre-training was run.")
     text = f"{check.reached} of {check.tensors} encoder tensors have a gradient"
     mask = "complete decoder mask" if decoder_sees_encoder else "decoder mask as released"
-    effect = {check.tensors: "the loss trains all of it", 0: "the encoder keeps its random initial weights"}
-    why = f"Computed here with the {mask}: {effect.get(check.reached, 'some are left out')}."
+    effect = {check.tensors: "the loss trains the whole encoder", 0: "the encoder keeps its random initial weights"}
+    why = f"Computed here with the {mask}: {effect.get(check.reached, 'the loss trains only part of it')}."
     return Outcome(text, SUPPORTED if check.reached == check.tensors else CONTRADICTED, why)
 
 
@@ -263,7 +267,11 @@ def fraction_compared(evidence: Evidence, quantity: str, above: float, unit: str
     noise = float(np.hypot(*errors))
     if abs(synthetic - recorded) <= 1.96 * noise:
         detectable = (1.96 + float(stdtrit(1e6, 0.8))) * noise
-        return Outcome(text, UNDECIDED, f"Within sampling noise; detectable: {detectable:.1f} points.")
+        return Outcome(
+            text,
+            UNDECIDED,
+            f"Within sampling noise; smallest detectable difference: {detectable:.1f} percentage points.",
+        )
     holds = synthetic > recorded if expected == "more" else synthetic < recorded
     larger = "larger" if synthetic > recorded else "smaller"
     return Outcome(text, SUPPORTED if holds else CONTRADICTED, f"The synthetic fraction is {larger}.")

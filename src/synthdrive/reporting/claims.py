@@ -138,13 +138,13 @@ def _outcome(claim: Claim, evidence: Evidence) -> Outcome:
 
 
 def untrained(evidence: Evidence) -> str:
-    """Why the run decides no effect: its reference loses to lane following. Empty where it does not."""
+    """Why the run can decide no effect: its reference loses to lane following. Empty where it does not."""
     measured = evidence.measured
     lost = measured.losses(measured.reference).get(LANE_FOLLOWING) if measured.variants else None
     if not lost:
         return ""
     metrics = listed([metric(name).label for name in lost])
-    return f"without pre-training it loses to lane following in {metrics}: trained too little."
+    return f"Without pre-training the model loses to lane following in {metrics}: it was trained too little."
 
 
 def _unlearned(claim: Claim, evidence: Evidence) -> str:
@@ -153,7 +153,11 @@ def _unlearned(claim: Claim, evidence: Evidence) -> str:
         return ""
     named = dict.fromkeys([claim.test["variant"], *claim.test.get("among", [])])
     lost = [label_of(variant) for variant in named if variant in evidence.unlearned]
-    return f"Not learned: on held-back windows a simple predictor does as well ({listed(lost)})." if lost else ""
+    return (
+        f"Pre-training did not learn its task: a simple predictor does as well on held-out windows ({listed(lost)})."
+        if lost
+        else ""
+    )
 
 
 def _missing(claim: Claim, evidence: Evidence) -> list[str]:
@@ -170,5 +174,5 @@ def _missing(claim: Claim, evidence: Evidence) -> list[str]:
             missing.append(f"{needs[key]:,} {what} (this run: {found:,})")
     absent = [label_of(variant) for variant in needs.get("variants", []) if variant not in measured.variants]
     if absent:
-        missing.append(f"{listed(absent)}, not part of this run")
+        missing.append(f"{listed(absent)} (not in this run)")
     return missing

@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from synthdrive.reporting.claims import ABOUT, EFFECT, Judged, tally, tally_text
-from synthdrive.reporting.evidence import MotionEvidence
+from synthdrive.reporting.evidence import MotionEvidence, Published
 from synthdrive.reporting.measurements import Measurements
 from synthdrive.reporting.picture import Picture
-from synthdrive.reporting.published import Published
 from synthdrive.reporting.tables import Row, Setting, StrataTable, Validated, rows_as_json
 from synthdrive.reporting.wording import (
     HEADLINE,
@@ -65,7 +64,7 @@ class Content:
         rows: the results; other_rows: the same rows with the metrics `other_metrics`, which the paper does not print.
         judged: the claims ledger with its verdicts.
         untrained: why this run decides no effect; empty where it can.
-        reconstruction: variant -> lanes, trajectory -> losses on held-back windows and floors; may be empty.
+        reconstruction: variant -> lanes, trajectory -> losses on held-out windows and floors; may be empty.
         strata: errors by kind of scene.
         settings: this run beside the published one.
         validation: results of data validation.
@@ -136,7 +135,7 @@ class Content:
         """The one thing that this run shows: its largest significant effect, else what its variants reach."""
         measured = self.measured
         if self.untrained:
-            return f"This run decides no effect: {self.untrained}"
+            return f"This run decides no effect. {self.untrained}"
         found = []
         for row in self.rows:
             for name in HEADLINE:
@@ -170,18 +169,18 @@ class Content:
             if measured.source == "argoverse2":
                 return (
                     f"Another dataset ({self.source}), {sizes[0][0]:,} train scenes: longer histories and horizons, so "
-                    "levels cannot be compared with the paper's; effects can."
+                    "absolute errors cannot be compared with the paper's; effects can."
                 )
             return (
                 f"Simulated traffic ({self.source}), {sizes[0][0]:,} train scenes instead of {sizes[0][1]:,} recorded "
-                "ones: levels cannot be compared with the paper's, and effects may differ on real traffic."
+                "ones: absolute errors cannot be compared with the paper's, and effects may differ on real traffic."
             )
         if all(ours >= 0.95 * theirs for ours, theirs in sizes):
             return ""
         (train, all_train), (val, all_val) = sizes
         return (
             f"Not the paper's size: {train:,} of its {all_train:,} train scenes, {val:,} of its {all_val:,} validation "
-            "scenes. Changes can be compared with the paper's, levels cannot."
+            "scenes. Changes can be compared with the paper's, absolute errors cannot."
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -231,7 +230,7 @@ class Content:
 
 
 def reconstruction_warnings(reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
-    """A sentence for every variant and task whose loss on held-back windows is not below that of a simple predictor."""
+    """A sentence for every variant and task whose loss on held-out windows is not below that of a simple predictor."""
     found = []
     for variant, tasks in reconstruction.items():
         for task, losses in tasks.items():

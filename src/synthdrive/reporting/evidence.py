@@ -1,16 +1,21 @@
-"""What claims are judged on, and what a judgement is: verdicts, the encoder's gradient, motion."""
+"""What claims are judged on: published numbers, measurements, motion, the encoder's gradient; and what a verdict is."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import yaml
 from scipy.signal import savgol_filter
 
-from synthdrive.core.extras import from_extra
+from synthdrive.core.errors import InputError, from_extra
 
 with from_extra("report"):
     import torch
@@ -21,13 +26,72 @@ from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import collate
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.reporting.measurements import Measurements
-from synthdrive.reporting.published import Published
+from synthdrive.reporting.wording import HEADLINE
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.windows import MotionDistributions, agent_tracks, compare, even_tracks, motion_distributions
 
 WINDOWS = 8  # of the gradient check: enough that both kinds of masking occur
 SMOOTHING_STEPS = 31  # 3.1 s: tracking noise would otherwise make most of the recorded acceleration
 SMOOTHING_DEGREE = 3
+
+_SECTIONS = ("paper", "data", "table", "table_changes", "abstract", "other", "motion", "settings")
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is published.
+
+    Attributes:
+        values: the file's content; MR6 in per cent, minFDE6 and minADE6 in metres, changes in per cent.
+    """
+
+    values: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, path: Path) -> Published:
+        """Read the file; raises InputError naming the key where a section or a headline metric is missing."""
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(path, "no such file", "the published numbers") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(path, f"unreadable YAML ({error})", "the published numbers") from None
+        for section in _SECTIONS:
+            if not isinstance(values, dict) or not isinstance(values.get(section), dict):
+                raise InputError(path, f"no section {section!r}", f"sections {', '.join(_SECTIONS)}")
+        for section in ("table", "table_changes", "other"):
+            for row, numbers in values[section].items():
+                for metric in HEADLINE:
+                    if not isinstance(numbers.get(metric), (int, float)):
+                        raise InputError(f"{path}: {section}.{row}", f"no number {metric}", ", ".join(HEADLINE))
+        return cls(values)
+
+    def level(self, row: str, metric: str) -> float | None:
+        """A value of the main table; None where the variant is not in it."""
+        return self._number("table", row, metric)
+
+    def change(self, row: str, metric: str) -> float | None:
+        """The printed change against the baseline, per cent; None where there is none."""
+        return self._number("table_changes", row, metric)
+
+    def recomputed_change(self, row: str, metric: str, baseline: str = "none") -> float:
+        """The change against the baseline, per cent, from the table's own values."""
+        table = self.values["table"]
+        return 100.0 * (float(table[row][metric]) / float(table[baseline][metric]) - 1.0)
+
+    def fill(self, text: str) -> str:
+        """The text with its fields ({table.map.MR6:.2f}) replaced; raises InputError for a field that is not there."""
+        try:
+            filled = text.format(**{section: _namespace(self.values[section]) for section in _SECTIONS})
+        except (AttributeError, KeyError, ValueError, IndexError) as error:
+            raise InputError(
+                repr(text), f"a field that cannot be filled ({error})", "a number of published.yaml"
+            ) from None
+        return re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", filled)
+
+    def _number(self, section: str, row: str, metric: str) -> float | None:
+        value = self.values[section].get(row, {}).get(metric)
+        return None if value is None else float(value)
 
 
 class Verdict(StrEnum):
@@ -138,3 +202,9 @@ def _distributions(store: SceneStore, most: int, seed: int) -> tuple[MotionDistr
     even = even_tracks(agent_tracks(store, chosen), np.asarray(store.times[chosen], dtype=np.float64))
     smooth = savgol_filter(even, min(SMOOTHING_STEPS, (store.steps - 1) // 2 * 2 + 1), SMOOTHING_DEGREE, axis=1)
     return motion_distributions(smooth), len(chosen)
+
+
+def _namespace(values: Any) -> Any:
+    if isinstance(values, dict):
+        return SimpleNamespace(**{str(key): _namespace(value) for key, value in values.items()})
+    return values

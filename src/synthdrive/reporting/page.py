@@ -1,19 +1,22 @@
-"""The report in its written forms: the HTML page and its Markdown twin, the terminal's summary, and metrics.json."""
+"""The report as files: the HTML page, its Markdown twin, a summary for the terminal, metrics.json, and provenance."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from synthdrive.core.extras import from_extra
+from synthdrive.core.errors import from_extra
 
 with from_extra("report"):
     from jinja2 import DictLoader, Environment, StrictUndefined
     from markupsafe import Markup
 
-from synthdrive.core.artifacts import write_json
+from synthdrive.core.artifacts import atomic_file, write_json
+from synthdrive.core.provenance import load_provenance
 from synthdrive.reporting.content import Content
 from synthdrive.reporting.measurements import Measurements
 from synthdrive.reporting.picture import DARK, LIGHT, Panel, Picture, css_variables
@@ -23,6 +26,15 @@ from synthdrive.reporting.wording import HEADLINE, counted, label_of, metric, si
 MOST_OUTLIERS = 20  # of one table, on the page
 TEMPLATES = ("report.html.j2", "report.css", "report.md.j2")
 RECONSTRUCTION = {"lanes": ("loss", "blind", "straight", "gain"), "trajectory": ("loss", "blind", "quadratic", "gain")}
+
+SHORT = 10  # characters of a hash that are shown
+STAGES = ("pretrain", "finetune", "evaluate")
+
+_STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}"
+    "div{overflow-x:auto}table{border-collapse:collapse}"
+    "th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #ddd;white-space:nowrap}"
+)
 
 _NAME, _PAPER, _HERE = 28, 9, 19  # characters of each column of the summary
 
@@ -40,12 +52,12 @@ def write_pages(content: Content, folder: Path) -> None:
 
 def page(content: Content) -> str:
     """One HTML page that holds everything it shows: styles and drawings inline, no script, no address."""
-    return _environment(html=True).get_template("report.html.j2").render(_values(content))
+    return _environment(as_html=True).get_template("report.html.j2").render(_values(content))
 
 
 def markdown(content: Content) -> str:
     """The same in Markdown, with links to `pictures/`."""
-    return _environment(html=False).get_template("report.md.j2").render(_values(content))
+    return _environment(as_html=False).get_template("report.md.j2").render(_values(content))
 
 
 def summary(content: Content) -> str:
@@ -106,11 +118,11 @@ def _values(content: Content) -> dict[str, object]:
     }
 
 
-def _environment(html: bool) -> Environment:
+def _environment(as_html: bool) -> Environment:
     folder = files("synthdrive.reporting") / "templates"
     sources = {name: (folder / name).read_text(encoding="utf-8") for name in TEMPLATES}
     environment = Environment(
-        loader=DictLoader(sources), autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=DictLoader(sources), autoescape=as_html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True,
     )  # fmt: skip
     environment.filters |= {"signed": signed, "drawing": _drawing, "cell_text": _cell_text, "counted": counted}
@@ -125,3 +137,72 @@ def _drawing(panel: Panel, picture: Picture) -> Markup:
 def _cell_text(text: str) -> str:
     """Text that can stand in a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")
+
+
+@dataclass(frozen=True)
+class Record:
+    """Provenance of one trained or evaluated artifact, shortened for reading.
+
+    Attributes:
+        run: variant and seed; stage: pretrain, finetune or evaluate.
+        commit: abbreviated, with a plus where files differed from it; "none" without git.
+        code, parameters: abbreviated SHA-256.
+        inputs: name and abbreviated SHA-256 of what was read.
+        device, threads, seconds: what it ran on, threads of each process on a CPU, and how long it trained.
+        python, packages: versions.
+    """
+
+    run: str
+    stage: str
+    commit: str
+    code: str
+    parameters: str
+    inputs: str
+    device: str
+    threads: str
+    seconds: str
+    python: str
+    packages: str
+
+
+def records(root: Path, runs: Sequence[str]) -> list[Record]:
+    """What stages recorded of these runs; an artifact that was fetched rather than made here has no record."""
+    found = [(run, stage, load_provenance(root, stage, run)) for run in runs for stage in STAGES]
+    return [_record(run, stage, content) for run, stage, content in found if content.get("made_by")]
+
+
+def write_provenance_page(root: Path, runs: Sequence[str]) -> None:
+    """Write `<root>/index.html`: a table with a row for each artifact of these runs that was made here."""
+    rows = records(root, runs)
+    names = [field.name for field in fields(Record)]
+    head = "".join(f"<th>{name}</th>" for name in names)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(getattr(row, name))}</td>" for name in names) + "</tr>" for row in rows
+    )
+    with atomic_file(Path(root) / "index.html") as partial:
+        partial.write_text(
+            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Provenance</title><style>{_STYLE}</style>'
+            '<meta name="viewport" content="width=device-width, initial-scale=1"><h1>Provenance</h1>'
+            f"<p>{len(rows)} artifacts were made here. Hashes are SHA-256, shortened. A plus after a "
+            f"commit: tracked files had been modified.</p><div><table><tr>{head}</tr>{body}</table></div></html>\n",
+            encoding="utf-8",
+        )
+
+
+def _record(run: str, stage: str, content: Mapping[str, Any]) -> Record:
+    made, training = content["made_by"], content.get("training", {})
+    commit = str(made["commit"])[:SHORT] if made.get("commit") else "none"
+    packages = made.get("packages") or {}
+    return Record(
+        run=run,
+        stage=stage,
+        commit=commit + ("+" if made.get("modified") else ""),
+        code=str(made.get("code") or "")[:SHORT],
+        parameters=str(made.get("parameters_sha256") or "")[:SHORT],
+        inputs=", ".join(f"{name} {str(value)[:SHORT]}" for name, value in (made.get("inputs") or {}).items()),
+        device=str(made.get("device") or ""),
+        threads=str(training.get("threads") or ""),
+        seconds=str(training.get("seconds") or ""),
+        python=str(made.get("python") or ""),
+        packages=", ".join(f"{name} {value}" for name, value in packages.items() if value),
+    )

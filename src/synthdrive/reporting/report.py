@@ -10,13 +10,13 @@ from synthdrive.augmentation.transforms import SHAPES
 from synthdrive.config.report import ReportParameters, SelectedRuns
 from synthdrive.config.training import MASKED, ModelParameters, ObjectiveParameters, PretrainParameters
 from synthdrive.core.artifacts import atomic_directory
-from synthdrive.core.parameters import from_values
+from synthdrive.core.schema import from_values
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.reconstructions import Reconstructions
 from synthdrive.reporting.claims import Claim, judge, load_claims, untrained
 from synthdrive.reporting.content import Content, Pictures, unlearned
-from synthdrive.reporting.evidence import Evidence, MotionEvidence, encoder_gradient, motion_evidence
+from synthdrive.reporting.evidence import Evidence, MotionEvidence, Published, encoder_gradient, motion_evidence
 from synthdrive.reporting.measurements import Measurements
 from synthdrive.reporting.page import write_pages
 from synthdrive.reporting.picture import Picture
@@ -24,8 +24,7 @@ from synthdrive.reporting.pictures.driving import contact_sheet, motion, synthet
 from synthdrive.reporting.pictures.maps import city_maps, corridors, transform_pictures
 from synthdrive.reporting.pictures.reconstructions import reconstructions
 from synthdrive.reporting.pictures.results import effects_picture, floors_picture, level_picture, training_curves
-from synthdrive.reporting.pictures.scenes import MISS, forecast_sheet, forecasts, recorded_scenes
-from synthdrive.reporting.published import Published
+from synthdrive.reporting.pictures.scenes import forecast_sheet, forecasts, recorded_scenes
 from synthdrive.reporting.run_results import Artifacts, Metadata, RunPaths, parameters_of
 from synthdrive.reporting.tables import Row, results_table, settings, strata_table, validated
 from synthdrive.reporting.wording import label_of, source_in_words
@@ -141,10 +140,11 @@ def write_forecast_sheet(inputs: ReportInputs, path: Path) -> None:
     forecast_sheet(path, network, artifacts.val, made, 6, parameters.seed, miss_threshold(artifacts))
 
 
-def miss_threshold(artifacts: Artifacts) -> float:
-    """Metres beyond which the evaluation counted a scene as missed."""
+def miss_threshold(artifacts: Artifacts) -> float | None:
+    """Metres beyond which the evaluation counted a scene as missed; None where the forecasts' metadata lack it."""
     evaluated = next(iter(artifacts.metadata.values()))["evaluate"]
-    return float(parameters_of(evaluated, "evaluate").get("miss_threshold", MISS))
+    recorded = parameters_of(evaluated, "evaluate").get("miss_threshold")
+    return None if recorded is None else float(recorded)
 
 
 def shown_forecaster(artifacts: Artifacts, measured: Measurements) -> tuple[DenseTNT, str, Forecasts]:

@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 Metadata = Mapping[str, Any]  # what a stage wrote beside a model or forecasts: variant, seed, parameters, ...
 Curve = Mapping[str, Floats]  # column -> (N,) values, a row an interval of training
 
-RECONSTRUCTION = "reconstruction.json"  # losses of pre-training on held-back windows, beside its checkpoint
+RECONSTRUCTION = "reconstruction.json"  # losses of pre-training on held-out windows, beside its checkpoint
 AGREE = 2e-6  # metrics files are rounded to 1e-6: what is recomputed from the scenes must not differ by more
 
 
@@ -163,7 +163,7 @@ def parameters_of(metadata: Metadata, section: str) -> dict[str, Any]:
 
 
 def reconstruction_of(folder: Path, runs: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Losses of masked pre-training on held-back windows beside simple predictors' (floors), means over the runs.
+    """Losses of masked pre-training on held-out windows beside simple predictors' (floors), means over the runs.
 
     Returns:
         `lanes` and `trajectory`, as far as all runs have them: loss; the floors zero, repeat, straight,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from synthdrive.reporting.evidence import Published
 from synthdrive.reporting.measurements import Difference, Level, Measurements
-from synthdrive.reporting.published import Published
 from synthdrive.reporting.run_results import Metadata, parameters_of
 from synthdrive.reporting.wording import (
     HEADLINE,

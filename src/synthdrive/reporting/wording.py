@@ -113,7 +113,7 @@ def source_in_words(source: str) -> str:
 
 
 def short_source(source: str) -> str:
-    """The data source in two words."""
+    """The data source by its short name."""
     return SOURCES.get(source, (source, source))[1]
 
 
@@ -128,7 +128,7 @@ def stratum_order(stratum: str) -> tuple[int, float, str]:
 def stratum_words(stratum: str) -> str:
     """A kind of scene as a reader would say it."""
     if stratum.startswith("displacement_from_"):
-        return f"moves {stratum.removeprefix('displacement_from_')} m or further"
+        return f"moves {stratum.removeprefix('displacement_from_')} m or more"
     if stratum.startswith("displacement_"):
         low, high = stratum.removeprefix("displacement_").split("_")
         return f"moves {low} to {high} m"

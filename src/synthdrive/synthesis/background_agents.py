@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from synthdrive.config.synthesize import BackgroundAgentParameters
+from synthdrive.config.synthetic_data import BackgroundAgentParameters
 from synthdrive.core.timing import STEP_SECONDS
 from synthdrive.scenes.lane_map import LaneSegments
 

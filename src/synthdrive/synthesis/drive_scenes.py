@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from synthdrive.augmentation.augmented_scenes import AUGMENTED, AugmentedScene
 from synthdrive.augmentation.corridor import overlapping
-from synthdrive.config.synthesize import SynthesizeParameters
+from synthdrive.config.synthetic_data import SynthesizeParameters
 from synthdrive.core.geometry import arc_length, distance_to_pieces
 from synthdrive.core.seeding import generator
 from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS, Timing

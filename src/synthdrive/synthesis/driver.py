@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.config.synthesize import DriverParameters
+from synthdrive.config.synthetic_data import DriverParameters
 from synthdrive.core.timing import STEP_SECONDS
 from synthdrive.synthesis.path import SPACING, Paths
 from synthdrive.synthesis.realism import SpeedVariation, Stops

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d, minimum_filter1d
 
 from synthdrive.augmentation.corridor import resample
-from synthdrive.config.synthesize import DriverParameters
+from synthdrive.config.synthetic_data import DriverParameters
 
 Floats = npt.NDArray[np.float64]
 

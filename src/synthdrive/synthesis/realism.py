@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.config.synthesize import NoiseParameters, SpeedVariationParameters, StopParameters
+from synthdrive.config.synthetic_data import NoiseParameters, SpeedVariationParameters, StopParameters
 from synthdrive.core.timing import STEP_SECONDS
 
 Floats = npt.NDArray[np.float64]

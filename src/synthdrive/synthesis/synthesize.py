@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from synthdrive.augmentation.augmented_scenes import AugmentedScene, AugmentedScenes
-from synthdrive.config.synthesize import SynthesizeParameters
+from synthdrive.config.synthetic_data import SynthesizeParameters
 from synthdrive.core.artifacts import write_json
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import ordered_map, track

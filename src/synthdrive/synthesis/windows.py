@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import savgol_filter
 
-from synthdrive.config.synthesize import LimitParameters
+from synthdrive.config.synthetic_data import LimitParameters
 from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
 from synthdrive.scenes.scene_store import AGENT, SceneStore
 

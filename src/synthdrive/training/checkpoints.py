@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from synthdrive.config.training import ModelParameters
 from synthdrive.core.artifacts import atomic_directory, atomic_file, read_json, write_json
 from synthdrive.core.errors import InputError, lack
-from synthdrive.core.parameters import from_values
 from synthdrive.core.run_folder import RunFolder
+from synthdrive.core.schema import from_values
 from synthdrive.core.timing import read_timing
 from synthdrive.models.densetnt import DenseTNT
 

@@ -1,4 +1,4 @@
-from synthdrive.core.extras import from_extra
+from synthdrive.core.errors import from_extra
 
 with from_extra("report"):
     import matplotlib  # noqa: F401

@@ -59,8 +59,8 @@ def synthetic_drives(store: SceneStore, maps: Mapping[str, LaneMap], count: int)
         name="synthetic-drives",
         title="Synthetic drives",
         caption="All windows of one drive, coloured by speed. The driver should slow down before a bend, not in it, "
-        "and pick up speed behind it; on straights it cruises at about nine tenths of its desired speed. Gaps are "
-        "stretches that an earlier route has driven.",
+        "and accelerate after it; on straights it cruises at about nine tenths of its desired speed. Gaps are "
+        "stretches already driven on an earlier route.",
         panels=tuple(panels),
         legend=speed_legend(),
         panel_width=240,
@@ -123,9 +123,9 @@ def motion(evidence: MotionEvidence, source: str) -> Picture:
         name="motion",
         title="Synthetic and recorded motion",
         caption=f"Focal agents of {source} (train split, {evidence.recorded_tracks:,} tracks) beside the synthetic "
-        f"windows ({evidence.synthetic_tracks:,}), both smoothed alike against tracking noise, which still makes part "
-        "of the recorded acceleration; the outermost bars hold what lies beyond. The larger a distance, the more of "
-        "the recorded motion pre-training has not seen; the ledger above tests what the authors say of it.",
+        f"windows ({evidence.synthetic_tracks:,}), both smoothed in the same way against tracking noise, which still "
+        "adds to the recorded acceleration; the outermost bins include everything beyond. The larger the Wasserstein "
+        "distance, the less the synthetic motion resembles the recorded; the claims ledger tests what the authors say.",
         panels=tuple(panels),
         legend=(LegendEntry("recorded", "recorded", "band"), LegendEntry("synthetic", "synthetic", "band")),
         panel_width=320,

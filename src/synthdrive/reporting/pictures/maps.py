@@ -1,19 +1,24 @@
-"""Maps: where the scenes are, each transform before and after, and augmented scenes on their warped corridors."""
+"""Maps: a whole lane map, places of the scenes, transforms before and after, augmented scenes on warped corridors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.lines import Line2D
 from scipy.spatial import cKDTree
 
 from synthdrive.augmentation.augmented_scenes import AUGMENTED, AugmentedScene, AugmentedScenes
 from synthdrive.augmentation.corridor import resample
 from synthdrive.augmentation.transforms import KINDS, TransformShape, make_transform
+from synthdrive.core.artifacts import atomic_file
+from synthdrive.core.errors import ParameterError
 from synthdrive.core.seeding import item_seed
-from synthdrive.reporting.drawing import Points, View, centrelines, map_drawing
+from synthdrive.reporting.drawing import MapDrawing, Points, View, centrelines, map_drawing
 from synthdrive.reporting.picture import LegendEntry, Panel, Picture, colour
+from synthdrive.reporting.pictures.driving import SPEED_EDGES, speed_legend, speeds_of
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import CITY_MAPS, SceneStore
 
@@ -30,6 +35,16 @@ BUSY_CANDIDATES = 400  # lanes looked at when the crop is chosen
 CLEAR = 5.0  # m, a displacement that can be seen
 BEND_CANDIDATES = 200  # scenes among which those to show are sought
 BEND_HALF_WIDTH = 70.0  # m, half the side of what is shown: the bend and the road around it
+
+SHEET_MARGIN = 12.0  # m around the lanes
+SHEET_WIDTH = 8.0  # inches
+TALLEST, FLATTEST = 0.7, 3.5  # width to height; a map that is longer than that gets wider margins
+DOTS_PER_INCH = 130
+ARROW = 0.1  # inches that an arrow takes; where a lane segment is shorter, arrows would hide the map
+SHORTEST_ARROW, LONG_SEGMENT = 12.0, 40.0  # m; of the segments that get one
+
+_LANE_KINDS = (("lane", "lane"), ("warped", "in a junction"), ("truth", "left turn"), ("forecast", "right turn"))
+SUFFIXES = (".svg", ".png")
 
 
 def city_maps(maps: Mapping[str, LaneMap], train: SceneStore, val: SceneStore) -> Picture:
@@ -55,7 +70,7 @@ def city_maps(maps: Mapping[str, LaneMap], train: SceneStore, val: SceneStore) -
         name="city-maps",
         title="Maps and places of the scenes",
         caption="Each dot is a recorded scene at its focal agent's last observed position. Validation scenes should "
-        f"lie on other streets than train scenes: the closest two are {_closest(train, val)} apart.",
+        f"lie on other streets than train scenes: the closest two are {_closest(train, val)}.",
         panels=tuple(panels),
         legend=(
             LegendEntry("recorded", "train scene", "dot"),
@@ -80,7 +95,7 @@ def _closest(train: SceneStore, val: SceneStore) -> str:
         places = (store.origins[np.array(store.cities) == city] for store in (train, val))
         distance, _ = cKDTree(next(places)).query(next(places))
         gaps.append(float(np.min(distance)))
-    return f"{min(gaps):,.0f} m" if gaps else "cities"
+    return f"{min(gaps):,.0f} m apart" if gaps else "in different cities"
 
 
 def transform_pictures(lane_map: LaneMap, shape: TransformShape, amplitude: float) -> Picture:
@@ -102,9 +117,9 @@ def transform_pictures(lane_map: LaneMap, shape: TransformShape, amplitude: floa
     return Picture(
         name="map-transforms",
         title="Map transforms",
-        caption=f"The same {2 * CROP_HALF_WIDTH:.0f} m of {lane_map.city} before and after each transform. City Y "
-        "moves by a function of city X that sets in at the dotted line; behind it a smooth turn keeps its new "
-        "direction, a double turn runs parallel again. Roads across the displacement are sheared, not bent.",
+        caption=f"The same {2 * CROP_HALF_WIDTH:.0f} m of {lane_map.city} before and after each transform. The "
+        "y coordinate is shifted by a function of x that starts at the dotted line. Beyond it, a smooth turn keeps its "
+        "new direction, and a double turn becomes parallel again. Roads along y are shifted, not bent.",
         panels=tuple(panels),
         panel_width=240,
         legend=(LegendEntry("original", "original centrelines"), LegendEntry("warped", "warped centrelines")),
@@ -154,12 +169,12 @@ def corridors(scenes: AugmentedScenes, maps: Mapping[str, LaneMap], count: int, 
         name="augmented-corridors",
         title="Augmented scenes",
         caption="Each augmented scene is a route, the lanes of its corridor, and one transform. The driver follows the "
-        "warped centreline with the warped lanes as its map. Look at whether they agree with each other: the map a "
-        "forecaster is given must be the one that was driven.",
+        "warped centreline on the warped lanes. The two must agree: a forecaster must be given the map that was "
+        "driven.",
         panels=tuple(panels),
         legend=(
             LegendEntry("lane", "original map"),
-            LegendEntry("original", "route before"),
+            LegendEntry("original", "original route"),
             LegendEntry("warped", "warped corridor"),
             LegendEntry("synthetic", "route driven"),
         ),
@@ -208,3 +223,74 @@ def _in_view(lines: Sequence[Points], view: View) -> list[Points]:
     low = np.array(view.centre) - [view.half_width, view.half_height]
     high = np.array(view.centre) + [view.half_width, view.half_height]
     return [line for line in lines if (line.max(axis=0) >= low).all() and (line.min(axis=0) <= high).all()]
+
+
+def draw_lane_map(lane_map: LaneMap, path: Path, tracks: Sequence[Points] = ()) -> None:
+    """Draw the lanes, arrows along them, and tracks at 10 Hz (metres, city frame) coloured by speed.
+
+    Args:
+        path: a .svg or .png file; the same map gives the same bytes.
+
+    Raises:
+        ParameterError: a file of another kind.
+    """
+    check_suffix(path)
+    segments = lane_map.segments
+    points = segments.points[segments.valid]
+    given = View.around(points, SHEET_MARGIN, aspect=None)
+    view = View.around(
+        points, SHEET_MARGIN, aspect=float(np.clip(given.half_width / given.half_height, TALLEST, FLATTEST))
+    )
+    with map_drawing(view, width=SHEET_WIDTH) as panel:
+        marks = (
+            _add_drives(panel, lane_map, tracks)
+            if tracks
+            else _add_lanes(panel, lane_map, 2 * view.half_width / SHEET_WIDTH)
+        )
+        lines = [Line2D([], [], color=colour(role), linewidth=1.6, label=label) for role, label in marks]
+        panel.axes.legend(handles=lines, loc="upper right", frameon=False, fontsize=7.5, ncols=2)
+    with atomic_file(path) as partial:
+        if path.suffix == ".svg":
+            partial.write_text(panel.svg, encoding="utf-8")
+        else:
+            panel.axes.figure.savefig(  # type: ignore[union-attr]
+                partial, format="png", dpi=DOTS_PER_INCH, metadata={"Software": "SynthDrive"}
+            )
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a picture that is neither SVG nor PNG; raises ParameterError."""
+    if Path(path).suffix not in SUFFIXES:
+        raise ParameterError("picture", repr(str(path)), f"a file that ends with {' or '.join(SUFFIXES)}")
+
+
+def tracks_in(store: SceneStore, city: str) -> list[npt.NDArray[np.float64]]:
+    """(T, 2) metres, city frame, the agent of each window in this city."""
+    rows = [row for row, name in enumerate(store.cities) if name == city]
+    return [store[row].agent.astype(np.float64) + store.origins[row] for row in rows]
+
+
+def _add_lanes(panel: MapDrawing, lane_map: LaneMap, metres_per_inch: float) -> Sequence[tuple[str, str]]:
+    segments = lane_map.segments
+    turns = (segments.turn < 0, segments.turn > 0)
+    junction = segments.is_intersection & ~turns[0] & ~turns[1]
+    plain = ~junction & ~turns[0] & ~turns[1]
+    for (role, _), chosen in zip(_LANE_KINDS, (plain, junction, *turns), strict=True):
+        panel.add_lanes(centrelines(segments, np.flatnonzero(chosen)), role, width=1.0)
+    lengths = np.hypot(*(np.diff(segments.points, axis=1) * segments.valid[:, 1:, None]).transpose(2, 0, 1)).sum(axis=1)
+    rows = np.flatnonzero(lengths >= SHORTEST_ARROW)
+    if ARROW * metres_per_inch < LONG_SEGMENT:
+        middle = segments.counts[rows] // 2
+        tip, tail = segments.points[rows, middle], segments.points[rows, middle - 1]
+        way = (tip - tail) / np.maximum(np.linalg.norm(tip - tail, axis=1), 1e-6)[:, None]
+        panel.axes.quiver(
+            *((tip + tail) / 2).T, *way.T, angles="xy", pivot="mid", scale=140.0, width=0.0012, headwidth=5.0,
+            headlength=6.0, headaxislength=5.0, color=colour("ink"), zorder=5,
+        )  # fmt: skip
+    return _LANE_KINDS
+
+
+def _add_drives(panel: MapDrawing, lane_map: LaneMap, tracks: Sequence[Points]) -> Sequence[tuple[str, str]]:
+    panel.add_lanes(centrelines(lane_map.segments), width=0.8)
+    panel.add_by_scale(tracks, [speeds_of(track) for track in tracks], SPEED_EDGES, width=1.6)
+    return [("lane", "lane"), *((entry.role, entry.label) for entry in speed_legend())]

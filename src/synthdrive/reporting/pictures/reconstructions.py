@@ -57,25 +57,26 @@ def _lanes_picture(kept: Reconstructions, samples: Sequence[int], mask_ratio: fl
         view = View((0.0, 0.0), HALF_WIDTH, HALF_WIDTH)
         stem, errors = f"lanes-{number}", lane_errors(kept, sample)
         given = _draw_lanes(kept, sample, [], view)
-        panels.append(Panel(f"{stem}-input", f"Scene {number}: given", given))
+        panels.append(Panel(f"{stem}-input", f"Scene {number}: input", given))
         every = range(len(errors))
-        title = f"{len(errors)} hidden lanes, {errors.mean() if len(errors) else 0:.1f} m off"
+        title = f"{len(errors)} hidden lanes, mean error {errors.mean() if len(errors) else 0:.1f} m"
         panels.append(Panel(f"{stem}-all", title, _draw_lanes(kept, sample, every, view)))
         for lane in every[:apart]:
             truth, drawn = _hidden_lane(kept, sample, lane)
             near = View.around(np.concatenate([truth, drawn]), margin=6.0, smallest=15.0)
             svg = _draw_lanes(kept, sample, [lane], near, bar=True)
-            panels.append(Panel(f"{stem}-lane-{lane + 1}", f"Lane {lane + 1}: {errors[lane]:.1f} m off", svg))
+            panels.append(Panel(f"{stem}-lane-{lane + 1}", f"Lane {lane + 1}: error {errors[lane]:.1f} m", svg))
     return Picture(
         name="reconstruction-lanes",
         title="Hidden lanes",
-        caption=f"Synthetic windows with {mask_ratio:.0%} of their lanes hidden. The network is told the first piece "
-        "of each hidden lane (dot) and draws the rest from the lanes and the drive that are given. Each hidden lane "
-        "has its own colour: dashed the truth, solid its reconstruction after the last epoch; then some one by one.",
+        caption=f"Synthetic windows with {mask_ratio:.0%} of their lanes hidden. The network is given the first vector "
+        "of each hidden lane (dot) and predicts the rest from the visible lanes and trajectory. Each hidden lane has "
+        "its own colour: dashed for the truth, solid for the reconstruction after the last epoch. The panels on the "
+        "right show single lanes.",
         panels=tuple(panels),
         legend=(
-            LegendEntry("lane", "lanes given"),
-            LegendEntry("observed", "drive given"),
+            LegendEntry("lane", "visible lanes"),
+            LegendEntry("observed", "visible trajectory"),
             LegendEntry("variant1", "hidden lane (dashed) and its reconstruction (solid)"),
         ),
         columns=2 + apart,
@@ -95,13 +96,13 @@ def _trajectory_picture(kept: Reconstructions, samples: Sequence[int]) -> Pictur
     return Picture(
         name="reconstruction-trajectory",
         title="Hidden trajectories",
-        caption=f"The whole drive is hidden but for its first piece (dot); six modes are drawn from the map, the best "
-        f"one strong: before training (epoch 0) and up to its end (epoch {kept.epochs}). A panel is "
-        f"{2 * HALF_WIDTH:.0f} m wide.",
+        caption=f"The whole trajectory is hidden except for its first vector (dot). Several modes are predicted from "
+        f"the map, the best one drawn thicker: from before training (epoch 0) to its end (epoch {kept.epochs}). A "
+        f"panel is {2 * HALF_WIDTH:.0f} m wide.",
         panels=tuple(panels),
         legend=(
-            LegendEntry("lane", "lanes given"),
-            LegendEntry("masked", "hidden drive: in the input its first piece, in the truth all"),
+            LegendEntry("lane", "visible lanes"),
+            LegendEntry("masked", "hidden trajectory: its first vector in the input, all of it in the truth"),
             LegendEntry("forecast", "reconstructed, best mode"),
             LegendEntry("heat1", "other modes"),
         ),

@@ -51,9 +51,9 @@ def effects_picture(rows: Sequence[Row], variants: Sequence[str], scenes: int, s
     return Picture(
         name="differences",
         title="What pre-training changes",
-        caption=f"Difference to the baseline on the same {counted(scenes, 'scene')} and {counted(seeds, 'seed')}; left "
-        f"of zero is better. The line is the 95 % interval for other scenes{' and seeds' if seeds > 1 else ''} (an "
-        "arrow: it goes on): where it crosses zero, no difference is statistically significant.",
+        caption=f"Difference from the baseline on the same {counted(scenes, 'scene')} and {counted(seeds, 'seed')}; "
+        f"left of zero is better. The line is the 95 % interval over scenes{' and seeds' if seeds > 1 else ''} (an "
+        "arrow: it continues); where it crosses zero, the difference is not statistically significant.",
         panels=tuple(panels),
         legend=(
             LegendEntry("variant1", "measured, 95 % interval"),
@@ -85,9 +85,9 @@ def level_picture(rows: Sequence[Row], variants: Sequence[str]) -> Picture:
         panels.append(Panel(f"level-{metric(name).label.lower()}", label, chart))
     return Picture(
         name="levels",
-        title="Levels",
+        title="Errors of every variant",
         caption="Mean over seeds and scenes with its 95 % interval over scenes; rings are single seeds. A trained "
-        "variant should lie clearly left of the two forecasts that learn nothing.",
+        "variant should lie clearly left of the baselines without training.",
         panels=tuple(panels),
         legend=tuple(legend),
         panel_width=320,
@@ -122,8 +122,8 @@ def training_curves(stage: str, curves: Mapping[str, Sequence[Curve]], variants:
     return Picture(
         name=f"curves-{stage}",
         title=f"{TITLES[stage]} curves",
-        caption=f"Loss on the training data, averaged over {SMOOTHED} neighbouring points. {spread}Curves that still "
-        "fall at the end: a longer training would change the table. Losses of different tasks cannot be compared.",
+        caption=f"Loss on the training data, averaged over {SMOOTHED} neighbouring points. {spread}Where a curve still "
+        "falls at the end, longer training would change the table. Losses of different tasks cannot be compared.",
         panels=tuple(panels),
         legend=_variant_legend(trained, variants),
         panel_width=320,
@@ -139,7 +139,7 @@ def smoothed(runs: Floats) -> Floats:
 
 
 def floors_picture(reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Picture | None:
-    """Losses of masked pre-training on held-back windows beside floors, and the encoder gain; None without any."""
+    """Losses of masked pre-training on held-out windows beside floors, and the encoder gain; None without any."""
     panels, gains = [], []
     roles = (("loss", "forecast"), ("blind", "others"))
     for task, (floor, words) in TASKS.items():
@@ -152,21 +152,21 @@ def floors_picture(reconstruction: Mapping[str, Mapping[str, Mapping[str, float]
             ))
             for variant, losses in trained.items()
         ]  # fmt: skip
-        panels.append(Panel(task, f"{task.capitalize()}: green is {words}", bar_chart(bars, f"{task} loss")))
+        panels.append(Panel(task, f"{task.capitalize()}; green: {words}", bar_chart(bars, f"{task} loss")))
         gains += [f"{label_of(variant).lower()}, {task} {losses['gain']:.0%}" for variant, losses in trained.items()]
     if not panels:
         return None
     return Picture(
         name="reconstruction-floors",
         title="Does pre-training use the encoder?",
-        caption="Loss on synthetic windows that were held back, beside the same decoder trained without sight of the "
-        "encoder, and beside a predictor that learns nothing. A loss above either means that nothing worth handing on "
-        f"was learned. Encoder gain (1 - loss / blind loss): {'; '.join(gains)}. Means over seeds.",
+        caption="Loss on held-out synthetic windows, compared with that of the same decoder trained without access to "
+        "the encoder, and of a predictor without training. A loss above either means that pre-training learned nothing "
+        f"useful for fine-tuning. Encoder gain (1 - loss / blind loss): {'; '.join(gains)}. Means over seeds.",
         panels=tuple(panels),
         legend=(
             LegendEntry("forecast", "trained", "band"),
-            LegendEntry("others", "decoder blind to the encoder", "band"),
-            LegendEntry("truth", "no learning: straight extrapolation (lanes), quadratic (trajectory)", "band"),
+            LegendEntry("others", "decoder without access to the encoder", "band"),
+            LegendEntry("truth", "no training: straight extrapolation (lanes), quadratic (trajectory)", "band"),
         ),
         panel_width=320,
         chart=True,

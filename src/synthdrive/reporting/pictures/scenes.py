@@ -23,7 +23,6 @@ from synthdrive.scenes.scene_store import AGENT, Scene, SceneStore
 TURNS = ("left", "straight", "right")
 HEAT_EDGES = (0.001, 0.003, 0.01)  # probability of a goal of 1 m2; below the first is drawn only down to FAINTEST
 FAINTEST = 0.0003
-MISS = 2.0  # m, docs/method.md 6; what evaluate was given stands in the forecasts' metadata
 SMOOTHED = 11  # steps over which drawn forecasts are smoothed: the network draws each point for itself
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -96,7 +95,7 @@ def recorded_scenes(store: SceneStore, split: str, count: int, seed: int) -> Pic
         name="recorded-scenes",
         title="Recorded scenes",
         caption=f"Scenes of the {split} split, drawn at random in equal parts from left turns, straight drives and "
-        "right turns. Does the focal agent keep to a lane, and does the crop hold the road that it takes?",
+        "right turns. Does the focal agent keep to a lane, and does the crop cover the road that it takes?",
         panels=tuple(panels),
         legend=(
             LegendEntry("observed", f"focal agent, observed {store.timing.history_seconds:g} s"),
@@ -114,7 +113,7 @@ def forecasts(
     made: Forecasts,
     count: int,
     seed: int,
-    miss_threshold: float = MISS,
+    miss_threshold: float | None,
 ) -> Picture:
     """`count` validation scenes: those whose forecasts fan out most, and last one that is missed.
 
@@ -122,7 +121,8 @@ def forecasts(
         network: gives the goal distribution; None leaves it out.
         variant: as shown.
         store: the S validation scenes, in the order of the forecasts.
-        miss_threshold: metres between the ends of the best forecast and of the truth beyond which a scene is missed.
+        miss_threshold: metres between the ends of the best forecast and of the truth beyond which a scene is missed;
+            None where the evaluation did not record it: then hits and misses are not told apart.
     """
     errors = _end_errors(store, made)
     shown = shown_forecasts(store, made, count, seed, miss_threshold)
@@ -132,18 +132,24 @@ def forecasts(
         best = int(errors[index].argmin())
         with map_drawing(_forecast_view(store, made, index)) as panel:
             _add_forecast(panel, store, made, index, heat.get(index, []))
-        hit = "missed" if errors[index, best] > miss_threshold else "hit"
-        title = f"{store.cities[index]}, {store.scene_ids[index]}: {hit}, minFDE {errors[index, best]:.2f} m"
+        missed = "" if miss_threshold is None else "missed, " if errors[index, best] > miss_threshold else "hit, "
+        title = f"{store.cities[index]}, {store.scene_ids[index]}: {missed}minFDE {errors[index, best]:.2f} m"
         panels.append(Panel(f"forecast-{number}", f"{title}, p {made.probabilities[index, best]:.2f}", panel.svg))
-    missed = float((errors.min(axis=1) > miss_threshold).mean())
+    fanned = "scenes whose six forecasts end furthest apart across the direction of travel"
+    if miss_threshold is None:
+        choice = f"the {fanned}"
+    else:
+        rate = float((errors.min(axis=1) > miss_threshold).mean())
+        choice = (
+            f"the hit {fanned}, and last a random missed one ({rate:.0%} of {len(store):,} scenes are missed: none of "
+            f"the six end points is within {miss_threshold:g} m)"
+        )
     return Picture(
         name="forecasts",
         title=f"Forecasts on validation scenes: {variant}",
-        caption="Not a random choice: the hit scenes whose six forecasts end furthest apart across the direction of "
-        f"travel, and last a random one of those missed ({missed:.0%} of {len(store):,}: no end point within "
-        f"{miss_threshold:g} m). Shaded: how likely the network holds each place for the agent "
-        f"{store.timing.future_seconds:g} s later. The lines are smoothed over {SMOOTHED / 10:.1f} s for "
-        "drawing, the end points are not.",
+        caption=f"Not a random choice: {choice}. Shaded: the network's probability for where the agent is after "
+        f"{store.timing.future_seconds:g} s. Lines are smoothed over {SMOOTHED / 10:.1f} s for drawing; end points are "
+        "not.",
         panels=tuple(panels),
         legend=(
             LegendEntry("observed", f"observed {store.timing.history_seconds:g} s"),
@@ -163,7 +169,7 @@ def forecast_sheet(
     made: Forecasts,
     count: int,
     seed: int,
-    miss_threshold: float = MISS,
+    miss_threshold: float | None,
 ) -> None:
     """The same scenes in rows of three as one PNG, as the README shows them."""
     shown = shown_forecasts(store, made, count, seed, miss_threshold)
@@ -174,10 +180,14 @@ def forecast_sheet(
 
 
 def shown_forecasts(
-    store: SceneStore, made: Forecasts, count: int, seed: int, miss_threshold: float = MISS
+    store: SceneStore, made: Forecasts, count: int, seed: int, miss_threshold: float | None
 ) -> list[int]:
-    """Hit scenes by how far their forecasts fan out, in turn from each kind of turn; last a random missed one."""
-    missed_scenes = _end_errors(store, made).min(axis=1) > miss_threshold
+    """Hit scenes by how far their forecasts fan out, in turn from each kind of turn; last a random missed one.
+
+    Without a threshold no scene counts as missed.
+    """
+    threshold = np.inf if miss_threshold is None else miss_threshold
+    missed_scenes = _end_errors(store, made).min(axis=1) > threshold
     order = pick_scenes(store, len(store), seed)
     missed = [index for index in order if missed_scenes[index]]
     hit = [index for index in order if not missed_scenes[index]]
