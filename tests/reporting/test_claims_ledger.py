@@ -11,7 +11,7 @@ from fake_run import CLAIMS, REPOSITORY
 
 from synthdrive.core.errors import InputError
 from synthdrive.reporting.claims import Claim, judge, load_claims
-from synthdrive.reporting.content import unlearned
+from synthdrive.reporting.content import without_encoder_gain
 from synthdrive.reporting.evidence import Evidence, GradientCheck, MotionEvidence, Published, Verdict
 from synthdrive.reporting.measurements import Difference, Measurements, VariantErrors
 from synthdrive.reporting.wording import HEADLINE
@@ -282,10 +282,12 @@ def test_published_file_without_a_number_is_refused(published: Published, tmp_pa
         Published.load(tmp_path / "published.yaml")
 
 
-def test_a_variant_whose_pre_training_was_not_learned_decides_nothing(published: Published) -> None:
-    lanes = {"loss": 0.5, "straight": 0.4, "repeat": 4.0, "zero": 10.0, "blind": 0.6}
-    assert unlearned({"map": {"lanes": lanes}, "combined": {"lanes": lanes | {"loss": 0.3}}}) == {"map"}
-    given = replace(evidence(published), unlearned=frozenset({"map"}))
+def test_a_variant_whose_decoder_does_not_need_the_encoder_decides_nothing(published: Published) -> None:
+    needed, ignored = {"loss": 0.5, "blind": 0.6, "gain": 1.0 / 6.0}, {"loss": 0.59, "blind": 0.6, "gain": 1.0 / 60.0}
+    tasks = {"map": {"lanes": ignored}, "combined": {"lanes": ignored, "trajectory": needed}}
+    assert without_encoder_gain(tasks, 0.05) == {"map"}
+    assert without_encoder_gain(tasks, 0.01) == frozenset()
+    given = replace(evidence(published), without_encoder_gain=frozenset({"map"}))
     lowers = {"kind": "lowers", "metric": "minFDE6"}
     assert verdict(published, lowers | {"variant": "map"}, given) == Verdict.NOT_TESTABLE
     assert verdict(published, lowers | {"variant": "combined"}, given) != Verdict.NOT_TESTABLE

@@ -24,6 +24,7 @@ class ReportParameters:
         recorded_scenes, synthetic_windows, augmented_scenes, drives, forecast_scenes: panels of these pictures.
         reconstructions: windows of each kind of masking, for each variant that has one; pre-training keeps three.
         motion_tracks: most tracks of each set behind the motion distributions.
+        min_encoder_gain: variants with a smaller encoder gain, for lanes and for the trajectory, decide no effect.
         transform_amplitude: amplitude at which the map transforms are shown.
     """
 
@@ -38,6 +39,7 @@ class ReportParameters:
     forecast_scenes: int = value(at_least=1, at_most=30, unit="")
     reconstructions: int = value(at_least=1, at_most=3, unit="")
     motion_tracks: int = value(at_least=10, at_most=1_000_000, unit="")
+    min_encoder_gain: float = value(at_least=0, at_most=1, unit="")
     transform_amplitude: float = value(at_least=-20, at_most=20, unit="")
 
     def validate(self, where: str) -> None:

@@ -132,7 +132,7 @@ def _outcome(claim: Claim, evidence: Evidence) -> Outcome:
     missing = _missing(claim, evidence)
     if missing:
         return Outcome("", Verdict.NOT_TESTABLE, f"Needs {'; '.join(missing)}.")
-    if test in EFFECTS and (why := untrained(evidence) or _unlearned(claim, evidence)):
+    if test in EFFECTS and (why := untrained(evidence) or _without_encoder_gain(claim, evidence)):
         return Outcome("", Verdict.NOT_TESTABLE, why)
     return test(evidence, **{key: value for key, value in claim.test.items() if key != "kind"})
 
@@ -147,14 +147,14 @@ def untrained(evidence: Evidence) -> str:
     return f"Without pre-training the model loses to lane following in {metrics}: it was trained too little."
 
 
-def _unlearned(claim: Claim, evidence: Evidence) -> str:
-    """Why the run says nothing of the claim's variants: their pre-training was not learned; empty where it was."""
+def _without_encoder_gain(claim: Claim, evidence: Evidence) -> str:
+    """Why the run says nothing of a variant: its pre-training hardly trained the encoder. Empty where it did."""
     if claim.test["kind"] == "exceeds_seed_spread":  # asks about seeds of the reference alone
         return ""
     named = dict.fromkeys([claim.test["variant"], *claim.test.get("among", [])])
-    lost = [label_of(variant) for variant in named if variant in evidence.unlearned]
+    lost = [label_of(variant) for variant in named if variant in evidence.without_encoder_gain]
     return (
-        f"Pre-training did not learn its task: a simple predictor does as well on held-out windows ({listed(lost)})."
+        f"Pre-training hardly trained the encoder: without it, the decoder does as well ({listed(lost)})."
         if lost
         else ""
     )

@@ -64,6 +64,7 @@ class Content:
         rows: the results; other_rows: the same rows with the metrics `other_metrics`, which the paper does not print.
         judged: the claims ledger with its verdicts.
         untrained: why this run decides no effect; empty where it can.
+        without_encoder_gain: variants whose pre-training hardly trained the encoder.
         reconstruction: variant -> lanes, trajectory -> losses on held-out windows and floors; may be empty.
         strata: errors by kind of scene.
         settings: this run beside the published one.
@@ -80,6 +81,7 @@ class Content:
     other_metrics: Sequence[str]
     judged: Sequence[Judged]
     untrained: str
+    without_encoder_gain: frozenset[str]
     reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]
     strata: StrataTable
     settings: Sequence[Setting]
@@ -126,8 +128,8 @@ class Content:
         effects = self.tallies[EFFECT]
         count = sum(effects.values())
         text = f"Of {counted(count, 'effect')} that the paper reports: {tally_text(effects)}. "
-        if lost := [label_of(name) for name in self.measured.variants if name in unlearned(self.reconstruction)]:
-            text += f"Pre-trained too briefly to learn their task: {listed(lost)}. "
+        if lost := [label_of(name) for name in self.measured.variants if name in self.without_encoder_gain]:
+            text += f"Pre-training hardly trained the encoder: {listed(lost)}. "
         return text + self.finding
 
     @property
@@ -243,12 +245,18 @@ def reconstruction_warnings(reconstruction: Mapping[str, Mapping[str, Mapping[st
     return found
 
 
-def unlearned(reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]) -> frozenset[str]:
-    """Variants that reconstruct nothing, neither lanes nor the trajectory, better than every simple predictor does."""
+def without_encoder_gain(
+    reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]], min_encoder_gain: float
+) -> frozenset[str]:
+    """Variants whose decoder needs the encoder neither for lanes nor for the trajectory.
+
+    Such a pre-training leaves in the encoder nothing that fine-tuning could use. The encoder gain of each task is below
+    `min_encoder_gain`.
+    """
     return frozenset(
         variant
         for variant, tasks in reconstruction.items()
-        if all(_not_better_than(losses, FLOORS[task]) for task, losses in tasks.items())
+        if all(losses["gain"] < min_encoder_gain for losses in tasks.values())
     )
 
 

@@ -159,14 +159,14 @@ class Evidence:
         published: the published numbers.
         motion: of synthetic windows and recorded scenes (train split); None where only results are judged.
         gradient: by `decoder_sees_encoder`, how many encoder tensors the reconstruction loss reaches.
-        unlearned: variants whose pre-training ended no better than a simple predictor.
+        without_encoder_gain: variants whose pre-training hardly trained the encoder.
     """
 
     measured: Measurements
     published: Published
     motion: MotionEvidence | None
     gradient: Mapping[bool, GradientCheck]
-    unlearned: frozenset[str] = frozenset()
+    without_encoder_gain: frozenset[str] = frozenset()
 
 
 def encoder_gradient(

@@ -15,7 +15,7 @@ from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.reconstructions import Reconstructions
 from synthdrive.reporting.claims import Claim, judge, load_claims, untrained
-from synthdrive.reporting.content import Content, Pictures, unlearned
+from synthdrive.reporting.content import Content, Pictures, without_encoder_gain
 from synthdrive.reporting.evidence import Evidence, MotionEvidence, Published, encoder_gradient, motion_evidence
 from synthdrive.reporting.measurements import Measurements
 from synthdrive.reporting.page import write_pages
@@ -77,7 +77,8 @@ def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Publishe
     model = from_values(ModelParameters, made["model"], "model of the fine-tuned networks")
     objective = objective_of(artifacts)
     gradient = encoder_gradient(artifacts.synthetic, model, objective) if objective is not None else {}
-    evidence = Evidence(measured, published, motion, gradient, unlearned(artifacts.reconstruction))
+    without_gain = without_encoder_gain(artifacts.reconstruction, parameters.min_encoder_gain)
+    evidence = Evidence(measured, published, motion, gradient, without_gain)
     rows = results_table(measured, published)
     return Content(
         measured=measured,
@@ -88,6 +89,7 @@ def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Publishe
         other_metrics=OTHER_METRICS,
         judged=judge(claims, evidence),
         untrained=untrained(evidence),
+        without_encoder_gain=without_gain,
         reconstruction=artifacts.reconstruction,
         strata=strata_table(artifacts.strata(parameters.baselines, parameters.own_forecasts)),
         settings=settings(measured, published, _informative_run(artifacts)),
