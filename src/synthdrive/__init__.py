@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from synthdrive.models.densetnt import DenseTNT
     from synthdrive.scenes.lane_map import LaneMap
     from synthdrive.scenes.scene_store import SceneStore
-    from synthdrive.synthesis.driver import drive
-    from synthdrive.synthesis.path import plan_paths
+    from synthdrive.synthesis.driver import drive, plan_paths
     from synthdrive.training.checkpoints import load_forecaster
 
 __version__ = "0.2.0"
@@ -75,7 +74,7 @@ _HOMES = {
     "load_section": "core.parameters",
     "make_transform": "augmentation.transforms",
     "optimise_goal_sets": "forecasting.goal_sets",
-    "plan_paths": "synthesis.path",
+    "plan_paths": "synthesis.driver",
     "warp_segments": "augmentation.corridor",
 }
 

@@ -15,7 +15,7 @@ from synthdrive.core.artifacts import read_json
 from synthdrive.core.errors import InputError
 from synthdrive.forecasting.evaluate import scene_errors
 from synthdrive.forecasting.forecasts import Forecasts
-from synthdrive.forecasting.leaderboard import write_leaderboard_file
+from synthdrive.forecasting.leaderboard_files import write_leaderboard_file
 from synthdrive.forecasting.metrics import displacement_errors
 from synthdrive.forecasting.own_forecasts import read_own_forecasts
 
