@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from synthdrive.augmentation.transforms import SHAPES, make_transform
     from synthdrive.config.synthesize import SynthesizeParameters
     from synthdrive.core.parameters import load_section
+    from synthdrive.forecasting.evaluate import displacement_errors
     from synthdrive.forecasting.goal_sets import optimise_goal_sets
-    from synthdrive.forecasting.metrics import displacement_errors
     from synthdrive.models.densetnt import DenseTNT
     from synthdrive.scenes.lane_map import LaneMap
     from synthdrive.scenes.scene_store import SceneStore
@@ -66,7 +66,7 @@ _HOMES = {
     "LaneMap": "scenes.lane_map",
     "SceneStore": "scenes.scene_store",
     "SynthesizeParameters": "config.synthesize",
-    "displacement_errors": "forecasting.metrics",
+    "displacement_errors": "forecasting.evaluate",
     "drive": "synthesis.driver",
     "extend_route": "augmentation.routes",
     "joined_centreline": "augmentation.corridor",
