@@ -13,10 +13,9 @@ import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.core.errors import ParameterError, exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
-from synthdrive.forecasting.argoverse2_submission import write_submission
 from synthdrive.forecasting.forecast_scenes import checkpoint_forecasts
 from synthdrive.forecasting.forecasts import Forecasts, check_scenes
-from synthdrive.forecasting.leaderboard import write_leaderboard_file
+from synthdrive.forecasting.leaderboard_files import write_leaderboard_file, write_submission
 from synthdrive.scenes.scene_store import SceneStore
 
 

@@ -16,8 +16,8 @@ from synthdrive.core.parallel import open_executor
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.scenes.lane_map import load_maps
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.synthesis.exclusion import Exclusion
 from synthdrive.synthesis.synthesize import recorded_desired_speeds, synthesize
+from synthdrive.synthesis.windows import Exclusion
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ HEAVY = {
 LIGHT_PACKAGES = (
     "augmentation", "config", "core", "formats", "ingestion", "map_import", "recording", "scenes", "synthesis",
 )  # fmt: skip
-LIGHT_MODULES = ("baselines", "bootstrap", "evaluate", "forecasts", "leaderboard", "metrics")  # of forecasting
+LIGHT_MODULES = ("baselines", "bootstrap", "evaluate", "forecasts", "leaderboard_files")  # of forecasting
 
 IMPORT_ALL = """
 import importlib, sys

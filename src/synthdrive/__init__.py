@@ -32,13 +32,12 @@ if TYPE_CHECKING:
     from synthdrive.augmentation.transforms import SHAPES, make_transform
     from synthdrive.config.synthetic_data import SynthesizeParameters
     from synthdrive.core.parameters import load_section
+    from synthdrive.forecasting.evaluate import displacement_errors
     from synthdrive.forecasting.goal_sets import optimise_goal_sets
-    from synthdrive.forecasting.metrics import displacement_errors
     from synthdrive.models.densetnt import DenseTNT
     from synthdrive.scenes.lane_map import LaneMap
     from synthdrive.scenes.scene_store import SceneStore
-    from synthdrive.synthesis.driver import drive
-    from synthdrive.synthesis.path import plan_paths
+    from synthdrive.synthesis.driver import drive, plan_paths
     from synthdrive.training.checkpoints import load_forecaster
 
 __version__ = "0.2.0"
@@ -67,7 +66,7 @@ _HOMES = {
     "LaneMap": "scenes.lane_map",
     "SceneStore": "scenes.scene_store",
     "SynthesizeParameters": "config.synthetic_data",
-    "displacement_errors": "forecasting.metrics",
+    "displacement_errors": "forecasting.evaluate",
     "drive": "synthesis.driver",
     "extend_route": "augmentation.routes",
     "joined_centreline": "augmentation.corridor",
@@ -75,7 +74,7 @@ _HOMES = {
     "load_section": "core.parameters",
     "make_transform": "augmentation.transforms",
     "optimise_goal_sets": "forecasting.goal_sets",
-    "plan_paths": "synthesis.path",
+    "plan_paths": "synthesis.driver",
     "warp_segments": "augmentation.corridor",
 }
 

@@ -24,8 +24,7 @@ from synthdrive.core.geometry import arc_length, distance_to_polyline
 from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
 from synthdrive.scenes.lane_map import LaneMap, LaneSegments
 from synthdrive.synthesis.drive_scenes import LaneDistance
-from synthdrive.synthesis.driver import drive
-from synthdrive.synthesis.path import SPACING, plan_paths, stack_paths
+from synthdrive.synthesis.driver import SPACING, drive, plan_paths, stack_paths
 
 STEPS = ARGOVERSE1.steps  # of a released window
 

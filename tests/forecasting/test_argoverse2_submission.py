@@ -12,11 +12,10 @@ from given_parameters import committed
 from synthdrive.config.data import IngestParameters
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import ARGOVERSE2, Timing
-from synthdrive.forecasting.argoverse2_submission import read_submission, write_submission
 from synthdrive.forecasting.baselines import ConstantVelocity, LaneFollowing
-from synthdrive.forecasting.evaluate import scene_errors, strata
+from synthdrive.forecasting.evaluate import displacement_errors, scene_errors, strata
 from synthdrive.forecasting.forecasts import Forecasts
-from synthdrive.forecasting.metrics import displacement_errors
+from synthdrive.forecasting.leaderboard_files import read_submission, write_submission
 from synthdrive.forecasting.own_forecasts import read_own_forecasts
 from synthdrive.ingestion.argoverse2 import ingest_scenarios
 from synthdrive.scenes.scene_store import SceneStore

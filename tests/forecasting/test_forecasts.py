@@ -13,7 +13,7 @@ from synthdrive.core.errors import InputError
 from synthdrive.forecasting.baselines import ConstantVelocity
 from synthdrive.forecasting.forecast_scenes import forecast_scenes
 from synthdrive.forecasting.forecasts import ARRAYS, Forecasts, check_scenes
-from synthdrive.forecasting.leaderboard import read_leaderboard_file, write_leaderboard_file
+from synthdrive.forecasting.leaderboard_files import read_leaderboard_file, write_leaderboard_file
 
 
 @pytest.fixture

@@ -13,10 +13,9 @@ from forecasting_scenes import driven, straight_lanes, write_store
 
 from synthdrive.core.artifacts import read_json
 from synthdrive.core.errors import InputError
-from synthdrive.forecasting.evaluate import scene_errors
+from synthdrive.forecasting.evaluate import displacement_errors, scene_errors
 from synthdrive.forecasting.forecasts import Forecasts
-from synthdrive.forecasting.leaderboard import write_leaderboard_file
-from synthdrive.forecasting.metrics import displacement_errors
+from synthdrive.forecasting.leaderboard_files import write_leaderboard_file
 from synthdrive.forecasting.own_forecasts import read_own_forecasts
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,7 +22,7 @@ from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.forecasting.evaluate import scene_errors
 from synthdrive.forecasting.forecast_scenes import checkpoint_forecasts
-from synthdrive.forecasting.leaderboard import read_leaderboard_file
+from synthdrive.forecasting.leaderboard_files import read_leaderboard_file
 from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_scene_reader import scene_files
 from synthdrive.formats.argoverse1_writers import write_scenes

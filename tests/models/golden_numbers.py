@@ -21,8 +21,8 @@ from torch import nn
 from given_parameters import paper
 from synthdrive.augmentation.transforms import KINDS, SHAPES, make_transform
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
+from synthdrive.forecasting.evaluate import displacement_errors
 from synthdrive.forecasting.goal_sets import optimise_goal_sets
-from synthdrive.forecasting.metrics import displacement_errors
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 

@@ -5,8 +5,7 @@ import pytest
 
 from synthdrive.augmentation.corridor import joined_centreline
 from synthdrive.core.geometry import distance_to_polyline
-from synthdrive.synthesis.driver import drive, slow_before, speed_plan
-from synthdrive.synthesis.path import SPACING, plan_paths, stack_paths
+from synthdrive.synthesis.driver import SPACING, drive, plan_paths, slow_before, speed_plan, stack_paths
 from synthdrive.synthesis.realism import draw_speed_variation, draw_stops
 from synthdrive.synthesis.windows import motion_of
 

@@ -11,10 +11,9 @@ from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.parallel import cluster_executor, local_executor, open_executor
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.scenes.scene_store import AV, SceneStore
-from synthdrive.synthesis.exclusion import Exclusion
 from synthdrive.synthesis.realism import tracking_noise
 from synthdrive.synthesis.synthesize import recorded_desired_speeds, synthesize
-from synthdrive.synthesis.windows import agent_tracks
+from synthdrive.synthesis.windows import Exclusion, agent_tracks
 
 LAST_OBSERVED, STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.steps
 

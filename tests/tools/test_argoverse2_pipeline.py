@@ -5,7 +5,7 @@ import json
 import pytest
 
 from synthdrive.core.timing import ARGOVERSE2
-from synthdrive.forecasting.argoverse2_submission import read_submission
+from synthdrive.forecasting.leaderboard_files import read_submission
 from synthdrive.scenes.scene_store import SceneStore
 from tiny_pipeline import dvc, make_tiny_repository, run
 from tools.profiles import apply_profile

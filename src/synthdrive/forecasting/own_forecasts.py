@@ -14,9 +14,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from synthdrive.core.errors import InputError
-from synthdrive.forecasting.argoverse2_submission import is_submission, read_submission
 from synthdrive.forecasting.forecasts import MODES, Forecasts
-from synthdrive.forecasting.leaderboard import read_leaderboard_file
+from synthdrive.forecasting.leaderboard_files import is_submission, read_leaderboard_file, read_submission
 from synthdrive.scenes.scene_store import SceneStore
 
 Floats = npt.NDArray[np.float64]

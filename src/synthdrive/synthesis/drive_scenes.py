@@ -18,9 +18,7 @@ from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS, Timing
 from synthdrive.scenes.lane_map import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
 from synthdrive.synthesis.background_agents import draw_background_agents
-from synthdrive.synthesis.driver import MILLIMETRE, Drives, drive
-from synthdrive.synthesis.exclusion import Exclusion
-from synthdrive.synthesis.path import Paths, plan_paths, stack_paths
+from synthdrive.synthesis.driver import MILLIMETRE, Drives, Paths, drive, plan_paths, stack_paths
 from synthdrive.synthesis.realism import (
     SpeedVariation,
     Stops,
@@ -30,7 +28,7 @@ from synthdrive.synthesis.realism import (
     join_stops,
     tracking_noise,
 )
-from synthdrive.synthesis.windows import Windows, cut_windows, describe_windows, within_limits
+from synthdrive.synthesis.windows import Exclusion, Windows, cut_windows, describe_windows, within_limits
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

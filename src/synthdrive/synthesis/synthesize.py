@@ -23,7 +23,7 @@ from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import follows_lanes
 from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 from synthdrive.synthesis.drive_scenes import SceneBlock, SceneTask, drive_scenes
-from synthdrive.synthesis.exclusion import Exclusion
+from synthdrive.synthesis.windows import Exclusion
 
 SLOWEST_DESIRED, FASTEST_DESIRED = 3.0, 30.0  # m/s; what recorded top speeds are clipped to
 CHUNK = 8  # augmented scenes a task: some hundred drives, enough for NumPy to be busy with

@@ -20,6 +20,9 @@ ACTIONS = {"os.mkdir": 0, "os.rename": 1, "subprocess.Popen": 0, "open": 0}  # t
 WRITING = os.O_WRONLY | os.O_RDWR
 SPARE_MEMORY = 8 << 20  # bytes that a process may still take once its memory is limited
 OTHERS_SECONDS = 90
+# Folders that a stage makes under the lock of their parent, which another run waits for. It is never held longer than
+# that takes; a stage that stood still there would show how long the other waits, not whether the two get on.
+WORK_FOLDER = re.compile(r"\..+\.(partial|scratch)-[^/]+")
 
 
 class Fault:
@@ -52,6 +55,8 @@ class Fault:
         self.pending_safe = event == "os.rename" and "/.run/" in path and ".partial-" not in path
         what = re.sub(r"(partial|scratch)-[^/]*", r"\1", os.path.relpath(path, self.root))
         self.actions.append((time.monotonic() - self.started, f"{event.split('.')[-1]} {what}"))
+        if self.plan["kind"] == "same_stage" and event == "os.mkdir" and WORK_FOLDER.fullmatch(Path(path).name):
+            return
         if self.moment and len(self.actions) == self.moment["action"] and self.moment["delay"]:
             timer = threading.Timer(self.moment["delay"], self.strike)
             timer.daemon = True
