@@ -14,13 +14,12 @@ import numpy.typing as npt
 from synthdrive.core.errors import InputError
 from synthdrive.formats.archives import Limits, read_files
 from synthdrive.formats.bounded_xml import BoundedXml, XmlBounds
-from synthdrive.scenes.lane_map import MAX_POINTS, NO_LANE, LaneMap, LaneSegments, Links
+from synthdrive.scenes.lane_map import LARGEST_COORDINATE, MAX_POINTS, NO_LANE, LaneMap, LaneSegments, Links
 
 VECTOR_MAP = re.compile(r"(?:pruned_argoverse_)?(?P<city>[A-Za-z0-9_-]+)_(?P<id>[0-9]+)_vector_map\.xml")
 TURNS = {"LEFT": -1, "NONE": 0, "RIGHT": 1}
 TRUTH = {"True": True, "False": False}
 NO_NEIGHBOUR = "None"
-LARGEST_COORDINATE = 1e7  # metres; a quarter of the Earth's girth, as in any metric grid
 LONGEST_ID = 18  # digits that fit into 64 bits
 
 # Official maps have tags of 70 bytes, 3 elements inside one another, and a tenth of these elements.

@@ -8,7 +8,6 @@ forgotten. A lane turns where its centreline does, and nothing is known of traff
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -17,18 +16,24 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.core.errors import InputError
-from synthdrive.core.geometry import arc_length, heading_change, interpolate, polyline_of_points
-from synthdrive.scenes.lane_map import MAX_POINTS, NO_LANE, LaneMap, LaneSegments, Links
+from synthdrive.core.geometry import arc_length, interpolate, polyline_of_points
+from synthdrive.scenes.lane_map import (
+    LARGEST_COORDINATE,
+    MAX_POINTS,
+    NO_LANE,
+    LaneMap,
+    LaneSegments,
+    Links,
+    turn_direction,
+)
 
 Floats = npt.NDArray[np.float64]
 
 CAR_LANES = ("VEHICLE", "BUS")
 SIDES = ("left", "right")
 BOUNDARY_POINTS = 10  # at which the official code averages a lane's two boundaries
-LARGEST_COORDINATE = 1e7  # m, as in the vector maps of Argoverse 1
 LARGEST_ID = 2**63
 MOST_LANES = 1 << 14  # a hundred times those of the largest official map
-TURN_ANGLE = math.radians(30.0)  # of the heading, from which a lane in an intersection turns left or right
 CROP_MARGIN = 10.0  # m; no lane's box reaches further beyond its centreline
 
 
@@ -65,7 +70,7 @@ class VehicleLanes:
             line = polyline_of_points(line, MAX_POINTS) if len(line) > MAX_POINTS else line
             points[place, : len(line)], counts[place] = line, len(line)
         inside = [self.is_intersection[row] for row in chosen]
-        turns = [_turn(self.lines[row]) if crosses else 0 for row, crosses in zip(chosen, inside, strict=True)]
+        turns = [turn_direction(self.lines[row]) if crosses else 0 for row, crosses in zip(chosen, inside, strict=True)]
         return LaneSegments(
             lane_ids=np.array([self.ids[row] for row in chosen], dtype=np.int64),
             points=points,
@@ -204,9 +209,3 @@ def _points(record: dict[str, Any], key: str, number: int, where: str) -> Floats
         at = f"{where}, lane segment {number}, {key}"
         raise InputError(at, f"{len(points)} points, not all of them numbers", "x and y in metres")
     return points
-
-
-def _turn(line: Floats) -> int:
-    """LEFT -1, NONE 0, RIGHT +1."""
-    angle = heading_change(line)
-    return 0 if abs(angle) < TURN_ANGLE else (-1 if angle > 0 else 1)

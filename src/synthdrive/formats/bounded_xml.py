@@ -86,6 +86,14 @@ class BoundedXml:
         self._end(tag)
 
 
+def number(text: str) -> float:
+    """The number that a text is; NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 @dataclass
 class XmlElement:
     """An element of a file read as a tree: its name, attributes, line in the file, and the elements inside."""
@@ -113,10 +121,7 @@ class XmlElement:
         text = self.attributes.get(key)
         if text is None and default is not None:
             return default
-        try:
-            value = float(text or "")
-        except ValueError:
-            value = math.nan
+        value = number(text or "")
         if not abs(value) <= largest:
             found = f"no {key}" if text is None else f"{key} {text[:40]!r}"
             raise self.error(found, f"{key} as a finite number of at most {largest:g}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from synthdrive.core.errors import InputError
 from synthdrive.formats.bounded_xml import XmlBounds, XmlElement, read_tree
 from synthdrive.map_import.opendrive_curves import Curve, Piecewise
+from synthdrive.scenes.lane_map import LARGEST_COORDINATE
 
 BOUNDS = XmlBounds("an OpenDRIVE file", tag_bytes=1 << 20, depth=64, elements=1 << 23)
 SIDES = ("left", "center", "right")
@@ -23,7 +24,6 @@ KEPT = {
 
 LONGEST_ROAD = 1e6  # m
 SHORTEST_SECTION = 0.01  # m; shorter ones are passed over
-LARGEST_COORDINATE = 1e7  # m, as in the vector maps of Argoverse
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from synthdrive.core.errors import InputError
 from synthdrive.formats.bounded_xml import XmlElement
 from synthdrive.map_import.opendrive import (
-    LARGEST_COORDINATE,
     Connection,
     LaneRecord,
     Road,
@@ -20,6 +19,7 @@ from synthdrive.map_import.opendrive import (
 )
 from synthdrive.map_import.opendrive_curves import reference_line
 from synthdrive.map_import.street_lanes import StreetLane, drop_gaps, meet, set_turns
+from synthdrive.scenes.lane_map import LARGEST_COORDINATE
 
 CAR_LANES = {
     *("driving", "bidirectional", "entry", "exit", "onramp", "offramp", "connectingramp", "sliplane", "hov"),

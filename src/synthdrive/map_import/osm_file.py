@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.core.errors import InputError
-from synthdrive.formats.bounded_xml import BoundedXml, XmlBounds
+from synthdrive.formats.bounded_xml import BoundedXml, XmlBounds, number
+from synthdrive.scenes.lane_map import LARGEST_COORDINATE
 
 Floats = npt.NDArray[np.float64]
 
 BOUNDS = XmlBounds("an .osm file", tag_bytes=1 << 16, depth=16, elements=1 << 24)
 LARGEST_LATITUDE, LARGEST_LONGITUDE = 84.0, 180.0  # degrees; UTM ends there
-LARGEST_COORDINATE = 1e7  # m, as in the vector maps of Argoverse
 
 
 @dataclass
@@ -101,7 +101,7 @@ class OsmFile:
             if element is not None:
                 element.tags[key] = value.strip()
             elif key in ("local_x", "local_y"):
-                self._values[len(self._values) - (2 if key == "local_x" else 1)] = self._number(key, value)
+                self._values[len(self._values) - (2 if key == "local_x" else 1)] = self._metres(key, value)
         elif tag == "nd" and element is not None:
             element.nodes.append(attributes.get("ref", ""))
         elif tag == "member" and element is not None:
@@ -116,7 +116,7 @@ class OsmFile:
         if tag == "node":
             self._rows[name] = len(self._rows)
             self._lines.append(self._xml.line)
-            self._values.extend(_degrees(attributes.get(key, "")) for key in ("lat", "lon"))
+            self._values.extend(number(attributes.get(key, "")) for key in ("lat", "lon"))
             self._values.extend((math.nan, math.nan))
             self._node_open = True
             return
@@ -127,18 +127,11 @@ class OsmFile:
         if tag in ("node", "way", "relation"):
             self._node_open, self._element = False, None
 
-    def _number(self, key: str, text: str) -> float:
-        value = _degrees(text)
+    def _metres(self, key: str, text: str) -> float:
+        value = number(text)
         if not abs(value) <= LARGEST_COORDINATE:
             raise self._xml.error(f"{key} {text[:40]!r}", f"{key} in metres")
         return value
-
-
-def _degrees(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 # Universal Transverse Mercator on WGS 84, by Krueger's series, true to 1 mm

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from synthdrive.core.geometry import arc_length, heading_change, interpolate
+from synthdrive.core.geometry import arc_length, interpolate
+from synthdrive.scenes.lane_map import turn_direction
 
 Points = npt.NDArray[np.float64]
 
-TURN_ANGLE = math.radians(30.0)  # of the heading, from which a lane in a junction turns left or right
 BLEND = 30.0  # m of a lane's end, or half of it, that are bent to meet the lane it joins
 LONGEST = 400.0  # m; longer lanes are cut before they are drawn, which takes the square of their length
 MAX_GAP = 4.0  # m; where a lane narrows to nothing its centreline ends half a lane beside the next
@@ -176,8 +176,7 @@ def set_turns(lanes: Lanes) -> None:
         if not lane.in_junction or lane.turn:
             continue
         way = _way(lane, lanes, before)
-        angle = heading_change(np.concatenate([lanes[name].points for name in way]))
-        lane.turn = 0 if abs(angle) < TURN_ANGLE else (-1 if angle > 0 else 1)
+        lane.turn = turn_direction(np.concatenate([lanes[name].points for name in way]))
 
 
 def _way(lane: StreetLane, lanes: Lanes, before: Mapping[str, list[str]]) -> list[str]:

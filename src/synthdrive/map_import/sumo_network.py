@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
@@ -12,18 +11,18 @@ import numpy as np
 
 from synthdrive.config.record_sample import StreetParameters
 from synthdrive.core.errors import InputError
-from synthdrive.formats.bounded_xml import BoundedXml, XmlBounds
+from synthdrive.formats.bounded_xml import BoundedXml, XmlBounds, number
 from synthdrive.map_import.osm_file import corner
 from synthdrive.map_import.street_lanes import StreetLane
 from synthdrive.map_import.street_network import redraw
 from synthdrive.map_import.sumo_programs import VEHICLE_CLASS, netconvert
+from synthdrive.scenes.lane_map import LARGEST_COORDINATE
 
 TURNS = {"l": -1, "L": -1, "t": -1, "r": 1, "R": 1, "s": 0}  # SUMO's directions as Argoverse's LEFT, RIGHT, NONE
 _NOT_STREETS = ("crossing", "walkingarea", "connector")
 
 NETWORK_BOUNDS = XmlBounds("a SUMO network", tag_bytes=1 << 22, depth=16, elements=1 << 24)
 OSM_BOUNDS = XmlBounds("an OpenStreetMap extract", tag_bytes=1 << 16, depth=16, elements=1 << 24)
-LARGEST_COORDINATE = 1e7  # m, as in the vector maps of Argoverse
 LARGEST_EXTENT = 300_000.0  # m; a street that long takes a minute to redraw, and is a mistake
 MOST_LANES = 32  # of a street in one direction or both; netconvert makes as many as it is asked for
 # Junctions that OpenStreetMap draws as several nodes become one; roundabouts and traffic lights are recognised.
@@ -175,21 +174,14 @@ def _check(content: bytes, where: str, bounds: XmlBounds) -> None:
             raise xml.error(f"{name} with shape {attributes['shape'][:40]!r}", "points of two coordinates, or three")
         numbers = [(key, attributes[key]) for key in ("x", "y") if key in attributes]
         for key, text in numbers + [("shape", text) for point in points for text in point]:
-            if not abs(_number(text)) <= LARGEST_COORDINATE:
+            if not abs(number(text)) <= LARGEST_COORDINATE:
                 raise xml.error(f"{name} with {key} {text[:40]!r}", f"{key} in metres")
         lanes = attributes.get("v", "") if attributes.get("k", "").startswith("lanes") else ""
-        if tag == "tag" and _number(lanes) > MOST_LANES:
+        if tag == "tag" and number(lanes) > MOST_LANES:
             raise xml.error(f"{attributes['k'][:40]} {lanes[:40]!r}", f"at most {MOST_LANES} lanes")
         for key, largest in (("lat", 90.0), ("lon", 180.0)) if tag == "node" else ():
             text = attributes.get(key, "0")
-            if not abs(_number(text)) <= largest:
+            if not abs(number(text)) <= largest:
                 raise xml.error(f"{name} with {key} {text[:40]!r}", f"{key} within +-{largest:g} degrees")
 
     xml.parse(content, start, lambda tag: None)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

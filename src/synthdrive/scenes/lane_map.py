@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +13,13 @@ import numpy.typing as npt
 
 from synthdrive.core.artifacts import read_arrays, write_arrays
 from synthdrive.core.errors import InputError
+from synthdrive.core.geometry import heading_change
 from synthdrive.scenes.stored_arrays import open_safetensors
 
 MAX_POINTS = 10  # Argoverse 1 lane centrelines have 2 to 10 points (docs/method.md 1.4)
 NO_LANE = -1  # row of a neighbour that is not there
+LARGEST_COORDINATE = 1e7  # metres; a quarter of the Earth's girth, as in any metric grid
+TURN_ANGLE = math.radians(30.0)  # of the heading, from which a lane in an intersection turns left or right
 LANE_WIDTH = 3.8  # metres; the official helper hallucinates lanes of this width (docs/method.md 1.4)
 
 SEGMENT_ARRAYS = {  # name: (dtype, dimensions)
@@ -235,6 +239,12 @@ class LaneMap:
             successors=Links(arrays["successor_offsets"], arrays["successor_rows"]),
             predecessors=Links(arrays["predecessor_offsets"], arrays["predecessor_rows"]),
         )
+
+
+def turn_direction(line: npt.NDArray[np.float64]) -> int:
+    """LEFT -1, NONE 0, RIGHT +1, by how far the heading of a centreline changes; `line` is (P, 2) metres."""
+    angle = heading_change(line)
+    return 0 if abs(angle) < TURN_ANGLE else (-1 if angle > 0 else 1)
 
 
 def _check_rows(where: str, rows: npt.NDArray[np.int64], lowest: int, size: int) -> None:
