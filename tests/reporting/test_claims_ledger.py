@@ -11,7 +11,7 @@ from fake_run import CLAIMS, REPOSITORY
 
 from synthdrive.core.errors import InputError
 from synthdrive.reporting.claims import Claim, judge, load_claims
-from synthdrive.reporting.content import without_encoder_gain
+from synthdrive.reporting.content import undertrained, without_encoder_gain
 from synthdrive.reporting.evidence import Evidence, GradientCheck, MotionEvidence, Published, Verdict
 from synthdrive.reporting.measurements import Difference, Measurements, VariantErrors
 from synthdrive.reporting.wording import HEADLINE
@@ -293,3 +293,11 @@ def test_a_variant_whose_decoder_does_not_need_the_encoder_decides_nothing(publi
     assert verdict(published, lowers | {"variant": "combined"}, given) != Verdict.NOT_TESTABLE
     among = {"kind": "best", "variant": "combined", "metric": "minFDE6", "among": ["none", "map", "combined"]}
     assert verdict(published, among, given) == Verdict.NOT_TESTABLE
+
+
+def test_a_pre_training_worse_than_simple_predictors_contradicts_nothing(published: Published) -> None:
+    lanes = {"loss": 0.5, "straight": 0.4, "repeat": 4.0, "zero": 10.0, "blind": 0.6, "gain": 1.0 / 6.0}
+    assert undertrained({"map": {"lanes": lanes}, "combined": {"lanes": lanes | {"loss": 0.3}}}) == {"map"}
+    given = evidence(published, measurements(1.1))
+    assert verdict(published, LOWERS, given) == Verdict.CONTRADICTED
+    assert verdict(published, LOWERS, replace(given, undertrained=frozenset({"combined"}))) == Verdict.UNDECIDED

@@ -245,6 +245,15 @@ def reconstruction_warnings(reconstruction: Mapping[str, Mapping[str, Mapping[st
     return found
 
 
+def undertrained(reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]) -> frozenset[str]:
+    """Variants that reconstruct nothing, neither lanes nor the trajectory, better than every simple predictor does."""
+    return frozenset(
+        variant
+        for variant, tasks in reconstruction.items()
+        if all(_not_better_than(losses, FLOORS[task]) for task, losses in tasks.items())
+    )
+
+
 def without_encoder_gain(
     reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]], min_encoder_gain: float
 ) -> frozenset[str]:

@@ -160,6 +160,7 @@ class Evidence:
         motion: of synthetic windows and recorded scenes (train split); None where only results are judged.
         gradient: by `decoder_sees_encoder`, how many encoder tensors the reconstruction loss reaches.
         without_encoder_gain: variants whose pre-training hardly trained the encoder.
+        undertrained: variants whose reconstruction is worse than that of simple predictors.
     """
 
     measured: Measurements
@@ -167,6 +168,7 @@ class Evidence:
     motion: MotionEvidence | None
     gradient: Mapping[bool, GradientCheck]
     without_encoder_gain: frozenset[str] = frozenset()
+    undertrained: frozenset[str] = frozenset()
 
 
 def encoder_gradient(

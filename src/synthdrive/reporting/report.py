@@ -15,7 +15,7 @@ from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.reconstructions import Reconstructions
 from synthdrive.reporting.claims import Claim, judge, load_claims, untrained
-from synthdrive.reporting.content import Content, Pictures, without_encoder_gain
+from synthdrive.reporting.content import Content, Pictures, undertrained, without_encoder_gain
 from synthdrive.reporting.evidence import Evidence, MotionEvidence, Published, encoder_gradient, motion_evidence
 from synthdrive.reporting.measurements import Measurements
 from synthdrive.reporting.page import write_pages
@@ -78,7 +78,8 @@ def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Publishe
     objective = objective_of(artifacts)
     gradient = encoder_gradient(artifacts.synthetic, model, objective) if objective is not None else {}
     without_gain = without_encoder_gain(artifacts.reconstruction, parameters.min_encoder_gain)
-    evidence = Evidence(measured, published, motion, gradient, without_gain)
+    too_short = undertrained(artifacts.reconstruction)
+    evidence = Evidence(measured, published, motion, gradient, without_gain, too_short)
     rows = results_table(measured, published)
     return Content(
         measured=measured,
