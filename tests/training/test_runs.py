@@ -238,9 +238,10 @@ def test_options_of_label_and_scale_move_numbers_and_are_carried_along(
     store: Path, tmp_path: Path, change: dict[str, float]
 ) -> None:
     losses = []
-    for changes in ({}, change):
+    off = {"finetune.goal_label_std": 0.0, "variants.forecast.pretrain.goal_label_std": 0.0}
+    for name, changes in (("off", off), ("on", off | change)):
         parameters = _parameters(tmp_path, **changes)
-        folder = tmp_path / str(len(changes))
+        folder = tmp_path / name
         first, second = (_run(folder, "forecast", parameters, stage) for stage in ("pretrain", "finetune"))
         pretrain(first, store)
         finetune(second, store, first.out)
