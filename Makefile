@@ -35,7 +35,7 @@ endif
 # Where DVC has a default remote, what is there need not be made.
 repro: environment ## run the pipeline, as many runs side by side as there are cores (or JOBS=4); end with the results
 	@python -m tools.raw_data
-	@! dvc config core.remote > /dev/null 2>&1 || dvc pull --run-cache || echo "repro: what could not be pulled is made here"
+	@[ -z "$$(dvc config core.remote)" ] || dvc pull --run-cache || echo "repro: what could not be pulled is made here"
 	@python -m tools.side_by_side $(if $(JOBS),--jobs $(JOBS))
 	@$(MAKE) --no-print-directory report
 
