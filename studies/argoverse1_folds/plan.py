@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -154,16 +155,13 @@ def groups(plan: Plan) -> Iterator[list[Run]]:
     yield [Run(BASELINE, 0, fold) for fold in range(plan.folds)]
     tested = [name for name in plan.variants if any(name in (test.variant, test.reference) for test in plan.tests)]
     others = [name for name in plan.variants if name not in tested]
-    for repeat in range(plan.repeats):
-        for names in (tested, others):
-            for size in (FEW, ALL):
-                if repeat == 0 and names is tested:
-                    for fold in range(plan.folds):
-                        yield from (trials(plan, group, fold, size) for group in plan.tuned)
-                for name in names:
-                    for fold in range(plan.folds):
-                        percents = [0, *plan.percents] if plan.variants[name].zero else plan.percents
-                        yield [Run(name, percent, fold, repeat) for percent in percents if size_of(percent) == size]
+    folds = range(plan.folds)
+    for repeat, names, size in product(range(plan.repeats), (tested, others), (FEW, ALL)):
+        if repeat == 0 and names is tested:
+            yield from (trials(plan, group, fold, size) for fold, group in product(folds, plan.tuned))
+        for name, fold in product(names, folds):
+            percents = [0, *plan.percents] if plan.variants[name].zero else plan.percents
+            yield [Run(name, percent, fold, repeat) for percent in percents if size_of(percent) == size]
 
 
 def needs(plan: Plan, run: Run) -> list[Run]:
