@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from synthdrive.core.errors import InputError
 from synthdrive.reporting.claim_tests import EFFECTS, TESTS
-from synthdrive.reporting.evidence import Evidence, Outcome, Verdict
+from synthdrive.reporting.evidence import Evidence, Outcome, Verdict, read_yaml
 from synthdrive.reporting.wording import label_of, listed, metric, short_source
 
 EFFECT = "effects"
@@ -66,12 +64,7 @@ def load_claims(path: Path) -> list[Claim]:
     Raises:
         InputError: a claim lacks a key, has one too many, names an unknown test, or shares its id with another.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(path, "no such file", "the claims ledger") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(path, f"unreadable YAML ({error})", "the claims ledger") from None
+    content = read_yaml(path, "the claims ledger")
     if not isinstance(content, dict) or not isinstance(content.get("claims"), list):
         raise InputError(path, "no list `claims`", "the claims ledger")
     claims: list[Claim] = []
@@ -152,30 +145,25 @@ def untrained(evidence: Evidence) -> str:
 
 def _too_short(claim: Claim, evidence: Evidence) -> str:
     """Why the run cannot contradict a claim: pre-training was too short. Empty where it was not."""
-    lost = [label_of(name) for name in _pretrained_variants(claim) if name in evidence.undertrained]
-    if not lost:
-        return ""
-    return (
-        f"Not counted as contradicted: simple predictors still reconstruct better ({listed(lost)}), "
+    lost = _labels_among(claim, evidence.undertrained)
+    return lost and (
+        f"Not counted as contradicted: simple predictors still reconstruct better ({lost}), "
         "so that longer pre-training may have an effect."
     )
 
 
-def _pretrained_variants(claim: Claim) -> list[str]:
-    """The variants that an effect is about; a claim on the spread over seeds is about the reference alone."""
+def _labels_among(claim: Claim, variants: Collection[str]) -> str:
+    """Which of these variants a claim is about, in words; one on the spread over seeds is about the reference alone."""
     if claim.test["kind"] == "exceeds_seed_spread":
-        return []
-    return list(dict.fromkeys([claim.test["variant"], *claim.test.get("among", [])]))
+        return ""
+    named = dict.fromkeys([claim.test["variant"], *claim.test.get("among", [])])
+    return listed([label_of(name) for name in named if name in variants])
 
 
 def _without_encoder_gain(claim: Claim, evidence: Evidence) -> str:
     """Why the run says nothing of a variant: its pre-training hardly trained the encoder. Empty where it did."""
-    lost = [label_of(name) for name in _pretrained_variants(claim) if name in evidence.without_encoder_gain]
-    return (
-        f"Pre-training hardly trained the encoder: without it, the decoder does as well ({listed(lost)})."
-        if lost
-        else ""
-    )
+    lost = _labels_among(claim, evidence.without_encoder_gain)
+    return lost and f"Pre-training hardly trained the encoder: without it, the decoder does as well ({lost})."
 
 
 def _missing(claim: Claim, evidence: Evidence) -> list[str]:

@@ -37,6 +37,20 @@ SMOOTHING_DEGREE = 3
 _SECTIONS = ("paper", "data", "table", "table_changes", "abstract", "other", "motion", "settings")
 
 
+def read_yaml(path: Path, expected: str) -> Any:
+    """The content of a YAML file; raises InputError where it is missing or unreadable.
+
+    Args:
+        expected: what the file should be, for the message.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(path, "no such file", expected) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(path, f"unreadable YAML ({error})", expected) from None
+
+
 @dataclass(frozen=True)
 class Published:
     """What is published.
@@ -50,12 +64,7 @@ class Published:
     @classmethod
     def load(cls, path: Path) -> Published:
         """Read the file; raises InputError naming the key where a section or a headline metric is missing."""
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(path, "no such file", "the published numbers") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(path, f"unreadable YAML ({error})", "the published numbers") from None
+        values = read_yaml(path, "the published numbers")
         for section in _SECTIONS:
             if not isinstance(values, dict) or not isinstance(values.get(section), dict):
                 raise InputError(path, f"no section {section!r}", f"sections {', '.join(_SECTIONS)}")
