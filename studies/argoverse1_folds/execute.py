@@ -33,7 +33,7 @@ ENTRIES = (
 )
 """Modules of the package that a run uses; the code that they can import determines its numbers."""
 UNCHANGING = 1e-12  # a learning rate that leaves a pre-trained network unchanged
-KEPT_CHARACTERS = 2000  # of a failed stage's output that an error shows
+KEPT_CHARACTERS = 2000  # characters of a failed stage's output that an error shows
 
 _running: set[subprocess.Popen[bytes]] = set()
 

@@ -21,7 +21,7 @@ STANDING = 0.5  # m/s, below which an agent stands
 MOVES = 5.0  # m; focal agents that move less are not used for statistics of driving
 MEMORIES = (0.0, 0.1, 0.15, 0.2, 0.3, 0.5)  # s, correlation times of noise that are tried
 SIMULATED = 400  # tracks on which noise is simulated
-INTERQUARTILE = 1.349  # of a normal distribution, in standard deviations
+INTERQUARTILE = 1.349  # interquartile range of a normal distribution, in standard deviations
 LEAST_TRACK = 10  # steps of another road user's track that are enough to tell whether it moves
 
 

@@ -26,7 +26,7 @@ from synthdrive.scenes.lane_map import LaneMap, LaneSegments
 from synthdrive.synthesis.drive_scenes import LaneDistance
 from synthdrive.synthesis.driver import SPACING, drive, plan_paths, stack_paths
 
-STEPS = ARGOVERSE1.steps  # of a released window
+STEPS = ARGOVERSE1.steps  # steps of a released window
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,8 +34,8 @@ BEHIND, AHEAD = 60.0, 90.0  # m of road before and after a window that are inclu
 MOST_CONTINUATIONS = 32
 JOINT_ANGLE = 1.2  # rad; a lane that joins at a larger angle is not a continuation
 SPEED_STEPS, ACCELERATION_STEPS = 4, 6  # first steps, for the state at the start; a single one is dominated by rounding
-SIGNIFICANT_DIGITS = 6  # of a released coordinate
-MOST_BYTES = 1 << 20  # of a released file; actual files have a few thousand
+SIGNIFICANT_DIGITS = 6  # digits of a released coordinate
+MOST_BYTES = 1 << 20  # limit for a released file; actual ones have a few thousand bytes
 
 _COLUMNS = ("TIMESTAMP", "X", "Y", "CITY_NAME")
 _WARP_COLUMNS = ("REF_xmin", "AUGMENT_TYPE", "AUGMENT_DIRECTION", "ATTACK_POWER_TYPE")

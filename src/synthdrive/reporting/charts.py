@@ -116,7 +116,7 @@ def interval_chart(rows: Sequence[Estimate], x_label: str, published_colour: str
 
 
 def _axis_limits(rows: Sequence[Estimate], zero: bool) -> tuple[float, float]:
-    """Ends of the x axis: all values (and 0 if drawn), and the intervals up to the range of the values beyond them."""
+    """Return the limits of the x axis: the range of the values, at most tripled to show the intervals."""
     values = [value for row in rows for value in (row.value, *row.dots)]
     values += [row.published for row in rows if row.published is not None] + [0.0] * zero
     least, most = min(values), max(values)

@@ -156,7 +156,7 @@ def table_arithmetic(evidence: Evidence, tolerance: float) -> Outcome:
 
 
 def abstract_matches_table(evidence: Evidence, row: str, tolerance: float) -> Outcome:
-    """Supported if the abstract gives the change of every metric as this row of the table does."""
+    """Supported if the abstract's changes are those of this row of the table, metric by metric."""
     published = evidence.published
     table = {name: published.recomputed_change(row, name) for name in HEADLINE}
     abstract = {name: float(published.values["abstract"][name]) for name in HEADLINE}

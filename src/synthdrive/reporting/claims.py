@@ -15,7 +15,7 @@ from synthdrive.reporting.wording import label_of, listed, metric, short_source
 
 EFFECT = "effects"
 ABOUT = (EFFECT, "published numbers", "code", "data")  # topics of claims; each is counted separately
-LANE_FOLLOWING = "lane_following"  # a baseline that loses to it has learned too little for any comparison
+LANE_FOLLOWING = "lane_following"  # models that lose to it have learned too little to be compared
 
 _KEYS = {"id", "about", "group", "says", "source", "test"}
 _NEEDS = {"variants", "seeds", "source", "train_scenes", "val_scenes"}
@@ -134,7 +134,7 @@ def _judge_claim(claim: Claim, evidence: Evidence) -> Outcome:
 
 
 def untrained(evidence: Evidence) -> str:
-    """Return why this run decides no effect: its reference loses to lane following. Empty if it does not."""
+    """Return why this run decides no effect (its reference loses to lane following), or an empty text."""
     measured = evidence.measured
     lost = measured.losses(measured.reference).get(LANE_FOLLOWING) if measured.variants else None
     if not lost:
@@ -144,7 +144,7 @@ def untrained(evidence: Evidence) -> str:
 
 
 def _too_short(claim: Claim, evidence: Evidence) -> str:
-    """Return why this run cannot contradict the claim: pre-training was too short. Empty if it was not."""
+    """Return why this run cannot contradict the claim (pre-training was too short), or an empty text."""
     lost = _labels_of_claim(claim, evidence.undertrained)
     return lost and (
         f"Not counted as contradicted: simple predictors still reconstruct better ({lost}), "
@@ -153,9 +153,9 @@ def _too_short(claim: Claim, evidence: Evidence) -> str:
 
 
 def _labels_of_claim(claim: Claim, variants: Collection[str]) -> str:
-    """Labels of those of the given variants that a claim is about.
+    """Return the labels of those of the given variants that a claim is about.
 
-    Empty for a claim about the spread over seeds, which concerns the reference alone.
+    The text is empty for a claim about the spread over seeds, which concerns the reference alone.
     """
     if claim.test["kind"] == "exceeds_seed_spread":
         return ""
@@ -164,7 +164,7 @@ def _labels_of_claim(claim: Claim, variants: Collection[str]) -> str:
 
 
 def _without_encoder_gain(claim: Claim, evidence: Evidence) -> str:
-    """Return why this run cannot judge the claim: pre-training hardly trained the encoder. Empty if it did."""
+    """Return why this run cannot judge the claim (pre-training hardly trained the encoder), or an empty text."""
     lost = _labels_of_claim(claim, evidence.without_encoder_gain)
     return lost and f"Pre-training hardly trained the encoder: the decoder does as well without it ({lost})."
 

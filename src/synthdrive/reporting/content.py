@@ -92,7 +92,7 @@ class Content:
 
     @property
     def warnings(self) -> list[str]:
-        """Failed data validation, variants that lose to a baseline, and reconstructions no better than simple ones."""
+        """Failed data validation, and variants or reconstructions that lose to a baseline or simple predictor."""
         failed = dict.fromkeys(one.of for one in self.validation if one.met < len(one.expectations))
         found = [f"Data validation failed: {name}." for name in failed]
         for variant in self.measured.variants:
@@ -165,7 +165,7 @@ class Content:
 
     @property
     def scope(self) -> str:
-        """What a run on this data cannot be compared for; empty for the paper's data at full size."""
+        """Which numbers cannot be compared with the paper's, and why; empty for the paper's data at full size."""
         measured, data = self.measured, self.published.values["data"]
         sizes = (measured.train_scenes, data["train_scenes"]), (measured.scene_count, data["val_scenes"])
         if measured.source != data["source"]:

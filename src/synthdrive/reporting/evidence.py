@@ -30,7 +30,7 @@ from synthdrive.reporting.wording import HEADLINE
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.windows import MotionDistributions, agent_tracks, compare, even_tracks, motion_distributions
 
-WINDOWS = 8  # of the gradient check, enough for both kinds of masking to occur
+WINDOWS = 8  # windows in the gradient check, enough for both kinds of masking to occur
 SMOOTHING_STEPS = 31  # 3.1 s; otherwise tracking noise would dominate the recorded acceleration
 SMOOTHING_DEGREE = 3
 

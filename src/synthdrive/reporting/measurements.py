@@ -15,7 +15,7 @@ from synthdrive.reporting.wording import HEADLINE, signed
 
 Floats = npt.NDArray[np.float64]
 
-POWER = 0.8  # with which the smallest detectable change is detected
+POWER = 0.8  # probability of finding the smallest detectable change
 _NORMAL_95 = 1.96
 
 

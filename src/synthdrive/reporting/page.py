@@ -23,7 +23,7 @@ from synthdrive.reporting.picture import DARK, LIGHT, Panel, Picture, css_variab
 from synthdrive.reporting.tables import Entry
 from synthdrive.reporting.wording import HEADLINE, counted, label_of, metric, signed
 
-MOST_OUTLIERS = 20  # of one table, listed on the page
+MOST_OUTLIERS = 20  # outliers of one table that the page lists
 TEMPLATES = ("report.html.j2", "report.css", "report.md.j2")
 RECONSTRUCTION = {"lanes": ("loss", "blind", "straight", "gain"), "trajectory": ("loss", "blind", "quadratic", "gain")}
 

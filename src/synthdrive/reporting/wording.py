@@ -47,7 +47,7 @@ METRICS = {
 }
 
 HEADLINE = ("MR6", "minFDE6", "minADE6")  # the paper's table, in its order
-ONE_GUESS = ("MR1", "minFDE1", "minADE1")  # of the most probable trajectory alone
+ONE_GUESS = ("MR1", "minFDE1", "minADE1")  # metrics of the most probable trajectory alone
 
 
 LABELS = {
