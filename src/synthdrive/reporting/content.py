@@ -242,7 +242,9 @@ def reconstruction_warnings(reconstruction: Mapping[str, Mapping[str, Mapping[st
             if lost:
                 names = FLOOR_NAMES | {"blind": "a decoder that does not see the encoder"}
                 than = listed([f"{names[name]} ({losses[name]:.3g})" for name in lost])
-                found.append(f"{label_of(variant)}, {task}: a loss of {losses['loss']:.3g} is no better than {than}.")
+                found.append(
+                    f"{label_of(variant)}, {task}: the loss {losses['loss']:.3g} is no better than that of {than}."
+                )
     return found
 
 

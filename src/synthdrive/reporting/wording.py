@@ -69,7 +69,7 @@ STRATA = {
 
 SOURCES = {  # data.source: (in a sentence, in a table)
     "sample": (
-        "the embedded sample, SUMO on streets of Berlin and Braunschweig",
+        "the embedded sample, SUMO traffic on streets of Berlin and Braunschweig",
         "embedded sample",
     ),
     "argoverse1": ("Argoverse 1 motion forecasting", "Argoverse 1"),

@@ -96,7 +96,7 @@ def recorded_scenes(store: SceneStore, split: str, count: int, seed: int) -> Pic
         name="recorded-scenes",
         title="Recorded scenes",
         caption=f"Scenes of the {split} split, drawn at random in equal parts from left turns, straight drives and "
-        "right turns. Does the focal agent keep to a lane, and does the crop cover the road that it takes?",
+        "right turns. The focal agent should keep to a lane, and the map crop should cover the road that it takes.",
         panels=tuple(panels),
         legend=(
             LegendEntry("observed", f"focal agent, observed {store.timing.history_seconds:g} s"),
