@@ -1,6 +1,6 @@
 """SynthDrive: pre-training on synthetic driving data for trajectory prediction, as a library and a versioned pipeline.
 
-What a user of a part needs, each name loaded when it is first used:
+Public names, each loaded when it is first used:
 
 * maps and scenes: `LaneMap`, `SceneStore`
 * map augmentation: `extend_route`, `joined_centreline`, `make_transform`, `SHAPES`, `warp_segments`
@@ -8,7 +8,7 @@ What a user of a part needs, each name loaded when it is first used:
 * forecasting: `DenseTNT`, `load_forecaster`, `optimise_goal_sets`, `displacement_errors`
 * parameters: `load_section`, `SynthesizeParameters`
 
-Drive two speeds on a road that a transform has bent:
+Drive at two desired speeds on a road bent by a transform:
 
     import synthdrive as sd
 
@@ -60,7 +60,7 @@ __all__ = [
     "warp_segments",
 ]
 
-_HOMES = {
+_MODULES = {
     "SHAPES": "augmentation.transforms",
     "DenseTNT": "models.densetnt",
     "LaneMap": "scenes.lane_map",
@@ -80,10 +80,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """The public name, from the module that defines it; torch is imported by those alone that need it."""
-    if name not in _HOMES:
+    """Load a public name from its module, so that torch is imported only for names that need it."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     return value
 
 

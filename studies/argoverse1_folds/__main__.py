@@ -1,11 +1,11 @@
-"""Run the study, as far as a sitting's time goes, and write its pages.
+"""Run the study for a number of hours, and write its pages.
 
-    python -m studies.argoverse1_folds run --hours 3     # goes on where the last sitting ended; then commit results/
-    python -m studies.argoverse1_folds status            # how many runs are there, and what is left
-    python -m studies.argoverse1_folds pages             # README.md and the pages beside it, from results/
+    python -m studies.argoverse1_folds run --hours 3     # continues from results/; commit results/ afterwards
+    python -m studies.argoverse1_folds status            # number of finished runs, time spent and left
+    python -m studies.argoverse1_folds pages             # writes README.md and the other pages from results/
 
-Results are made from committed files only. Data and models stay in the work folder, which may be lost: a run whose
-result is there is not made again.
+Results are made from committed files only. Data and models are kept in the work folder and may be deleted: a run whose
+result exists is not made again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from studies.argoverse1_folds.execute import make_executor, modified_files
 from studies.argoverse1_folds.pages import write_pages
 from studies.argoverse1_folds.plan import load_plan
 from studies.argoverse1_folds.results import SCENES, load_results
-from studies.argoverse1_folds.schedule import start_sitting, summary
+from studies.argoverse1_folds.schedule import make_scheduler, summary
 from studies.argoverse1_folds.stores import Stores
 from synthdrive.config.whole_file import compose
 from synthdrive.core.artifacts import read_json, write_json
@@ -31,11 +31,13 @@ FOLDER = Path(__file__).parent
 
 
 def main() -> None:
-    """Parse the command line and do what it asks."""
+    """Run the command given on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("run", "status", "pages"))
-    parser.add_argument("--hours", type=float, default=3.0, help="no run is begun that may end later (%(default)s)")
-    parser.add_argument("--jobs", type=int, help="runs at a time, a core each (default: as many as there are cores)")
+    parser.add_argument(
+        "--hours", type=float, default=3.0, help="no run is started that may end later (default: %(default)s)"
+    )
+    parser.add_argument("--jobs", type=int, help="runs at a time, one core each (default: the number of cores)")
     parser.add_argument("--plan", type=Path, default=FOLDER / "plan.yaml", help="(default: %(default)s)")
     parser.add_argument(
         "--profile", type=Path, default=Path("profiles/argoverse1-folds.yaml"), help="(default: %(default)s)"
@@ -58,27 +60,27 @@ def main() -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    """Make runs until the time is over.
+    """Make runs until the time is up.
 
     Raises:
-        SynthDriveError: files differ from their commit, results of other code are there, or a run failed.
+        SynthDriveError: files differ from their commit, some results were made by other code, or a run failed.
     """
     changed = modified_files()
     if changed is None or changed:
-        what = "no git repository" if changed is None else f"{', '.join(changed[:5])} not committed"
-        raise SynthDriveError(f"{what}: results are made from committed files, so that their commit says all")
+        what = "no git repository" if changed is None else f"{', '.join(changed[:5])}: not committed"
+        raise SynthDriveError(f"{what}; results are made from committed files only, so that the commit identifies them")
     plan = load_plan(given.plan)
     parameters = compose(read_parameters(DEFAULT_PATH), given.profile)
     stores = Stores(given.work, parameters, plan)
-    sitting = start_sitting(plan, make_executor(stores), given.results, given.hours)
+    scheduler = make_scheduler(plan, make_executor(stores), given.results, given.hours)
     stores.make_shared(given.raw or Path(parameters["data"]["raw"]))
     given.results.mkdir(parents=True, exist_ok=True)
     scenes, file = stores.describe_scenes(), given.results / SCENES
     if file.is_file() and read_json(file) != scenes:
-        raise SynthDriveError(f"{file}: other scenes or folds than those of {given.work / 'all'}: is the data another?")
+        raise SynthDriveError(f"{file}: other scenes or folds than in {given.work / 'all'}; have the raw data changed?")
     write_json(file, scenes)
-    sitting.work(worker_count(given.jobs))
-    print(f"study: {sitting.made} runs made; commit {given.results}", file=sys.stderr)
+    scheduler.work(worker_count(given.jobs))
+    print(f"study: {scheduler.made} runs made; commit {given.results}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""From the results to numbers: levels, tested differences, and what they say in words."""
+"""The numbers of the study's pages, computed from its results: levels and tested differences."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from studies.argoverse1_folds.statistics import Difference, Places, difference, 
 Floats = npt.NDArray[np.float64]
 
 SIGNIFICANT = 0.05
-SHARES = ("MR6", FAR)  # metrics of 0 and 1, shown in per cent
+SHARES = ("MR6", FAR)  # metrics that are 0 or 1 for a scene, shown in per cent
 
 
 @dataclass(frozen=True)
 class Level:
-    """A variant at one share of the scenes.
+    """Errors of a variant trained on one fraction of the scenes, in the units shown (m or %).
 
     Attributes:
-        variant, percent: which; repeats: trainings of each fold.
-        values: metric -> mean, low and high over all scenes, as shown.
-        trainings: metric -> city (all: "") -> (R * F,) mean of each training over its fold's scenes, as shown.
-        cities: metric -> city (all: "") -> mean, as shown.
+        variant: its name; percent: fraction of the training scenes; repeats: number of trainings per fold.
+        values: metric -> mean over all scenes, with the ends of its 95 % interval.
+        trainings: metric -> city ("" for all) -> (R * F,) mean of each training over its fold's scenes.
+        cities: metric -> city ("" for all) -> mean over its scenes.
     """
 
     variant: str
@@ -39,7 +39,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Tested:
-    """A test of the plan in one metric; `adjusted` is Holm's p over all tests that could be made."""
+    """A planned test in one metric; `adjusted` is its p after Holm's correction for all tests with results."""
 
     test: Comparison
     metric: str
@@ -52,20 +52,45 @@ class Tested:
         return 0 if self.adjusted >= SIGNIFICANT else int(np.sign(self.difference.mean))
 
 
+@dataclass(frozen=True)
+class Findings:
+    """Everything that the pages show.
+
+    Attributes:
+        levels: every variant at every fraction of the scenes.
+        tests: the planned tests that have results.
+        training_scenes: fraction of the training scenes (%) -> their number, mean over folds; 0 without a result.
+    """
+
+    levels: list[Level]
+    tests: list[Tested]
+    training_scenes: dict[int, int]
+
+    @property
+    def any_training(self) -> bool:
+        """Whether there are levels of a trained variant, not only of the baseline."""
+        return any(level.variant != BASELINE for level in self.levels)
+
+
+def analyse(results: Results, plan: Plan) -> Findings:
+    """Compute everything that the pages show; there may be no results yet."""
+    return Findings(levels(results, plan), planned_tests(results, plan), training_scenes(results, plan))
+
+
 def places_of(results: Results) -> Places:
-    """Fold and block of every scene, in the order of the results."""
+    """Return fold and block of every scene, in the order of the results."""
     _, blocks = np.unique(np.array(results.scenes["block"]), return_inverse=True)
     return Places(np.array(results.scenes["fold"], dtype=np.int64), blocks.astype(np.int64))
 
 
 def errors_of(results: Results, variant: str, percent: int, metric: str, plan: Plan) -> dict[int, Floats]:
-    """Repeat -> (S,) one metric of every scene, each from the training that did not see its fold."""
+    """Return, for each complete repeat, the (S,) metric of every scene, by the training that did not see its fold."""
     whole = results.of(variant, percent, plan)
     return {repeat: np.concatenate([each.metric(metric) for each in folds]) for repeat, folds in whole.items()}
 
 
 def levels(results: Results, plan: Plan) -> list[Level]:
-    """Every variant at every fraction of the scenes that has a whole repeat, the baseline first."""
+    """Compute all levels with a complete repeat, the baseline first, then by variant and fraction of the scenes."""
     found = []
     for variant in (BASELINE, *plan.variants):
         for percent in (0, *plan.percents):
@@ -98,7 +123,7 @@ def _level(results: Results, variant: str, percent: int, plan: Plan) -> Level:
 
 
 def compare(results: Results, test: Comparison, metric: str, plan: Plan) -> Difference | None:
-    """A difference on the repeats that both sides have; None where there is none yet."""
+    """Compute a difference on the repeats that both sides have; None if there is none yet."""
     scale = 100.0 if metric in SHARES else 1.0
     ours = errors_of(results, test.variant, test.percent, metric, plan)
     theirs = errors_of(results, test.reference, test.reference_percent, metric, plan)
@@ -111,7 +136,7 @@ def compare(results: Results, test: Comparison, metric: str, plan: Plan) -> Diff
 
 
 def planned_tests(results: Results, plan: Plan) -> list[Tested]:
-    """The plan's tests that can be made, in the primary metrics, with Holm's correction over all of them."""
+    """Make the planned tests that have results, in the primary metrics, with Holm's correction for all of them."""
     made = [
         (test, metric, found)
         for test in plan.tests
@@ -122,11 +147,24 @@ def planned_tests(results: Results, plan: Plan) -> list[Tested]:
     return [Tested(*each, p) for each, p in zip(made, adjusted, strict=True)]
 
 
+def training_scenes(results: Results, plan: Plan) -> dict[int, int]:
+    """Return the number of training scenes at each fraction (%), mean over the runs; 0 where there is no run."""
+    counts = {
+        percent: [
+            result.provenance["train_scenes"]
+            for run, result in results.runs.items()
+            if run.percent == percent and run.trial is None
+        ]
+        for percent in (0, *plan.percents)
+    }
+    return {percent: round(sum(each) / len(each)) if each else 0 for percent, each in counts.items()}
+
+
 def unit_of(metric: str) -> str:
-    """As shown."""
+    """Return the unit in which a metric is shown."""
     return "%" if metric in SHARES else "m"
 
 
 def metric_label(metric: str) -> str:
-    """As shown."""
-    return {FAR: "scenes beyond 5 m", CAPPED: "minFDE6, at most 2 m"}.get(metric, metric)
+    """Return the name by which a metric is shown."""
+    return {FAR: "scenes with minFDE6 above 5 m", CAPPED: "minFDE6 capped at 2 m"}.get(metric, metric)

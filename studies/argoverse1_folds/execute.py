@@ -1,4 +1,4 @@
-"""One run from its fold's data to its result: pre-train, fine-tune, evaluate, each as the pipeline's own stage."""
+"""Makes one run, from its fold's data to its result, by the pipeline's stages pretrain, finetune and evaluate."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ ENTRIES = (
     "synthdrive.forecasting.evaluate",
     "synthdrive.forecasting.forecast_scenes",
 )
-"""The modules by which a run enters the package: what they can import settles its numbers."""
-UNCHANGING = 1e-12  # a learning rate that leaves a pre-trained network as it is
-KEPT_CHARACTERS = 2000  # of what a failed stage said
+"""Modules of the package that a run uses; the code that they can import determines its numbers."""
+UNCHANGING = 1e-12  # a learning rate that leaves a pre-trained network unchanged
+KEPT_CHARACTERS = 2000  # characters of a failed stage's output that an error shows
 
 _running: set[subprocess.Popen[bytes]] = set()
 
 
 def study_code() -> str:
-    """SHA-256 of all code that settles a run's numbers: the package's part, and this study's."""
+    """Return the SHA-256 of all code that determines a run's numbers: of the package and of this study."""
     own = ("plan", "realism", "stores", "execute")
     files = {name: file_hash(Path(__file__).with_name(f"{name}.py")) for name in own}
     return values_hash({entry: code_hash(entry) for entry in ENTRIES} | files)
 
 
 def modified_files(repository: Path = REPOSITORY) -> list[str] | None:
-    """Tracked files that differ from the commit, but for the study's results and pages; None without git."""
+    """Return the files that differ from the commit, except the study's results and pages; None without git."""
     watched = ("src", "stages", "studies/**.py", "studies/**.yaml", "profiles", "params.yaml", "requirements.lock")
     specs = [f":(top,glob){path}" if "*" in path else f":(top){path}" for path in watched]
     command = ["git", "-C", str(repository), "status", "--porcelain", "--", *specs]
@@ -58,10 +58,10 @@ def modified_files(repository: Path = REPOSITORY) -> list[str] | None:
 
 
 def run_stage(stage: str, options: Mapping[str, object], log: Path) -> float:
-    """Run `stages/<stage>.py` with these options on one thread, its output appended to a file; returns its CPU seconds.
+    """Run `stages/<stage>.py` with these options on one thread, append its output to a log, and return its CPU seconds.
 
     Raises:
-        SynthDriveError: it failed.
+        SynthDriveError: the stage failed.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "SYNTHDRIVE_WORKERS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -79,7 +79,7 @@ def run_stage(stage: str, options: Mapping[str, object], log: Path) -> float:
 
 
 def stop_stages() -> None:
-    """End every stage that is running; what it has trained so far is taken up by the next attempt."""
+    """End every running stage; the next attempt continues its training."""
     for process in list(_running):
         process.terminate()
 
@@ -90,8 +90,8 @@ class Executor:
 
     Attributes:
         stores: the data.
-        commit: of the repository; modified: whether files differ from it.
-        code: SHA-256 of what settles a run's numbers (`study_code`).
+        commit: commit of the repository; modified: whether files differ from it.
+        code: SHA-256 of the code that determines a run's numbers (`study_code`).
     """
 
     stores: Stores
@@ -100,7 +100,7 @@ class Executor:
     code: str
 
     def parameters_of(self, run: Run, recipe: Recipe | None) -> dict[str, Any]:
-        """The whole content of a run's parameter file: one variant, named as the run."""
+        """Return the whole content of a run's parameter file, which has only the run's variant."""
         content = deepcopy(dict(self.stores.parameters))
         if run.variant == BASELINE:
             return content
@@ -120,10 +120,10 @@ class Executor:
         return content
 
     def make(self, run: Run, recipe: Recipe | None) -> Result:
-        """Everything that a run needs and is not there yet, then the run itself.
+        """Make everything that a run needs and that does not exist yet, then the run itself.
 
         Raises:
-            SynthDriveError: a stage failed; what it said is in the message.
+            SynthDriveError: a stage failed; the message contains the end of its output.
         """
         folder = self.stores.make_scenes(run)
         home = folder / "runs" / run.name
@@ -197,5 +197,5 @@ class Executor:
 
 
 def make_executor(stores: Stores) -> Executor:
-    """An executor of the code as it is."""
+    """Return an executor of the current code."""
     return Executor(stores, git_commit(), modified_files() != [], study_code())

@@ -1,4 +1,4 @@
-"""The study's figure: error against the number of real scenes, for all scenes and by city."""
+"""The study's figure: error against the number of real training scenes, for all scenes and by city."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from synthdrive.reporting.drawing import drawing, quiet_grid, svg_of
 from synthdrive.reporting.picture import colour, variant_colour
 
 CITIES = {"MIA": "Miami", "PIT": "Pittsburgh"}
-SPREAD = 0.24  # of the variants at one number of scenes, in steps of the axis
+SPREAD = 0.24  # width over which the variants are spread at one number of scenes, in steps of the axis
 
 
 def error_figure(levels: Sequence[Level], plan: Plan, scenes: dict[int, int], metric: str) -> str:
-    """A panel for all scenes and one for each city, as SVG: a line a variant, a ring a training, a dashed baseline.
+    """Draw a panel for all scenes and one per city: a line per variant, a ring per training, a dashed baseline; SVG.
 
     Args:
-        scenes: fraction of the scenes (%) -> their mean number in a fold; 0: none.
+        scenes: fraction of the training scenes (%) -> their mean number in a fold.
     """
     positions = {percent: place for place, percent in enumerate((0, *plan.percents))}
     cities = sorted({city for level in levels for city in level.cities[metric]})
@@ -48,7 +48,7 @@ def error_figure(levels: Sequence[Level], plan: Plan, scenes: dict[int, int], me
             axes.set_xlim(-0.4, len(positions) - 0.6)
             quiet_grid(axes)
         panels[0].set_ylabel(f"{metric_label(metric)} ({unit_of(metric)})")
-        panels[len(panels) // 2].set_xlabel("real scenes to train on")
+        panels[len(panels) // 2].set_xlabel("number of real training scenes")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
         return svg_of(figure)

@@ -1,4 +1,4 @@
-"""The study's pages from its results alone: one that says what was found, and short ones behind it."""
+"""The study's pages, made from its results: README.md gives the answer, the other pages the numbers behind it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import numpy as np
 
 from studies.argoverse1_folds.analysis import (
     SIGNIFICANT,
+    Findings,
     Level,
     Tested,
-    levels,
+    analyse,
     metric_label,
-    planned_tests,
     unit_of,
 )
 from studies.argoverse1_folds.figure import CITIES, error_figure
-from studies.argoverse1_folds.plan import BASELINE, Comparison, Plan, Run, best_recipe, groups, needs
+from studies.argoverse1_folds.plan import BASELINE, Comparison, Plan, Recipe, Run, best_recipe, groups, needs, size_of
 from studies.argoverse1_folds.results import CAPPED, FAR, PRIMARY, Results, load_results
 from studies.argoverse1_folds.schedule import SCORE
 from synthdrive.core.artifacts import atomic_file, write_json
@@ -29,156 +29,116 @@ from synthdrive.reporting.evidence import Published
 from synthdrive.reporting.wording import listed, signed
 
 QUESTION = (
-    "Does pre-training on synthetic driving help a forecaster where real scenes are few, and does the paper's own "
-    "pre-training?"
+    "Does pre-training on synthetic driving data help a forecasting model when real scenes are few? In particular, "
+    "does the paper's own pre-training help?"
 )
 NOT_YET = "not run yet"
-BEST, FIRST = "forecast_realistic", "scratch"
+NO_TESTS = "Nothing has been tested yet."
+MAIN, SCRATCH = "forecast_realistic", "scratch"
 
 
 def write_pages(folder: Path, out: Path, plan: Plan, published: Published) -> None:
-    """Write README.md, results.md, recipes.md, statistics.md, figure.svg, results.csv and results.json.
+    """Write README.md, results.md, recipes.md, statistics.md, the figures, results.csv and results.json.
 
     Args:
-        folder: of the results; out: folder of the pages.
+        folder: folder of the results; out: folder of the pages.
     """
     results = load_results(folder, plan)
-    found = levels(results, plan) if results.runs else []
-    tested = planned_tests(results, plan) if results.runs else []
+    found = analyse(results, plan)
     pages = {
-        "README.md": _front(results, plan, found, tested, published),
-        "results.md": _results(plan, found, tested),
+        "README.md": _front(results, plan, found, published),
+        "results.md": _results(plan, found),
         "recipes.md": _recipes(results, plan),
-        "statistics.md": _statistics(plan, tested),
-        "results.csv": _csv(found),
+        "statistics.md": _statistics(plan, found.tests),
+        "results.csv": _csv(found.levels),
     }
-    if any(level.variant != BASELINE for level in found):
+    if found.any_training:
         for metric, name in (("minFDE6", "figure.svg"), (CAPPED, "figure-capped.svg"), ("MR6", "figure-MR6.svg")):
-            pages[name] = error_figure(found, plan, training_scenes(results, plan), metric)
+            pages[name] = error_figure(found.levels, plan, found.training_scenes, metric)
+    out.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
-        out.mkdir(parents=True, exist_ok=True)
         with atomic_file(out / name) as partial:
             partial.write_text(text, encoding="utf-8")
-    write_json(out / "results.json", {"levels": [asdict(each) for each in found], "tests": [_plain(t) for t in tested]})
+    plain = {"levels": [asdict(level) for level in found.levels], "tests": [_plain(tested) for tested in found.tests]}
+    write_json(out / "results.json", plain)
 
 
-def training_scenes(results: Results, plan: Plan) -> dict[int, int]:
-    """Fraction of the scenes (%) -> how many they are in a fold, as a mean over the runs; 0 where there is none."""
-    counts = {
-        percent: [
-            result.provenance["train_scenes"]
-            for run, result in results.runs.items()
-            if run.percent == percent and run.trial is None
-        ]
-        for percent in (0, *plan.percents)
-    }
-    return {percent: round(sum(each) / len(each)) if each else 0 for percent, each in counts.items()}
+def sentences(found: Findings, plan: Plan, published: Published) -> list[str]:
+    """Return the answer: one sentence per question with its number, or that the question was not run yet."""
+    tested = {(each.test.variant, each.test.percent, each.test.reference, each.metric): each for each in found.tests}
+    few, scenes, label = min(plan.percents), found.training_scenes, plan.variants[MAIN].label.lower()
 
-
-def sentences(results: Results, plan: Plan, published: Published) -> list[str]:
-    """The answer: a sentence a question, each with its number, from the results."""
-    tested = {
-        (each.test.variant, each.test.percent, each.test.reference, each.metric): each
-        for each in planned_tests(results, plan)
-    }
-    few, count, label = min(plan.percents), training_scenes(results, plan), plan.variants[BEST].label.lower()
-
-    def said(topic: str, before: str, key: tuple[str, int, str, str], after: str) -> str:
-        found = tested.get(key)
-        if found is None:
+    def change(topic: str, key: tuple[str, int, str, str], before: str, after: str) -> str:
+        test = tested.get(key)
+        if test is None:
             return f"**{topic}:** {NOT_YET}."
-        verdict = "" if found.direction else ": no statistically significant difference"
-        return f"**{topic}:** {before} {_change(found)} {after}{verdict}."
+        end = "" if test.direction else "; this difference is not statistically significant"
+        return f"**{topic}:** {before} {_change_of(test)} {after}{end}."
 
-    alone, trained = _level_of(results, plan, BEST, 0), _level_of(results, plan, FIRST, few)
+    alone, scratch = _level_text(found, MAIN, 0), _level_text(found, SCRATCH, few)
+    no_scenes = f"{NOT_YET}."
+    if alone and scratch:
+        no_scenes = (
+            f"After pre-training alone, minFDE6 is {alone}; after training from scratch on {few} % of the scenes, "
+            f"it is {scratch}."
+        )
     paper = published.change("combined", "minFDE6")
     return [
-        said(
+        change(
             "Few real scenes",
-            f"with {few} % of them ({count[few]:,}), pre-training ({label}) changes minFDE6 by",
-            (BEST, few, FIRST, "minFDE6"),
-            "against training from scratch",
+            (MAIN, few, SCRATCH, "minFDE6"),
+            f"With {few} % of a fold's training scenes ({scenes[few]:,}), pre-training ({label}) changes minFDE6 by",
+            "compared with training from scratch",
         ),
-        said(
-            "Beside a baseline without training",
-            "with as few, it changes minFDE6 by",
-            (BEST, few, BASELINE, "minFDE6"),
-            "against lane following",
+        change(
+            "Baseline without training",
+            (MAIN, few, BASELINE, "minFDE6"),
+            f"With the same pre-training and {few} % of the scenes, minFDE6 changes by",
+            "compared with lane following",
         ),
-        said(
+        change(
             "All real scenes",
-            f"with all of them ({count[100]:,}), it changes minFDE6 up to 2 m by",
-            (BEST, 100, FIRST, CAPPED),
-            "against training from scratch",
+            (MAIN, 100, SCRATCH, CAPPED),
+            f"With all training scenes ({scenes[100]:,}), the same pre-training changes minFDE6, capped at 2 m, by",
+            "compared with training from scratch",
         ),
-        "**No real scene:** "
-        + (
-            f"without learning from one, minFDE6 is {alone}; from scratch with {few} % of them it is {trained}."
-            if alone and trained
-            else f"{NOT_YET}."
-        ),
-        said(
+        f"**No real scenes:** {no_scenes}",
+        change(
             "The paper's pre-training",
-            "with all real scenes, its combined variant changes minFDE6 by",
-            ("combined", 100, FIRST, "minFDE6"),
-            "against training from scratch" + (f" (the paper: {signed(paper, 2)} %)" if paper is not None else ""),
+            ("combined", 100, SCRATCH, "minFDE6"),
+            "With all training scenes, the combined pre-training changes minFDE6 by",
+            "compared with training from scratch" + ("" if paper is None else f" (in the paper: {signed(paper)} %)"),
         ),
     ]
 
 
-def _change(tested: Tested) -> str:
-    found = tested.difference
-    ends = f"{signed(found.relative, 1)} % [{signed(found.relative_low, 1)}, {signed(found.relative_high, 1)}]"
-    return f"**{ends}**" if tested.direction and found.repeats > 1 else ends
-
-
-def _level_of(results: Results, plan: Plan, variant: str, percent: int) -> str | None:
-    for level in levels(results, plan) if results.runs else []:
-        if (level.variant, level.percent) == (variant, percent):
-            mean, low, high = level.values["minFDE6"]
-            return f"{mean:.2f} m [{low:.2f}, {high:.2f}]"
-    return None
-
-
-def _front(results: Results, plan: Plan, found: Sequence[Level], tested: Sequence[Tested], published: Published) -> str:
+def _front(results: Results, plan: Plan, found: Findings, published: Published) -> str:
     total = sum(len(group) for group in groups(plan))
-    scenes = results.scenes
-    cities = {city: scenes["city"].count(city) for city in sorted(set(scenes["city"]))} if scenes else {}
-    where = listed([f"{count:,} of {CITIES.get(city, city)}" for city, count in cities.items()])
-    blocks = len(set(scenes["block"])) if scenes else 0
-    lines = ["# Synthetic pre-training where real scenes are few: Argoverse 1, five folds of places", "", QUESTION, ""]
-    if scenes:
-        lines += [
-            f"**Data.** {len(scenes['scene']):,} recorded scenes ({where}) in {blocks} blocks of the two cities, "
-            f"dealt to {plan.folds} folds; every scene is judged once, by models that were trained away from it, "
-            "on scenes at least 100 m and on synthetic windows at least 150 m away.",
-            "",
-        ]
+    lines = ["# Pre-training on synthetic data when real scenes are few: five folds of Argoverse 1", "", QUESTION, ""]
+    if results.scenes:
+        lines += [_data(results.scenes, plan), ""]
     if len(results.runs) < total:
-        going = "`python -m studies.argoverse1_folds run` goes on"
-        lines += [f"*{len(results.runs)} of {total} runs are there; {going}.*", ""]
+        command = "`python -m studies.argoverse1_folds run`"
+        lines += [f"*{len(results.runs)} of {total} runs are finished. {command} continues the study.*", ""]
     lines += ["## Answer", ""]
-    lines += [f"{number}. {text}" for number, text in enumerate(sentences(results, plan, published), start=1)]
+    lines += [f"{number}. {text}" for number, text in enumerate(sentences(found, plan, published), start=1)]
     lines += [
         "",
-        "Brackets are 95 % intervals for other places and other seeds. A change is called significant where Holm's "
-        f"correction over all tests of the plan leaves p below {SIGNIFICANT}; bold: significant, and several "
-        "seeds a fold.",
+        "Brackets: 95 % intervals, which account for other places and other seeds. Significant: p is below "
+        f"{SIGNIFICANT} after Holm's correction for multiple tests. Bold: significant, with several seeds per fold.",
         "",
     ]
-    if any(level.variant != BASELINE for level in found):
-        caption = "A ring is one training, judged on its own fold; a line goes through the means over all scenes."
+    if found.any_training:
+        caption = "Each ring is one training, evaluated on its own fold. Lines connect the means over all scenes."
         lines += ["![minFDE6 against the number of real scenes, by city](figure.svg)", "", caption, ""]
-    open_tests = [t for t in tested if t.direction == 0]
-    lines += ["## What is not settled", ""]
-    lines += [_undecided(t, plan) for t in open_tests] or [
-        "Nothing has been tested yet." if not tested else "Every test of the plan found a difference."
-    ]
+    lines += ["## Tests without a significant difference", ""]
+    none_open = "All tests so far found a significant difference." if found.tests else NO_TESTS
+    lines += [_undecided(tested, plan) for tested in found.tests if tested.direction == 0] or [none_open]
     lines += [
         "",
         "## More",
         "",
-        "[Plan, and what was decided when](PLAN.md) · [every result](results.md) · [recipes tried](recipes.md) · "
+        "[Plan and its changes](PLAN.md) · [all results](results.md) · [recipes tried](recipes.md) · "
         "[statistics](statistics.md) · numbers: [results.csv](results.csv), [results.json](results.json), "
         "[each run](results)",
         "",
@@ -186,12 +146,38 @@ def _front(results: Results, plan: Plan, found: Sequence[Level], tested: Sequenc
     return "\n".join(lines)
 
 
-def _undecided(tested: Tested, plan: Plan) -> str:
-    found = tested.difference
+def _data(scenes: Mapping[str, Sequence[Any]], plan: Plan) -> str:
+    cities = sorted(set(scenes["city"]))
+    where = listed([f"{list(scenes['city']).count(city):,} in {CITIES.get(city, city)}" for city in cities])
     return (
-        f"* {_pair(tested.test, plan)}: {metric_label(tested.metric)} {signed(found.relative, 1)} % "
-        f"[{signed(found.relative_low, 1)}, {signed(found.relative_high, 1)}]; a change below "
-        f"{found.detectable:.0f} % would mostly have been missed."
+        f"**Data.** {len(scenes['scene']):,} recorded scenes ({where}) in {len(set(scenes['block']))} blocks of 400 m, "
+        f"divided into {plan.folds} folds. Every scene is evaluated once, by models whose training scenes are at least "
+        "100 m and whose synthetic windows are at least 150 m away from it."
+    )
+
+
+def _relative(tested: Tested) -> str:
+    found = tested.difference
+    return f"{signed(found.relative, 1)} % [{signed(found.relative_low, 1)}, {signed(found.relative_high, 1)}]"
+
+
+def _change_of(tested: Tested) -> str:
+    bold = tested.direction and tested.difference.repeats > 1
+    return f"**{_relative(tested)}**" if bold else _relative(tested)
+
+
+def _level_text(found: Findings, variant: str, percent: int) -> str | None:
+    for level in found.levels:
+        if (level.variant, level.percent) == (variant, percent):
+            mean, low, high = level.values["minFDE6"]
+            return f"{mean:.2f} m [{low:.2f}, {high:.2f}]"
+    return None
+
+
+def _undecided(tested: Tested, plan: Plan) -> str:
+    return (
+        f"* {_pair(tested.test, plan)}: {metric_label(tested.metric)} {_relative(tested)}; smallest detectable change "
+        f"{tested.difference.detectable:.0f} %."
     )
 
 
@@ -205,86 +191,85 @@ def _name(variant: str, percent: int, plan: Plan) -> str:
     return f"{plan.variants[variant].label} ({percent} %)"
 
 
-def _results(plan: Plan, found: Sequence[Level], tested: Sequence[Tested]) -> str:
+def _results(plan: Plan, found: Findings) -> str:
     metrics = (*PRIMARY, FAR)
+    head = ["variant (training scenes)", "trainings", *(f"{metric_label(one)} ({unit_of(one)})" for one in metrics)]
+    rows = []
+    for level in found.levels:
+        trainings = "" if level.variant == BASELINE else str(level.repeats * plan.folds)
+        values = ["{:.2f} [{:.2f}, {:.2f}]".format(*level.values[metric]) for metric in metrics]
+        rows.append([_name(level.variant, level.percent, plan), trainings, *values])
+    caption = "Means over all scenes, with 95 % intervals that account for other places and other seeds."
+    lines = ["# Results", "", caption, "", *_table(head, rows), "", "## Planned tests", ""]
+    head = ["comparison", "metric", "change", "p", "p (Holm)", "verdict", "smallest detectable change"]
     rows = [
         [
-            _name(level.variant, level.percent, plan),
-            str(level.repeats * plan.folds if level.variant != BASELINE else ""),
+            _pair(tested.test, plan),
+            metric_label(tested.metric),
+            _relative(tested),
+            f"{tested.difference.p:.4f}",
+            f"{tested.adjusted:.4f}",
+            ("better", "not significant", "worse")[tested.direction + 1],
+            f"{tested.difference.detectable:.1f} %",
         ]
-        + ["{:.2f} [{:.2f}, {:.2f}]".format(*level.values[metric]) for metric in metrics]
-        for level in found
+        for tested in found.tests
     ]
-    head = [
-        "variant (real scenes)",
-        "trainings",
-        *(f"{metric_label(metric)} ({unit_of(metric)})" for metric in metrics),
-    ]
-    lines = ["# Results", "", *_table(head, rows), "", "## Tests of the plan", ""]
-    rows = [
-        [_pair(t.test, plan), metric_label(t.metric),
-         f"{signed(t.difference.relative, 1)} % [{signed(t.difference.relative_low, 1)}, "
-         f"{signed(t.difference.relative_high, 1)}]",
-         f"{t.difference.p:.4f}", f"{t.adjusted:.4f}", ("better", "not significant", "worse")[t.direction + 1],
-         f"{t.difference.detectable:.1f} %"]
-        for t in tested
-    ]  # fmt: skip
-    head = ["comparison", "metric", "change", "p", "p (Holm)", "verdict", "smallest detectable change"]
-    lines += [*_table(head, rows), ""]
-    if any(level.variant != BASELINE for level in found):
-        lines += ["![minFDE6 up to 2 m](figure-capped.svg)", "", "![MR6](figure-MR6.svg)", ""]
+    lines += [*(_table(head, rows) if rows else [NO_TESTS]), ""]
+    if found.any_training:
+        lines += [f"![{metric_label(CAPPED)}](figure-capped.svg)", "", "![MR6](figure-MR6.svg)", ""]
     return "\n".join(lines)
 
 
 def _recipes(results: Results, plan: Plan) -> str:
-    done = results.runs
     text = (
-        "Of each fold, recipes were tried on scenes of the other folds alone: the next fold judged them, the rest "
-        f"trained them. Chosen is the smallest {metric_label(SCORE)}; bold."
+        "For each fold, recipes were tried only on scenes of the other folds: the next fold for evaluation, the rest "
+        f"for training. The table shows {metric_label(SCORE)}; the recipe in bold has the smallest and was chosen."
     )
     lines = ["# Recipes", "", text, ""]
     for group, variant in plan.tuned.items():
         for percent in (min(plan.percents), 100):
-            size = "all" if percent == 100 else "few"
-            rows = []
-            for number, recipe in enumerate(plan.recipes[group][size]):
-                cells = []
-                for fold in range(plan.folds):
-                    run = Run(variant, percent, fold)
-                    tried = needs(plan, run)
-                    value = done[tried[number]].metric(SCORE).mean() if tried[number] in done else None
-                    whole = all(each in done for each in tried)
-                    scores = {each: float(done[each].metric(SCORE).mean()) for each in tried} if whole else {}
-                    best = whole and best_recipe(plan, run, scores) is recipe
-                    text = "" if value is None else f"{value:.3f}"
-                    cells.append(f"**{text}**" if best else text)
-                words = ", ".join(f"{key} {value}" for key, value in {**recipe.finetune, **recipe.model}.items())
-                rows.append([words, *cells])
+            recipes: list[Recipe] = plan.recipes[group][size_of(percent)]
+            columns = [_recipe_scores(results, plan, Run(variant, percent, fold)) for fold in range(plan.folds)]
+            rows = [[_settings(recipe), *scores] for recipe, *scores in zip(recipes, *columns, strict=True)]
             head = ["recipe", *(f"fold {fold} (m)" for fold in range(plan.folds))]
             lines += [f"## {plan.variants[variant].label}, {percent} % of the scenes", "", *_table(head, rows), ""]
     return "\n".join(lines)
 
 
-def _statistics(plan: Plan, tested: Sequence[Tested]) -> str:
-    return "\n".join(
-        [
-            "# Statistics",
-            "",
-            "* Every scene is judged by the trainings of its own fold; a variant and its reference are compared scene "
-            "by scene, with the same seeds.",
-            "* Intervals: whole blocks of 400 m, with their scenes, are drawn again within each fold, and widened for "
-            "how few and uneven they are. What other seeds might give is added with the variance that trainings show "
-            "beyond that of their places, as Student's t of so few trainings.",
-            "* On simulated studies with as uneven blocks, 93 to 99 % of the 95 % intervals hold the truth, where "
-            "intervals over scenes alone hold it in 31 to 45 %: `tests/studies/test_folds_statistics.py` prints it.",
-            f"* Tests: {len(plan.tests)} comparisons in {len(PRIMARY)} metrics are planned; {len(tested)} could be "
-            "made. Holm's correction is over those.",
-            "* The smallest detectable change is the one that such a comparison finds in 80 % of its repetitions, "
-            "before correction.",
-            "* Not covered: another split into folds, other cities, and what other scenes to train on would give.",
-            "",
-        ]
-    )
+def _recipe_scores(results: Results, plan: Plan, run: Run) -> list[str]:
+    """Return the score of each recipe tried for a run, empty if it is still missing, with the chosen recipe in bold."""
+    trials = needs(plan, run)
+    scores = {trial: float(results.runs[trial].metric(SCORE).mean()) for trial in trials if trial in results.runs}
+    texts = [f"{scores[trial]:.3f}" if trial in scores else "" for trial in trials]
+    if len(scores) == len(trials):
+        recipes = plan.recipes[plan.variants[run.variant].recipe][size_of(run.percent)]
+        chosen = best_recipe(plan, run, scores)
+        texts = [f"**{text}**" if recipe is chosen else text for recipe, text in zip(recipes, texts, strict=True)]
+    return texts
+
+
+def _settings(recipe: Recipe) -> str:
+    return ", ".join(f"{key} {value}" for key, value in {**recipe.finetune, **recipe.model}.items())
+
+
+def _statistics(plan: Plan, tests: Sequence[Tested]) -> str:
+    planned = f"{len(plan.tests)} comparisons in {len(PRIMARY)} metrics each"
+    bullets = [
+        "Every scene is evaluated by models trained without its fold. A variant and its reference are compared scene "
+        "by scene, with the same seeds.",
+        "Intervals: whole blocks of 400 m, with all their scenes, are resampled within each fold, and the intervals "
+        "are widened because blocks are few and differ in size. The variation between seeds is added as Student's t, "
+        "with a variance estimated from the repeated trainings of a fold or, if each fold has only one training, from "
+        "the differences between folds that places do not explain.",
+        "In simulated studies whose blocks differ in size as much, 93 to 99 % of the 95 % intervals contain the true "
+        "value; intervals that resample single scenes contain it in 31 to 45 % of the cases. "
+        "`tests/studies/test_folds_statistics.py` prints these numbers.",
+        f"Tests: {planned} are planned, and {len(tests)} tests have results. Holm's correction is for these.",
+        "The smallest detectable change is the one that such a comparison finds with a probability of 80 %, before "
+        "correction.",
+        "The intervals do not account for other splits into folds, other cities or other training scenes.",
+    ]
+    return "\n".join(["# Statistics", "", *(f"* {bullet}" for bullet in bullets), ""])
 
 
 def _csv(found: Iterable[Level]) -> str:

@@ -1,4 +1,4 @@
-"""The plan (`plan.yaml`): variants, shares of scenes, recipes, tests, and every run that follows from them."""
+"""The plan (`plan.yaml`): variants, fractions of the scenes, recipes, tests, and the runs that follow from them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from synthdrive.core.errors import ParameterError
 from synthdrive.core.parameters import read_mapping
 from synthdrive.core.schema import from_values
 
-NONE, PAPER, REALISTIC = "none", "paper", "realistic"  # windows that a variant is pre-trained on
-FEW, ALL = "few", "all"  # recipes for a part of the scenes, and for all
+NONE, PAPER, REALISTIC = "none", "paper", "realistic"  # kinds of windows for pre-training
+FEW, ALL = "few", "all"  # sets of recipes: for a part of the scenes, for all of them
 BASELINE = "lane_following"
 
 
@@ -22,10 +22,10 @@ class Variant:
     """A variant of the study.
 
     Attributes:
-        label: as shown.
-        windows: none, paper or realistic.
-        recipe: of which group (`Plan.tuned`) it takes the recipe of fine-tuning.
-        zero: whether it forecasts before it has learned from a real scene.
+        label: its name as shown.
+        windows: synthetic windows for pre-training: none, paper or realistic.
+        recipe: group (`Plan.tuned`) whose fine-tuning recipe it uses.
+        zero: whether it is also evaluated without fine-tuning on real scenes.
     """
 
     label: str
@@ -36,7 +36,7 @@ class Variant:
 
 @dataclass
 class Recipe:
-    """What fine-tuning changes in the sections `finetune` and `model`."""
+    """Changes to the sections `finetune` and `model` for fine-tuning."""
 
     finetune: dict[str, Any]
     model: dict[str, Any] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Recipe:
 
 @dataclass
 class Comparison:
-    """A comparison that is tested; of a baseline, the percent is 0."""
+    """A comparison that is tested; the percent of a baseline is 0."""
 
     variant: str
     percent: int
@@ -54,15 +54,15 @@ class Comparison:
 
 @dataclass
 class Plan:
-    """See plan.yaml.
+    """The content of plan.yaml.
 
     Attributes:
-        folds: number of folds; repeats: trainings with other seeds in each.
-        percents: shares of the scenes to train on.
-        variants: in the order of the runs.
-        tuned: group of recipes -> the variant that tries them.
-        recipes: group -> few or all -> those to try, each a Recipe.
-        tests: of the primary metrics.
+        folds: number of folds; repeats: number of trainings per fold, with different seeds.
+        percents: fractions (%) of a fold's training scenes.
+        variants: name -> variant, in the order of the runs.
+        tuned: group of recipes -> the variant with which they are tried.
+        recipes: group -> few or all -> list of recipes to try.
+        tests: comparisons, each tested in every primary metric.
     """
 
     folds: int
@@ -76,14 +76,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Run:
-    """A training and its judgement, or a baseline's judgement.
+    """A training with its evaluation, or the evaluation of the baseline.
 
     Attributes:
-        variant: of the plan, or the baseline.
-        percent: of the scenes to train on.
-        fold: whose scenes judge it, except where it tries a recipe: these judge nothing of the fold, nor train for it.
-        repeat: counted from 0.
-        trial: index of the recipe that is tried on the inner fold; None for a run of the study itself.
+        variant: a variant of the plan, or the baseline.
+        percent: fraction (%) of the training scenes.
+        fold: the test fold; a trial of a recipe uses it neither for training nor for evaluation.
+        repeat: number of the repeat, from 0.
+        trial: index of the recipe that is tried, with evaluation on the inner fold; None for a run of the study itself.
     """
 
     variant: str
@@ -94,16 +94,16 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The stem of its result's file."""
+        """Stem of the name of its result's file."""
         end = f"r{self.repeat}" if self.trial is None else f"t{self.trial}"
         return f"{self.variant}-{self.percent}-f{self.fold}-{end}"
 
     def seed(self, folds: int) -> int:
-        """Training seed: every fold and repeat has its own, the same in all variants."""
+        """Return the training seed: different for every fold and repeat, the same for all variants."""
         return self.repeat * folds + self.fold
 
     def inner(self, folds: int) -> int | None:
-        """The fold that judges recipes; None for a run of the study itself."""
+        """Return the fold on which a trial is evaluated; None for a run of the study itself."""
         return None if self.trial is None else (self.fold + 1) % folds
 
 
@@ -135,22 +135,22 @@ def load_plan(path: Path) -> Plan:
 
 
 def size_of(percent: int) -> str:
-    """Which recipes a fraction of the scenes takes."""
+    """Return the set of recipes (few or all) for a fraction of the scenes."""
     return ALL if percent == 100 else FEW
 
 
 def trials(plan: Plan, group: str, fold: int, size: str) -> list[Run]:
-    """The runs that choose a group's recipes for one fold: at the smallest fraction of the scenes (few), or at all."""
+    """Return the trials of a group's recipes for one fold, with the smallest fraction of the scenes (few) or all."""
     percent = 100 if size == ALL else min(plan.percents)
     return [Run(plan.tuned[group], percent, fold, 0, number) for number in range(len(plan.recipes[group][size]))]
 
 
 def groups(plan: Plan) -> Iterator[list[Run]]:
-    """All runs in the order in which they are to be made; those of a list share data and a pre-training.
+    """Yield all runs in the order in which they are made; those of a list share data and a pre-training.
 
-    Baselines; then the variants that are tested, first with few scenes and then with all of them, each after the trials
-    of its recipes; then the other variants; then the same for the next repeat. Wherever the study ends, the most
-    important comparisons are complete.
+    The baseline comes first; then the variants that are tested, with few scenes and then with all of them, each after
+    the trials of its recipes; then the other variants; then the same for the next repeat. Whenever the study ends, the
+    most important comparisons are as complete as possible.
     """
     yield [Run(BASELINE, 0, fold) for fold in range(plan.folds)]
     tested = [name for name in plan.variants if any(name in (test.variant, test.reference) for test in plan.tests)]
@@ -165,16 +165,17 @@ def groups(plan: Plan) -> Iterator[list[Run]]:
 
 
 def needs(plan: Plan, run: Run) -> list[Run]:
-    """The runs whose results settle this run's recipe."""
+    """Return the trials whose results determine this run's recipe."""
     if run.variant == BASELINE or run.trial is not None or run.percent == 0:
         return []
     return trials(plan, plan.variants[run.variant].recipe, run.fold, size_of(run.percent))
 
 
 def best_recipe(plan: Plan, run: Run, scores: Mapping[Run, float]) -> Recipe:
-    """The recipe of a run of the study: of those tried, the one with the smallest score, the first of equals.
+    """Return the recipe of a run of the study: the one with the smallest score, the first if several are equal.
 
-    A recipe that changes the model stays with the variant that tried it: another's pre-training was made without it.
+    A recipe that changes the model can be chosen only for the variant that tried it, because the pre-training of other
+    variants was made without this change.
     """
     variant = plan.variants[run.variant]
     recipes: list[Recipe] = plan.recipes[variant.recipe][size_of(run.percent)]

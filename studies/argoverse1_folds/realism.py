@@ -1,4 +1,4 @@
-"""What makes synthetic windows look like recorded ones, measured on a few recorded scenes and on nothing else."""
+"""Parameters that make synthetic windows look like recorded scenes, measured on a few recorded scenes only."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from synthdrive.synthesis.windows import agent_tracks, even_tracks, motion_of, s
 
 Floats = npt.NDArray[np.float64]
 
-SMOOTHING = 1.1  # s over which a parabola is fitted: what is left is noise, what is fitted is motion
-SECOND = 10  # steps over which a change of speed is an acceleration, so that noise hardly matters
-STANDING = 0.5  # m/s
-MOVES = 5.0  # m, of a track that says something of how the focal agent drives
-MEMORIES = (0.0, 0.1, 0.15, 0.2, 0.3, 0.5)  # s, over which noise may be correlated
-SIMULATED = 400  # tracks that noise is simulated on
-INTERQUARTILE = 1.349  # of a normal distribution, in standard deviations
-LEAST_TRACK = 10  # steps of another road user that say whether it moves
+SMOOTHING = 1.1  # s over which a parabola is fitted: the fit is motion, the rest is noise
+SECOND = 10  # steps over which acceleration is measured, long enough that noise hardly matters
+STANDING = 0.5  # m/s, below which an agent stands
+MOVES = 5.0  # m; focal agents that move less are not used for statistics of driving
+MEMORIES = (0.0, 0.1, 0.15, 0.2, 0.3, 0.5)  # s, correlation times of noise that are tried
+SIMULATED = 400  # tracks on which noise is simulated
+INTERQUARTILE = 1.349  # interquartile range of a normal distribution, in standard deviations
+LEAST_TRACK = 10  # steps of another road user's track that are enough to tell whether it moves
 
 
 def fitted(store: SceneStore, defaults: SynthesizeParameters) -> dict[str, Any]:
-    """Values for the section `synthesize` that fit the scenes of a store; what is not named stays as it is.
+    """Fit values of the section `synthesize` to the scenes of a store; parameters that are not returned stay the same.
 
-    * desired speeds are drawn from the top speeds of the focal agents (`speed_source`, from the same scenes);
-    * stops: metres driven for each time that a focal agent comes to stand, and how long it stands;
-    * speed_variation: focal agents' mean speed below their top speed, by medians;
-    * acceleration and braking: what 95 % of their moments keep to;
-    * noise: what a parabola over 1.1 s leaves of the tracks, along and across the motion, from track to track, and how
-      long it lasts, matched to the same statistics of simulated noise;
-    * other road users: how many, how many of them stand, and how fast they go.
+    * desired speeds are drawn from the top speeds of the focal agents in the same scenes (`speed_source`);
+    * stops: metres driven per stop of a focal agent, and duration of a stop;
+    * speed_variation: from the median ratio of focal agents' mean speed to their top speed;
+    * acceleration and braking: the values that 95 % of the moments do not exceed;
+    * noise: the residuals of a parabola fitted over 1.1 s, along and across the motion; their size, how it varies from
+      track to track, and their correlation time are matched to the same statistics of simulated noise;
+    * other road users: their number, the fraction that stands, and their speed.
     """
     tracks = even_tracks(agent_tracks(store), np.asarray(store.times, dtype=np.float64))
     smooth = smooth_tracks(tracks, SMOOTHING)
@@ -66,7 +66,7 @@ def fitted(store: SceneStore, defaults: SynthesizeParameters) -> dict[str, Any]:
 
 
 def _stops(speed: Floats) -> dict[str, float]:
-    """Spacing and waiting times from (S, 49) speeds."""
+    """Return the spacing of stops in metres and the waiting times in seconds, from (S, 49) speeds in m/s."""
     standing = speed < STANDING
     onsets = int((standing[:, 1:] & ~standing[:, :-1]).sum())
     if onsets == 0:
@@ -77,7 +77,7 @@ def _stops(speed: Floats) -> dict[str, float]:
 
 
 def _road_users(store: SceneStore) -> dict[str, float | int]:
-    """How many others there are, the fraction that stands, and the speed that 95 % of the moving keep to."""
+    """Return number per scene, standing fraction and 95 % quantile of the speeds (m/s) of other road users."""
     others = np.flatnonzero(~np.isin(store.track_types, (AGENT, AV)))
     first, last = store.track_offsets[others], store.track_offsets[others + 1] - 1
     seconds = (store.step[last].astype(np.float64) - store.step[first]) * STEP_SECONDS
@@ -116,7 +116,7 @@ def _noise(tracks: Floats, smooth: Floats) -> dict[str, float]:
 
 
 def _rest(tracks: Floats, smooth: Floats, path: Floats | None = None) -> tuple[Floats, Floats, float]:
-    """Root mean squares of what smoothing takes away, (S,) along and across the motion; its correlation over a step."""
+    """Return the (S,) root mean squares of the residuals along and across the motion, and the one-step correlation."""
     rest = tracks - smooth
     step = np.gradient(smooth if path is None else path, axis=1)
     direction = step / np.maximum(np.hypot(step[..., 0], step[..., 1])[..., None], 1e-6)

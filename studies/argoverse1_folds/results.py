@@ -1,4 +1,4 @@
-"""What is kept of every run: one small JSON file in git, the errors of each scene and how it came about."""
+"""The stored result of a run, one small JSON file in git: the errors of every scene and the provenance."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ Floats = npt.NDArray[np.float64]
 SCENES = "scenes.json"
 CAPPED, FAR = "minFDE6 up to 2 m", "beyond 5 m"
 PRIMARY = ("minFDE6", "MR6", "minADE6", CAPPED)  # metrics that are tested
-CAP, LIMIT = 2.0, 5.0  # m
-STORED = ("minFDE6", "minADE6", "minFDE1", "minADE1")  # of every scene, in whole millimetres
-MISSED = "MR6"  # of every scene, 0 or 1
+CAP, LIMIT = 2.0, 5.0  # m, for CAPPED and FAR
+STORED = ("minFDE6", "minADE6", "minFDE1", "minADE1")  # stored for every scene, in whole millimetres
+MISSED = "MR6"  # stored for every scene, 0 or 1
 MILLIMETRE = 1e-3
 
 
 @dataclass(frozen=True)
 class Result:
-    """A run and how well it forecasts.
+    """A run with its errors.
 
     Attributes:
-        run: which; recipe: what it changed of fine-tuning.
-        scenes: SHA-256 of the names of the scenes that judged it, in order.
-        errors: metric -> (S,): metres, or 0 and 1.
-        cpu_seconds: by stage; of data and pre-training, what this run made of them.
-        provenance: commit, whether files differed from it, code, parameters, inputs, packages, device.
+        run: the run; recipe: its changes to the sections `finetune` and `model`.
+        scenes: SHA-256 of the names of the evaluated scenes, in order.
+        errors: metric -> (S,) errors: metres, or 0 and 1.
+        cpu_seconds: by stage; windows and pre-training count for the run that made them.
+        provenance: commit, whether files differed from it, code, parameters, inputs, packages, number of threads.
     """
 
     run: Run
@@ -46,7 +46,7 @@ class Result:
     provenance: Mapping[str, Any]
 
     def metric(self, name: str) -> Floats:
-        """(S,) a stored metric, or one that follows: minFDE6 up to 2 m (m), the scenes beyond 5 m (0 or 1)."""
+        """Return a stored metric, (S,), or a derived one: minFDE6 capped at 2 m, whether it exceeds 5 m (0 or 1)."""
         if name == CAPPED:
             capped: Floats = np.minimum(self.errors["minFDE6"], CAP)
             return capped
@@ -56,7 +56,7 @@ class Result:
 
 
 def save_result(result: Result, folder: Path) -> Path:
-    """Write `<folder>/<run>.json`; returns the file."""
+    """Write `<folder>/<run>.json` and return its path."""
     run = result.run
     rows = {name: [round(value / MILLIMETRE) for value in result.errors[name].tolist()] for name in STORED}
     content = {
@@ -78,10 +78,10 @@ def save_result(result: Result, folder: Path) -> Path:
 
 
 def load_result(path: Path) -> Result:
-    """Read what `save_result` wrote.
+    """Read a file written by `save_result`.
 
     Raises:
-        InputError: the file is missing or damaged, or was made from files that differ from their commit.
+        InputError: the file is missing or damaged, or its run used files that differ from their commit.
     """
     content = read_json(path)
     try:
@@ -93,7 +93,7 @@ def load_result(path: Path) -> Result:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(path, f"{type(error).__name__}: {error}", "a result of this study") from None
     if run.name != path.stem or len(sizes) != 1:
-        raise InputError(path, f"{run.name}, metrics of {sorted(sizes)} scenes", f"{path.stem}, all of one length")
+        raise InputError(path, f"{run.name}, metrics of {sorted(sizes)} scenes", f"{path.stem}, one number of scenes")
     if modified is not False:
         raise InputError(path, f"modified: {modified}", "false: results are made from committed files")
     return result
@@ -104,15 +104,15 @@ class Results:
     """All results of a study.
 
     Attributes:
-        runs: by run.
-        scenes: name, city, fold and block of every scene, in the order of the folds; empty before the first run.
+        runs: run -> result.
+        scenes: columns scene, city, fold and block of all scenes, ordered by fold; empty before the first run.
     """
 
     runs: Mapping[Run, Result]
     scenes: Mapping[str, list[Any]]
 
     def of(self, variant: str, percent: int, plan: Plan) -> dict[int, list[Result]]:
-        """Repeat -> the results of its folds in order, of the repeats that are whole."""
+        """Return, for each complete repeat, the results of its folds in order."""
         found = {}
         for repeat in range(plan.repeats):
             runs = [Run(variant, percent, fold, repeat) for fold in range(plan.folds)]
@@ -122,23 +122,23 @@ class Results:
 
 
 def load_results(folder: Path, plan: Plan) -> Results:
-    """Every result of a folder.
+    """Read all results of a folder.
 
     Raises:
-        InputError: one is damaged, is none of the plan's, or was judged by other scenes than the others of its fold.
+        InputError: a result is damaged, is not in the plan, or was evaluated on other scenes than those of its fold.
     """
     known = {run for group in groups(plan) for run in group}
     found = [load_result(path) for path in sorted(folder.glob("*.json")) if path.name != SCENES]
     for result in found:
         if result.run not in known:
-            raise InputError(folder / f"{result.run.name}.json", "a run that is not in the plan", "one of the plan's")
+            raise InputError(folder / f"{result.run.name}.json", "a run that is not in the plan", "a run of plan.yaml")
     scenes = read_json(folder / SCENES) if (folder / SCENES).is_file() else {}
     _check_scenes(found, scenes, folder, plan)
     return Results({result.run: result for result in found}, scenes)
 
 
 def scenes_hash(names: Iterable[str]) -> str:
-    """SHA-256 of scene names in order."""
+    """Return the SHA-256 of scene names in their order."""
     return values_hash(list(names))
 
 

@@ -1,10 +1,11 @@
-"""How sure a difference is: intervals for other places and other seeds, Holm's correction, smallest detectable change.
+"""Uncertainty of differences: intervals over places and seeds, Holm's correction, smallest detectable change.
 
-Scenes of a block look alike, and so do all scenes that one training judges. Blocks are drawn whole, with their scenes,
-within each fold (Davison and Hinkley 1997, 3.8), widened for their small and uneven number. A fold has one training a
-repeat, so that a draw of a handful of seeds would be far too sure of itself: what other seeds might give is added to
-each draw as Student's t with the variance that trainings show beyond that of their places.
-`tests/studies/test_folds_statistics.py` shows on simulated studies how often the intervals hold the truth.
+Errors of scenes in the same block are correlated, and so are those of all scenes evaluated by the same training.
+Therefore whole blocks are resampled within each fold (Davison and Hinkley 1997, 3.8), and the deviations are widened
+because blocks are few and uneven. Each fold has only one training per repeat; resampling so few seeds would give
+intervals that are far too narrow. Instead, the effect of other seeds is added to each draw as Student's t, with the
+variance between trainings beyond that between places.
+`tests/studies/test_folds_statistics.py` checks on simulated studies how often the intervals contain the true value.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ _NORMAL_POWER = float(stdtrit(np.inf, POWER))
 
 @dataclass(frozen=True)
 class Places:
-    """Where the scenes are.
+    """Folds and blocks of the scenes.
 
     Attributes:
-        folds: (S,) fold of each scene, whose trainings judge it.
-        blocks: (S,) block of each scene; a block lies in one fold.
+        folds: (S,) fold of each scene; the scene is evaluated by the trainings of this fold.
+        blocks: (S,) block of each scene; every block lies in one fold.
     """
 
     folds: Codes
@@ -47,7 +48,7 @@ class Places:
             raise InputError("blocks", "a block in two folds", "blocks that lie in one fold each")
 
     def take(self, inside: npt.NDArray[np.bool_]) -> Places:
-        """Of some scenes."""
+        """Return the places of the scenes selected by a mask, (S,)."""
         return Places(self.folds[inside], self.blocks[inside])
 
 
@@ -56,12 +57,12 @@ class Difference:
     """A variant minus its reference on the same scenes; below 0 the variant is better.
 
     Attributes:
-        mean, low, high: in the metric's unit, with the ends of the 95 % interval.
-        relative, relative_low, relative_high: in per cent of the reference.
+        mean, low, high: difference and ends of its 95 % interval, in the metric's unit.
+        relative, relative_low, relative_high: the same in per cent of the reference.
         reference: mean of the reference.
-        p: two-sided.
-        detectable: the smallest change (%) that such a comparison detects in 80 % of its repetitions.
-        repeats: trainings of each fold.
+        p: two-sided p-value.
+        detectable: smallest change (%) that such a comparison detects with a probability of 80 %.
+        repeats: number of trainings per fold.
     """
 
     mean: float
@@ -77,16 +78,16 @@ class Difference:
 
 
 def difference(variant: Floats, reference: Floats, places: Places, samples: int = SAMPLES) -> Difference:
-    """Compare two variants.
+    """Compare a variant with its reference.
 
     Args:
         variant: (R, S) one metric of R repeats on S scenes.
-        reference: (R, S) of the same repeats, or (1, S) where nothing is trained.
-        places: of the scenes.
-        samples: draws.
+        reference: (R, S) the same for the reference, or (1, S) for a baseline without training.
+        places: folds and blocks of the scenes.
+        samples: number of bootstrap draws.
 
     Raises:
-        InputError: shapes do not fit.
+        InputError: the shapes do not match.
     """
     scenes = len(places.folds)
     if variant.ndim != 2 or variant.shape[1] != scenes or reference.shape not in (variant.shape, (1, scenes)):
@@ -113,7 +114,7 @@ def difference(variant: Floats, reference: Floats, places: Places, samples: int 
 
 
 def interval(values: Floats, places: Places, samples: int = SAMPLES) -> tuple[float, float, float]:
-    """Mean of (R, S) values with the ends of its 95 % interval for other places and other seeds."""
+    """Return the mean of (R, S) values with the ends of its 95 % interval over places and seeds."""
     sums = np.column_stack([values.mean(axis=0), np.ones(values.shape[1])])
     drawn = _drawn_sums(sums, places, samples)
     mean = float(values.mean())
@@ -122,7 +123,7 @@ def interval(values: Floats, places: Places, samples: int = SAMPLES) -> tuple[fl
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjusted p of tests that are judged together (Holm 1979): significant where below 0.05."""
+    """Adjust the p-values of tests that are made together (Holm 1979); below 0.05 is significant."""
     adjusted, largest = [0.0] * len(p), 0.0
     for rank, index in enumerate(sorted(range(len(p)), key=lambda index: p[index])):
         largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
@@ -131,7 +132,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _drawn_sums(columns: Floats, places: Places, samples: int) -> Floats:
-    """(n, C) sums of (S, C) columns over draws of the blocks, as many in each fold as there are."""
+    """Return the (n, C) sums of (S, C) columns over n draws of the blocks, each fold keeping its number of blocks."""
     total = np.zeros((samples, columns.shape[1]))
     for fold in np.unique(places.folds):
         inside = places.folds == fold
@@ -144,11 +145,14 @@ def _drawn_sums(columns: Floats, places: Places, samples: int) -> Floats:
 
 
 def _with_seeds(mean: float, draws: Floats, values: Floats, places: Places, random: np.random.Generator) -> Floats:
-    """Draws of a mean over places, widened for few blocks, and with what other seeds might give.
+    """Widen the draws of a mean over places because blocks are few, and add the variation between seeds.
 
     Args:
-        mean: what the draws are about; draws: (n,).
-        values: (R, S) what the mean is of, or how each scene moves it.
+        mean: the mean.
+        draws: (n,) its bootstrap draws over places.
+        values: (R, S) values whose mean it is, or the influence of each scene on it.
+        places: folds and blocks of the scenes.
+        random: generator of the variation between seeds.
     """
     folds, of_fold = np.unique(places.folds, return_inverse=True)
     weights = np.bincount(of_fold) / len(of_fold)  # [F]
@@ -157,22 +161,22 @@ def _with_seeds(mean: float, draws: Floats, values: Floats, places: Places, rand
     sizes = np.bincount(code)
     centred = values.mean(axis=0) - by_fold.mean(axis=0)[of_fold]
     blocks_in = np.array([len(np.unique(code[of_fold == fold])) for fold in range(len(folds))])
-    few = (blocks_in / np.maximum(blocks_in - 1, 1))[of_fold[np.unique(code, return_index=True)[1]]]  # [B]
-    of_places = float((few * np.bincount(code, centred) ** 2).sum()) / len(of_fold) ** 2
+    factor = (blocks_in / np.maximum(blocks_in - 1, 1))[of_fold[np.unique(code, return_index=True)[1]]]  # [B]
+    place_variance = float((factor * np.bincount(code, centred) ** 2).sum()) / len(of_fold) ** 2
     effective = sizes.sum() ** 2 / np.square(sizes).sum()
     freedom = max(effective - len(folds), 1.0)
     if len(values) > 1:
-        of_seeds = float((weights**2 * by_fold.var(axis=0, ddof=1)).sum()) / len(values)
+        seed_variance = float((weights**2 * by_fold.var(axis=0, ddof=1)).sum()) / len(values)
         seed_freedom = len(folds) * (len(values) - 1)
     else:
         spread = weights**2 * (by_fold[0] - values.mean()) ** 2
         seed_freedom = len(folds) - 1
-        of_seeds = max(float(spread.sum()) * len(folds) / max(seed_freedom, 1) - of_places, 0.0)
+        seed_variance = max(float(spread.sum()) * len(folds) / max(seed_freedom, 1) - place_variance, 0.0)
     deviation = draws - mean
     found = float(deviation.std())
-    target = np.sqrt(of_places) * float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) / _NORMAL
+    target = np.sqrt(place_variance) * float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) / _NORMAL
     widened = deviation * (target / found if found > 0 else 0.0)
-    other_seeds = np.sqrt(of_seeds) * random.standard_t(max(seed_freedom, 1), len(draws))
+    other_seeds = np.sqrt(seed_variance) * random.standard_t(max(seed_freedom, 1), len(draws))
     moved: Floats = mean + widened + other_seeds
     return moved
 

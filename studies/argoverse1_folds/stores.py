@@ -1,7 +1,7 @@
-"""The data of each fold: scenes to train on, scenes to judge by, synthetic windows; made once, in the work folder.
+"""The data of each fold: training scenes, evaluated scenes, synthetic windows; made once, in the work folder.
 
-`<work>/maps`, `<work>/all` and `<work>/augmented` are of all scenes; `<work>/<fold>/` holds what is of one fold, and
-`<work>/<fold>-inner/` what its recipes are tried on.
+`<work>/maps`, `<work>/all` and `<work>/augmented` are shared by all folds. `<work>/<fold>/` contains the data of one
+fold, and `<work>/<fold>-inner/` the data on which its recipes are tried.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from synthdrive.training.data import subset
 
 Rows = npt.NDArray[np.int64]
 Stage = Callable[[str, Mapping[str, object]], float]
-"""Runs a stage with its options; returns the CPU seconds it took."""
+"""Runs a stage with its options and returns the CPU seconds it took."""
 
 
 @dataclass(frozen=True)
 class Stores:
-    """All data of a study.
+    """All data of the study.
 
     Attributes:
-        work: folder; parameters: the whole content of the study's parameter file; plan: the study's.
+        work: work folder; parameters: whole content of the study's parameter file; plan: the study's plan.
     """
 
     work: Path
@@ -56,16 +56,16 @@ class Stores:
     _locks: dict[Path, Lock] = field(default_factory=dict, repr=False, compare=False)
 
     def only_one(self, path: Path) -> Lock:
-        """Held by whoever makes what is at this path: runs on other cores may need it too."""
+        """Return the lock to hold while making this path, since parallel runs may need it too."""
         return self._locks.setdefault(path, Lock())
 
     @property
     def ingest(self) -> IngestParameters:
-        """How scenes are read and dealt to folds."""
+        """Parameters by which scenes are read and divided into folds."""
         return from_values(IngestParameters, self.parameters["ingest"], "ingest")
 
     def make_shared(self, raw: Path) -> None:
-        """Maps, all scenes and augmented scenes, where they are not there yet."""
+        """Make maps, the store of all scenes and augmented scenes, unless they exist."""
         half_width = float(self.parameters["scene"]["map_half_width"])
         if not (self.work / "all").is_dir():
             ingest_maps(raw, self.work / "maps", self.ingest)
@@ -80,11 +80,11 @@ class Stores:
                 scenes.save(partial)
 
     def folds(self, store: SceneStore) -> Rows:
-        """(S,) the fold of every scene."""
+        """Return the (S,) folds of the scenes."""
         return balanced_folds(store, self.plan.folds, self.ingest.fold_block)
 
     def describe_scenes(self) -> dict[str, list[Any]]:
-        """Name, city, fold and block of every scene, in the order of the folds, as lists of equal length."""
+        """Return columns scene, city, fold and block of all scenes, ordered by fold, as lists of equal length."""
         store = SceneStore.load(self.work / "all")
         folds = self.folds(store)
         blocks = blocks_of_scenes(store, self.ingest.fold_block)
@@ -97,13 +97,16 @@ class Stores:
         }
 
     def folder(self, run: Run) -> Path:
-        """Where the data of a run's fold is."""
+        """Return the folder with the data of a run's fold."""
         return self.work / (f"{run.fold}" if run.trial is None else f"{run.fold}-inner")
 
     def make_scenes(self, run: Run) -> Path:
-        """The fold's stores, where they are not there yet: `train`, `judged`, and `away`, which windows keep away from.
+        """Make the fold's stores unless they exist: `train`, `judged` (evaluated) and `away` (windows avoid these).
 
-        Recipes are tuned on an inner validation fold, split from the training scenes; the test fold is in neither part.
+        Recipes are tried on an inner validation fold, split from the training scenes; the test fold is in neither part.
+
+        Returns:
+            The folder with the three stores.
         """
         folder = self.folder(run)
         with self.only_one(folder):
@@ -122,10 +125,13 @@ class Stores:
                 write_scenes(store, np.flatnonzero(inside), partial)
 
     def make_windows(self, run: Run, stage: Stage) -> tuple[Path | None, float]:
-        """The windows that a run's variant is pre-trained on, made where they are not there yet; and CPU seconds.
+        """Make the windows for pre-training a run's variant, unless they exist.
 
-        Realistic ones are fitted to the smallest fraction of the scenes that the run's seed trains on: it lies within
-        the others, so no run's windows know of a scene that the run does not train on.
+        Realistic windows are fitted to the smallest fraction of the scenes that the run's seed trains on. The larger
+        fractions contain these scenes, so no windows use information from a scene that their run does not train on.
+
+        Returns:
+            The store of windows (None if the variant needs none) and the CPU seconds spent.
         """
         windows = self.plan.variants[run.variant].windows
         if windows == NONE:
@@ -147,7 +153,7 @@ class Stores:
             return folder / name, stage("synthesize", given)
 
     def _write_few(self, folder: Path, seed: int) -> Path:
-        """The store of the smallest fraction of the scenes that a seed trains on."""
+        """Write the store of the smallest fraction of the scenes that a seed trains on; returns its folder."""
         store, few = SceneStore.load(folder / "train"), folder / f"few-{seed}"
         usable = np.flatnonzero(np.diff(store.lane_offsets) > 0)
         with atomic_directory(few) as partial:
@@ -156,7 +162,7 @@ class Stores:
 
 
 def merge(values: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """Replace values in place, section by section."""
+    """Replace values in place, recursively in nested sections."""
     for key, value in changes.items():
         if isinstance(value, Mapping):
             merge(values.setdefault(key, {}), value)
@@ -165,7 +171,7 @@ def merge(values: dict[str, Any], changes: Mapping[str, Any]) -> None:
 
 
 def write_parameters(parameters: Mapping[str, Any], path: Path) -> None:
-    """A parameter file for a stage."""
+    """Write a parameter file for a stage."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as partial:
         partial.write_text(yaml.safe_dump(dict(parameters), sort_keys=False), encoding="utf-8")

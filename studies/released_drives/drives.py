@@ -1,6 +1,6 @@
-"""The authors' released drives, and the same routes driven again by our driver (docs/method.md 1.1 and 3).
+"""The authors' released drives, compared with our driver on the same routes (docs/method.md 1.1 and 3).
 
-The driver's fitted parameters rest on this comparison; tests/studies/test_released_drives.py holds them to it.
+The driver's parameters were fitted by this comparison; tests/studies/test_released_drives.py checks the agreement.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from synthdrive.scenes.lane_map import LaneMap, LaneSegments
 from synthdrive.synthesis.drive_scenes import LaneDistance
 from synthdrive.synthesis.driver import SPACING, drive, plan_paths, stack_paths
 
-STEPS = ARGOVERSE1.steps  # of a released window
+STEPS = ARGOVERSE1.steps  # steps of a released window
 
 Floats = npt.NDArray[np.float64]
 
-BEHIND, AHEAD = 60.0, 90.0  # m of road before and after a window that the driver's path is planned on
+BEHIND, AHEAD = 60.0, 90.0  # m of road before and after a window that are included in the driver's path
 MOST_CONTINUATIONS = 32
-JOINT_ANGLE = 1.2  # rad; sharper joints are no continuation
-SPEED_STEPS, ACCELERATION_STEPS = 4, 6  # first steps that give the state at the window's start: one alone is rounding
-SIGNIFICANT_DIGITS = 6  # of a released coordinate
-MOST_BYTES = 1 << 20  # of a released file; they have some thousand
+JOINT_ANGLE = 1.2  # rad; a lane that joins at a larger angle is not a continuation
+SPEED_STEPS, ACCELERATION_STEPS = 4, 6  # first steps, for the state at the start; a single one is dominated by rounding
+SIGNIFICANT_DIGITS = 6  # digits of a released coordinate
+MOST_BYTES = 1 << 20  # limit for a released file; actual ones have a few thousand bytes
 
 _COLUMNS = ("TIMESTAMP", "X", "Y", "CITY_NAME")
 _WARP_COLUMNS = ("REF_xmin", "AUGMENT_TYPE", "AUGMENT_DIRECTION", "ATTACK_POWER_TYPE")
@@ -47,11 +47,11 @@ class ReleasedDrive:
     """One released window.
 
     Attributes:
-        name: the file's stem.
-        city: the map it is on.
+        name: stem of the file's name.
+        city: name of its map.
         desired_speed: m/s, from the file's name.
         xy: (50, 2) metres, city frame, 6 significant digits.
-        transform: the map's warp; None on an original map.
+        transform: the transform of its map; None for an original map.
     """
 
     name: str
@@ -62,7 +62,7 @@ class ReleasedDrive:
 
     @property
     def speed(self) -> Floats:
-        """(49,) m/s."""
+        """The (49,) speeds in m/s."""
         steps = np.diff(self.xy, axis=0)
         speed: Floats = np.hypot(steps[:, 0], steps[:, 1]) / STEP_SECONDS
         return speed
@@ -70,15 +70,16 @@ class ReleasedDrive:
 
 @dataclass(frozen=True)
 class DrivenAgain:
-    """A released window beside ours on the same route, at the same desired speed, from the same state.
+    """A released window and our drive on the same route, with the same desired speed and initial state.
 
-    Where the road forks behind the window, its route is not known: the continuation whose speeds fit best is taken.
+    If the road forks after the end of the window, the further route is unknown; the continuation whose speeds fit best
+    is used.
 
     Attributes:
         released: the authors' window.
-        xy: (50, 2) ours, metres, city frame.
-        speed: (49,) ours, m/s.
-        path: (P, 2) the path of our driver, metres, city frame.
+        xy: (50, 2) positions of our drive, metres, city frame.
+        speed: (49,) speeds of our drive, m/s.
+        path: (P, 2) path of our driver, metres, city frame.
         lane_distance: (50,) metres from the released positions to the nearest (warped) centreline.
         lateral_error: (50,) metres from the released positions to our path.
         speed_error: root mean square difference of speed, m/s.
@@ -94,7 +95,7 @@ class DrivenAgain:
 
 
 def read_released(path: Path) -> ReleasedDrive:
-    """A released CSV; raises InputError naming the file and what is wrong."""
+    """Read a released CSV file; raises InputError naming the file and what is wrong."""
     name = Path(path).stem
     match = _DESIRED_SPEED.search(name)
     if match is None:
@@ -108,14 +109,14 @@ def read_released(path: Path) -> ReleasedDrive:
             signed = amplitude if direction == 0 else -amplitude
             transform = make_transform({0: "smooth", 1: "double"}[int(kind)], signed, anchor, SHAPES["released"])
     except (TypeError, ValueError, KeyError, OverflowError) as error:
-        raise InputError(path, f"an unreadable value ({error})", "numbers, and type 0 or 1 of the warp") from None
+        raise InputError(path, f"an unreadable value ({error})", "numbers, and 0 or 1 as AUGMENT_TYPE") from None
     if not np.isfinite(xy).all():
         raise InputError(path, "a position that is NaN or infinite", "finite values")
     return ReleasedDrive(name, rows[0]["CITY_NAME"], float(match[1]), xy, transform)
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Columns and rows of a released file, which are as many as a window has steps."""
+    """Read columns and rows of a released file; it must have one row for each step of a window."""
     try:
         size = path.stat().st_size
         if size > MOST_BYTES:
@@ -135,16 +136,16 @@ def _read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
 
 
 def drive_all_again(folder: Path, maps: Mapping[str, LaneMap], driver: DriverParameters) -> list[DrivenAgain]:
-    """`drive_again` for every CSV of a folder whose city is among the maps, in the order of their names."""
+    """Apply `drive_again` to every CSV file of a folder whose city is among the maps, in the order of their names."""
     drives = [read_released(path) for path in sorted(Path(folder).glob("*.csv"))]
     return [drive_again(released, maps[released.city], driver) for released in drives if released.city in maps]
 
 
 def drive_again(released: ReleasedDrive, lane_map: LaneMap, driver: DriverParameters) -> DrivenAgain:
-    """Drive a released window's route with our driver from the window's first state."""
+    """Drive a released window's route with our driver, starting in the window's initial state."""
     segments = lane_map.segments
     if released.transform is not None:
-        # The authors warp the map's own points only.
+        # Like the authors, warp only the given points of the map.
         segments = segments.with_points(released.transform.warp(segments.points))
     routes = _continuations(lane_map, segments, match_route(lane_map, released.xy, segments), released.xy[-1])
     desired = np.full(len(routes), released.desired_speed)
@@ -170,7 +171,7 @@ def drive_again(released: ReleasedDrive, lane_map: LaneMap, driver: DriverParame
 
 
 def round_as_released(xy: Floats) -> Floats:
-    """Coordinates with the 6 significant digits of the released files, for comparing distributions of motion."""
+    """Round coordinates to the 6 significant digits of the released files, to compare distributions of motion."""
     decimals = SIGNIFICANT_DIGITS - 1 - np.floor(np.log10(np.maximum(np.abs(xy), 1e-9)))
     unit = 10.0 ** -np.maximum(decimals, 0)
     rounded: Floats = np.round(xy / unit) * unit
@@ -180,7 +181,7 @@ def round_as_released(xy: Floats) -> Floats:
 def _continuations(
     lane_map: LaneMap, segments: LaneSegments, route: npt.NDArray[np.int64], last: Floats
 ) -> list[npt.NDArray[np.int64]]:
-    """The route with what lies before it, and every way on for AHEAD metres beyond the last position."""
+    """Return the route, extended before its start, with each possible continuation for AHEAD metres beyond `last`."""
     lengths, successors = lane_lengths(lane_map), smooth_successors(lane_map, JOINT_ANGLE)
     end = densify(lane_points(segments, int(route[-1])), 1.0)
     left = arc_length(end)[-1] - arc_length(end)[int(np.argmin(np.hypot(*(end - last).T)))]
@@ -198,7 +199,7 @@ def _continuations(
 
 
 def _along(points: Floats, position: Floats) -> float:
-    """Metres along a path (S, 2) of even steps to the place nearest to a position."""
+    """Return the distance in metres along an evenly spaced path (S, 2) to the point nearest to a position."""
     nearest = int(np.clip(np.argmin(np.hypot(*(points - position).T)), 1, len(points) - 2))
     tangent = points[nearest + 1] - points[nearest]
     return nearest * SPACING + float((position - points[nearest]) @ tangent / np.hypot(*tangent))

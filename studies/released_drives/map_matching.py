@@ -1,4 +1,4 @@
-"""Which lanes a trajectory followed: the most likely sequence of connected lanes (a Viterbi search)."""
+"""Map matching: find the most likely sequence of connected lanes for a trajectory, by a Viterbi search."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from synthdrive.scenes.lane_map import LaneMap, LaneSegments
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
-CANDIDATE_RADIUS = 4.0  # m; lanes further from a point are no candidates
+CANDIDATE_RADIUS = 4.0  # m; lanes farther from a point are not candidates
 LATERAL_SCALE = 0.7  # m; a typical distance from the centreline
 HEADING_SCALE = 0.35  # rad; a typical difference between a driven heading and the lane's
-MAX_HOPS = 4  # lanes that a vehicle may pass between two points that are looked at
-HOP_COST = 0.05  # prefer the shorter of two routes that fit alike
+MAX_HOPS = 4  # lanes that a vehicle may pass between two points used
+HOP_COST = 0.05  # makes the shorter of two equally good routes win
 
 
 def match_route(lane_map: LaneMap, trajectory: Floats, segments: LaneSegments | None = None, stride: int = 3) -> Rows:
-    """Lanes along which a trajectory was driven.
+    """Find the lanes along which a trajectory was driven.
 
     Args:
-        lane_map: the graph.
+        lane_map: the map, with the connections of its lanes.
         trajectory: (T, 2) positions in metres, city frame, in driving order.
-        segments: the lanes' geometry where it differs from the map's (a warped map).
-        stride: look at every so many positions.
+        segments: geometry of the lanes, if it differs from that of the map (a warped map).
+        stride: use every `stride`-th position.
 
     Returns:
         (M,) rows of the lanes, each a successor of the one before.
 
     Raises:
-        InputError: no lane within reach, or no connected lanes that explain the trajectory.
+        InputError: a position has no lane nearby, or no connected lanes fit the trajectory.
     """
     segments = lane_map.segments if segments is None else segments
     index = np.unique(np.r_[np.arange(0, len(trajectory), stride), len(trajectory) - 1])
@@ -61,7 +61,7 @@ def match_route(lane_map: LaneMap, trajectory: Floats, segments: LaneSegments | 
 
 
 def _emission(segments: LaneSegments, boxes: Floats, position: Floats, heading: Floats) -> dict[int, float]:
-    """Cost of a position and heading for each lane nearby, by row."""
+    """Return the cost of a position and heading for each lane nearby, by row."""
     reach = CANDIDATE_RADIUS
     near = (boxes[:, 0] <= position[0] + reach) & (boxes[:, 2] >= position[0] - reach)
     near &= (boxes[:, 1] <= position[1] + reach) & (boxes[:, 3] >= position[1] - reach)
@@ -79,7 +79,7 @@ def _emission(segments: LaneSegments, boxes: Floats, position: Floats, heading: 
 
 
 def _nearest(points: Floats, position: Floats) -> tuple[float, Floats]:
-    """Distance from a position to a polyline, and the direction of its nearest step."""
+    """Return the distance from a position to a polyline, and the direction of its nearest piece."""
     step = np.diff(points, axis=0)
     distance = distance_to_pieces(position - points[:-1], step)
     best = int(np.argmin(distance))
@@ -91,7 +91,7 @@ def _advance(
     previous: dict[int, tuple[float, int, tuple[int, ...]]] | None,
     cost: dict[int, float],
 ) -> dict[int, tuple[float, int, tuple[int, ...]]]:
-    """One Viterbi step: for each candidate, its total cost, the lane before and the lanes passed in between."""
+    """Do one Viterbi step: return total cost, previous lane and lanes passed in between, for each candidate."""
     if previous is None:
         return {row: (value, row, ()) for row, value in cost.items()}
     layer: dict[int, tuple[float, int, tuple[int, ...]]] = {}

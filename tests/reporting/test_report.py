@@ -188,7 +188,7 @@ def test_reconstruction_losses_are_shown_beside_their_floors(report: tuple[Path,
     }}  # fmt: skip
     assert "reconstruction-floors" in {picture.name for picture in report[1].pictures.training}
     lost = [warning for warning in report[1].warnings if "no better than" in warning]
-    assert lost == ["Combined, trajectory: a loss of 0.2 is no better than a quadratic (0.18)."]
+    assert lost == ["Combined, trajectory: the loss 0.2 is no better than that of a quadratic (0.18)."]
 
 
 def test_reconstruction_losses_that_a_run_lacks_are_left_out(tmp_path: Path) -> None:

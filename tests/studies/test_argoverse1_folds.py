@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from studies.argoverse1_folds.analysis import errors_of, levels, planned_tests
+from studies.argoverse1_folds.analysis import analyse, errors_of, levels, planned_tests
 from studies.argoverse1_folds.execute import make_executor, modified_files
 from studies.argoverse1_folds.pages import sentences, write_pages
 from studies.argoverse1_folds.plan import BASELINE, Plan, Recipe, Run, best_recipe, groups, load_plan, needs
@@ -26,7 +26,7 @@ from studies.argoverse1_folds.results import (
     save_result,
     scenes_hash,
 )
-from studies.argoverse1_folds.schedule import Sitting, start_sitting
+from studies.argoverse1_folds.schedule import Scheduler, make_scheduler
 from studies.argoverse1_folds.stores import Stores
 from synthdrive.config.whole_file import compose
 from synthdrive.core.artifacts import write_json
@@ -176,7 +176,7 @@ def test_sentences_figures_and_tables_say_what_the_results_say(folder: Path, pla
     ours, theirs = (np.concatenate([made_up(Run(v, 10, f), plan).errors["minFDE6"] for f in range(plan.folds)])
                     for v in ("forecast_realistic", "scratch"))  # fmt: skip
     change = 100 * (ours.mean() - theirs.mean()) / theirs.mean()
-    said = sentences(results, plan, PUBLISHED)
+    said = sentences(analyse(results, plan), plan, PUBLISHED)
     assert len(said) == 5
     assert f"\N{MINUS SIGN}{abs(change):.1f} %" in said[0]
     assert "(200)" in said[0]
@@ -230,11 +230,11 @@ class FakeExecutor:
         return made_up(run, self.plan)
 
 
-def sitting(plan: Plan, executor: FakeExecutor, folder: Path, hours: float = 1000.0) -> Sitting:
-    return start_sitting(plan, executor, folder, hours)  # type: ignore[arg-type]
+def scheduler(plan: Plan, executor: FakeExecutor, folder: Path, hours: float = 1000.0) -> Scheduler:
+    return make_scheduler(plan, executor, folder, hours)  # type: ignore[arg-type]
 
 
-def test_sittings_go_on_where_the_last_one_ended(tmp_path: Path, plan: Plan) -> None:
+def test_a_scheduler_continues_where_the_last_one_ended(tmp_path: Path, plan: Plan) -> None:
     write_scenes(tmp_path, plan)
     executor = FakeExecutor(plan)
 
@@ -244,31 +244,31 @@ def test_sittings_go_on_where_the_last_one_ended(tmp_path: Path, plan: Plan) -> 
 
     executor.before = stop
     with pytest.raises(SynthDriveError, match="the machine is gone"):
-        sitting(plan, executor, tmp_path).work(2)
+        scheduler(plan, executor, tmp_path).work(2)
     first = len(list(tmp_path.glob("*-*.json")))
     assert 40 <= first <= 41
     executor = FakeExecutor(plan)
-    sitting(plan, executor, tmp_path).work(3)
+    scheduler(plan, executor, tmp_path).work(3)
     everything = {run for group in groups(plan) for run in group}
     assert set(load_results(tmp_path, plan).runs) == everything
     assert len(executor.made) == len(everything) - first
 
 
-def test_no_run_is_begun_that_may_end_after_the_sitting(tmp_path: Path, plan: Plan) -> None:
+def test_no_run_is_started_that_may_end_after_the_deadline(tmp_path: Path, plan: Plan) -> None:
     write_scenes(tmp_path, plan)
     executor = FakeExecutor(plan)
     started = time.monotonic()
-    sitting(plan, executor, tmp_path, hours=100 / 3600).work(2)
+    scheduler(plan, executor, tmp_path, hours=100 / 3600).work(2)
     assert executor.made == []  # the first is guessed to take longer
     assert time.monotonic() - started < 10
-    sitting(plan, executor, tmp_path, hours=300 / 3600).work(1)
+    scheduler(plan, executor, tmp_path, hours=300 / 3600).work(1)
     assert executor.made
     assert all(run.percent != 100 for run in executor.made[:6])
 
 
 def test_results_of_other_code_are_not_gone_on_with(folder: Path, plan: Plan) -> None:
     with pytest.raises(SynthDriveError, match="results of other code, of commit 0000"):
-        sitting(plan, FakeExecutor(plan, code="other"), folder)
+        scheduler(plan, FakeExecutor(plan, code="other"), folder)
 
 
 def test_a_run_trains_one_variant_with_its_share_and_recipe(plan: Plan, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Small charts that several pictures are made of: lines with a spread, and estimates with intervals."""
+"""Charts of the report: lines with a spread, estimates with intervals, bars and histograms; all return SVG."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from synthdrive.reporting.drawing import drawing, quiet_grid, svg_of
 
-SMALLEST_FRACTION = 0.02  # per cent, where a logarithmic axis begins
+SMALLEST_FRACTION = 0.02  # per cent, lower end of a logarithmic axis
 
 Values = npt.NDArray[np.floating[Any]]
 
@@ -21,10 +21,10 @@ class Series:
     """One line of a chart.
 
     Attributes:
-        label: what it is.
+        label: its name in the legend.
         colour: light shade of its role.
         x: (N,) positions.
-        runs: (R, N) values, one row a repetition (a seed).
+        runs: (R, N) values, one row per repetition (seed).
     """
 
     label: str
@@ -34,7 +34,12 @@ class Series:
 
 
 def line_chart(series: Sequence[Series], x_label: str, y_label: str, log: bool = False, legend: bool = False) -> str:
-    """Mean over the repetitions as a line, their range as a band; SVG. Without a legend the page names the lines."""
+    """Draw the mean over the repetitions as a line and their range as a band.
+
+    Args:
+        log: whether the y axis is logarithmic.
+        legend: whether the chart has its own legend; otherwise the page explains the lines.
+    """
     with drawing(3.5, 2.4) as (figure, axes):
         for entry in series:
             mean = entry.runs.mean(axis=0)
@@ -57,12 +62,12 @@ class Estimate:
     """One row of an interval chart.
 
     Attributes:
-        label: what it is.
+        label: name of the row.
         colour: light shade of its role.
         value: the estimate.
-        low, high: its interval; equal to `value` where there is none.
-        dots: single values behind it (one a seed).
-        published: the published value, None where there is none.
+        low, high: ends of its interval; equal to `value` if it has none.
+        dots: the single values behind it (one per seed).
+        published: the published value; None if there is none.
     """
 
     label: str
@@ -75,14 +80,14 @@ class Estimate:
 
 
 def interval_chart(rows: Sequence[Estimate], x_label: str, published_colour: str, zero: str | None = None) -> str:
-    """Estimates with their intervals, one row each from top to bottom; a diamond is the published value; SVG.
+    """Draw estimates with their intervals, one per row from top to bottom, and published values as diamonds.
 
-    The axis is made for the estimates: an interval that is far wider goes beyond it, and ends in an arrow.
+    The axis is scaled to the estimates: an interval that is far wider is cut off and ends in an arrow.
 
     Args:
-        zero: colour of a line at 0, None for no line.
+        zero: colour of a vertical line at 0; None for no line.
     """
-    low, high = _limits(rows, zero is not None)
+    low, high = _axis_limits(rows, zero is not None)
     with drawing(3.5, 0.55 + 0.3 * len(rows)) as (figure, axes):
         if zero is not None:
             axes.axvline(0.0, color=zero, linewidth=0.9)
@@ -110,8 +115,8 @@ def interval_chart(rows: Sequence[Estimate], x_label: str, published_colour: str
         return svg_of(figure)
 
 
-def _limits(rows: Sequence[Estimate], zero: bool) -> tuple[float, float]:
-    """Ends of the axis: all values, zero where it is drawn, and of the intervals as much as the values spread again."""
+def _axis_limits(rows: Sequence[Estimate], zero: bool) -> tuple[float, float]:
+    """Return the limits of the x axis: the range of the values, at most tripled to show the intervals."""
     values = [value for row in rows for value in (row.value, *row.dots)]
     values += [row.published for row in rows if row.published is not None] + [0.0] * zero
     least, most = min(values), max(values)
@@ -128,8 +133,8 @@ class Bars:
     """One group of a bar chart.
 
     Attributes:
-        label: of the group.
-        values: (label, role colour, value) of each bar, top to bottom.
+        label: name of the group.
+        values: (label, colour, value) of each bar, from top to bottom.
     """
 
     label: str
@@ -137,7 +142,7 @@ class Bars:
 
 
 def bar_chart(groups: Sequence[Bars], x_label: str) -> str:
-    """Groups of horizontal bars with their values; SVG. The legend names the bars of a group."""
+    """Draw groups of horizontal bars, each with its value; the page explains the colours."""
     count = sum(len(group.values) + 1 for group in groups)
     with drawing(3.5, 0.5 + 0.17 * count) as (figure, axes):
         place, ticks = 0, []
@@ -162,10 +167,12 @@ def bar_chart(groups: Sequence[Bars], x_label: str) -> str:
 def distribution_chart(
     distributions: Sequence[tuple[str, Values]], edges: Values, x_label: str, y_label: str, log: bool = False
 ) -> str:
-    """Histograms of several samples over the same edges, as outlines; (colour, sample) each; SVG.
+    """Draw histograms of several samples over the same bins, as outlines.
 
     Args:
-        log: fractions on a logarithmic axis, for a long tail.
+        distributions: (colour, sample) of each.
+        edges: (B + 1,) edges of the bins; the outermost bins include all values beyond them.
+        log: whether the fractions are on a logarithmic axis, for distributions with a long tail.
     """
     with drawing(3.5, 2.2) as (figure, axes):
         for shade, sample in distributions:

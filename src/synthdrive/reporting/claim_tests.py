@@ -1,4 +1,4 @@
-"""The tests that claims.yaml can name; each docstring says how the test decides."""
+"""The tests that claims.yaml can name; each docstring says how the test reaches its verdict."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from synthdrive.reporting.wording import HEADLINE, counted, label_of, listed, me
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE = Verdict
 
 
-# ---- Effects: what a change of the training does to the errors.
+# ---- Effects: how pre-training changes the errors.
 
 
 def lowers(evidence: Evidence, variant: str, metric: str) -> Outcome:
-    """By the 95 % interval of the paired difference to the reference.
+    """Judge by the 95 % interval of the paired difference from the reference.
 
     Supported: it lies below 0. Contradicted: it lies above 0, or it contains 0 and excludes the published change.
     Undecided: it contains 0 and the published change (or none is published).
@@ -42,9 +42,9 @@ def lowers(evidence: Evidence, variant: str, metric: str) -> Outcome:
 
 
 def best(evidence: Evidence, variant: str, metric: str, among: list[str]) -> Outcome:
-    """By the paired differences to every other variant of `among`.
+    """Judge by the 95 % intervals of the paired differences from every other variant of `among`.
 
-    Supported: all intervals lie below 0. Contradicted: one lies above 0. Undecided: else.
+    Supported: all lie below 0. Contradicted: at least one lies above 0. Undecided: otherwise.
     """
     measured = evidence.measured
     means = {name: measured.mean(name, metric) for name in among}
@@ -63,7 +63,7 @@ def best(evidence: Evidence, variant: str, metric: str, among: list[str]) -> Out
 
 
 def level(evidence: Evidence, variant: str) -> Outcome:
-    """Supported where all three published levels lie in the measured 95 % intervals, widened by the seeds' spread."""
+    """Supported if all published levels lie in the measured 95 % intervals, widened by twice the spread over seeds."""
     parts, outside = [], []
     for name in HEADLINE:
         ours = evidence.measured.level(variant, name)
@@ -79,10 +79,10 @@ def level(evidence: Evidence, variant: str) -> Outcome:
 
 
 def size(evidence: Evidence, variant: str) -> Outcome:
-    """By the 95 % intervals of the three paired differences.
+    """Judge by the 95 % intervals of the paired differences in all three metrics.
 
-    Contradicted: one excludes the published change. Undecided: one contains 0 and the published change. Supported:
-    each contains the published change and excludes 0.
+    Contradicted: at least one excludes the published change. Undecided: all contain it, but at least one also contains
+    0. Supported: all contain it and exclude 0.
     """
     parts, outside, unclear = [], [], []
     for name in HEADLINE:
@@ -104,10 +104,10 @@ def size(evidence: Evidence, variant: str) -> Outcome:
 
 
 def exceeds_seed_spread(evidence: Evidence, variant: str, metric: str) -> Outcome:
-    """Supported where the published change, of one run each, is more than other seeds would make of it.
+    """Supported if the published change, between two single runs, is larger than other seeds would explain.
 
-    Two runs of the reference differ by sqrt(2) of its standard deviation over seeds; the limit is that times
-    Student's t (97.5 %) for so few seeds. Relative to each side's own baseline.
+    The difference of two runs varies by sqrt(2) times the standard deviation of the reference over seeds; the limit is
+    this times Student's t (97.5 %) for the number of seeds. All of it is relative to each side's own baseline.
     """
     ours = evidence.measured.level(evidence.measured.reference, metric)
     seeds = len(ours.seeds)
@@ -138,17 +138,17 @@ def _labels(names: list[str]) -> str:
 
 
 def table_arithmetic(evidence: Evidence, tolerance: float) -> Outcome:
-    """Supported where every printed change follows from the table's values within `tolerance` percentage points."""
+    """Supported if every printed change follows from the table's values within `tolerance` percentage points."""
     published = evidence.published
-    apart = {
+    deviations = {
         (row, name): abs(published.recomputed_change(row, name) - change)
         for row in published.values["table_changes"]
         for name in HEADLINE
         if (change := published.change(row, name)) is not None
     }
-    worst = max(apart, key=lambda key: apart[key])
-    text = f"{len(apart)} changes recomputed, largest deviation {apart[worst]:.3f} percentage points"
-    if apart[worst] <= tolerance:
+    worst = max(deviations, key=lambda key: deviations[key])
+    text = f"{len(deviations)} changes recomputed, largest deviation {deviations[worst]:.3f} percentage points"
+    if deviations[worst] <= tolerance:
         return Outcome(text, SUPPORTED, "All agree up to rounding.")
     return Outcome(
         text, CONTRADICTED, f"{label_of(worst[0])}, {metric(worst[1]).label} does not follow from the table's values."
@@ -156,7 +156,7 @@ def table_arithmetic(evidence: Evidence, tolerance: float) -> Outcome:
 
 
 def abstract_matches_table(evidence: Evidence, row: str, tolerance: float) -> Outcome:
-    """Supported where each improvement of the abstract is that of the same metric in this row of the table."""
+    """Supported if the abstract's changes are those of this row of the table, metric by metric."""
     published = evidence.published
     table = {name: published.recomputed_change(row, name) for name in HEADLINE}
     abstract = {name: float(published.values["abstract"][name]) for name in HEADLINE}
@@ -176,22 +176,24 @@ def abstract_matches_table(evidence: Evidence, row: str, tolerance: float) -> Ou
 
 
 def headline_row(evidence: Evidence, row: str, tolerance: float) -> Outcome:
-    """Supported where the abstract's three numbers, in any order, are the changes of this row."""
+    """Supported if the abstract's three numbers, in any order, are the changes of this row of the table."""
     published = evidence.published
     abstract = sorted(float(published.values["abstract"][name]) for name in HEADLINE)
     rows = {
         name: sorted(published.recomputed_change(name, entry) for entry in HEADLINE)
         for name in published.values["table_changes"]
     }
-    fits = [name for name, values in rows.items() if np.abs(np.subtract(values, abstract)).max() <= tolerance]
-    text = f"the abstract's numbers are those of: {_labels(fits) or 'no row'}"
-    if row in fits:
-        return Outcome(text, SUPPORTED, "It is the same row.")
-    return Outcome(text, CONTRADICTED, f"Not those of the row {label_of(row)}, whose checkpoints are released.")
+    matching = [name for name, values in rows.items() if np.abs(np.subtract(values, abstract)).max() <= tolerance]
+    text = f"the abstract's numbers are those of: {_labels(matching) or 'no row'}"
+    if row in matching:
+        return Outcome(text, SUPPORTED, "They come from the same row.")
+    return Outcome(
+        text, CONTRADICTED, f"They are not those of the row {label_of(row)}, whose checkpoints are released."
+    )
 
 
 def same_values(evidence: Evidence, row: str, other: str) -> Outcome:
-    """Supported where the table's row equals the other source's values, rounded to the table's digits."""
+    """Supported if the table's row equals the other source's values, rounded to the table's digits."""
     values = evidence.published.values
     theirs = values["other"][other]
     text = ", ".join(f"{metric(name).label} {theirs[name]}" for name in HEADLINE)
@@ -203,11 +205,11 @@ def same_values(evidence: Evidence, row: str, other: str) -> Outcome:
 
 
 def no_worse_than(evidence: Evidence, row: str, other: str, metric: str, tolerance: float) -> Outcome:
-    """Supported where the table's row is at most `tolerance` metres above the other source's value."""
+    """Supported if the table's row is at most `tolerance` metres above the other source's value."""
     excess = _published_excess(evidence, row, other, metric)
     text = f"{signed(excess, 3)} m"
     if excess <= tolerance:
-        return Outcome(text, SUPPORTED, f"Within {tolerance} m.")
+        return Outcome(text, SUPPORTED, f"The baseline is at most {tolerance} m worse.")
     source = evidence.published.values["other"][other]["label"]
     return Outcome(
         text, CONTRADICTED, f"{excess:.3f} m worse than {source}: a weaker baseline is easier to improve on."
@@ -215,11 +217,12 @@ def no_worse_than(evidence: Evidence, row: str, other: str, metric: str, toleran
 
 
 def improves_on(evidence: Evidence, row: str, other: str, metric: str, tolerance: float) -> Outcome:
-    """Supported where the table's row is more than `tolerance` metres below the other source's value."""
+    """Supported if the table's row is more than `tolerance` metres below the other source's value."""
     excess = _published_excess(evidence, row, other, metric)
     if -excess > tolerance:
-        return Outcome(f"{signed(excess, 4)} m", SUPPORTED, f"By more than {tolerance} m.")
-    return Outcome(f"{signed(excess, 4)} m", CONTRADICTED, f"By less than {tolerance} m, the last printed digit.")
+        return Outcome(f"{signed(excess, 4)} m", SUPPORTED, f"The improvement exceeds {tolerance} m.")
+    why = f"The improvement does not exceed {tolerance} m, one unit of the last printed digit."
+    return Outcome(f"{signed(excess, 4)} m", CONTRADICTED, why)
 
 
 def _published_excess(evidence: Evidence, row: str, other: str, name: str) -> float:
@@ -231,7 +234,7 @@ def _published_excess(evidence: Evidence, row: str, other: str, name: str) -> fl
 
 
 def encoder_gradient(evidence: Evidence, decoder_sees_encoder: bool) -> Outcome:
-    """Supported where the reconstruction loss has a gradient in all of the encoder's tensors."""
+    """Supported if the reconstruction loss has a gradient other than zero in every tensor of the encoder."""
     check = evidence.gradient.get(decoder_sees_encoder)
     if check is None:
         return Outcome("", NOT_TESTABLE, "No variant with masked pre-training was run.")
@@ -243,10 +246,10 @@ def encoder_gradient(evidence: Evidence, decoder_sees_encoder: bool) -> Outcome:
 
 
 def fraction_compared(evidence: Evidence, quantity: str, above: float, unit: str, expected: str) -> Outcome:
-    """By the fraction of synthetic and of recorded values above a threshold.
+    """Judge by the fractions of synthetic and of recorded values above a threshold.
 
-    Supported: it is `expected` (more or less) than the recorded one. Contradicted: the other way round. Undecided: they
-    differ by less than 1.96 standard errors; the values of one track count as one.
+    Undecided: they differ by at most 1.96 standard errors, where all values of one track count as one. Supported: the
+    synthetic fraction is larger (`expected: more`) or smaller (`less`), as the claim says. Contradicted: otherwise.
     """
     if evidence.motion is None:
         return Outcome("", NOT_TESTABLE, "No motion was measured.")
@@ -270,7 +273,7 @@ def fraction_compared(evidence: Evidence, quantity: str, above: float, unit: str
         return Outcome(
             text,
             UNDECIDED,
-            f"Within sampling noise; smallest detectable difference: {detectable:.1f} percentage points.",
+            f"The difference is within sampling noise; smallest detectable: {detectable:.1f} percentage points.",
         )
     holds = synthetic > recorded if expected == "more" else synthetic < recorded
     larger = "larger" if synthetic > recorded else "smaller"

@@ -14,8 +14,8 @@ from synthdrive.reporting.evidence import Evidence, Outcome, Verdict, read_yaml
 from synthdrive.reporting.wording import label_of, listed, metric, short_source
 
 EFFECT = "effects"
-ABOUT = (EFFECT, "published numbers", "code", "data")  # what a claim can be about; each is counted apart
-LANE_FOLLOWING = "lane_following"  # a baseline that loses to it has learned too little for any comparison
+ABOUT = (EFFECT, "published numbers", "code", "data")  # topics of claims; each is counted separately
+LANE_FOLLOWING = "lane_following"  # models that lose to it have learned too little to be compared
 
 _KEYS = {"id", "about", "group", "says", "source", "test"}
 _NEEDS = {"variants", "seeds", "source", "train_scenes", "val_scenes"}
@@ -23,14 +23,14 @@ _NEEDS = {"variants", "seeds", "source", "train_scenes", "val_scenes"}
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim.
+    """One claim of the ledger.
 
     Attributes:
         identifier: its name in the ledger.
         about: effects, published numbers, code or data.
-        group: heading that it stands under.
-        says: the statement, with fields for published numbers.
-        source: who says so.
+        group: heading under which it appears.
+        says: the statement, with fields for published numbers ({table.map.MR6:.2f}).
+        source: where the statement is made.
         test: `kind` and the arguments of one of `claim_tests.TESTS`.
         needs: what must have been run: variants, seeds (at least), source, train_scenes and val_scenes (at least).
     """
@@ -49,7 +49,7 @@ class Judged:
     """A claim with its verdict.
 
     Attributes:
-        claim: what was judged; says: its statement with the published numbers.
+        claim: the claim; says: its statement with the published numbers filled in.
         outcome: measured value, verdict and reason.
     """
 
@@ -62,36 +62,36 @@ def load_claims(path: Path) -> list[Claim]:
     """Read the ledger.
 
     Raises:
-        InputError: a claim lacks a key, has one too many, names an unknown test, or shares its id with another.
+        InputError: a claim lacks a key, has an unknown key, names an unknown test, or has the id of another claim.
     """
     content = read_yaml(path, "the claims ledger")
     if not isinstance(content, dict) or not isinstance(content.get("claims"), list):
         raise InputError(path, "no list `claims`", "the claims ledger")
     claims: list[Claim] = []
     for number, entry in enumerate(content["claims"], start=1):
-        claims.append(_claim(entry, f"{path}: claim {number}"))
+        claims.append(_read_claim(entry, f"{path}: claim {number}"))
         if claims[-1].identifier in {claim.identifier for claim in claims[:-1]}:
-            raise InputError(f"{path}: claim {number}", f"a second {claims[-1].identifier!r}", "ids that differ")
+            raise InputError(f"{path}: claim {number}", f"a second {claims[-1].identifier!r}", "a unique id")
     return claims
 
 
 def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Judged]:
-    """Every claim with its verdict, in the ledger's order."""
-    return [Judged(claim, evidence.published.fill(claim.says), _outcome(claim, evidence)) for claim in claims]
+    """Return every claim with its verdict, in the ledger's order."""
+    return [Judged(claim, evidence.published.fill(claim.says), _judge_claim(claim, evidence)) for claim in claims]
 
 
 def tally(judged: Sequence[Judged], about: str) -> dict[str, int]:
-    """How many of the claims about this have each verdict."""
+    """Count the verdicts of the claims about one topic (one of ABOUT)."""
     these = [entry.outcome.verdict for entry in judged if entry.claim.about == about]
     return {str(verdict): these.count(verdict) for verdict in Verdict}
 
 
 def tally_text(counts: Mapping[str, int]) -> str:
-    """The counts in words: 2 supported, 1 contradicted, 9 undecided, 6 not testable here."""
+    """Put the counts into words: 2 supported, 1 contradicted, 9 undecided, 6 not testable here."""
     return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
 
 
-def _claim(entry: Any, where: str) -> Claim:
+def _read_claim(entry: Any, where: str) -> Claim:
     if not isinstance(entry, dict) or not set(entry) >= _KEYS or set(entry) - _KEYS - {"needs"}:
         found = ", ".join(map(str, entry)) if isinstance(entry, dict) else repr(entry)
         raise InputError(where, f"keys {found}", f"{', '.join(sorted(_KEYS))} and, where needed, needs")
@@ -120,7 +120,7 @@ def _claim(entry: Any, where: str) -> Claim:
     )
 
 
-def _outcome(claim: Claim, evidence: Evidence) -> Outcome:
+def _judge_claim(claim: Claim, evidence: Evidence) -> Outcome:
     test = TESTS[claim.test["kind"]]
     missing = _missing(claim, evidence)
     if missing:
@@ -134,7 +134,7 @@ def _outcome(claim: Claim, evidence: Evidence) -> Outcome:
 
 
 def untrained(evidence: Evidence) -> str:
-    """Why the run can decide no effect: its reference loses to lane following. Empty where it does not."""
+    """Return why this run decides no effect (its reference loses to lane following), or an empty text."""
     measured = evidence.measured
     lost = measured.losses(measured.reference).get(LANE_FOLLOWING) if measured.variants else None
     if not lost:
@@ -144,16 +144,19 @@ def untrained(evidence: Evidence) -> str:
 
 
 def _too_short(claim: Claim, evidence: Evidence) -> str:
-    """Why the run cannot contradict a claim: pre-training was too short. Empty where it was not."""
-    lost = _labels_among(claim, evidence.undertrained)
+    """Return why this run cannot contradict the claim (pre-training was too short), or an empty text."""
+    lost = _labels_of_claim(claim, evidence.undertrained)
     return lost and (
         f"Not counted as contradicted: simple predictors still reconstruct better ({lost}), "
         "so that longer pre-training may have an effect."
     )
 
 
-def _labels_among(claim: Claim, variants: Collection[str]) -> str:
-    """Which of these variants a claim is about, in words; one on the spread over seeds is about the reference alone."""
+def _labels_of_claim(claim: Claim, variants: Collection[str]) -> str:
+    """Return the labels of those of the given variants that a claim is about.
+
+    The text is empty for a claim about the spread over seeds, which concerns the reference alone.
+    """
     if claim.test["kind"] == "exceeds_seed_spread":
         return ""
     named = dict.fromkeys([claim.test["variant"], *claim.test.get("among", [])])
@@ -161,12 +164,13 @@ def _labels_among(claim: Claim, variants: Collection[str]) -> str:
 
 
 def _without_encoder_gain(claim: Claim, evidence: Evidence) -> str:
-    """Why the run says nothing of a variant: its pre-training hardly trained the encoder. Empty where it did."""
-    lost = _labels_among(claim, evidence.without_encoder_gain)
-    return lost and f"Pre-training hardly trained the encoder: without it, the decoder does as well ({lost})."
+    """Return why this run cannot judge the claim (pre-training hardly trained the encoder), or an empty text."""
+    lost = _labels_of_claim(claim, evidence.without_encoder_gain)
+    return lost and f"Pre-training hardly trained the encoder: the decoder does as well without it ({lost})."
 
 
 def _missing(claim: Claim, evidence: Evidence) -> list[str]:
+    """Return what the claim needs and this run does not have, in words."""
     measured, needs = evidence.measured, claim.needs
     missing = []
     if "source" in needs and measured.source != needs["source"]:

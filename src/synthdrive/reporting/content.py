@@ -1,4 +1,4 @@
-"""Everything the report says, before it is laid out: the page, its Markdown twin and results.json show the same."""
+"""The content of the report, before it is laid out; the HTML page, report.md and results.json all show it."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ FLOOR_NAMES = {
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures by the section that they stand in, in reading order.
+    """The pictures of the report by section, in reading order.
 
     Attributes:
-        effects: the chart of the first screen; None with one variant.
-        results, data, synthesis, training, forecasts: the others.
+        effects: the chart at the top of the page; None if there is only one variant.
+        results, data, synthesis, training, forecasts: the pictures of these sections.
     """
 
     effects: Picture | None
@@ -49,27 +49,28 @@ class Pictures:
     forecasts: tuple[Picture, ...]
 
     def all(self) -> tuple[Picture, ...]:
-        """Every picture."""
+        """All pictures of all sections."""
         first = () if self.effects is None else (self.effects,)
         return first + self.results + self.data + self.synthesis + self.training + self.forecasts
 
 
 @dataclass(frozen=True)
 class Content:
-    """The report.
+    """The content of the report.
 
     Attributes:
         measured, published: the numbers behind it.
         variants: (name, description) of every variant that was run.
         rows: the results; other_rows: the same rows with the metrics `other_metrics`, which the paper does not print.
-        judged: the claims ledger with its verdicts.
-        untrained: why this run decides no effect; empty where it can.
+        judged: the claims with their verdicts.
+        untrained: why this run decides no effect; empty if it can.
         without_encoder_gain: variants whose pre-training hardly trained the encoder.
-        reconstruction: variant -> lanes, trajectory -> losses on held-out windows and floors; may be empty.
+        reconstruction: variant -> lanes or trajectory -> losses on held-out windows, of the network and of simple
+            predictors; may be empty.
         strata: errors by kind of scene.
         settings: this run beside the published one.
         validation: results of data validation.
-        motion: how synthetic and recorded motion differ.
+        motion: motion of synthetic windows and of recorded scenes.
         pictures: all pictures.
     """
 
@@ -91,7 +92,7 @@ class Content:
 
     @property
     def warnings(self) -> list[str]:
-        """Data that failed validation, variants that lose to a baseline, reconstructions worse than a floor."""
+        """Failed data validation, and variants or reconstructions that lose to a baseline or simple predictor."""
         failed = dict.fromkeys(one.of for one in self.validation if one.met < len(one.expectations))
         found = [f"Data validation failed: {name}." for name in failed]
         for variant in self.measured.variants:
@@ -106,17 +107,17 @@ class Content:
 
     @property
     def source(self) -> str:
-        """The data in words."""
+        """The data source in words."""
         return source_in_words(self.measured.source)
 
     @property
     def tallies(self) -> dict[str, dict[str, int]]:
-        """What claims are about -> verdict -> how many."""
+        """Topic of claims -> verdict -> number of claims."""
         return {about: tally(self.judged, about) for about in ABOUT}
 
     @property
     def claim_groups(self) -> list[tuple[str, list[Judged]]]:
-        """Claims under their headings, in the ledger's order."""
+        """Claims by heading, in the ledger's order."""
         groups: dict[str, list[Judged]] = {}
         for entry in self.judged:
             groups.setdefault(entry.claim.group, []).append(entry)
@@ -124,7 +125,7 @@ class Content:
 
     @property
     def headline(self) -> str:
-        """The counts of the paper's effects by verdict, and the one thing that this run does show."""
+        """How many of the paper's effects have each verdict, and the main finding of this run."""
         effects = self.tallies[EFFECT]
         count = sum(effects.values())
         text = f"Of {counted(count, 'effect')} that the paper reports: {tally_text(effects)}. "
@@ -134,7 +135,7 @@ class Content:
 
     @property
     def finding(self) -> str:
-        """The one thing that this run shows: its largest significant effect, else what its variants reach."""
+        """The main finding: the largest significant effect or, if there is none, the error of the best variant."""
         measured = self.measured
         if self.untrained:
             return f"This run decides no effect. {self.untrained}"
@@ -164,7 +165,7 @@ class Content:
 
     @property
     def scope(self) -> str:
-        """What a run of this size, on this data, cannot show; empty for the paper's data at full size."""
+        """Which numbers cannot be compared with the paper's, and why; empty for the paper's data at full size."""
         measured, data = self.measured, self.published.values["data"]
         sizes = (measured.train_scenes, data["train_scenes"]), (measured.scene_count, data["val_scenes"])
         if measured.source != data["source"]:
@@ -232,7 +233,7 @@ class Content:
 
 
 def reconstruction_warnings(reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
-    """A sentence for every variant and task whose loss on held-out windows is not below that of a simple predictor."""
+    """Return a sentence for every variant and task whose loss is not below that of a simple predictor."""
     found = []
     for variant, tasks in reconstruction.items():
         for task, losses in tasks.items():
@@ -241,12 +242,14 @@ def reconstruction_warnings(reconstruction: Mapping[str, Mapping[str, Mapping[st
             if lost:
                 names = FLOOR_NAMES | {"blind": "a decoder that does not see the encoder"}
                 than = listed([f"{names[name]} ({losses[name]:.3g})" for name in lost])
-                found.append(f"{label_of(variant)}, {task}: a loss of {losses['loss']:.3g} is no better than {than}.")
+                found.append(
+                    f"{label_of(variant)}, {task}: the loss {losses['loss']:.3g} is no better than that of {than}."
+                )
     return found
 
 
 def undertrained(reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]) -> frozenset[str]:
-    """Variants that reconstruct nothing, neither lanes nor the trajectory, better than every simple predictor does."""
+    """Return the variants that lose to some simple predictor in every task, lanes and trajectory."""
     return frozenset(
         variant
         for variant, tasks in reconstruction.items()
@@ -257,10 +260,9 @@ def undertrained(reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]
 def without_encoder_gain(
     reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]], min_encoder_gain: float
 ) -> frozenset[str]:
-    """Variants whose decoder needs the encoder neither for lanes nor for the trajectory.
+    """Return the variants whose encoder gain is below `min_encoder_gain` in every task, lanes and trajectory.
 
-    Such a pre-training leaves in the encoder nothing that fine-tuning could use. The encoder gain of each task is below
-    `min_encoder_gain`.
+    Their decoder hardly needs the encoder, so pre-training leaves nothing in it that fine-tuning could use.
     """
     return frozenset(
         variant

@@ -1,4 +1,4 @@
-"""Drawing with matplotlib: quiet axes, maps and tracks to scale, the same bytes for the same drawing."""
+"""Drawing with matplotlib in the report's style; the same drawing always gives the same bytes."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ _DIGITS = re.compile(r"(-?\d+\.\d{2})\d+")
 
 @contextmanager
 def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
-    """A figure of `width` x `height` inches with one pair of axes, in the report's style.
+    """Open a figure of `width` x `height` inches with one pair of axes, in the report's style.
 
-    Use `svg_of(figure)` inside the block: the style holds only there.
+    Call `svg_of(figure)` inside the block: the style applies only there.
     """
     colours: dict[str, Any] = {
         "text.color": colour("ink"),
@@ -73,21 +73,21 @@ def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         "savefig.facecolor": colour("paper"),
     }
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # not those of the user's matplotlibrc, or of one in the working directory
+        matplotlib.rcdefaults()  # ignore the matplotlibrc of the user and of the working directory
         matplotlib.rcParams.update({**_SETTINGS, **colours})
         figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
         yield figure, figure.add_subplot()
 
 
 def svg_of(figure: Figure) -> str:
-    """The figure as SVG text, without date, coordinates to a hundredth of a point."""
+    """Return the figure as SVG text, without a date, with coordinates cut to a hundredth of a point."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": "SynthDrive"})
     return _DIGITS.sub(r"\1", stream.getvalue())
 
 
 def quiet_grid(axes: Axes, axis: Literal["x", "y"] = "y") -> None:
-    """Light grid lines along one axis, and no tick marks on it."""
+    """Draw light grid lines along one axis, and remove its tick marks."""
     axes.grid(visible=True, axis=axis)
     axes.tick_params(axis=axis, length=0)
 
@@ -99,11 +99,11 @@ _BAR_LENGTHS = (5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000)
 
 @dataclass(frozen=True)
 class View:
-    """A rectangle of the map, metres.
+    """A rectangle of the map, in metres.
 
     Attributes:
-        centre: its middle, in the frame of what is drawn.
-        half_width, half_height: half its sides.
+        centre: its middle, in the frame of the drawn points.
+        half_width, half_height: half the lengths of its sides.
     """
 
     centre: tuple[float, float]
@@ -112,13 +112,13 @@ class View:
 
     @classmethod
     def around(cls, points: Points, margin: float, smallest: float = 25.0, aspect: float | None = 1.0) -> View:
-        """The view that holds all points, (N, 2), with a margin in metres.
+        """Return the view that contains all points with a margin.
 
         Args:
-            points: at least one.
+            points: (N, 2) metres, at least one.
             margin: metres around them.
-            smallest: metres, least half side.
-            aspect: width to height; None: as the points have it.
+            smallest: metres, minimum of half a side.
+            aspect: width to height; None for that of the points.
 
         Raises:
             ValueError: there is no point.
@@ -134,28 +134,28 @@ class View:
 
 @dataclass
 class MapDrawing:
-    """Axes of one map panel; every `add_` takes points in metres, (N, 2), in the same frame as the view."""
+    """One map panel; every `add_` method takes points (N, 2) in metres, in the frame of the view."""
 
     axes: Axes
     svg: str = ""
     raster: bool = False
 
     def add_lanes(self, lines: Iterable[Points], role: str = "lane", width: float = 0.9, dashed: bool = False) -> None:
-        """Centrelines, as one path."""
+        """Draw centrelines, as one path."""
         self._draw(lines, role, width, dashed=dashed, zorder=1)
 
     def add_line(self, line: Points, role: str, width: float = 1.8, dashed: bool = False, zorder: float = 4) -> None:
-        """A track or a trajectory."""
+        """Draw a track or a trajectory."""
         self._draw([line], role, width, dashed=dashed, zorder=zorder)
 
     def add_lines(self, lines: Iterable[Points], role: str, width: float = 1.2, zorder: float = 3) -> None:
-        """Several tracks of one kind."""
+        """Draw several tracks in one colour."""
         self._draw(lines, role, width, zorder=zorder)
 
     def add_dots(
         self, points: Points, role: str, size: float = 9.0, zorder: float = 5, hollow: bool = False, marker: str = "o"
     ) -> None:
-        """Dots, `size` in square points; for many small ones see `add_many_dots`."""
+        """Draw dots of `size` square points; for many small dots use `add_many_dots`."""
         face = "none" if hollow else colour(role)
         self.axes.scatter(
             points[:, 0], points[:, 1], s=size, c=face, edgecolors=colour(role) if hollow else "none",
@@ -163,16 +163,16 @@ class MapDrawing:
         )  # fmt: skip
 
     def add_many_dots(self, points: Points, role: str, size: float, zorder: float = 3, square: bool = False) -> None:
-        """Dots of `size` points across, all of them as one path, which keeps the file small."""
+        """Draw dots of a diameter of `size` points, all as one path, which keeps the file small."""
         if not len(points):
             return
-        if self.raster:  # a line of no length is not drawn there
+        if self.raster:  # PNG output does not draw lines of zero length
             marker = "s" if square else "o"
             self.axes.scatter(
                 points[:, 0], points[:, 1], s=size**2, c=colour(role), marker=marker, linewidths=0.0, zorder=zorder
             )
             return
-        pairs = np.repeat(np.asarray(points, dtype=np.float64), 2, axis=0)  # a line of no length has round ends alone
+        pairs = np.repeat(np.asarray(points, dtype=np.float64), 2, axis=0)  # a line of zero length shows only its caps
         codes = np.tile([Path.MOVETO, Path.LINETO], len(points))
         path = Path(pairs, codes)
         path.should_simplify = False
@@ -184,7 +184,13 @@ class MapDrawing:
     def add_by_scale(
         self, lines: Sequence[Points], values: Sequence[Points], edges: Sequence[float], width: float = 1.5
     ) -> None:
-        """Tracks coloured step by step by a quantity: `values[k]` has one number a point of `lines[k]`; six classes."""
+        """Draw tracks coloured step by step by a quantity, in six classes.
+
+        Args:
+            lines: (T, 2) metres, each.
+            values: (T,) the quantity at each point of each line.
+            edges: the five edges between the classes, in the quantity's unit.
+        """
         pieces: list[list[Points]] = [[] for _ in SCALE]
         for line, value in zip(lines, values, strict=True):
             classes = np.digitize((value[:-1] + value[1:]) / 2, edges)
@@ -205,12 +211,12 @@ class MapDrawing:
 
 @contextmanager
 def map_drawing(view: View, width: float = 2.6, bar: bool = True) -> Iterator[MapDrawing]:
-    """A map panel of `width` inches; its `svg` is set when the block ends."""
+    """Open a map panel of `width` inches; its `svg` is set when the block ends."""
     height = width * view.half_height / view.half_width
     with drawing(width, height) as (figure, axes):
         figure.set_layout_engine("none")
         axes.set_position((0.0, 0.0, 1.0, 1.0))
-        _frame(axes, view, bar)
+        _set_view(axes, view, bar)
         panel = MapDrawing(axes)
         yield panel
         panel.svg = svg_of(figure)
@@ -218,7 +224,7 @@ def map_drawing(view: View, width: float = 2.6, bar: bool = True) -> Iterator[Ma
 
 @contextmanager
 def map_sheet(path: PurePath, views: Sequence[View], columns: int, width: float = 2.6) -> Iterator[list[MapDrawing]]:
-    """Square map panels in rows, written as one PNG when the block ends; for where SVG is not shown."""
+    """Open square map panels in rows, written as one PNG when the block ends, for places that do not show SVG."""
     rows = -(-len(views) // columns)
     with drawing(columns * width, rows * width) as (figure, axes):
         figure.set_layout_engine("none")
@@ -227,13 +233,13 @@ def map_sheet(path: PurePath, views: Sequence[View], columns: int, width: float 
         for place, view in enumerate(views):
             left, top = place % columns / columns, 1 - place // columns / rows
             one = figure.add_axes((left + 0.004, top - 1 / rows + 0.004, 1 / columns - 0.008, 1 / rows - 0.008))
-            _frame(one, view, bar=True)
+            _set_view(one, view, bar=True)
             panels.append(MapDrawing(one, raster=True))
         yield panels
         figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
 
 
-def _frame(axes: Axes, view: View, bar: bool) -> None:
+def _set_view(axes: Axes, view: View, bar: bool) -> None:
     axes.set_axis_off()
     axes.set_xlim(view.centre[0] - view.half_width, view.centre[0] + view.half_width)
     axes.set_ylim(view.centre[1] - view.half_height, view.centre[1] + view.half_height)
@@ -251,6 +257,6 @@ def _scale_bar(axes: Axes, view: View) -> None:
 
 
 def centrelines(lanes: LaneSegments, rows: npt.NDArray[np.integer[Any]] | None = None) -> list[npt.NDArray[np.float64]]:
-    """The valid points of these lanes, one (P, 2) array each, metres, city frame."""
+    """Return the valid points of these lanes, one (P, 2) array per lane, in metres, city frame."""
     chosen = np.arange(len(lanes)) if rows is None else rows
     return [lanes.points[row, : lanes.counts[row]] for row in chosen]

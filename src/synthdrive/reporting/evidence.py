@@ -1,4 +1,4 @@
-"""What claims are judged on: published numbers, measurements, motion, the encoder's gradient; and what a verdict is."""
+"""The evidence on which claims are judged (published numbers, measurements, motion, gradients), and the verdicts."""
 
 from __future__ import annotations
 
@@ -30,18 +30,21 @@ from synthdrive.reporting.wording import HEADLINE
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.windows import MotionDistributions, agent_tracks, compare, even_tracks, motion_distributions
 
-WINDOWS = 8  # of the gradient check: enough that both kinds of masking occur
-SMOOTHING_STEPS = 31  # 3.1 s: tracking noise would otherwise make most of the recorded acceleration
+WINDOWS = 8  # windows in the gradient check, enough for both kinds of masking to occur
+SMOOTHING_STEPS = 31  # 3.1 s; otherwise tracking noise would dominate the recorded acceleration
 SMOOTHING_DEGREE = 3
 
 _SECTIONS = ("paper", "data", "table", "table_changes", "abstract", "other", "motion", "settings")
 
 
 def read_yaml(path: Path, expected: str) -> Any:
-    """The content of a YAML file; raises InputError where it is missing or unreadable.
+    """Read a YAML file.
 
     Args:
-        expected: what the file should be, for the message.
+        expected: what the file should contain, for the message.
+
+    Raises:
+        InputError: the file is missing or unreadable.
     """
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -53,17 +56,21 @@ def read_yaml(path: Path, expected: str) -> Any:
 
 @dataclass(frozen=True)
 class Published:
-    """What is published.
+    """The published numbers.
 
     Attributes:
-        values: the file's content; MR6 in per cent, minFDE6 and minADE6 in metres, changes in per cent.
+        values: content of published.yaml; MR6 in per cent, minFDE6 and minADE6 in metres, changes in per cent.
     """
 
     values: Mapping[str, Any]
 
     @classmethod
     def load(cls, path: Path) -> Published:
-        """Read the file; raises InputError naming the key where a section or a headline metric is missing."""
+        """Read published.yaml.
+
+        Raises:
+            InputError: a section or a headline metric is missing; names the key.
+        """
         values = read_yaml(path, "the published numbers")
         for section in _SECTIONS:
             if not isinstance(values, dict) or not isinstance(values.get(section), dict):
@@ -76,20 +83,20 @@ class Published:
         return cls(values)
 
     def level(self, row: str, metric: str) -> float | None:
-        """A value of the main table; None where the variant is not in it."""
+        """Return a value of the main table; None if the variant is not in it."""
         return self._number("table", row, metric)
 
     def change(self, row: str, metric: str) -> float | None:
-        """The printed change against the baseline, per cent; None where there is none."""
+        """Return the printed change from the baseline, per cent; None if none is printed."""
         return self._number("table_changes", row, metric)
 
     def recomputed_change(self, row: str, metric: str, baseline: str = "none") -> float:
-        """The change against the baseline, per cent, from the table's own values."""
+        """Compute the change from the baseline, per cent, from the values of the main table."""
         table = self.values["table"]
         return 100.0 * (float(table[row][metric]) / float(table[baseline][metric]) - 1.0)
 
     def fill(self, text: str) -> str:
-        """The text with its fields ({table.map.MR6:.2f}) replaced; raises InputError for a field that is not there."""
+        """Replace the fields of a text ({table.map.MR6:.2f}) by numbers; raises InputError for an unknown field."""
         try:
             filled = text.format(**{section: _namespace(self.values[section]) for section in _SECTIONS})
         except (AttributeError, KeyError, ValueError, IndexError) as error:
@@ -104,7 +111,7 @@ class Published:
 
 
 class Verdict(StrEnum):
-    """What a test can say of a claim."""
+    """What a test can conclude about a claim."""
 
     SUPPORTED = "supported"
     CONTRADICTED = "contradicted"
@@ -114,10 +121,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a test found.
+    """The result of a test.
 
     Attributes:
-        measured: the value in words, empty where nothing was measured.
+        measured: the value in words; empty if nothing was measured.
         verdict: the decision.
         why: the reason, one or two sentences.
     """
@@ -129,11 +136,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """How far a loss reaches.
+    """How many tensors of the encoder a loss trains.
 
     Attributes:
         tensors: number of the encoder's tensors.
-        reached: how many of them have a gradient that is not zero everywhere.
+        reached: how many of them have a gradient other than zero.
     """
 
     tensors: int
@@ -142,13 +149,13 @@ class GradientCheck:
 
 @dataclass(frozen=True)
 class MotionEvidence:
-    """Motion of the focal agents of synthetic windows and of recorded scenes, measured alike.
+    """Motion of the focal agents of synthetic windows and of recorded scenes, measured in the same way.
 
     Attributes:
-        synthetic, recorded: distributions.
-        synthetic_tracks, recorded_tracks: how many tracks are behind them.
-        distances: Wasserstein distance by quantity, in its unit.
-        steps: of each track.
+        synthetic, recorded: the distributions.
+        synthetic_tracks, recorded_tracks: number of tracks behind them.
+        distances: quantity -> Wasserstein distance, in the quantity's unit.
+        steps: number of steps of each track.
     """
 
     synthetic: MotionDistributions
@@ -161,15 +168,15 @@ class MotionEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that a test may look at.
+    """Everything that a test may use.
 
     Attributes:
         measured: errors of every variant and baseline.
         published: the published numbers.
-        motion: of synthetic windows and recorded scenes (train split); None where only results are judged.
-        gradient: by `decoder_sees_encoder`, how many encoder tensors the reconstruction loss reaches.
+        motion: motion of synthetic windows and recorded scenes (train split); None if only results are judged.
+        gradient: `decoder_sees_encoder` -> how many encoder tensors the reconstruction loss trains.
         without_encoder_gain: variants whose pre-training hardly trained the encoder.
-        undertrained: variants whose reconstruction is worse than that of simple predictors.
+        undertrained: variants that reconstruct no better than simple predictors.
     """
 
     measured: Measurements
@@ -183,7 +190,11 @@ class Evidence:
 def encoder_gradient(
     store: SceneStore, model: ModelParameters, objective: ObjectiveParameters
 ) -> dict[bool, GradientCheck]:
-    """By `decoder_sees_encoder`: how many of a fresh encoder's tensors the loss of a few windows reaches."""
+    """Count the tensors of a newly initialised encoder that the loss of a few windows trains.
+
+    Returns:
+        `decoder_sees_encoder` -> counts.
+    """
     batch = collate(store, range(min(WINDOWS, len(store))))
     checks = {}
     for sees in (False, True):
@@ -198,7 +209,7 @@ def encoder_gradient(
 
 
 def motion_evidence(synthetic: SceneStore, recorded: SceneStore, most: int, seed: int) -> MotionEvidence:
-    """At most `most` tracks of each store, drawn at random, at even steps of 0.1 s; both smoothed alike."""
+    """Measure the motion of at most `most` random tracks of each store, at even steps of 0.1 s, smoothed equally."""
     synthetic.timing.require(recorded.timing, "recorded scenes, beside the synthetic windows")
     ours, ours_count = _distributions(synthetic, most, seed)
     theirs, theirs_count = _distributions(recorded, most, seed)
@@ -209,7 +220,7 @@ def _distributions(store: SceneStore, most: int, seed: int) -> tuple[MotionDistr
     chosen: npt.NDArray[np.int64] = np.arange(len(store))
     if len(store) > most:
         chosen = np.sort(generator(seed, "motion").choice(len(store), most, replace=False))
-    # Recorded steps are uneven: taken as 0.1 s each, missing sweeps would make fast steps of slow ones.
+    # Recorded steps are uneven: if each counted as 0.1 s, a missing sweep would look like a fast step.
     even = even_tracks(agent_tracks(store, chosen), np.asarray(store.times[chosen], dtype=np.float64))
     smooth = savgol_filter(even, min(SMOOTHING_STEPS, (store.steps - 1) // 2 * 2 + 1), SMOOTHING_DEGREE, axis=1)
     return motion_distributions(smooth), len(chosen)

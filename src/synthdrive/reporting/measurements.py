@@ -1,4 +1,4 @@
-"""What was measured: every variant's errors scene by scene and seed by seed, and what follows from them."""
+"""The measured errors of every variant by scene and seed, and the levels and differences that follow from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from synthdrive.reporting.wording import HEADLINE, signed
 
 Floats = npt.NDArray[np.float64]
 
-POWER = 0.8  # of the test behind "the smallest change that this run would have detected"
+POWER = 0.8  # probability of finding the smallest detectable change
 _NORMAL_95 = 1.96
 
 
@@ -26,7 +26,7 @@ class VariantErrors:
     Attributes:
         name: the variant (`map`) or the baseline (`constant_velocity`).
         seeds: (R,) training seeds; empty for a baseline.
-        scenes: metric name -> (R, S) the metric of each scene for each seed, in the shown unit; R = 1 for a baseline.
+        scenes: metric name -> (R, S) metric of each seed and scene, in the unit shown; R = 1 for a baseline.
     """
 
     name: str
@@ -34,18 +34,18 @@ class VariantErrors:
     scenes: Mapping[str, Floats]
 
     def by_seed(self, metric: str) -> Floats:
-        """(R,) mean over the scenes, in the shown unit."""
+        """Return the (R,) means over the scenes, in the unit shown."""
         means: Floats = self.scenes[metric].mean(axis=1)
         return means
 
 
 @dataclass(frozen=True)
 class Level:
-    """A metric of one row, in the shown unit.
+    """A metric of one row, in the unit shown.
 
     Attributes:
-        mean: over seeds and scenes.
-        spread: standard deviation over seeds (sample); None for fewer than two.
+        mean: mean over seeds and scenes.
+        spread: sample standard deviation over seeds; None for fewer than two.
         low, high: 95 % bootstrap interval of the mean over scenes.
         seeds: (R,) value of each seed.
     """
@@ -58,7 +58,7 @@ class Level:
 
     @classmethod
     def of(cls, errors: Floats, samples: int, seed: int, *item: object) -> Level:
-        """The level of (R, S) errors; `samples` resamples of the scenes."""
+        """Compute the level of (R, S) errors, with `samples` resamples of the scenes."""
         by_seed = errors.mean(axis=1)
         (interval,) = mean_intervals(errors.mean(axis=0)[:, None], samples, seed, *item)
         spread = float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None
@@ -67,15 +67,15 @@ class Level:
 
 @dataclass(frozen=True)
 class Difference:
-    """Variant minus reference on the same scenes and seeds, in the shown unit.
+    """Variant minus reference on the same scenes and seeds, in the unit shown.
 
     Attributes:
-        mean, low, high: the difference and its 95 % interval, for other scenes and other seeds.
-        relative: difference, low and high in per cent of the reference, whose own uncertainty is in the interval; None
-            where the reference is 0, or may be.
-        reference: the reference's mean.
-        seeds: (R,) the difference of each seed.
-        detectable: the smallest change that this comparison detects in 80 % of its repetitions, in the unit of `shown`.
+        mean, low, high: the difference and its 95 % interval over scenes and seeds.
+        relative: difference, low and high in per cent of the reference; the interval includes the uncertainty of the
+            reference; None if the reference is 0 or may be.
+        reference: mean of the reference.
+        seeds: (R,) difference of each seed.
+        detectable: smallest change that such a comparison detects with a probability of 80 %, in the unit of `shown`.
     """
 
     mean: float
@@ -88,61 +88,61 @@ class Difference:
 
     @classmethod
     def of(cls, one: Floats, other: Floats, samples: int, seed: int, *item: object) -> Difference:
-        """The difference of (R, S) errors to others of the same scenes and seeds; see `paired_difference`."""
+        """Compute the difference of two (R, S) errors on the same scenes and seeds; see `paired_difference`."""
         paired = paired_difference(one, other, samples, seed, *item)
         interval, fraction = paired.with_seeds, paired.relative
         percent = 100.0 * fraction.mean, 100.0 * fraction.low, 100.0 * fraction.high
-        relative = percent if np.isfinite(percent).all() else None  # a few scenes may be drawn without any error
+        relative = percent if np.isfinite(percent).all() else None  # a resample of few scenes may have no error
         reference = float(other.mean())
         scale = 1.0 if relative is None else 100.0 / reference
         low, high = (interval.low, interval.high) if relative is None else relative[1:]
-        # Detected is a change beyond half the interval; the estimate scatters around it by the standard error, to which
-        # the scenes add what their bootstrap says and the seeds what their means do.
-        of_scenes = (paired.difference.high - paired.difference.low) / (2 * _NORMAL_95)
+        # A change is detected if its estimate exceeds half the interval. The estimate varies by its standard error, to
+        # which scenes contribute according to their bootstrap, and seeds according to the spread of their means.
+        scene_error = (paired.difference.high - paired.difference.low) / (2 * _NORMAL_95)
         count = len(paired.by_seed)
-        of_seeds = float(np.std(paired.by_seed, ddof=1)) / np.sqrt(count) if count > 1 else 0.0
+        seed_error = float(np.std(paired.by_seed, ddof=1)) / np.sqrt(count) if count > 1 else 0.0
         quantile = float(stdtrit(count - 1 if count > 1 else np.inf, POWER))
-        detectable = (high - low) / 2 + quantile * scale * float(np.hypot(of_scenes, of_seeds))
+        detectable = (high - low) / 2 + quantile * scale * float(np.hypot(scene_error, seed_error))
         return cls(interval.mean, interval.low, interval.high, relative, reference, paired.by_seed, detectable)
 
     @property
     def direction(self) -> str:
-        """lower, higher, or unclear where the interval contains 0."""
+        """ "lower", "higher", or "unclear" if the interval contains 0."""
         if self.high < 0:
             return "lower"
         return "higher" if self.low > 0 else "unclear"
 
     @property
     def shown(self) -> tuple[float, float, float]:
-        """The difference, low and high in per cent of the reference, or as they are where that has no meaning."""
+        """The difference, low and high: in per cent of the reference or, if that is undefined, in the metric's unit."""
         return self.relative or (self.mean, self.low, self.high)
 
     @property
     def text(self) -> str:
-        """What is shown, in words."""
+        """`shown` as text."""
         digits, unit = (3, "") if self.relative is None else (1, " %")
         mean, low, high = (signed(value, digits) for value in self.shown)
         return f"{mean}{unit} [{low}, {high}]"
 
     @property
     def detectable_text(self) -> str:
-        """The smallest change that would have been detected, in words."""
+        """The smallest detectable change as text."""
         return f"{self.detectable:.3f}" if self.relative is None else f"{self.detectable:.1f} %"
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """All rows of the results, and on what data they were measured.
+    """All rows of the results, and the data on which they were measured.
 
     Attributes:
         source: data source (`data.source`).
-        scene_count: S validation scenes behind every number.
+        scene_count: number of validation scenes S.
         train_scenes, windows, windows_augmented: sizes of the training data.
         seeds: training seeds.
         variants: name -> row, in the order of the parameters; the first is the reference.
         baselines: name -> row.
         own: name -> row of a user's own forecasts.
-        samples, seed: bootstrap resamples, and the seed of their draws.
+        samples, seed: number of bootstrap resamples, and the seed of their draws.
     """
 
     source: str
@@ -159,28 +159,28 @@ class Measurements:
 
     @property
     def reference(self) -> str:
-        """The variant that others are compared with: the first."""
+        """The variant with which the others are compared: the first."""
         return next(iter(self.variants))
 
     def row(self, name: str) -> VariantErrors:
-        """A variant, a baseline, or own forecasts."""
+        """Return the row of a variant, a baseline, or own forecasts."""
         return {**self.own, **self.baselines, **self.variants}[name]
 
     def mean(self, name: str, metric: str) -> float:
-        """Mean over seeds and scenes of one row."""
+        """Return the mean of one row over seeds and scenes."""
         return float(self.row(name).scenes[metric].mean())
 
     def level(self, name: str, metric: str) -> Level:
-        """Mean, spread over seeds and interval over scenes of one row."""
+        """Return the mean of one row, its spread over seeds and its interval over scenes."""
         return Level.of(self.row(name).scenes[metric], self.samples, self.seed, "level")
 
     def difference(self, name: str, reference: str, metric: str) -> Difference:
-        """Paired difference of two rows on the same scenes and seeds."""
+        """Return the paired difference of two rows on the same scenes and seeds."""
         one, other = self.row(name).scenes[metric], self.row(reference).scenes[metric]
         return Difference.of(one, other, self.samples, self.seed, "difference")
 
     def losses(self, name: str, metrics: tuple[str, ...] = HEADLINE) -> dict[str, list[str]]:
-        """Baseline -> the metrics in which it beats this row; baselines that beat it in none are left out."""
+        """Return, for each baseline that beats this row in any metric, the metrics in which it does."""
         lost = {
             baseline: [one for one in metrics if self.mean(name, one) > self.mean(baseline, one)]
             for baseline in self.baselines
@@ -188,12 +188,12 @@ class Measurements:
         return {baseline: found for baseline, found in lost.items() if found}
 
     def median_seed(self, name: str, metric: str = "minFDE6") -> int:
-        """The seed whose metric is the median of the variant's seeds; of two in the middle, the better one."""
+        """Return the seed with the median metric; of an even number of seeds, the better of the two in the middle."""
         row = self.variants[name]
         return row.seeds[int(np.argsort(row.by_seed(metric), kind="stable")[(len(row.seeds) - 1) // 2])]
 
     def as_json(self) -> dict[str, Any]:
-        """On what data the numbers were measured."""
+        """Return the data on which the numbers were measured, as plain values."""
         return {
             "source": self.source,
             "val_scenes": self.scene_count,

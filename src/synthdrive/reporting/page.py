@@ -1,4 +1,4 @@
-"""The report as files: the HTML page, its Markdown twin, a summary for the terminal, metrics.json, and provenance."""
+"""The files of the report: HTML page, Markdown version, terminal summary, metrics.json and the provenance page."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from synthdrive.reporting.picture import DARK, LIGHT, Panel, Picture, css_variab
 from synthdrive.reporting.tables import Entry
 from synthdrive.reporting.wording import HEADLINE, counted, label_of, metric, signed
 
-MOST_OUTLIERS = 20  # of one table, on the page
+MOST_OUTLIERS = 20  # outliers of one table that the page lists
 TEMPLATES = ("report.html.j2", "report.css", "report.md.j2")
 RECONSTRUCTION = {"lanes": ("loss", "blind", "straight", "gain"), "trajectory": ("loss", "blind", "quadratic", "gain")}
 
-SHORT = 10  # characters of a hash that are shown
+SHORT = 10  # characters shown of a hash
 STAGES = ("pretrain", "finetune", "evaluate")
 
 _STYLE = (
@@ -51,24 +51,24 @@ def write_pages(content: Content, folder: Path) -> None:
 
 
 def page(content: Content) -> str:
-    """One HTML page that holds everything it shows: styles and drawings inline, no script, no address."""
-    return _environment(as_html=True).get_template("report.html.j2").render(_values(content))
+    """Render one self-contained HTML page: styles and drawings inline, no scripts, no external addresses."""
+    return _environment(as_html=True).get_template("report.html.j2").render(_template_values(content))
 
 
 def markdown(content: Content) -> str:
-    """The same in Markdown, with links to `pictures/`."""
-    return _environment(as_html=False).get_template("report.md.j2").render(_values(content))
+    """Render the same content as Markdown, with links to `pictures/`."""
+    return _environment(as_html=False).get_template("report.md.j2").render(_template_values(content))
 
 
 def summary(content: Content) -> str:
-    """For a terminal, at most 112 characters wide: the headline, and the paper's table beside ours."""
+    """Render a summary for the terminal, at most 112 characters wide: the paper's table beside ours, the headline."""
     first, second = "".ljust(_NAME), "".ljust(_NAME)
     for name in HEADLINE:
         first += f"{metric(name).label} ({metric(name).unit})".ljust(_PAPER + _HERE)
         second += "paper".ljust(_PAPER) + "here".ljust(_HERE)
     lines = [first.rstrip(), second.rstrip()]
     for row in content.rows:
-        entries = "".join(_entry(row.entries[name], name) for name in HEADLINE)
+        entries = "".join(_summary_cell(row.entries[name], name) for name in HEADLINE)
         lines.append((row.label.ljust(_NAME) + entries).rstrip())
     lines += ["", *(f"{sentence.rstrip('.')}." for sentence in content.headline.split(". "))]
     if content.warnings:
@@ -79,9 +79,10 @@ def summary(content: Content) -> str:
 def headline_metrics(
     measured: Measurements, reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]
 ) -> dict[str, Any]:
-    """One number a headline metric and variant, in stored units, means over seeds; losses of masked pre-training.
+    """Return one number per headline metric and variant (stored units, mean over seeds), and reconstruction losses.
 
-    `dvc exp show` makes each a column, `minFDE6.none`; baselines, which no parameter of training moves, are left out.
+    `dvc exp show` makes each of them a column, such as `minFDE6.none`. Baselines are left out, because no training
+    parameter affects them.
     """
     found: dict[str, Any] = {
         name: {one: round(measured.mean(one, name) / metric(name).scale, 4) for one in measured.variants}
@@ -98,7 +99,7 @@ def headline_metrics(
     return found
 
 
-def _entry(entry: Entry, name: str) -> str:
+def _summary_cell(entry: Entry, name: str) -> str:
     what = metric(name)
     paper = "" if entry.published is None else f"{entry.published:.{2 if what.unit == '%' else 4}f}"
     if entry.level is None:
@@ -107,7 +108,7 @@ def _entry(entry: Entry, name: str) -> str:
     return paper.ljust(_PAPER) + (what.text(entry.level.mean) + spread).ljust(_HERE)
 
 
-def _values(content: Content) -> dict[str, object]:
+def _template_values(content: Content) -> dict[str, object]:
     return {
         "content": content,
         "measured": content.measured,
@@ -135,7 +136,7 @@ def _drawing(panel: Panel, picture: Picture) -> Markup:
 
 
 def _cell_text(text: str) -> str:
-    """Text that can stand in a cell of a Markdown table."""
+    """Escape text for a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 
@@ -145,11 +146,11 @@ class Record:
 
     Attributes:
         run: variant and seed; stage: pretrain, finetune or evaluate.
-        commit: abbreviated, with a plus where files differed from it; "none" without git.
+        commit: abbreviated, with a plus if files differed from it; "none" without git.
         code, parameters: abbreviated SHA-256.
-        inputs: name and abbreviated SHA-256 of what was read.
-        device, threads, seconds: what it ran on, threads of each process on a CPU, and how long it trained.
-        python, packages: versions.
+        inputs: names and abbreviated SHA-256 of the inputs.
+        device, threads, seconds: device, threads of each process on a CPU, and training time.
+        python, packages: their versions.
     """
 
     run: str
@@ -166,9 +167,9 @@ class Record:
 
 
 def records(root: Path, runs: Sequence[str]) -> list[Record]:
-    """What stages recorded of these runs; an artifact that was fetched rather than made here has no record."""
+    """Read the provenance of these runs; artifacts that were fetched rather than made here have none."""
     found = [(run, stage, load_provenance(root, stage, run)) for run in runs for stage in STAGES]
-    return [_record(run, stage, content) for run, stage, content in found if content.get("made_by")]
+    return [_shortened(run, stage, content) for run, stage, content in found if content.get("made_by")]
 
 
 def write_provenance_page(root: Path, runs: Sequence[str]) -> None:
@@ -183,13 +184,13 @@ def write_provenance_page(root: Path, runs: Sequence[str]) -> None:
         partial.write_text(
             f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Provenance</title><style>{_STYLE}</style>'
             '<meta name="viewport" content="width=device-width, initial-scale=1"><h1>Provenance</h1>'
-            f"<p>{len(rows)} artifacts were made here. Hashes are SHA-256, shortened. A plus after a "
-            f"commit: tracked files had been modified.</p><div><table><tr>{head}</tr>{body}</table></div></html>\n",
+            f"<p>{len(rows)} artifacts were made here. Hashes are SHA-256, shortened. A plus after a commit "
+            f"means that tracked files had been modified.</p><div><table><tr>{head}</tr>{body}</table></div></html>\n",
             encoding="utf-8",
         )
 
 
-def _record(run: str, stage: str, content: Mapping[str, Any]) -> Record:
+def _shortened(run: str, stage: str, content: Mapping[str, Any]) -> Record:
     made, training = content["made_by"], content.get("training", {})
     commit = str(made["commit"])[:SHORT] if made.get("commit") else "none"
     packages = made.get("packages") or {}

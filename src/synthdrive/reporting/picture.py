@@ -83,17 +83,17 @@ _COLOUR = re.compile(r"(fill|stroke|stop-color)(: ?|=\")(#[0-9a-f]{6})")
 
 
 def colour(role: str) -> str:
-    """The light shade of a role, which stands for the role in a picture file."""
+    """Return the light shade of a role, which represents the role in picture files."""
     return LIGHT[role]
 
 
 def variant_colour(position: int) -> str:
-    """Colour of the variant at this position in the run's order; the colours repeat after six."""
+    """Return the colour of the variant at this position in the run's order; the colours repeat after six."""
     return LIGHT[VARIANTS[position % len(VARIANTS)]]
 
 
 def with_variables(svg: str) -> str:
-    """The same SVG with every colour of the palette as a CSS variable (`var(--ink)`), for a page to set."""
+    """Replace every palette colour of an SVG by a CSS variable (`var(--ink)`), which the page defines."""
 
     def variable(match: re.Match[str]) -> str:
         role = _ROLES.get(match.group(3))
@@ -103,18 +103,18 @@ def with_variables(svg: str) -> str:
 
 
 def css_variables(shades: dict[str, str]) -> str:
-    """CSS declarations of one theme."""
+    """Return the CSS declarations of one theme."""
     return "".join(f"--{role}:{shade};" for role, shade in shades.items())
 
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """What one mark of a picture means.
+    """Meaning of one mark of a picture.
 
     Attributes:
         role: its colour in the palette.
         label: its meaning.
-        mark: line, dashed, dot or band.
+        mark: line, dot, ring, diamond or band.
     """
 
     role: str
@@ -124,12 +124,12 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class Panel:
-    """One SVG drawing with a short title, which names it inside its picture.
+    """One SVG drawing of a picture, with a title.
 
     Attributes:
         name: file stem, unique in the picture.
-        title: what is in it, one line.
-        svg: a whole SVG document with literal light colours.
+        title: what it shows, in one line.
+        svg: a complete SVG document in the light colours.
     """
 
     name: str
@@ -137,7 +137,7 @@ class Panel:
     svg: str
 
     def inline(self, prefix: str) -> str:
-        """The drawing for embedding in a page: colours as CSS variables, ids made unique by `prefix`, size from CSS."""
+        """Return the SVG for embedding: colours as CSS variables, ids made unique by `prefix`, size set by CSS."""
         body = self.svg[self.svg.index("<svg") :]
         body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
         body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
@@ -164,11 +164,11 @@ class Picture:
         title: heading.
         caption: what it shows and what to look at.
         panels: its drawings, in reading order.
-        legend: what the marks mean.
-        panel_width: CSS pixels below which a panel should not shrink where there is room.
-        columns: panels that belong beside each other, kept in rows of that many; 0: as many as fit.
-        narrow_columns: how many of these stand beside each other on a phone, in several rows.
-        chart: whether its panels have axes; those of a map have a scale bar.
+        legend: the meaning of its marks.
+        panel_width: CSS pixels, width of a panel where there is room.
+        columns: number of panels in a row that belong together; 0 for as many as fit.
+        narrow_columns: number of panels in a row on a phone.
+        chart: whether its panels are charts with axes rather than maps with a scale bar.
     """
 
     name: str
@@ -182,7 +182,7 @@ class Picture:
     chart: bool = False
 
     def write(self, folder: Path) -> list[Path]:
-        """Write the panels as `<folder>/<name>/<panel>.svg`; returns their paths."""
+        """Write the panels as `<folder>/<name>/<panel>.svg` and return their paths."""
         target = folder / self.name
         target.mkdir(parents=True, exist_ok=True)
         paths = []

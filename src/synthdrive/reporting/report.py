@@ -39,10 +39,10 @@ class ReportInputs:
 
     Attributes:
         paths: the run's artifacts.
-        runs: its variants and seeds; the report reads these and no others, whatever else lies in the folders.
+        runs: its variants and seeds; the report ignores any others in the folders.
         source: data source of the run.
-        published, claims: data files.
-        parameters: of the report.
+        published, claims: published.yaml and claims.yaml.
+        parameters: section `report`.
     """
 
     paths: RunPaths
@@ -54,8 +54,10 @@ class ReportInputs:
 
 
 def write_report(inputs: ReportInputs, out: Path) -> Content:
-    """Write all that the report is, or nothing: index.html, report.md, summary.txt, pictures/, results.json and, for
-    `dvc exp show` and `exp diff`, metrics.json.
+    """Write the report completely or not at all.
+
+    Its files are index.html, report.md, summary.txt, pictures/, results.json and, for `dvc exp show` and `exp diff`,
+    metrics.json.
 
     Raises:
         InputError: an artifact is missing or damaged, artifacts disagree, or a claim cannot be read; names it.
@@ -69,7 +71,7 @@ def write_report(inputs: ReportInputs, out: Path) -> Content:
 
 
 def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Published, claims: Sequence[Claim]) -> Content:
-    """Everything the report says, with its pictures."""
+    """Compute the content of the report, including its pictures."""
     parameters = inputs.parameters
     measured = artifacts.measure(inputs.source, parameters)
     motion = motion_evidence(artifacts.synthetic, artifacts.train, parameters.motion_tracks, parameters.seed)
@@ -107,7 +109,7 @@ def draw_pictures(
     evidence: MotionEvidence,
     parameters: ReportParameters,
 ) -> Pictures:
-    """All pictures; those for which the run has nothing to show are left out."""
+    """Draw all pictures for which the run has something to show."""
     variants, seed, maps = artifacts.variants, parameters.seed, artifacts.maps
     curves = [training_curves(stage, artifacts.curves[stage], variants) for stage in ("pretrain", "finetune")]
     synthesis = [
@@ -125,8 +127,8 @@ def draw_pictures(
             city_maps(maps, artifacts.train, artifacts.val),
             recorded_scenes(artifacts.train, "train", parameters.recorded_scenes, seed),
         ),
-        synthesis=_present(synthesis),
-        training=_present(
+        synthesis=_not_empty(synthesis),
+        training=_not_empty(
             [floors_picture(artifacts.reconstruction), *_reconstructions(artifacts, parameters), *curves]
         ),
         forecasts=(
@@ -136,7 +138,7 @@ def draw_pictures(
 
 
 def write_forecast_sheet(inputs: ReportInputs, path: Path) -> None:
-    """Write the forecasts that the page shows as one PNG; for the README."""
+    """Write the forecasts that the page shows as one PNG, for the README."""
     artifacts, parameters = Artifacts.load(inputs.paths, inputs.runs), inputs.parameters
     measured = artifacts.measure(inputs.source, parameters)
     network, _, made = shown_forecaster(artifacts, measured)
@@ -144,14 +146,14 @@ def write_forecast_sheet(inputs: ReportInputs, path: Path) -> None:
 
 
 def miss_threshold(artifacts: Artifacts) -> float | None:
-    """Metres beyond which the evaluation counted a scene as missed; None where the forecasts' metadata lack it."""
+    """Return the minFDE6 in metres above which the evaluation counted a miss; None if the metadata lack it."""
     evaluated = next(iter(artifacts.metadata.values()))["evaluate"]
     recorded = parameters_of(evaluated, "evaluate").get("miss_threshold")
     return None if recorded is None else float(recorded)
 
 
 def shown_forecaster(artifacts: Artifacts, measured: Measurements) -> tuple[DenseTNT, str, Forecasts]:
-    """Network, label and forecasts of the best variant (minFDE6), of its median seed."""
+    """Return network, label and forecasts of the variant with the lowest minFDE6, from its median seed."""
     from synthdrive.training.checkpoints import load_forecaster
 
     best = min(measured.variants, key=lambda variant: measured.mean(variant, "minFDE6"))
@@ -165,11 +167,11 @@ def shown_forecaster(artifacts: Artifacts, measured: Measurements) -> tuple[Dens
 
 
 def _reconstructions(artifacts: Artifacts, parameters: ReportParameters) -> list[Picture]:
-    """Of every variant with masked pre-training, the seed whose loss at the end of pre-training is the median."""
+    """Draw the reconstructions of every variant with masked pre-training, from the seed with the median final loss."""
     found = []
     for variant in artifacts.variants:
-        settings = _masked(artifacts, f"{variant}-{artifacts.seeds[0]}")
-        if settings is None or not artifacts.curves["pretrain"][variant]:  # the latter: another variant's
+        settings = _masked_pretraining(artifacts, f"{variant}-{artifacts.seeds[0]}")
+        if settings is None or not artifacts.curves["pretrain"][variant]:  # no curve: shares another's
             continue
         losses = [float(curve["loss"][-5:].mean()) for curve in artifacts.curves["pretrain"][variant]]
         order = sorted(range(len(losses)), key=lambda place: losses[place])
@@ -180,8 +182,8 @@ def _reconstructions(artifacts: Artifacts, parameters: ReportParameters) -> list
     return found
 
 
-def _masked(artifacts: Artifacts, run: str) -> PretrainParameters | None:
-    """The parameters of a run's masked pre-training; None where it has none."""
+def _masked_pretraining(artifacts: Artifacts, run: str) -> PretrainParameters | None:
+    """Return the parameters of a run's masked pre-training; None if it has none."""
     made = artifacts.metadata[run].get("pretrain")
     if made is None:
         return None
@@ -191,12 +193,14 @@ def _masked(artifacts: Artifacts, run: str) -> PretrainParameters | None:
 
 
 def objective_of(artifacts: Artifacts) -> ObjectiveParameters | None:
-    """The objective of the first run with masked pre-training; None where there is no such run."""
-    return next((found for run in artifacts.metadata if (found := _masked(artifacts, run)) is not None), None)
+    """Return the objective of the first run with masked pre-training; None if there is no such run."""
+    return next(
+        (found for run in artifacts.metadata if (found := _masked_pretraining(artifacts, run)) is not None), None
+    )
 
 
 def _informative_run(artifacts: Artifacts) -> dict[str, Metadata]:
-    """Metadata by stage of the first run that was pre-trained, else of the first."""
+    """Return the metadata by stage of the first pre-trained run or, without any, of the first run."""
     runs = list(artifacts.metadata.values())
     return dict(next((stages for stages in runs if "pretrain" in stages), runs[0]))
 
@@ -205,5 +209,5 @@ def _description(artifacts: Artifacts, variant: str) -> str:
     return str(artifacts.metadata[f"{variant}-{artifacts.seeds[0]}"]["finetune"].get("description", ""))
 
 
-def _present(pictures: Sequence[Picture | None]) -> tuple[Picture, ...]:
+def _not_empty(pictures: Sequence[Picture | None]) -> tuple[Picture, ...]:
     return tuple(picture for picture in pictures if picture is not None and picture.panels)

@@ -1,4 +1,4 @@
-"""What the pipeline left on disk: the one place that knows where the report finds it and in which form."""
+"""The artifacts that the report reads; only this module knows where they are and how they are stored."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import CURVE, load_metadata
 
 Floats = npt.NDArray[np.float64]
-Metadata = Mapping[str, Any]  # what a stage wrote beside a model or forecasts: variant, seed, parameters, ...
-Curve = Mapping[str, Floats]  # column -> (N,) values, a row an interval of training
+Metadata = Mapping[str, Any]  # metadata of a model or forecasts: variant, seed, parameters, ...
+Curve = Mapping[str, Floats]  # column -> (N,) values, one per interval of training
 
-RECONSTRUCTION = "reconstruction.json"  # losses of pre-training on held-out windows, beside its checkpoint
-AGREE = 2e-6  # metrics files are rounded to 1e-6: what is recomputed from the scenes must not differ by more
+RECONSTRUCTION = "reconstruction.json"  # next to a checkpoint: losses on held-out windows
+AGREE = 2e-6  # tolerance when metrics are computed again: the files are rounded to 1e-6
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class RunPaths:
     """Where the artifacts are.
 
     Attributes:
-        maps, augmented, synthetic, train, val: of the data stages.
-        pretrained, finetuned, forecasts, metrics: folders with one entry a run (`<variant>-<seed>`) or baseline.
+        maps, augmented, synthetic, train, val: outputs of the data stages.
+        pretrained, finetuned, forecasts, metrics: folders with one entry per run (`<variant>-<seed>`) or baseline.
         checks: folder of the results of data validation.
     """
 
@@ -55,16 +55,16 @@ class RunPaths:
 
 @dataclass(frozen=True)
 class Artifacts:
-    """Everything that the pipeline left, open.
+    """The opened artifacts of a run of the pipeline.
 
     Attributes:
-        paths: where it is.
-        variants, seeds: what was run; the report reads these and no others, whatever else lies in the folders.
+        paths: where they are.
+        variants, seeds: those that were run; any others in the folders are ignored.
         maps: city -> its lanes.
         augmented: the augmented scenes.
         synthetic, train, val: scene stores.
         metadata: run -> stage (pretrain where there was one, finetune, evaluate) -> metadata.
-        curves: stage -> variant -> the curve of each seed; none of a pre-training that is another variant's.
+        curves: stage -> variant -> the curve of each seed; empty for a pre-training shared with another variant.
         reconstruction: variant -> `lanes` and `trajectory` -> losses, means over the seeds; see `reconstruction_of`.
     """
 
@@ -82,7 +82,7 @@ class Artifacts:
 
     @classmethod
     def load(cls, paths: RunPaths, asked: SelectedRuns) -> Artifacts:
-        """Open them; raises InputError naming what is missing or damaged."""
+        """Open the artifacts; raises InputError naming the one that is missing or damaged."""
         variants, seeds = asked.variants, asked.seeds
         runs = {variant: [f"{variant}-{seed}" for seed in seeds] for variant in variants}
         losses = {variant: reconstruction_of(paths.pretrained, names) for variant, names in runs.items()}
@@ -96,7 +96,7 @@ class Artifacts:
             train=SceneStore.load(paths.train),
             val=SceneStore.load(paths.val),
             metadata={
-                f"{variant}-{seed}": _metadata(paths, f"{variant}-{seed}", f"{asked.pretraining(variant)}-{seed}")
+                f"{variant}-{seed}": _read_metadata(paths, f"{variant}-{seed}", f"{asked.pretraining(variant)}-{seed}")
                 for variant in variants
                 for seed in seeds
             },
@@ -108,22 +108,22 @@ class Artifacts:
         )
 
     def strata(self, baselines: Sequence[str], own: Sequence[str] = ()) -> dict[str, list[dict[str, Any]]]:
-        """Baseline, variant or own forecasts -> metrics by kind of scene of each of its runs, in stored units."""
+        """Read the metrics by kind of scene (stored units): baseline, variant or own forecasts -> those of each run."""
         names = {name: [name] for name in baselines}
         names |= {variant: [f"{variant}-{seed}" for seed in self.seeds] for variant in self.variants}
         names |= {name: [name] for name in own}
         return {name: [read_json(self.paths.forecasts / run / STRATA) for run in runs] for name, runs in names.items()}
 
     def data_validation(self) -> dict[str, Mapping[str, Any]]:
-        """Results of data validation by name (raw, synthetic)."""
+        """Read the results of data validation by name (raw, synthetic)."""
         return {name: read_json(self.paths.checks / f"{name}.json") for name in ("raw", "synthetic")}
 
     def measure(self, source: str, parameters: ReportParameters) -> Measurements:
-        """Errors of every variant, baseline and own forecasts on the validation scenes.
+        """Read the errors of every variant, baseline and own forecasts on the validation scenes.
 
         Raises:
-            InputError: errors and metrics file disagree, the errors are of other scenes, or own forecasts have the name
-                of a variant.
+            InputError: errors and metrics file disagree, the errors belong to other scenes, or own forecasts have the
+                name of a variant.
         """
         taken = sorted(set(parameters.own_forecasts) & set(self.variants))
         if taken:
@@ -146,29 +146,29 @@ class Artifacts:
 
 
 def variant_errors(paths: RunPaths, name: str, seeds: Sequence[int], scene_ids: Sequence[str]) -> VariantErrors:
-    """Errors of one variant; without seeds, of the baseline or own forecasts of that name."""
-    runs = [_errors(paths, run, scene_ids) for run in ([f"{name}-{seed}" for seed in seeds] or [name])]
+    """Read the errors of one variant or, without seeds, of the baseline or own forecasts of that name."""
+    runs = [_read_errors(paths, run, scene_ids) for run in ([f"{name}-{seed}" for seed in seeds] or [name])]
     scenes = {one: np.stack([run[one] for run in runs]) * metric(one).scale for one in runs[0]}
     return VariantErrors(name, tuple(seeds), scenes)
 
 
 def curves_of(folder: Path, runs: Sequence[str]) -> list[Curve]:
-    """Training curves of these runs; one that was not trained has none and is left out."""
+    """Read the training curves of these runs; runs without one are left out."""
     return [_read_curve(folder / run / CURVE) for run in runs if (folder / run / CURVE).is_file()]
 
 
 def parameters_of(metadata: Metadata, section: str) -> dict[str, Any]:
-    """A section of the parameters that an artifact was made with; empty where there is none."""
+    """Return a section of the parameters with which an artifact was made; empty if it is missing."""
     return dict(metadata.get("parameters", {}).get(section, {}))
 
 
 def reconstruction_of(folder: Path, runs: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Losses of masked pre-training on held-out windows beside simple predictors' (floors), means over the runs.
+    """Read the losses of masked pre-training and of simple predictors on held-out windows, as means over the runs.
 
     Returns:
-        `lanes` and `trajectory`, as far as all runs have them: loss; the floors zero, repeat, straight,
-        constant_velocity and quadratic where they apply; blind, the loss of a decoder that does not see the encoder;
-        gain, 1 - loss / blind.
+        For `lanes` and `trajectory`, if all runs have them: loss; the losses of the predictors zero, repeat, straight,
+        constant_velocity and quadratic, where they apply; blind, the loss of a decoder that does not see the encoder;
+        gain, the encoder gain 1 - loss / blind.
     """
     found = [read_json(path) for run in runs if (path := folder / run / RECONSTRUCTION).is_file()]
     means: dict[str, dict[str, float]] = {}
@@ -179,8 +179,8 @@ def reconstruction_of(folder: Path, runs: Sequence[str]) -> dict[str, dict[str, 
     return means
 
 
-def _metadata(paths: RunPaths, run: str, pretraining: str) -> dict[str, Metadata]:
-    """By stage; a run without pre-training has no `pretrain`, and one that shares another's has the other's."""
+def _read_metadata(paths: RunPaths, run: str, pretraining: str) -> dict[str, Metadata]:
+    """Read a run's metadata by stage; `pretrain` only if it was pre-trained, from the run `pretraining`."""
     found: dict[str, Metadata] = {
         "finetune": load_metadata(paths.finetuned / run),
         "evaluate": load_forecast_metadata(paths.forecasts / run),
@@ -190,7 +190,7 @@ def _metadata(paths: RunPaths, run: str, pretraining: str) -> dict[str, Metadata
     return found
 
 
-def _errors(paths: RunPaths, name: str, scene_ids: Sequence[str]) -> dict[str, Floats]:
+def _read_errors(paths: RunPaths, name: str, scene_ids: Sequence[str]) -> dict[str, Floats]:
     found, errors = load_scene_errors(paths.forecasts / name)
     where = paths.forecasts / name
     if found != list(scene_ids):

@@ -1,4 +1,4 @@
-"""The report's tables: results beside the paper's, errors by kind of scene, settings, data validation, provenance."""
+"""The report's tables: results beside the paper's, errors by kind of scene, settings and data validation."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Entry:
     """One metric of one row of the results.
 
     Attributes:
-        level: what was measured; None where the variant was not run.
-        difference: against the reference; None for the reference itself, baselines and own forecasts.
+        level: the measured level; None if the variant was not run.
+        difference: difference from the reference; None for the reference itself, baselines and own forecasts.
         published: the paper's value; published_change: its printed change against its baseline, per cent.
     """
 
@@ -40,7 +40,7 @@ class Row:
     """One row of the results.
 
     Attributes:
-        name: variant, baseline or own forecasts; label: as shown.
+        name: variant, baseline or own forecasts; label: its name as shown.
         kind: learned, baseline, own (a user's own forecasts) or not run.
         entries: by metric name.
     """
@@ -52,7 +52,7 @@ class Row:
 
 
 def results_table(measured: Measurements, published: Published, metrics: Sequence[str] = HEADLINE) -> list[Row]:
-    """Baselines first, then the paper's rows in its order, variants that it does not have, and own forecasts."""
+    """Return the baselines, the paper's rows in its order, the variants that it does not have, and own forecasts."""
     table = list(published.values["table"])
     names = [*measured.baselines, *table, *(variant for variant in measured.variants if variant not in table)]
     names += measured.own
@@ -76,7 +76,7 @@ def _row(name: str, measured: Measurements, published: Published, metrics: Seque
 
 
 def rows_as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The results as plain values."""
+    """Return the results as plain values."""
     plain = []
     for row in rows:
         metrics = {}
@@ -92,10 +92,10 @@ def rows_as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class StrataTable:
-    """A metric by kind of scene, mean over seeds.
+    """A metric by kind of scene, as means over seeds.
 
     Attributes:
-        metric: label with unit; columns: labels of baselines, variants and own forecasts.
+        metric: its label with unit; columns: labels of baselines, variants and own forecasts.
         rows: (kind of scene in words, number of scenes, a value for each column).
     """
 
@@ -105,7 +105,12 @@ class StrataTable:
 
 
 def strata_table(by_name: Mapping[str, Sequence[Mapping[str, Any]]], name: str = "minFDE6") -> StrataTable:
-    """The table of one metric; `by_name`: variant or baseline -> the strata of each of its runs."""
+    """Make the table of one metric.
+
+    Args:
+        by_name: variant, baseline or own forecasts -> metrics by kind of scene of each of its runs.
+        name: the metric.
+    """
     what = metric(name)
     first = next(iter(by_name.values()))[0]
     rows = []
@@ -119,7 +124,7 @@ def strata_table(by_name: Mapping[str, Sequence[Mapping[str, Any]]], name: str =
 
 @dataclass(frozen=True)
 class Setting:
-    """One line of "this run beside the paper's": what is set, and the values in words."""
+    """A setting of this run and of the published one, in words."""
 
     name: str
     ours: str
@@ -127,7 +132,7 @@ class Setting:
 
 
 def settings(measured: Measurements, published: Published, stages: Mapping[str, Metadata]) -> list[Setting]:
-    """This run beside the published one; `stages`: metadata of a run that was pre-trained, where there is one."""
+    """Compare this run with the published one; `stages`: metadata of a pre-trained run, if there is one."""
     data, theirs = published.values["data"], published.values["settings"]
     lines = [
         Setting("data", short_source(measured.source), short_source(data["source"])),
@@ -152,13 +157,13 @@ def settings(measured: Measurements, published: Published, stages: Mapping[str, 
 
 @dataclass(frozen=True)
 class Validated:
-    """One table that data validation looked at.
+    """One table checked by data validation.
 
     Attributes:
-        of: the validation's name (raw, synthetic); table: what the table holds.
-        rows: how many rows were looked at; None where the result does not say.
-        expectations: in words, and whether each was met.
-        outliers: rows beyond a limit that permits some: (row, value found, expectation), every one of them.
+        of: name of the validation (raw, synthetic); table: what the table contains.
+        rows: number of rows checked; None if the result does not give it.
+        expectations: (description, whether it was met).
+        outliers: all rows beyond a limit that permits some: (row, value found, expectation).
     """
 
     of: str
@@ -169,12 +174,12 @@ class Validated:
 
     @property
     def met(self) -> int:
-        """How many expectations were met."""
+        """Number of expectations that were met."""
         return sum(met for _, met in self.expectations)
 
 
 def validated(results: Mapping[str, Mapping[str, Any]]) -> list[Validated]:
-    """Data validation from the checkpoints' descriptions, by name."""
+    """Read the tables from the results of data validation by name (raw, synthetic)."""
     return [
         _validated(name, one, result.get("outliers", ()))
         for name, result in results.items()

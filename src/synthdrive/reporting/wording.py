@@ -1,4 +1,4 @@
-"""How the report names metrics, variants, kinds of scene and data sources, and how it writes numbers."""
+"""Names of metrics, variants, kinds of scene and data sources in the report, and the format of its numbers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Metric:
     Attributes:
         name: its name in the metrics files.
         label: its name in the report.
-        unit: as shown.
-        digits: after the point.
-        scale: shown value = stored value times this.
+        unit: unit of the values shown.
+        digits: number of digits after the point.
+        scale: factor from stored to shown values.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Metric:
     scale: float = 1.0
 
     def text(self, value: float) -> str:
-        """A shown value with its digits and a real minus sign."""
+        """Format a value in the unit shown."""
         return f"{value:.{self.digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
@@ -47,7 +47,7 @@ METRICS = {
 }
 
 HEADLINE = ("MR6", "minFDE6", "minADE6")  # the paper's table, in its order
-ONE_GUESS = ("MR1", "minFDE1", "minADE1")  # of the likeliest trajectory alone
+ONE_GUESS = ("MR1", "minFDE1", "minADE1")  # metrics of the most probable trajectory alone
 
 
 LABELS = {
@@ -67,9 +67,9 @@ STRATA = {
     "no_intersection": "away from intersections",
 }  # fmt: skip
 
-SOURCES = {  # data.source: in a sentence, in a table
+SOURCES = {  # data.source: (in a sentence, in a table)
     "sample": (
-        "the embedded sample, SUMO on streets of Berlin and Braunschweig",
+        "the embedded sample, SUMO traffic on streets of Berlin and Braunschweig",
         "embedded sample",
     ),
     "argoverse1": ("Argoverse 1 motion forecasting", "Argoverse 1"),
@@ -78,47 +78,47 @@ SOURCES = {  # data.source: in a sentence, in a table
 
 
 def metric(name: str) -> Metric:
-    """The metric of this name; one that the report does not know is shown under its own name with three digits."""
+    """Return the metric of this name; an unknown one is shown under its own name with three digits."""
     return METRICS.get(name, Metric(name, name.replace("_", "-"), "", 3))
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """A number with its sign and a real minus."""
+    """Format a number with its sign, using a real minus."""
     return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun: 1 seed, 2 seeds, 2,399 scenes."""
+    """Format a number with its noun: 1 seed, 2 seeds, 2,399 scenes."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def number_and_unit(name: str, value: float) -> str:
-    """A metric's shown value with its unit: 1.915 m."""
+    """Format a metric's value with its unit: 1.915 m."""
     return f"{metric(name).text(value)} {metric(name).unit}"
 
 
 def listed(words: Sequence[str]) -> str:
-    """Words in a sentence: one, two and three."""
+    """Join words for a sentence: one, two and three."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def label_of(name: str) -> str:
-    """A variant's or baseline's name as shown; an unknown one is shown as it is, with spaces."""
+    """Return a variant's or baseline's name as shown; an unknown one keeps its name, with spaces."""
     return LABELS.get(name, name.replace("_", " "))
 
 
 def source_in_words(source: str) -> str:
-    """The data source as a reader knows it."""
+    """Return the data source as named in a sentence."""
     return SOURCES.get(source, (source, source))[0]
 
 
 def short_source(source: str) -> str:
-    """The data source by its short name."""
+    """Return the short name of the data source."""
     return SOURCES.get(source, (source, source))[1]
 
 
 def stratum_order(stratum: str) -> tuple[int, float, str]:
-    """Sorting key of a kind of scene: as STRATA has them, then by displacement, then by name."""
+    """Return the sorting key of a kind of scene: first in the order of STRATA, then by displacement, then by name."""
     if stratum in STRATA:
         return list(STRATA).index(stratum), 0.0, stratum
     first = stratum.removeprefix("displacement_").removeprefix("from_").split("_")[0]
@@ -126,7 +126,7 @@ def stratum_order(stratum: str) -> tuple[int, float, str]:
 
 
 def stratum_words(stratum: str) -> str:
-    """A kind of scene as a reader would say it."""
+    """Return a kind of scene in words."""
     if stratum.startswith("displacement_from_"):
         return f"moves {stratum.removeprefix('displacement_from_')} m or more"
     if stratum.startswith("displacement_"):

@@ -1,4 +1,4 @@
-"""Synthetic driving: whole drives coloured by speed, random windows, and its motion beside recorded motion."""
+"""Pictures of synthetic driving: drives coloured by speed, random windows, and its motion beside recorded motion."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ QUANTITIES = {  # name: (axis label, unit, shown value per stored one, lower edg
 
 
 def synthetic_drives(store: SceneStore, maps: Mapping[str, LaneMap], count: int) -> Picture:
-    """`count` drives: the fastest of the scenes with the most windows, original and augmented in turn, a panel each."""
+    """Draw `count` drives: the fastest of each scene with the most windows, original and augmented in turn."""
     scenes = np.array(store.manifest["scene"].to_pylist())
     sources = np.array(store.manifest["source"].to_pylist())
     speeds = store.manifest["desired_speed"].to_numpy()
@@ -68,7 +68,7 @@ def synthetic_drives(store: SceneStore, maps: Mapping[str, LaneMap], count: int)
 
 
 def _busiest(scenes: Strings, sources: Strings, count: int) -> list[tuple[str, str]]:
-    """(scene, source) in the order original, augmented, original, ...: most windows first, names decide ties."""
+    """Return (scene, source), original and augmented in turn, those with the most windows first, then by name."""
     queues = []
     for source in ("original", "augmented"):
         windows = Counter(scenes[sources == source].tolist())
@@ -78,7 +78,7 @@ def _busiest(scenes: Strings, sources: Strings, count: int) -> list[tuple[str, s
 
 
 def contact_sheet(store: SceneStore, count: int, seed: int) -> Picture:
-    """A picture of `count` windows drawn at random."""
+    """Draw `count` random windows."""
     drawn = generator(seed, "contact sheet").permutation(len(store))[:count]
     sources = store.manifest["source"].to_pylist()
     panels = []
@@ -98,8 +98,8 @@ def contact_sheet(store: SceneStore, count: int, seed: int) -> Picture:
         title="Random synthetic windows",
         caption=f"{len(panels)} of {len(store):,} windows of {store.timing.seconds:g} s "
         f"({augmented / max(len(sources), 1):.0%} of all on augmented maps), drawn at random. A dot marks the "
-        "start. Look for drives off the lane, jumps or "
-        "impossible bends: there should be none.",
+        "start. No window should leave its lane, jump or "
+        "take an impossible bend.",
         panels=tuple(panels),
         legend=speed_legend(),
         panel_width=150,
@@ -107,7 +107,7 @@ def contact_sheet(store: SceneStore, count: int, seed: int) -> Picture:
 
 
 def motion(evidence: MotionEvidence, source: str) -> Picture:
-    """The distributions of both sets; `source` says what was recorded."""
+    """Draw the distributions of recorded and synthetic motion; `source` names the recorded data in words."""
     panels = []
     for name, (label, unit, scale, low, high, step) in QUANTITIES.items():
         edges = np.arange(low, high + step / 2, step)
@@ -123,9 +123,10 @@ def motion(evidence: MotionEvidence, source: str) -> Picture:
         name="motion",
         title="Synthetic and recorded motion",
         caption=f"Focal agents of {source} (train split, {evidence.recorded_tracks:,} tracks) beside the synthetic "
-        f"windows ({evidence.synthetic_tracks:,}), both smoothed in the same way against tracking noise, which still "
-        "adds to the recorded acceleration; the outermost bins include everything beyond. The larger the Wasserstein "
-        "distance, the less the synthetic motion resembles the recorded; the claims ledger tests what the authors say.",
+        f"windows ({evidence.synthetic_tracks:,}). Both are smoothed in the same way; some tracking noise remains in "
+        "the recorded acceleration. The outermost bins include all values beyond them. The larger the Wasserstein "
+        "distance, the less the synthetic motion resembles the recorded motion. The claims ledger tests what the "
+        "authors say.",
         panels=tuple(panels),
         legend=(LegendEntry("recorded", "recorded", "band"), LegendEntry("synthetic", "synthetic", "band")),
         panel_width=320,
@@ -134,13 +135,13 @@ def motion(evidence: MotionEvidence, source: str) -> Picture:
 
 
 def speeds_of(track: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-    """(T,) speed in m/s at each point of a 10 Hz track, (T, 2) metres, by central differences."""
+    """Compute the (T,) speeds in m/s along a 10 Hz track, (T, 2) metres, by central differences."""
     step = np.gradient(np.asarray(track, dtype=np.float64), STEP_SECONDS, axis=0)
     return np.hypot(step[:, 0], step[:, 1])
 
 
 def speed_legend() -> tuple[LegendEntry, ...]:
-    """What the six colours mean."""
+    """Return the legend of the six speed classes."""
     labels = [f"below {SPEED_EDGES[0]:.0f} m/s"]
     labels += [f"{low:.0f}-{high:.0f}" for low, high in zip(SPEED_EDGES, SPEED_EDGES[1:], strict=False)]
     labels.append(f"above {SPEED_EDGES[-1]:.0f} m/s")

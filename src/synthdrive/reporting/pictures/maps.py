@@ -1,4 +1,4 @@
-"""Maps: a whole lane map, places of the scenes, transforms before and after, augmented scenes on warped corridors."""
+"""Pictures of maps: a whole lane map, the places of the scenes, map transforms, and augmented scenes."""
 
 from __future__ import annotations
 
@@ -22,33 +22,34 @@ from synthdrive.reporting.pictures.driving import SPEED_EDGES, speed_legend, spe
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import CITY_MAPS, SceneStore
 
-MOST_MAPS = 12  # that are shown; of local maps there may be a thousand
+MOST_MAPS = 12  # maps that are shown; there may be a thousand local maps
 PLACES_MARGIN = 30.0  # m around the scenes' places
 
 NAMES = {"smooth": "Smooth turn", "double": "Double turn", "ripple": "Ripple", "combination": "Combination"}
 SPACING = 1.0  # m between the points of a centreline before it is warped, so that bends are drawn smooth
 CROP_HALF_WIDTH = 75.0  # m, half the side of the crop
-BEND = 25.0  # m left of the middle, where the transforms set in
-ENOUGH = 100.0  # m of lanes along X before the bend, and twice as much behind it, make the crop busy enough
-BUSY_CANDIDATES = 400  # lanes looked at when the crop is chosen
+BEND = 25.0  # m; the transforms begin this far left of the middle
+ENOUGH_LANES = 100.0  # m of lanes along X before the bend, and twice as much after it, make a crop good enough
+CROP_CANDIDATES = 400  # lanes tried as the middle of the crop
 
-CLEAR = 5.0  # m, a displacement that can be seen
-BEND_CANDIDATES = 200  # scenes among which those to show are sought
-BEND_HALF_WIDTH = 70.0  # m, half the side of what is shown: the bend and the road around it
+VISIBLE = 5.0  # m, a displacement that is easy to see
+BEND_CANDIDATES = 200  # scenes from which the shown ones are chosen
+BEND_HALF_WIDTH = 70.0  # m, half the side of a panel: the bend and the road around it
 
 SHEET_MARGIN = 12.0  # m around the lanes
 SHEET_WIDTH = 8.0  # inches
-TALLEST, FLATTEST = 0.7, 3.5  # width to height; a map that is longer than that gets wider margins
+TALLEST, FLATTEST = 0.7, 3.5  # limits of width to height; a map beyond them gets wider margins
 DOTS_PER_INCH = 130
-ARROW = 0.1  # inches that an arrow takes; where a lane segment is shorter, arrows would hide the map
-SHORTEST_ARROW, LONG_SEGMENT = 12.0, 40.0  # m; of the segments that get one
+ARROW = 0.1  # inches per arrow
+SHORTEST_WITH_ARROW = 12.0  # m; shorter lane segments get no arrow
+LONGEST_ARROW = 40.0  # m; on a map where ARROW covers more, arrows would hide the lanes and are left out
 
 _LANE_KINDS = (("lane", "lane"), ("warped", "in a junction"), ("truth", "left turn"), ("forecast", "right turn"))
 SUFFIXES = (".svg", ".png")
 
 
 def city_maps(maps: Mapping[str, LaneMap], train: SceneStore, val: SceneStore) -> Picture:
-    """One panel a city that has scenes; only the part of the map where they are."""
+    """Draw the places of the scenes, one panel per city, on the part of the map that contains them."""
     panels = []
     for city, lane_map in list(maps.items())[:MOST_MAPS]:
         places = {name: _places(store, city) for name, store in (("train", train), ("val", val))}
@@ -82,14 +83,14 @@ def city_maps(maps: Mapping[str, LaneMap], train: SceneStore, val: SceneStore) -
 
 
 def _places(store: SceneStore, city: str) -> npt.NDArray[np.float64]:
-    names = store.cities if store.maps == CITY_MAPS else store.scene_ids  # a local map has the name of its scene
+    names = store.cities if store.maps == CITY_MAPS else store.scene_ids  # a local map is named after its scene
     here = np.array([name == city for name in names], dtype=bool)
     places: npt.NDArray[np.float64] = store.origins[here]
     return places
 
 
 def _closest(train: SceneStore, val: SceneStore) -> str:
-    """Smallest distance, in words, between the places of a train and a validation scene of the same city."""
+    """Return the smallest distance between a train and a validation scene of the same city, in words."""
     gaps = []
     for city in sorted(set(train.cities) & set(val.cities)):
         places = (store.origins[np.array(store.cities) == city] for store in (train, val))
@@ -99,8 +100,8 @@ def _closest(train: SceneStore, val: SceneStore) -> str:
 
 
 def transform_pictures(lane_map: LaneMap, shape: TransformShape, amplitude: float) -> Picture:
-    """The four transforms with one amplitude on the densest crop of a map; `amplitude` as in the released data."""
-    centre = _busy_place(lane_map)
+    """Draw the four transforms on one crop of a map; `amplitude` is that of the released data (docs/method.md 2)."""
+    centre = _simple_junction(lane_map)
     rows = lane_map.lanes_near(centre[0], centre[1], CROP_HALF_WIDTH + 10.0)
     lines = [resample(line, SPACING) for line in centrelines(lane_map.segments, rows)]
     anchor = centre[0] - shape.border - BEND
@@ -126,14 +127,14 @@ def transform_pictures(lane_map: LaneMap, shape: TransformShape, amplitude: floa
     )
 
 
-def _busy_place(lane_map: LaneMap) -> tuple[float, float]:
-    """Middle of a lane with streets along X and across it around it, and little else: a plain junction, if there is."""
+def _simple_junction(lane_map: LaneMap) -> tuple[float, float]:
+    """Return the middle of a simple junction: enough lanes along X and across it, and few others."""
     segments = lane_map.segments
     middles = np.array([line[len(line) // 2] for line in centrelines(segments)])
     steps = np.abs(np.diff(segments.points, axis=1) * segments.valid[:, 1:, None]).sum(axis=1)  # [L, 2]
     along = np.where(steps[:, 1] < steps[:, 0] / 3, steps[:, 0], 0.0)
     across = np.where(steps[:, 0] < steps[:, 1] / 3, steps[:, 1], 0.0)
-    chosen = np.linspace(0, len(segments) - 1, min(BUSY_CANDIDATES, len(segments))).astype(int)
+    chosen = np.linspace(0, len(segments) - 1, min(CROP_CANDIDATES, len(segments))).astype(int)
 
     def score(row: int) -> tuple[float, float]:
         offset = middles - middles[row]
@@ -141,16 +142,16 @@ def _busy_place(lane_map: LaneMap) -> tuple[float, float]:
         straight = near & (np.abs(offset[:, 1]) < CROP_HALF_WIDTH / 2)
         before, behind = straight & (offset[:, 0] < -BEND), straight & (offset[:, 0] >= -BEND)
         lengths = along[before].sum(), along[behind].sum() / 2, across[near].sum() / 2
-        return float(min(*lengths, ENOUGH)), -float(steps[near].sum())
+        return float(min(*lengths, ENOUGH_LANES)), -float(steps[near].sum())
 
     best = max(chosen.tolist(), key=score)
     return float(middles[best, 0]), float(middles[best, 1])
 
 
 def corridors(scenes: AugmentedScenes, maps: Mapping[str, LaneMap], count: int, seed: int) -> Picture:
-    """A picture of `count` augmented scenes, drawn at random in equal parts from the transforms; may be empty."""
+    """Draw `count` random augmented scenes, in equal parts from the kinds of transforms; may be empty."""
     panels = []
-    for number, index in enumerate(_pick(scenes, count, seed), start=1):
+    for number, index in enumerate(_choose(scenes, count, seed), start=1):
         scene = scenes[index]
         view = _bend_view(scene)
         segments = maps[scene.city].segments
@@ -169,8 +170,8 @@ def corridors(scenes: AugmentedScenes, maps: Mapping[str, LaneMap], count: int, 
         name="augmented-corridors",
         title="Augmented scenes",
         caption="Each augmented scene is a route, the lanes of its corridor, and one transform. The driver follows the "
-        "warped centreline on the warped lanes. The two must agree: a forecaster must be given the map that was "
-        "driven.",
+        "warped centreline on the warped lanes. The two must agree, because the forecaster gets the warped lanes as "
+        "its map.",
         panels=tuple(panels),
         legend=(
             LegendEntry("lane", "original map"),
@@ -181,8 +182,8 @@ def corridors(scenes: AugmentedScenes, maps: Mapping[str, LaneMap], count: int, 
     )
 
 
-def _pick(scenes: AugmentedScenes, count: int, seed: int) -> list[int]:
-    """Augmented scenes in a random order, transform by transform; those whose bend is hard to see come last."""
+def _choose(scenes: AugmentedScenes, count: int, seed: int) -> list[int]:
+    """Choose random augmented scenes, kinds of transforms in turn; scenes with a visible bend come first."""
     sources = scenes.manifest["source"].to_pylist()
     kinds = scenes.manifest["transform"].to_pylist()
     names = scenes.manifest["scene_id"].to_pylist()
@@ -190,32 +191,34 @@ def _pick(scenes: AugmentedScenes, count: int, seed: int) -> list[int]:
     usable.sort(key=lambda index: item_seed(seed, "corridor", names[index]))
     chosen: list[int] = []
     for visible in (True, False):
-        some = [index for index in usable[:BEND_CANDIDATES] if (_visible(scenes[index]) >= CLEAR) == visible]
+        some = [
+            index for index in usable[:BEND_CANDIDATES] if (_visible_displacement(scenes[index]) >= VISIBLE) == visible
+        ]
         queues = [[index for index in some if kinds[index] == kind] for kind in sorted({kinds[i] for i in some})]
         chosen += [index for depth in range(len(some)) for queue in queues for index in queue[depth : depth + 1]]
     return chosen[:count]
 
 
 def _displacement(scene: AugmentedScene) -> npt.NDArray[np.float64]:
-    """(N,) metres by which the transform moves each point of the route."""
+    """Return the (N,) metres by which the transform moves each point of the route."""
     moved: npt.NDArray[np.float64] = np.abs(scene.centreline[:, 1] - scene.transform.unwarp(scene.centreline)[:, 1])
     return moved
 
 
-def _bend(scene: AugmentedScene) -> int:
-    """Index of the first point of the route where the map has been moved by half a metre; its middle without any."""
+def _bend_index(scene: AugmentedScene) -> int:
+    """Return the index of the first point of the route that is moved by half a metre; the middle one if none is."""
     moved = _displacement(scene) > 0.5
     return int(np.argmax(moved)) if moved.any() else len(moved) // 2
 
 
-def _visible(scene: AugmentedScene) -> float:
-    """Largest displacement, metres, of the route inside the view."""
-    near = np.abs(scene.centreline - scene.centreline[_bend(scene)]).max(axis=1) < BEND_HALF_WIDTH
+def _visible_displacement(scene: AugmentedScene) -> float:
+    """Return the largest displacement, metres, of the route inside the view."""
+    near = np.abs(scene.centreline - scene.centreline[_bend_index(scene)]).max(axis=1) < BEND_HALF_WIDTH
     return float(_displacement(scene)[near].max())
 
 
 def _bend_view(scene: AugmentedScene) -> View:
-    centre = scene.centreline[_bend(scene)]
+    centre = scene.centreline[_bend_index(scene)]
     return View((float(centre[0]), float(centre[1])), BEND_HALF_WIDTH, BEND_HALF_WIDTH)
 
 
@@ -226,13 +229,14 @@ def _in_view(lines: Sequence[Points], view: View) -> list[Points]:
 
 
 def draw_lane_map(lane_map: LaneMap, path: Path, tracks: Sequence[Points] = ()) -> None:
-    """Draw the lanes, arrows along them, and tracks at 10 Hz (metres, city frame) coloured by speed.
+    """Draw the lanes of a map by kind, with arrows, or the tracks on them, coloured by speed.
 
     Args:
         path: a .svg or .png file; the same map gives the same bytes.
+        tracks: (T, 2) metres, city frame, at 10 Hz, each.
 
     Raises:
-        ParameterError: a file of another kind.
+        ParameterError: the path has another suffix.
     """
     check_suffix(path)
     segments = lane_map.segments
@@ -265,7 +269,7 @@ def check_suffix(path: Path) -> None:
 
 
 def tracks_in(store: SceneStore, city: str) -> list[npt.NDArray[np.float64]]:
-    """(T, 2) metres, city frame, the agent of each window in this city."""
+    """Return the focal agent's track, (T, 2) metres, city frame, of each window in this city."""
     rows = [row for row, name in enumerate(store.cities) if name == city]
     return [store[row].agent.astype(np.float64) + store.origins[row] for row in rows]
 
@@ -278,8 +282,8 @@ def _add_lanes(panel: MapDrawing, lane_map: LaneMap, metres_per_inch: float) -> 
     for (role, _), chosen in zip(_LANE_KINDS, (plain, junction, *turns), strict=True):
         panel.add_lanes(centrelines(segments, np.flatnonzero(chosen)), role, width=1.0)
     lengths = np.hypot(*(np.diff(segments.points, axis=1) * segments.valid[:, 1:, None]).transpose(2, 0, 1)).sum(axis=1)
-    rows = np.flatnonzero(lengths >= SHORTEST_ARROW)
-    if ARROW * metres_per_inch < LONG_SEGMENT:
+    rows = np.flatnonzero(lengths >= SHORTEST_WITH_ARROW)
+    if ARROW * metres_per_inch < LONGEST_ARROW:
         middle = segments.counts[rows] // 2
         tip, tail = segments.points[rows, middle], segments.points[rows, middle - 1]
         way = (tip - tail) / np.maximum(np.linalg.norm(tip - tail, axis=1), 1e-6)[:, None]

@@ -1,4 +1,4 @@
-"""Masked scenes and how the network fills them in: each hidden lane beside its truth, hidden trajectories by epoch."""
+"""Pictures of masked scenes and their reconstructions: hidden lanes beside the truth, hidden trajectories by epoch."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from synthdrive.reporting.drawing import MapDrawing, Points, View, map_drawing
 from synthdrive.reporting.picture import VARIANTS, LegendEntry, Panel, Picture
 
 HALF_WIDTH = 55.0  # m; the crop is 50 m to either side
-WIDTH = 1.7  # inches; three of them stand beside each other on a phone
-MOST_EPOCHS = 4  # with input and truth six panels a sample: two rows of three on a phone
-MOST_LANES = 4  # hidden lanes of a sample that have a panel of their own
+WIDTH = 1.7  # inches; three panels fit side by side on a phone
+MOST_EPOCHS = 4  # six panels per sample with input and truth: two rows of three on a phone
+MOST_LANES = 4  # hidden lanes of a sample with a panel of their own
 
 
 def reconstructions(kept: Reconstructions, variant: str, label: str, count: int, mask_ratio: float) -> list[Picture]:
-    """At most `count` samples of each kind that the variant trains: hidden lanes, and hidden trajectories.
+    """Draw at most `count` samples of each kind that the variant trains on: hidden lanes and hidden trajectories.
 
     Args:
-        variant, label: the variant's name, and how it is shown, with the seed.
+        variant: the variant's name; label: how it is shown, with its seed.
     """
     lanes = np.flatnonzero(kept.is_map)[:count].tolist()
     trajectories = np.flatnonzero(~kept.is_map)[:count].tolist()
@@ -43,14 +43,14 @@ def reconstructions(kept: Reconstructions, variant: str, label: str, count: int,
 
 
 def shown_epochs(last: int, most: int = MOST_EPOCHS) -> list[int]:
-    """Epochs from 0, the start, to the last, spread evenly where there are more than `most`."""
+    """Return the epochs from 0 (before training) to the last; at most `most` of them, spread evenly."""
     if last < most:
         return list(range(last + 1))
     return [round(epoch) for epoch in np.linspace(0, last, most).tolist()]
 
 
 def _lanes_picture(kept: Reconstructions, samples: Sequence[int], mask_ratio: float) -> Picture:
-    """A row a sample: what is given, all hidden lanes after training, and the first few one by one."""
+    """Draw a row per sample: the input, all hidden lanes after training, and the first few hidden lanes singly."""
     apart = min([MOST_LANES, *(len(_hidden(kept, sample)) for sample in samples)])
     panels = []
     for number, sample in enumerate(samples, start=1):
@@ -84,7 +84,7 @@ def _lanes_picture(kept: Reconstructions, samples: Sequence[int], mask_ratio: fl
 
 
 def _trajectory_picture(kept: Reconstructions, samples: Sequence[int]) -> Picture:
-    """A row a sample: masked input, some epochs, truth."""
+    """Draw a row per sample: masked input, some epochs, truth."""
     epochs = shown_epochs(kept.epochs)
     stages: list[int | str] = ["input", *epochs, "truth"]
     panels = []
@@ -96,9 +96,9 @@ def _trajectory_picture(kept: Reconstructions, samples: Sequence[int]) -> Pictur
     return Picture(
         name="reconstruction-trajectory",
         title="Hidden trajectories",
-        caption=f"The whole trajectory is hidden except for its first vector (dot). Several modes are predicted from "
-        f"the map, the best one drawn thicker: from before training (epoch 0) to its end (epoch {kept.epochs}). A "
-        f"panel is {2 * HALF_WIDTH:.0f} m wide.",
+        caption=f"The whole trajectory is hidden except for its first vector (dot). The network predicts several modes "
+        f"from the map; the best one is drawn thicker. The panels lead from before training (epoch 0) to its end "
+        f"(epoch {kept.epochs}), and are {2 * HALF_WIDTH:.0f} m wide.",
         panels=tuple(panels),
         legend=(
             LegendEntry("lane", "visible lanes"),
@@ -111,7 +111,7 @@ def _trajectory_picture(kept: Reconstructions, samples: Sequence[int]) -> Pictur
 
 
 def lane_errors(kept: Reconstructions, sample: int) -> npt.NDArray[np.float64]:
-    """(H,) mean distance in metres of each hidden lane of a sample from the truth, after the last epoch."""
+    """Return the (H,) mean distances in metres of a sample's hidden lanes from the truth, after the last epoch."""
     pairs = [_hidden_lane(kept, sample, lane) for lane in range(len(_hidden(kept, sample)))]
     return np.array([np.linalg.norm(drawn - truth, axis=1).mean() for truth, drawn in pairs])
 
@@ -121,7 +121,7 @@ def _hidden(kept: Reconstructions, sample: int) -> npt.NDArray[np.intp]:
 
 
 def _hidden_lane(kept: Reconstructions, sample: int, lane: int) -> tuple[Points, Points]:
-    """(P, 2) true and reconstructed points, metres, of the sample's hidden lane with this number."""
+    """Return the true and the reconstructed points, (P, 2) metres each, of one of the sample's hidden lanes."""
     row = _hidden(kept, sample)[lane]
     place = int(kept.lane_hidden[:row].sum())
     valid = kept.lane_valid[row]
@@ -129,7 +129,7 @@ def _hidden_lane(kept: Reconstructions, sample: int, lane: int) -> tuple[Points,
 
 
 def _draw_lanes(kept: Reconstructions, sample: int, lanes: Sequence[int], view: View, bar: bool = False) -> str:
-    """The given lanes and the drive; these hidden lanes, each in its colour; the first pieces of all, or of these."""
+    """Draw the visible lanes and the trajectory, and these hidden lanes; without any, the first vectors of all."""
     given = np.flatnonzero((kept.lane_scene == sample) & ~kept.lane_hidden)
     points, valid = kept.lane_points, kept.lane_valid
     with map_drawing(view, width=WIDTH, bar=bar) as panel:
@@ -168,5 +168,5 @@ def _add_modes(panel: MapDrawing, kept: Reconstructions, sample: int, epoch: int
 
 
 def _with_start(line: Points) -> Points:
-    """The end points of a lane's vectors, and before them the start of the first, guessed from the second step."""
+    """Prepend the start of a lane's first vector to the ends of its vectors; it is extrapolated from the second."""
     return line if len(line) < 2 else np.concatenate([[2.0 * line[0] - line[1]], line])

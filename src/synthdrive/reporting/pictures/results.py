@@ -1,4 +1,4 @@
-"""Results as charts: what pre-training changes, levels, training curves, reconstruction losses beside their floors."""
+"""Charts of results: changes by pre-training, levels, training curves, and losses beside those of simple predictors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from synthdrive.reporting.wording import HEADLINE, counted, label_of, metric
 
 Floats = npt.NDArray[np.float64]
 
-SMOOTHED = 5  # points of a curve that are averaged: single batches differ more than epochs do
+SMOOTHED = 5  # neighbouring points that are averaged, because single batches differ more than epochs
 CURVES = {
     "pretrain": {"loss": "loss", "map": "map loss", "trajectory": "trajectory loss"},
     "finetune": {
@@ -29,7 +29,7 @@ TASKS = {"lanes": ("straight", "straight extrapolation"), "trajectory": ("quadra
 
 
 def effects_picture(rows: Sequence[Row], variants: Sequence[str], scenes: int, seeds: int) -> Picture | None:
-    """Relative paired differences to the baseline with the published change; None where there is one variant only."""
+    """Draw relative paired differences from the baseline beside the published changes; None without a difference."""
     learned = [row for row in rows if row.kind == "learned"]
     panels = []
     for name in HEADLINE:
@@ -52,8 +52,8 @@ def effects_picture(rows: Sequence[Row], variants: Sequence[str], scenes: int, s
         name="differences",
         title="What pre-training changes",
         caption=f"Difference from the baseline on the same {counted(scenes, 'scene')} and {counted(seeds, 'seed')}; "
-        f"left of zero is better. The line is the 95 % interval over scenes{' and seeds' if seeds > 1 else ''} (an "
-        "arrow: it continues); where it crosses zero, the difference is not statistically significant.",
+        f"left of zero is better. The line is the 95 % interval over scenes{' and seeds' if seeds > 1 else ''}; an "
+        "arrow means that it continues. If it crosses zero, the difference is not statistically significant.",
         panels=tuple(panels),
         legend=(
             LegendEntry("variant1", "measured, 95 % interval"),
@@ -66,7 +66,7 @@ def effects_picture(rows: Sequence[Row], variants: Sequence[str], scenes: int, s
 
 
 def level_picture(rows: Sequence[Row], variants: Sequence[str]) -> Picture:
-    """Levels of baselines, variants and own forecasts with their 95 % intervals and seeds."""
+    """Draw the levels of baselines, variants and own forecasts with their 95 % intervals and seeds."""
     measured = [row for row in rows if row.kind != "not run"]
     legend = [LegendEntry("others", "no training"), LegendEntry("variant0", "trained variants")]
     if any(row.kind == "own" for row in measured):
@@ -96,12 +96,12 @@ def level_picture(rows: Sequence[Row], variants: Sequence[str]) -> Picture:
 
 
 def training_curves(stage: str, curves: Mapping[str, Sequence[Curve]], variants: Sequence[str]) -> Picture | None:
-    """The stage's losses over its epochs; None where no variant has a curve.
+    """Draw the losses of a stage over its epochs; None if no variant has a curve.
 
     Args:
         stage: pretrain or finetune.
         curves: variant -> the curve of each seed.
-        variants: all of them, which settles the colours.
+        variants: all variants of the run; their order determines the colours.
     """
     trained = [variant for variant in variants if curves.get(variant)]
     if not trained:
@@ -122,8 +122,8 @@ def training_curves(stage: str, curves: Mapping[str, Sequence[Curve]], variants:
     return Picture(
         name=f"curves-{stage}",
         title=f"{TITLES[stage]} curves",
-        caption=f"Loss on the training data, averaged over {SMOOTHED} neighbouring points. {spread}Where a curve still "
-        "falls at the end, longer training would change the table. Losses of different tasks cannot be compared.",
+        caption=f"Loss on the training data, averaged over {SMOOTHED} neighbouring points. {spread}If a curve still "
+        "falls at the end, longer training would change the results. Losses of different tasks cannot be compared.",
         panels=tuple(panels),
         legend=_variant_legend(trained, variants),
         panel_width=320,
@@ -132,14 +132,14 @@ def training_curves(stage: str, curves: Mapping[str, Sequence[Curve]], variants:
 
 
 def smoothed(runs: Floats) -> Floats:
-    """(R, N) values averaged over SMOOTHED neighbours; fewer at the ends."""
+    """Average (R, N) values over SMOOTHED neighbours, fewer at the ends."""
     half = SMOOTHED // 2
     windows = [runs[:, max(0, place - half) : place + half + 1].mean(axis=1) for place in range(runs.shape[1])]
     return np.stack(windows, axis=1)
 
 
 def floors_picture(reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Picture | None:
-    """Losses of masked pre-training on held-out windows beside floors, and the encoder gain; None without any."""
+    """Draw the losses of masked pre-training beside those of simple predictors; None if there are none."""
     panels, gains = [], []
     roles = (("loss", "forecast"), ("blind", "others"))
     for task, (floor, words) in TASKS.items():
@@ -159,9 +159,10 @@ def floors_picture(reconstruction: Mapping[str, Mapping[str, Mapping[str, float]
     return Picture(
         name="reconstruction-floors",
         title="Does pre-training use the encoder?",
-        caption="Loss on held-out synthetic windows, compared with that of the same decoder trained without access to "
-        "the encoder, and of a predictor without training. A loss above either means that pre-training learned nothing "
-        f"useful for fine-tuning. Encoder gain (1 - loss / blind loss): {'; '.join(gains)}. Means over seeds.",
+        caption="Loss on held-out synthetic windows, compared with the losses of the same decoder trained without "
+        "access to the encoder (blind) and of a predictor without training. A loss above either of them means that "
+        "pre-training learned nothing useful for fine-tuning. "
+        f"Encoder gain (1 - loss / blind loss): {'; '.join(gains)}. Means over seeds.",
         panels=tuple(panels),
         legend=(
             LegendEntry("forecast", "trained", "band"),

@@ -1,4 +1,4 @@
-"""Scenes as the forecaster sees them: recorded scenes with their traffic, and forecasts on validation scenes."""
+"""Pictures of scenes: recorded scenes with their traffic, and forecasts on validation scenes."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from synthdrive.reporting.picture import HEAT, LegendEntry, Panel, Picture
 from synthdrive.scenes.scene_store import AGENT, Scene, SceneStore
 
 TURNS = ("left", "straight", "right")
-HEAT_EDGES = (0.001, 0.003, 0.01)  # probability of a goal of 1 m2; below the first is drawn only down to FAINTEST
-FAINTEST = 0.0003
-SMOOTHED = 11  # steps over which drawn forecasts are smoothed: the network draws each point for itself
+HEAT_EDGES = (0.001, 0.003, 0.01)  # probability of a goal, a cell of 1 m2
+FAINTEST = 0.0003  # goals with a smaller probability are not drawn
+SMOOTHED = 11  # steps; drawn forecasts are smoothed because the network predicts every point independently
 
 Floats = npt.NDArray[np.floating[Any]]
 
 
 def add_scene_lanes(panel: MapDrawing, store: SceneStore, scene: Scene) -> None:
-    """The crop's centrelines, relative to the scene's origin."""
+    """Draw the centrelines of the scene's map crop, relative to its origin."""
     panel.add_lanes([line - scene.origin for line in centrelines(store.lanes, scene.lane_rows)])
 
 
 def add_others(panel: MapDrawing, scene: Scene, timing: Timing) -> None:
-    """Every track but the focal agent's up to the last observed step, with a dot where it is then."""
+    """Draw all other tracks up to the last observed step, with a dot at the last position."""
     tracks, heads = [], []
     for k in range(len(scene.track_types)):
         if scene.track_types[k] == AGENT:
@@ -50,7 +50,7 @@ def add_others(panel: MapDrawing, scene: Scene, timing: Timing) -> None:
 
 
 def add_agent(panel: MapDrawing, scene: Scene, timing: Timing) -> None:
-    """The focal agent: its history, where it is, and its future."""
+    """Draw the focal agent: its history, its last observed position and its future."""
     now = timing.last_observed
     panel.add_line(scene.agent[now:], "truth", width=2.2, zorder=5)
     panel.add_dots(scene.agent[-1:], "truth", size=16.0, zorder=6)
@@ -59,15 +59,16 @@ def add_agent(panel: MapDrawing, scene: Scene, timing: Timing) -> None:
 
 
 def scene_view(scene: Scene, half_width: float) -> View:
-    """The square in which a scene is shown: it holds the focal agent's whole track."""
+    """Return the square in which a scene is shown; it contains the focal agent's whole track."""
     return View.around(scene.agent.astype(np.float64), margin=8.0, smallest=half_width)
 
 
 def pick_scenes(store: SceneStore, count: int, seed: int, among: Sequence[int] | None = None) -> list[int]:
-    """At most `count` scenes in turn from left turns, straight drives and right turns.
+    """Choose at most `count` scenes, in turn from left turns, straight drives and right turns.
 
     Args:
-        among: scenes in the order in which they are taken; default all, in an order of their names and the seed alone.
+        among: rows of the candidates, in order of preference; by default all, in an order that depends only on their
+            names and the seed.
     """
     order = list(range(len(store)) if among is None else among)
     if among is None:
@@ -81,7 +82,7 @@ def pick_scenes(store: SceneStore, count: int, seed: int, among: Sequence[int] |
 
 
 def recorded_scenes(store: SceneStore, split: str, count: int, seed: int) -> Picture:
-    """A picture of `count` scenes of a split."""
+    """Draw `count` random scenes of a split."""
     panels = []
     for number, index in enumerate(pick_scenes(store, count, seed), start=1):
         scene = store[index]
@@ -95,7 +96,7 @@ def recorded_scenes(store: SceneStore, split: str, count: int, seed: int) -> Pic
         name="recorded-scenes",
         title="Recorded scenes",
         caption=f"Scenes of the {split} split, drawn at random in equal parts from left turns, straight drives and "
-        "right turns. Does the focal agent keep to a lane, and does the crop cover the road that it takes?",
+        "right turns. The focal agent should keep to a lane, and the map crop should cover the road that it takes.",
         panels=tuple(panels),
         legend=(
             LegendEntry("observed", f"focal agent, observed {store.timing.history_seconds:g} s"),
@@ -115,14 +116,14 @@ def forecasts(
     seed: int,
     miss_threshold: float | None,
 ) -> Picture:
-    """`count` validation scenes: those whose forecasts fan out most, and last one that is missed.
+    """Draw `count` validation scenes: those whose forecasts fan out most and, as the last one, a missed scene.
 
     Args:
-        network: gives the goal distribution; None leaves it out.
-        variant: as shown.
+        network: for the goal distribution; None leaves it out.
+        variant: label of the variant.
         store: the S validation scenes, in the order of the forecasts.
-        miss_threshold: metres between the ends of the best forecast and of the truth beyond which a scene is missed;
-            None where the evaluation did not record it: then hits and misses are not told apart.
+        miss_threshold: minFDE6 in metres above which a scene is missed; None if the evaluation did not record it, in
+            which case hits and misses are not distinguished.
     """
     errors = _end_errors(store, made)
     shown = shown_forecasts(store, made, count, seed, miss_threshold)
@@ -141,13 +142,13 @@ def forecasts(
     else:
         rate = float((errors.min(axis=1) > miss_threshold).mean())
         choice = (
-            f"the hit {fanned}, and last a random missed one ({rate:.0%} of {len(store):,} scenes are missed: none of "
-            f"the six end points is within {miss_threshold:g} m)"
+            f"{fanned}, without misses, and last a random miss (in {rate:.0%} of {len(store):,} scenes none of the six "
+            f"end points is within {miss_threshold:g} m of the truth)"
         )
     return Picture(
         name="forecasts",
         title=f"Forecasts on validation scenes: {variant}",
-        caption=f"Not a random choice: {choice}. Shaded: the network's probability for where the agent is after "
+        caption=f"Not a random choice: {choice}. Shaded: the predicted probability of the agent's position after "
         f"{store.timing.future_seconds:g} s. Lines are smoothed over {SMOOTHED / 10:.1f} s for drawing; end points are "
         "not.",
         panels=tuple(panels),
@@ -171,7 +172,7 @@ def forecast_sheet(
     seed: int,
     miss_threshold: float | None,
 ) -> None:
-    """The same scenes in rows of three as one PNG, as the README shows them."""
+    """Draw the same scenes in rows of three as one PNG, for the README."""
     shown = shown_forecasts(store, made, count, seed, miss_threshold)
     heat = _goal_heat(network, store, shown)
     with map_sheet(path, [_forecast_view(store, made, index) for index in shown], columns=3) as panels:
@@ -182,9 +183,9 @@ def forecast_sheet(
 def shown_forecasts(
     store: SceneStore, made: Forecasts, count: int, seed: int, miss_threshold: float | None
 ) -> list[int]:
-    """Hit scenes by how far their forecasts fan out, in turn from each kind of turn; last a random missed one.
+    """Choose hit scenes, in turn from each kind of turn, by how far their forecasts fan out, and last a random miss.
 
-    Without a threshold no scene counts as missed.
+    Without a threshold, no scene counts as missed.
     """
     threshold = np.inf if miss_threshold is None else miss_threshold
     missed_scenes = _end_errors(store, made).min(axis=1) > threshold
@@ -199,7 +200,7 @@ def shown_forecasts(
 
 
 def _fan(position: Floats, modes: Floats) -> float:
-    """Standard deviation, metres, of the end points of (6, T, 2) forecasts across their mean direction."""
+    """Return the standard deviation in metres of the end points of (6, T, 2) forecasts across their mean direction."""
     ends = modes[:, -1] - position
     along = ends.mean(axis=0)
     across = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-6)
@@ -207,7 +208,7 @@ def _fan(position: Floats, modes: Floats) -> float:
 
 
 def _end_errors(store: SceneStore, made: Forecasts) -> Floats:
-    """(S, 6) metres from each forecast's end to the truth's."""
+    """Return the (S, 6) endpoint errors of the forecasts in metres."""
     truth = np.stack([store[index].agent[-1] for index in range(len(store))])
     errors: Floats = np.linalg.norm(made.trajectories[:, :, -1] - truth[:, None], axis=-1)
     return errors
@@ -235,7 +236,7 @@ def _add_forecast(
 
 
 def _smooth(observed: Floats, mode: Floats) -> Floats:
-    """The forecast from the last observed position on, smoothed with what was observed; its ends stay."""
+    """Smooth a forecast with the observed track; return it from the last observed position on, with unmoved ends."""
     line: Floats = savgol_filter(np.concatenate([observed, mode]), SMOOTHED, 2, axis=0)[len(observed) - 1 :]
     line[0], line[-1] = observed[-1], mode[-1]
     return line
@@ -243,7 +244,7 @@ def _smooth(observed: Floats, mode: Floats) -> Floats:
 
 @torch.no_grad()
 def _goal_heat(network: DenseTNT, store: SceneStore, indices: list[int]) -> dict[int, list[tuple[str, Floats]]]:
-    """By scene: the goals in four classes of probability, metres, city axes relative to the scene's origin."""
+    """Return, by scene, the goals in four classes of probability, in metres, city axes relative to the origin."""
     distribution = network.goal_distribution(collate(store, indices))
     goals = distribution.frame.to_city(distribution.goals).numpy()
     probability = distribution.log_prob.exp().numpy()
