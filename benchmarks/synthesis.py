@@ -47,7 +47,8 @@ def main() -> None:
     arguments = parser.parse_args()
     augment = load_section(AugmentParameters, "augment", arguments.params)
     parameters = load_section(SynthesizeParameters, "synthesize", arguments.params)
-    half_width = load_section(SceneParameters, "scene", arguments.params).map_half_width
+    scene = load_section(SceneParameters, "scene", arguments.params)
+    half_width, timing = scene.map_half_width, scene.timing.as_value()
     augment.routes.per_city, augment.routes.length = arguments.routes, arguments.length
     parameters.speeds_per_scene = 0
     maps = load_maps(arguments.maps)
@@ -57,7 +58,7 @@ def main() -> None:
     augmenting = time.process_time() - began
     with tempfile.TemporaryDirectory() as folder:
         began = time.process_time()
-        summary = synthesize(maps, scenes, parameters, half_width, InProcess(), Path(folder))
+        summary = synthesize(maps, scenes, parameters, half_width, timing, InProcess(), Path(folder))
         driving = time.process_time() - began
         windows = len(SceneStore.load(Path(folder)))
         digest = file_hash(Path(folder))[:16]

@@ -23,10 +23,10 @@ HALF_WIDTH = 50.0
 def run(maps, scenes, parameters, directory, executor=None, **options):
     directory.mkdir()
     if executor is not None:
-        summary = synthesize(maps, scenes, parameters, HALF_WIDTH, executor, directory, **options)
+        summary = synthesize(maps, scenes, parameters, HALF_WIDTH, ARGOVERSE1, executor, directory, **options)
     else:
         with ThreadPoolExecutor(1) as one:
-            summary = synthesize(maps, scenes, parameters, HALF_WIDTH, one, directory, **options)
+            summary = synthesize(maps, scenes, parameters, HALF_WIDTH, ARGOVERSE1, one, directory, **options)
     return SceneStore.load(directory), summary
 
 

@@ -14,7 +14,7 @@ from synthdrive.augmentation.corridor import overlapping
 from synthdrive.config.synthetic_data import SynthesizeParameters
 from synthdrive.core.geometry import arc_length, distance_to_pieces
 from synthdrive.core.seeding import generator
-from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS, Timing
+from synthdrive.core.timing import STEP_SECONDS, Timing
 from synthdrive.scenes.lane_map import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
 from synthdrive.synthesis.background_agents import draw_background_agents
@@ -43,8 +43,8 @@ class SceneTask:
         lanes: for each scene, the lanes of its corridor, warped where the scene is.
         parameters: of the stage.
         half_width: half the side of the map crop, metres.
-        recorded_speeds: desired speeds to draw from, m/s; None takes the parameters' lists.
         timing: of a window.
+        recorded_speeds: desired speeds to draw from, m/s; None takes the parameters' lists.
         exclusion: places that windows keep away from; None where they need not.
     """
 
@@ -52,8 +52,8 @@ class SceneTask:
     lanes: list[LaneSegments]
     parameters: SynthesizeParameters
     half_width: float
+    timing: Timing
     recorded_speeds: Floats | None = None
-    timing: Timing = ARGOVERSE1
     exclusion: Exclusion | None = None
 
 

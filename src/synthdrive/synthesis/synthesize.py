@@ -18,7 +18,7 @@ from synthdrive.config.synthetic_data import SynthesizeParameters
 from synthdrive.core.artifacts import write_json
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import ordered_map, track
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import follows_lanes
 from synthdrive.scenes.scene_store_writer import SceneStoreWriter
@@ -93,10 +93,10 @@ def synthesize(
     scenes: AugmentedScenes,
     parameters: SynthesizeParameters,
     half_width: float,
+    timing: Timing,
     executor: Executor,
     directory: Path,
     recorded_speeds: npt.NDArray[np.float64] | None = None,
-    timing: Timing = ARGOVERSE1,
     exclusion: Exclusion | None = None,
 ) -> Summary:
     """Drive all augmented scenes and write the windows as a scene store; the same bytes for every executor.
@@ -104,15 +104,15 @@ def synthesize(
     Args:
         maps: by city, the maps the scenes were made from.
         half_width: half the side of a window's map crop, metres.
+        timing: of a window.
         directory: empty, to be filled (inside `artifacts.atomic_directory`).
         recorded_speeds: desired speeds to draw from, m/s, where `speed_source` is recorded.
-        timing: of a window.
         exclusion: places that windows keep away from, where `exclusion_radius` is above 0.
     """
     kept = scenes.kept()
     for city in sorted({scenes.manifest["city"][int(index)].as_py() for index in kept} - set(maps)):
         raise InputError("augmented scenes", f"city {city!r}", f"one of the maps: {', '.join(maps)}")
-    tasks = _tasks(maps, scenes, kept, parameters, half_width, recorded_speeds, timing, exclusion)
+    tasks = _tasks(maps, scenes, kept, parameters, half_width, timing, recorded_speeds, exclusion)
     assembly = _Assembly(maps, directory, timing, exclusion is not None)
     done = ordered_map(executor, drive_scenes, tasks)
     total = -(-len(kept) // CHUNK)
@@ -147,8 +147,8 @@ def _tasks(
     kept: npt.NDArray[np.int64],
     parameters: SynthesizeParameters,
     half_width: float,
-    recorded_speeds: npt.NDArray[np.float64] | None,
     timing: Timing,
+    recorded_speeds: npt.NDArray[np.float64] | None,
     exclusion: Exclusion | None,
 ) -> Iterator[SceneTask]:
     for start in range(0, len(kept), CHUNK):
@@ -156,7 +156,7 @@ def _tasks(
         lanes = [
             maps[scene.city].segments.take(scene.corridor) if scene.lanes is None else scene.lanes for scene in chosen
         ]
-        yield SceneTask(chosen, lanes, parameters, half_width, recorded_speeds, timing, exclusion)
+        yield SceneTask(chosen, lanes, parameters, half_width, timing, recorded_speeds, exclusion)
 
 
 class _Assembly:

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from synthdrive.augmentation.transforms import Transform
 from synthdrive.config.synthetic_data import LimitParameters
-from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
+from synthdrive.core.timing import STEP_SECONDS
 from synthdrive.scenes.scene_store import AGENT, SceneStore
 
 Floats = npt.NDArray[np.float64]
@@ -187,7 +187,7 @@ class Windows:
     drive: Integers
     number: Integers
     first: Integers
-    length: int = ARGOVERSE1.steps
+    length: int
 
     def __len__(self) -> int:
         return len(self.drive)
@@ -203,9 +203,7 @@ class Windows:
         return Windows(self.drive[kept], self.number[kept], self.first[kept], self.length)
 
 
-def cut_windows(
-    steps: Integers, stride: float, fresh: npt.NDArray[np.bool_], length: int = ARGOVERSE1.steps
-) -> Windows:
+def cut_windows(steps: Integers, stride: float, fresh: npt.NDArray[np.bool_], length: int) -> Windows:
     """Windows that lie within their drive and start on road that is new.
 
     Args:
