@@ -161,7 +161,7 @@ def _make_scene(
         kind, amplitude, direction, transform = draw_transform(parameters.transforms, anchor, random)
     spacing = parameters.densify if number > 0 else CENTRELINE_SPACING
     dense, interval = warp_centreline(points, transform, spacing)
-    # A point shared by two lanes counts as the second one's: take the lane of the point at which the step ends.
+    # The joint of two lanes is stored as the end of the first, so a step is in the lane of the point at its end.
     fresh = route.fresh[position[interval + 1]]
     steps = np.diff(arc_length(dense))
     radius = tightest_radius(dense, parameters.radius_smoothing)
