@@ -1,4 +1,4 @@
-"""Scenes are drawn by interest, apart from each other, from the right part of the city; the AV sees what is near."""
+"""Tests of scene selection: drawn by interest, separated, in the right part of the city; and of what the AV sees."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The study's page: what is compared, on which seeds, and what it says while runs are missing."""
+"""Tests of the study's page: the comparisons, their seeds, and the text while runs are missing."""
 
 from __future__ import annotations
 

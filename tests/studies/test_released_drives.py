@@ -1,4 +1,4 @@
-"""Fidelity to the authors' released drives, whichever of them are there."""
+"""Tests of the driver against the authors' released drives, if they are available."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""Export to the Argoverse 1 layout, read back by our own ingest."""
+"""Tests of the export to the Argoverse 1 layout, read back by ingest."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

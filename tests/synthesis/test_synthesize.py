@@ -1,4 +1,4 @@
-"""The synthesize stage as a whole: its store, its options, and the same bytes on every executor."""
+"""Tests of the whole synthesize stage: its store, its options, and the same bytes on every executor."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 

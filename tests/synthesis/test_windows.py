@@ -1,4 +1,4 @@
-"""Windows, their limits, and the measures of motion."""
+"""Tests of windows, their limits, and measures of motion."""
 
 import numpy as np
 import pytest

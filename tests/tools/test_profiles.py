@@ -1,4 +1,4 @@
-"""`make profile`: a profile's values in params.yaml, which stays as readable as it was."""
+"""Tests of `make profile`: it sets a profile's values in params.yaml and keeps comments and layout."""
 
 from __future__ import annotations
 
