@@ -41,7 +41,7 @@ STAGES = ("pretrain", "finetune")
 PRECISIONS = ("float32", "tf32", "bfloat16")
 REPETITIONS = 4
 GOLDEN = 1e-6  # largest relative difference of losses in float64 from the committed ones
-TOLERANCE = 1e-8  # of loss and gradients in float64 from the CPU's, which sums thousands of terms in another order
+TOLERANCE = 1e-8  # of loss and gradients in float64, relative to the CPU's, which adds terms in another order
 
 
 @dataclass(frozen=True)

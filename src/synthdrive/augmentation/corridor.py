@@ -65,7 +65,7 @@ def headings(points: Floats) -> Floats:
 
 Rows = npt.NDArray[np.int64]
 
-BENT = 1e-4  # 1/m; where the second derivative of a transform is below this, a lane counts as not bent
+MIN_BEND = 1e-4  # 1/m; where the second derivative of a transform is below this, a lane counts as not bent
 MILLIMETRE = 3  # decimals of generated positions
 CENTRELINE_SPACING = 1.0  # m between the points of a driven centreline
 REACH_STEP = 10.0  # m between the positions around which the lanes of a corridor are collected
@@ -148,5 +148,5 @@ def _bent(segments: LaneSegments, transform: Transform) -> npt.NDArray[np.bool_]
     low, high = np.nanmin(x, axis=1), np.nanmax(x, axis=1)
     share = np.linspace(0.0, 1.0, 41)
     grid = low[:, None] + (high - low)[:, None] * share - transform.anchor
-    bent: npt.NDArray[np.bool_] = np.any(np.abs(transform.second_derivative(grid)) > BENT, axis=1)
+    bent: npt.NDArray[np.bool_] = np.any(np.abs(transform.second_derivative(grid)) > MIN_BEND, axis=1)
     return bent

@@ -96,7 +96,8 @@ def import_map(
     content = _content(source)
     kind = _kind(content, source)
     if left_hand and kind != "OpenStreetMap":
-        raise ParameterError("--left-hand", f"a {kind} file", "an OpenStreetMap file; other formats contain this")
+        advice = "Files of other formats say on which side traffic keeps."
+        raise ParameterError("--left-hand", f"a {kind} file", "an OpenStreetMap file", advice)
     lanes, frame, left_out = _read(kind, content, str(source), streets, left_hand, skip_broken)
     long_enough = [lane for lane in lanes.values() if lane.length >= drawing.min_length]
     if not long_enough:

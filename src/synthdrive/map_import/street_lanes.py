@@ -169,7 +169,7 @@ def _part(name: str, part: int) -> str:
 
 
 def set_turns(lanes: Lanes) -> None:
-    """Set the turn of each lane in a junction that has none, from the change of heading across the whole junction."""
+    """Set the missing turns of lanes in junctions, from the change of heading across the whole junction."""
     before: dict[str, list[str]] = {}
     for lane in lanes.values():
         for successor in lane.successors:

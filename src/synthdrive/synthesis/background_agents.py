@@ -19,8 +19,8 @@ from synthdrive.scenes.lane_map import LaneSegments
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-JOINED = 0.5  # m, largest gap between the end of a lane and the start of the next
-HOPS = 6  # maximum number of lanes after the first on the path of a background agent
+MAX_GAP = 0.5  # m, largest gap between the end of a lane and the start of the next
+MAX_FOLLOWING = 6  # maximum number of lanes after the first on the path of a background agent
 REACH = 100  # m, greatest length of such a path
 SHORTEST = 3  # steps; shorter tracks are left out
 
@@ -124,13 +124,13 @@ def _positions(paths: _LanePaths, chosen: npt.NDArray[np.int64], along: Floats, 
 def _lane_paths(lanes: LaneSegments, used: npt.NDArray[np.int64], random: np.random.Generator) -> _LanePaths:
     """Draw a path from each used lane; the next lane is drawn from those that start where the last one ends."""
     starts, ends = lanes.points[:, 0], lanes.points[np.arange(len(lanes)), lanes.counts - 1]
-    neighbours = cKDTree(starts).query_ball_point(ends, JOINED, return_sorted=True)
+    neighbours = cKDTree(starts).query_ball_point(ends, MAX_GAP, return_sorted=True)
     points = np.empty((len(used), REACH + 1, 2))
     lengths, first = np.empty(len(used)), np.empty(len(used))
     grid = np.arange(REACH + 1, dtype=np.float64)
     for row, lane in enumerate(used):
         parts, at = [lanes.points[lane, : lanes.counts[lane]]], lane
-        for _ in range(HOPS):
+        for _ in range(MAX_FOLLOWING):
             following = neighbours[at]
             if not following:
                 break

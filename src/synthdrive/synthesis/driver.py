@@ -23,9 +23,9 @@ TRUNCATE = 4.0  # standard deviations to which the Gaussian kernels reach
 REFERENCE_SPEED = 10.0  # m/s, desired speed at which `lateral_acceleration` is given
 STRAIGHT = 1e-6  # 1/m; smaller curvatures are replaced by this one
 MILLIMETRE = 3  # decimals of generated positions
-UNDER_WAY = 0.5  # m/s2; a drive that starts with a greater acceleration counts as already accelerating or braking
-EARLY = 0.8  # fraction of the strongest braking with which the driver slows down for the grip limit
-SLOWEST = 2.0  # m/s; a drive that would need a lower mean speed to reach the end of its path is cut
+MIN_START_ACCELERATION = 0.5  # m/s2; a drive that starts with more is already accelerating or braking
+GRIP_BRAKING = 0.8  # fraction of the strongest braking with which the driver slows down for the grip limit
+MIN_MEAN_SPEED = 2.0  # m/s; a drive that would need a lower mean speed to reach the end of its path is cut
 
 
 @dataclass(frozen=True)
@@ -244,14 +244,14 @@ def _integrate(
     along, speed, acceleration = start.T.copy()
     strongest, firm = strongest_braking(desired_speeds, driver), -driver.firm_braking * desired_speeds
     deadband = driver.speed_deadband * desired_speeds
-    slowing, gaining = acceleration < -UNDER_WAY, acceleration > UNDER_WAY
+    slowing, gaining = acceleration < -MIN_START_ACCELERATION, acceleration > MIN_START_ACCELERATION
     follow = dt / (driver.acceleration_lag + dt)
     # The speed may differ from the plan by the deadband, but may not exceed what grip allows when braking hard.
-    grip = slow_before(grip_limits(paths, driver), EARLY * strongest)
+    grip = slow_before(grip_limits(paths, driver), GRIP_BRAKING * strongest)
     reaction = driver.acceleration_lag + dt
     history = [(along, speed)]
     waiting = 0.0 if stops is None else float(stops.waits.sum(axis=1).max())
-    for _ in range(int((paths.lengths.max() / SLOWEST + waiting) / dt)):
+    for _ in range(int((paths.lengths.max() / MIN_MEAN_SPEED + waiting) / dt)):
         if np.all(along > paths.lengths):
             break
         planned = paths.at(plan, (along + speed * driver.lookahead_time)[:, None])[:, 0]

@@ -12,10 +12,10 @@ from synthdrive.core.timing import STEP_SECONDS
 
 Floats = npt.NDArray[np.float64]
 
-STANDING = 0.2  # m/s; a car slower than this and nearer to the stop line than REACH stands still
-REACH = 1.0  # m
+STANDING = 0.2  # m/s; a car that is slower than this near a stop line stands still
+STOP_REACH = 1.0  # m; greatest distance from the stop line at which a car stands, or after which it has passed it
 MARGIN = 0.5  # m; a car aims this far before the stop line, so that the lag of its brakes does not carry it across
-EASE = 0.8  # fraction of the usual braking; once a stop requires more than this, the car brakes
+BRAKING_ONSET = 0.8  # fraction of the usual braking; once a stop requires more than this, the car brakes
 
 
 @dataclass
@@ -53,11 +53,11 @@ class Stops:
         row = np.arange(len(along))
         distance = self.lines[row, self._next] - along
         needed = speed**2 / (2.0 * np.maximum(distance - MARGIN, 0.05))
-        braking = np.where(needed > EASE * self.braking, -needed, np.inf)
+        braking = np.where(needed > BRAKING_ONSET * self.braking, -needed, np.inf)
         braking = np.where(distance < MARGIN + 0.1, np.minimum(braking, -self.braking), braking)
-        standing = (speed < STANDING) & (distance < REACH)
+        standing = (speed < STANDING) & (distance < STOP_REACH)
         self._waited = np.where(standing, self._waited + seconds, self._waited)
-        passed = (standing & (self._waited >= self.waits[row, self._next])) | (distance < -REACH)
+        passed = (standing & (self._waited >= self.waits[row, self._next])) | (distance < -STOP_REACH)
         self._next = np.minimum(self._next + passed, self.lines.shape[1] - 1)
         self._waited = np.where(passed, 0.0, self._waited)
         return braking, standing & ~passed
@@ -127,7 +127,7 @@ def join_speed_variation(parts: list[SpeedVariation]) -> SpeedVariation:
     return SpeedVariation(np.concatenate(factors), np.concatenate(offsets), parts[0].interval)
 
 
-STANDS = 1e-3  # m; a track that moves less than this in a step has no direction of motion
+MIN_STEP = 1e-3  # m; a track that moves less than this in a step has no direction of motion
 
 
 def tracking_noise(xy: Floats, noise: NoiseParameters, random: np.random.Generator) -> Floats:
@@ -153,6 +153,6 @@ def _directions(xy: Floats) -> Floats:
     length = np.hypot(steps[..., 0], steps[..., 1])[..., None]
     whole = xy[:, -1:] - xy[:, :1]
     distance = np.hypot(whole[..., 0], whole[..., 1])[..., None]
-    otherwise = np.where(distance > STANDS, whole / np.maximum(distance, STANDS), np.array([1.0, 0.0]))
-    directions: Floats = np.where(length > STANDS, steps / np.maximum(length, STANDS), otherwise)
+    otherwise = np.where(distance > MIN_STEP, whole / np.maximum(distance, MIN_STEP), np.array([1.0, 0.0]))
+    directions: Floats = np.where(length > MIN_STEP, steps / np.maximum(length, MIN_STEP), otherwise)
     return directions

@@ -139,7 +139,7 @@ def recorded_desired_speeds(manifest: pa.Table, cruise_speed_factor: float) -> n
     """
     speeds = manifest["agent_max_speed"].to_numpy()[follows_lanes(manifest)] / cruise_speed_factor
     if not len(speeds):
-        raise InputError("recorded scenes", "no focal agent that is a vehicle", "one, to take desired speeds from")
+        raise InputError("recorded scenes", "no focal agent that is a vehicle", "at least one, for its top speed")
     drawn: npt.NDArray[np.float64] = np.round(np.clip(speeds, SLOWEST_DESIRED, FASTEST_DESIRED), 1)
     return drawn
 

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 MOVING = 1.0  # m/s; at lower speeds the heading of a step is meaningless
 JERK_STEPS = 5  # jerk is a mean over 0.5 s, because rounding to 1 mm makes that of single steps noise
 CURVATURE_STEPS = 3  # curvature is a mean over 0.3 s, for the same reason
-QUANTILES = 513  # number of quantiles over which the Wasserstein distance is the mean
+QUANTILES = 513  # number of quantiles whose differences the Wasserstein distance averages
 
 
 @dataclass(frozen=True)
