@@ -207,7 +207,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
 @pytest.mark.parametrize("name", KINDS)
 @settings(max_examples=25, deadline=None, suppress_health_check=BUSY)
 @given(data=st.data())
-def test_what_is_written_comes_back(place, name, data):
+def test_an_artifact_is_read_back_as_written(place, name, data):
     kind, path = KINDS[name], place()
     value = data.draw(kind.drawn)
     kind.write(value, path)
@@ -217,7 +217,7 @@ def test_what_is_written_comes_back(place, name, data):
 @pytest.mark.parametrize("name", KINDS)
 @settings(max_examples=25, deadline=None, suppress_health_check=BUSY)
 @given(data=st.data(), fraction=st.floats(0, 1, exclude_max=True))
-def test_cut_short_anywhere_it_is_refused(place, name, data, fraction):
+def test_a_truncated_artifact_is_refused(place, name, data, fraction):
     kind, path = KINDS[name], place()
     kind.write(data.draw(kind.drawn), path)
     cut = data.draw(st.sampled_from(files_of(path)))
@@ -234,7 +234,7 @@ def test_cut_short_anywhere_it_is_refused(place, name, data, fraction):
 @pytest.mark.parametrize("name", KINDS)
 @settings(max_examples=60, deadline=None, suppress_health_check=BUSY)
 @given(data=st.data(), place_of_bit=st.floats(0, 1, exclude_max=True))
-def test_with_a_bit_turned_over_it_is_refused_or_sound(place, name, data, place_of_bit):
+def test_an_artifact_with_a_flipped_bit_is_refused_or_valid(place, name, data, place_of_bit):
     kind, path = KINDS[name], place()
     value = data.draw(kind.drawn)
     kind.write(value, path)
@@ -254,7 +254,7 @@ def test_with_a_bit_turned_over_it_is_refused_or_sound(place, name, data, place_
 
 @settings(max_examples=50, deadline=None, suppress_health_check=BUSY)
 @given(text=st.text("abc=-.1: \\\n\"'sha256#", max_size=80))
-def test_a_lock_of_any_text_is_read_or_refused(place, text):
+def test_a_lock_with_any_text_is_read_or_refused(place, text):
     path = place()
     path.write_text(text)
     try:
@@ -263,7 +263,7 @@ def test_a_lock_of_any_text_is_read_or_refused(place, text):
         assert str(path) in str(error)  # noqa: PT017 (an empty lock is valid)
 
 
-def test_the_gzip_check_sum_is_compared(tmp_path):
+def test_the_gzip_checksum_is_verified(tmp_path):
     path = tmp_path / "a.tar.gz"
     write_scenes(path, "train", [("1", b"one"), ("2", b"two")])
     unpacked = bytearray(gzip.decompress(path.read_bytes()))

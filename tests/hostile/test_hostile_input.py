@@ -36,7 +36,7 @@ def reader():
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_it_is_refused_in_little_memory_and_time(reader, tmp_path, name):
+def test_a_hostile_file_is_refused_with_little_memory_and_time(reader, tmp_path, name):
     attack, path = ATTACKS[name], tmp_path / "hostile"
     attack.make(path)
     answer = reader(attack.reader, path)
