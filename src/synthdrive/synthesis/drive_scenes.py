@@ -200,10 +200,11 @@ def _windows_of(scene: AugmentedScene, lanes: LaneSegments, plan: _Plan, drives:
 
 
 def _fresh(scene: AugmentedScene, paths: Paths, along: Floats) -> npt.NDArray[np.bool_]:
-    """(V, T) bool: is the road at these distances along the paths new? Paths are as long as the route but for bends."""
+    """Return (V, T) bool: is the road at `along` (V, T) metres of the paths driven for the first time?"""
     route = arc_length(scene.centreline)
-    fraction = np.clip(along / paths.lengths[:, None], 0.0, 1.0) * route[-1]
-    index = np.searchsorted(route, fraction.ravel(), side="right") - 1
+    # Scaled, because smoothing the bends changes the length of a path.
+    distance = np.clip(along / paths.lengths[:, None], 0.0, 1.0) * route[-1]
+    index = np.searchsorted(route, distance.ravel(), side="right") - 1
     fresh: npt.NDArray[np.bool_] = scene.fresh[np.clip(index, 0, len(route) - 1)]
     return fresh.reshape(along.shape)
 
