@@ -1,12 +1,12 @@
-"""Every figure of speed in one table, beside the reference's: scenes per CPU second on one thread.
+"""Print the speed of every stage next to the reference's, in scenes per CPU second on one thread.
 
 Examples:
     python benchmarks                                                               # on made-up scenes
-    python benchmarks --scenes data/scenes/train --windows data/synthetic           # on the default's
+    python benchmarks --scenes data/scenes/train --windows data/synthetic           # on the default's data
     python benchmarks --stages finetune --sizes default --seconds 5
 
-Made-up scenes have the mean size of the reference's (23.5 actors, 48 lanes), windows AGENT alone. Evaluation forecasts
-with the network that fine-tuning has just trained for a while, start-up left out.
+Made-up scenes have the mean size of the reference's (23.5 actors, 48 lanes); made-up windows contain AGENT only.
+Evaluation uses the network that fine-tuning has just trained for a while; start-up time is not included.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from training import PARAMETERS, Speed, paper_model, paper_training, train_for_a
 
 STAGES = ("finetune", "pretrain", "evaluate")
 SIZES = ("paper", "default")
-# Scenes per CPU second of the authors' and DenseTNT's code on one core of a 2-core x86-64 machine, and the goal here,
-# for networks of the paper's size.
+# For networks of the paper's size, in scenes per CPU second: the authors' and DenseTNT's code on one core of a 2-core
+# x86-64 machine, and the goal of this package.
 REFERENCE = {"finetune": "6.7", "pretrain": "5 to 7", "evaluate": "1.2"}
 GOAL = {"finetune": 33, "pretrain": 80, "evaluate": 50}
 FIRST_STEPS = 2
@@ -40,7 +40,7 @@ PAPER_DEVICE_BATCH = {"finetune": 16, "pretrain": 32}
 
 @dataclass(frozen=True)
 class Training:
-    """What one row trains."""
+    """Stage, network, optimisation and scene store of one row of the table."""
 
     stage: str
     model: ModelParameters
@@ -49,13 +49,13 @@ class Training:
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=Path, help="scene store for fine-tuning and evaluation (default: made up)")
     parser.add_argument("--windows", type=Path, help="scene store for pre-training (default: made up)")
     parser.add_argument("--stages", nargs="*", choices=STAGES, default=STAGES, help="default: all")
-    parser.add_argument("--sizes", nargs="*", choices=SIZES, default=SIZES, help="of the networks (default: both)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of a CPU for each figure (default: %(default)s)")
+    parser.add_argument("--sizes", nargs="*", choices=SIZES, default=SIZES, help="network sizes (default: both)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="CPU seconds per figure (default: %(default)s)")
     given = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def training(stage: str, size: str, store: Path) -> Training:
-    """Network and optimisation of the paper's size, or of params.yaml; one thread."""
+    """Return network and optimisation on one thread, with the paper's sizes or those of params.yaml."""
     schemas: dict[str, Any] = {"finetune": FinetuneParameters, "pretrain": PretrainParameters}
     if size == "paper":
         batch = PAPER_DEVICE_BATCH[stage]
@@ -93,14 +93,14 @@ def training(stage: str, size: str, store: Path) -> Training:
 
 
 def measure(given: Training, seconds: float) -> tuple[Speed, torch.nn.Module]:
-    """Training for about so many CPU seconds."""
+    """Train for about `seconds` CPU seconds; return the speed and the network."""
     first, _ = train_for_a_while(given.stage, given.store, given.model, given.parameters, FIRST_STEPS)
     steps = max(FIRST_STEPS, round(seconds / 2 * FIRST_STEPS / first.cpu))
     return train_for_a_while(given.stage, given.store, given.model, given.parameters, steps)
 
 
 def evaluate(network: DenseTNT, directory: Path, seconds: float) -> float:
-    """Scenes per CPU second of network, goal sets and completion."""
+    """Return the scenes per CPU second of the network, goal-set optimisation and completion together."""
     parameters = load_section(EvaluateParameters, "evaluate", PARAMETERS)
     forecaster, store = GoalForecaster(network, parameters, torch.device("cpu")), SceneStore.load(directory)
     done, started = 0, time.process_time()

@@ -1,13 +1,13 @@
-"""How good and how fast goal-set inference is, and how fast a checkpoint is evaluated.
+"""Measure the quality and speed of goal-set inference, and the speed of evaluating a checkpoint.
 
 Examples:
-    python benchmarks/forecasting.py                                         # goal sets against the reference's
-    python benchmarks/forecasting.py --scenes data/scenes/val                # and a network of the paper's size
+    python benchmarks/forecasting.py                                         # goal sets, compared with the reference's
+    python benchmarks/forecasting.py --scenes data/scenes/val                # also a network of the paper's size
     python benchmarks/forecasting.py --scenes data/scenes/val --checkpoint models/finetuned/none-0
 
 Goal sets are measured on `$SYNTHDRIVE_REFERENCE/golden/goal_sets.npz` (default ../shared). All figures are CPU seconds
-on one thread, except where wall-clock seconds are named. Without a checkpoint the network has random weights of the
-paper's size, and its goal distribution is flat: more goals are kept than with a trained one.
+on one thread. Without a checkpoint the network has the paper's size and random weights; its goal distribution is then
+flat, so that more goals are kept than with a trained network.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import load_forecaster
 
-REFERENCE_GOAL_SECONDS = 0.8  # CPU seconds of the published optimiser for a scene, 8 runs of 0.1 s
-REFERENCE_SCENES_PER_SECOND = 1.2  # with network and completion
+REFERENCE_GOAL_SECONDS = 0.8  # CPU seconds of the published optimiser per scene: 8 runs of 0.1 s
+REFERENCE_SCENES_PER_SECOND = 1.2  # per CPU second, including network and completion
 SEEDS = 5
 
 
 def main() -> None:
-    """Print the figures."""
+    """Measure and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=Path, help="scene store to forecast")
     parser.add_argument("--checkpoint", type=Path, help="fine-tuned model (default: the paper's size, random weights)")
@@ -52,13 +52,13 @@ def main() -> None:
         for weight, best in ((0.0, "minFDE_1s"), (1.0, "MR_0.1s")):
             measure_goal_sets(golden, weight, best, parameters)
     else:
-        print(f"goal sets: no {golden}", file=sys.stderr)
+        print(f"goal sets: not measured, because {golden} does not exist", file=sys.stderr)
     if given.scenes:
         measure_evaluation(given.scenes, given.checkpoint, parameters, given.params)
 
 
 def measure_goal_sets(golden: Path, weight: float, best: str, parameters: EvaluateParameters) -> None:
-    """Objective and CPU seconds per scene, for several seeds of the draws, beside the reference's best of 8 runs."""
+    """Print objective and CPU seconds per scene over several seeds, next to the reference's best of 8 runs."""
     arrays = np.load(golden)
     scenes = [str(scene) for scene in arrays["scene_ids"]]
     reference = np.array([float(arrays[f"{scene}/{best}/E_best"]) for scene in scenes])
@@ -90,7 +90,7 @@ def _optimise(
 
 
 def measure_evaluation(scenes: Path, checkpoint: Path | None, parameters: EvaluateParameters, params: Path) -> None:
-    """CPU seconds per scene of network, goal sets and completion."""
+    """Print the CPU seconds per scene of batch, network, goal sets and completion."""
     if checkpoint:
         network, _ = load_forecaster(checkpoint)
     else:

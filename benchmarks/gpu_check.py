@@ -1,13 +1,14 @@
-"""What a GPU does with both training stages: the right numbers, the same numbers again, how fast, how long the paper's.
+"""Check both training stages on a GPU (correct and repeatable numbers) and measure their speed.
 
-Writes gpu_check.json and gpu_check.md, in under eight minutes. Needs neither DVC nor Great Expectations.
+Writes gpu_check.json and gpu_check.md in less than eight minutes. Needs neither DVC nor Great Expectations.
 
 Examples:
     make gpu-check
     python benchmarks/gpu_check.py --out results --seconds 10
-    python benchmarks/gpu_check.py --device cpu --tiny           # the logic of it, without a GPU
+    python benchmarks/gpu_check.py --device cpu --tiny           # tests the script itself without a GPU
 
-Scenes are made up, of the reference's mean size. The exit status is 1 where there is no such device, or a check failed.
+The scenes are made up and have the reference's mean size. The exit status is 1 if there is no such device or a check
+failed.
 """
 
 from __future__ import annotations
@@ -39,18 +40,18 @@ from training import PAPER_SCENES, PARAMETERS, paper_model, paper_training, trai
 STAGES = ("pretrain", "finetune")
 PRECISIONS = ("float32", "tf32", "bfloat16")
 REPETITIONS = 4
-GOLDEN = 1e-6  # of losses in float64, relative to the committed ones
-TOLERANCE = 1e-8  # of loss and gradients in float64, relative to the CPU's: sums of thousands of terms in another order
+GOLDEN = 1e-6  # largest relative difference of losses in float64 from the committed ones
+TOLERANCE = 1e-8  # of loss and gradients in float64, relative to the CPU's, which adds terms in another order
 
 
 @dataclass(frozen=True)
 class Check:
-    """One question and its answer.
+    """One check and its result.
 
     Attributes:
         name: what is checked.
-        passed: None where it was skipped.
-        found: in words.
+        passed: whether it passed; None if it was skipped.
+        found: the result in words.
     """
 
     name: str
@@ -60,13 +61,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Size:
-    """How large what is measured is.
+    """Size of the networks, stores and batches.
 
     Attributes:
-        model: of the networks.
-        scenes: of the made-up stores.
-        batch: scenes in a step, by stage.
-        seconds: that each speed is measured for.
+        model: sizes of the networks.
+        scenes: number of scenes in each made-up store.
+        batch: number of scenes per step, by stage.
+        seconds: time for which each speed is measured.
     """
 
     model: ModelParameters
@@ -76,12 +77,12 @@ class Size:
 
 
 def main() -> None:
-    """Check, write, and exit with 1 where something is wrong."""
+    """Run the checks, write the results, and exit with 1 if a check failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path(), help="folder for both files (default: the current one)")
-    parser.add_argument("--seconds", type=float, default=12.0, help="for each speed (default: %(default)s)")
-    parser.add_argument("--tiny", action="store_true", help="a small network and a few scenes: tests the check itself")
+    parser.add_argument("--seconds", type=float, default=12.0, help="seconds for each speed (default: %(default)s)")
+    parser.add_argument("--tiny", action="store_true", help="a small network and a few scenes, to test this script")
     given = parser.parse_args()
     if given.device == "cuda" and not torch.cuda.is_available():
         print("gpu-check: torch finds no CUDA device here, so nothing is checked", file=sys.stderr)
@@ -108,24 +109,24 @@ def main() -> None:
 
 
 def paper_size(seconds: float) -> Size:
-    """The paper's networks and batches."""
+    """Return the paper's sizes of networks and batches."""
     return Size(paper_model(), 2000, {stage: paper_training(stage).global_batch_size for stage in STAGES}, seconds)
 
 
 def tiny_size() -> Size:
-    """What a test takes."""
+    """Return the sizes for a test of this script."""
     model = replace(paper_model(), hidden_size=32, sub_graph_layers=1, dense_from_goals=8)
     return Size(model, 8, dict.fromkeys(STAGES, 4), 0.0)
 
 
 def made_up_stores(folder: Path, size: Size) -> dict[str, Path]:
-    """A store for each stage: windows have AGENT alone."""
+    """Write a store for each stage; the windows for pre-training contain AGENT only."""
     others = {"pretrain": 0.0, "finetune": 22.5}
     return {stage: write_made_up_store(folder / stage, size.scenes, others[stage]) for stage in STAGES}
 
 
 def machine(device: str) -> dict[str, str]:
-    """Where the figures come from."""
+    """Return the device and the versions of torch, CUDA and Python."""
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     return {
         "device": name,
@@ -136,16 +137,16 @@ def machine(device: str) -> dict[str, str]:
 
 
 def network_of(stage: str, model: ModelParameters) -> DenseTNT | MaskedAutoencoder:
-    """The same weights at every call."""
+    """Return the network of a stage, with the same weights at every call."""
     torch.manual_seed(0)
     return MaskedAutoencoder(model, paper_training(stage)) if stage == "pretrain" else DenseTNT(model)  # type: ignore[arg-type]
 
 
 def golden_numbers(device: torch.device) -> Check:
-    """Losses on the device against those committed, which were equal to the reference's method when written."""
+    """Compare losses on the device with the committed ones, which equalled those of the reference's method."""
     tests = PARAMETERS.parent / "tests"
     if not (tests / "models" / "golden_numbers.py").is_file():
-        return Check("golden numbers", None, f"no {tests / 'models' / 'golden_numbers.py'}")
+        return Check("golden numbers", None, f"{tests / 'models' / 'golden_numbers.py'} does not exist")
     sys.path[:0] = [str(tests), str(tests / "models")]
     golden, paper = import_module("golden_numbers"), import_module("given_parameters").paper
     model = paper(ModelParameters, hidden_size=32, polyline_index=True)
@@ -165,9 +166,10 @@ def golden_numbers(device: torch.device) -> Check:
 
 
 def compare(stores: dict[str, Path], size: Size, device: torch.device) -> Iterator[Check]:
-    """The device against the CPU, and against itself.
+    """Compare one step on the device with one on the CPU, and with repetitions on the device.
 
-    The first in float64: in float32, goals of almost the same score would change places and the loss with them.
+    The former is done in float64, because in float32 goals with almost equal scores may change places, which changes
+    the loss.
     """
     for stage in STAGES:
         make_accelerator(replace(paper_training(stage), precision="float32"))
@@ -196,7 +198,7 @@ def _is_float(value: object) -> bool:
 
 
 def one_step(network: nn.Module, batch: Batch, device: torch.device | str) -> dict[str, Tensor]:
-    """The loss and every gradient, by name."""
+    """Return the loss and every gradient by name."""
     network.to(device).zero_grad()
     losses = network(batch.to(device))
     losses.total.backward()
@@ -205,7 +207,7 @@ def one_step(network: nn.Module, batch: Batch, device: torch.device | str) -> di
 
 
 def measure(stage: str, store: Path, size: Size, device: str) -> Iterator[dict[str, Any]]:
-    """Speed, memory, waits and launches of a stage in every precision, and the paper's training at that speed."""
+    """Yield speed, memory, waits and kernel launches of a stage in each precision, and the paper's training time."""
     paper = paper_training(stage)
     for precision in PRECISIONS:
         batch = size.batch[stage]
@@ -230,7 +232,7 @@ def measure(stage: str, store: Path, size: Size, device: str) -> Iterator[dict[s
 def waits_and_launches(
     network: DenseTNT | MaskedAutoencoder, store: Path, size: int, precision: str, device: str
 ) -> dict[str, int | None]:
-    """How often a forward and backward pass makes the host wait, and how many kernels it launches; None on a CPU."""
+    """Count how often a forward and backward pass makes the host wait, and its kernel launches; None on a CPU."""
     scenes = SceneStore.load(store)
     batch = collate(scenes, [index % len(scenes) for index in range(size)], prepare=network.prepare)
     autocast = torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
@@ -259,10 +261,10 @@ def waits_and_launches(
 
 
 def page(record: dict[str, Any]) -> str:
-    """The record for a reader."""
-    lines = ["# What a GPU does with both training stages", ""]
+    """Return the record as Markdown."""
+    lines = ["# Both training stages on a GPU", ""]
     lines += [", ".join(f"{name} {value}" for name, value in record["machine"].items()) + "."]
-    lines += [f"Measured there, in {record['seconds']:.0f} s; the paper's minutes are an estimate from it."]
+    lines += [f"Measured in {record['seconds']:.0f} s; `paper minutes` is an estimate from the measured speed."]
     lines += ["", "| check | | found |", "|---|---|---|"]
     words = {True: "passed", False: "FAILED", None: "skipped"}
     lines += [f"| {check['name']} | {words[check['passed']]} | {check['found']} |" for check in record["checks"]]

@@ -1,7 +1,7 @@
-"""Figures of the ingest stage: scenes per CPU second, and peak memory at one and several times as many scenes.
+"""Measure the ingest stage: scenes per CPU second, and peak memory for different numbers of scenes.
 
 Reads `$SYNTHDRIVE_REFERENCE/argoverse1` (default ../shared/argoverse1), or the raw folder given with --raw; larger sets
-are the same scenes again under other names. With --dataset argoverse2: unpacked scenarios, in tarballs.
+repeat the same scenes under other names. With --dataset argoverse2, unpacked scenarios are put into tarballs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ POLL_SECONDS = 0.05
 
 
 def repeat_scenes(raw: Path, out: Path, times: int) -> int:
-    """Write the raw folder anew with each scene `times` times; the number of scenes."""
+    """Write a copy of a raw folder with each scene `times` times; return the number of scenes."""
     out.mkdir(parents=True)
     (out / "hd_maps.tar.gz").symlink_to((raw / "hd_maps.tar.gz").resolve())
     scenes = 0
@@ -47,7 +47,7 @@ def repeat_scenes(raw: Path, out: Path, times: int) -> int:
 
 
 def repeat_scenarios(raw: Path, out: Path, times: int) -> int:
-    """Write the scenarios of Argoverse 2 as train.tar and val.tar, each scenario `times` times; their number."""
+    """Write train.tar and val.tar of Argoverse 2 with each scenario `times` times; return the number of scenarios."""
     out.mkdir(parents=True)
     scenes = 0
     for split in ("train", "val"):
@@ -68,7 +68,7 @@ def repeat_scenarios(raw: Path, out: Path, times: int) -> int:
 
 
 def descendants(pid: int) -> list[int]:
-    """The process and all that it started."""
+    """Return the ids of a process and of all its descendants."""
     found = [pid]
     for parent in found:
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -77,9 +77,9 @@ def descendants(pid: int) -> list[int]:
 
 
 def watch(process: subprocess.Popen[bytes], memory: dict[int, float], cpu: dict[int, float]) -> None:
-    """Until the process ends, note of it and of each that it started the peak memory of its own, MB, and CPU seconds.
+    """Record peak private memory (MB) and CPU seconds of a process and each of its descendants until it ends.
 
-    The pool's workers are children of a fork server that nobody waits for, so the system's own sums leave them out.
+    The totals of the operating system omit the pool's workers, because no process waits for their fork server.
     """
     while process.poll() is None:
         try:
@@ -95,7 +95,7 @@ def watch(process: subprocess.Popen[bytes], memory: dict[int, float], cpu: dict[
 
 
 def measure(raw: Path, scenes: int, workers: int, parameters: Path) -> None:
-    """Run the stage and print its figures."""
+    """Run the stage on `scenes` scenes and print its figures."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         command = [
@@ -125,13 +125,13 @@ def measure(raw: Path, scenes: int, workers: int, parameters: Path) -> None:
 
 
 def main() -> None:
-    """Print the figures."""
+    """Measure and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     reference = Path(os.environ.get("SYNTHDRIVE_REFERENCE", STAGE.parents[2] / "shared"))
     parser.add_argument("--dataset", choices=("argoverse1", "argoverse2"), default="argoverse1")
-    parser.add_argument("--raw", type=Path, help="folder of the raw data (default: that of the reference)")
-    parser.add_argument("--times", type=int, nargs="*", default=[1, 4], help="how many times the scenes")
-    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--raw", type=Path, help="folder of the raw data (default: the reference's)")
+    parser.add_argument("--times", type=int, nargs="*", default=[1, 4], help="how often to repeat the scenes")
+    parser.add_argument("--workers", type=int, default=2, help="number of worker processes (default: %(default)s)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         parameters = ROOT / "params.yaml"

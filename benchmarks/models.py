@@ -1,4 +1,4 @@
-"""How fast fine-tuning and pre-training are, forward and backward, on one thread or on a GPU.
+"""Measure the speed of forward and backward passes in fine-tuning and pre-training, on one thread or a GPU.
 
 Examples:
     python benchmarks/models.py --scenes data/scenes/train                          # fine-tuning, the paper's size
@@ -6,10 +6,10 @@ Examples:
     python benchmarks/models.py --windows data/synthetic --micro-batch-size 32          # pre-training
     python benchmarks/models.py --scenes data/scenes/train --device cuda --micro-batch-size 64
 
-Figures are CPU seconds on one thread (wall-clock seconds on a GPU), gathering included, after a few optimiser steps
-that bring the number of kept lanes near to a trained network's. Beside them stands the speed of a matrix product of the
-same width in the same minute: the machine's part in the figure. The reference's figures are those of the authors' code
-on one core of a 2-core x86-64 machine.
+Times are CPU seconds on one thread (wall-clock seconds on a GPU) and include gathering the batch. They are taken after
+a few optimiser steps, so that about as many lanes are kept as in a trained network. The speed of a matrix product of
+the same width, measured at the same time, shows how fast the machine is. The reference's figures are those of the
+authors' code on one core of a 2-core x86-64 machine.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PAPER = PARAMETERS.parent / "profiles" / "paper.yaml"
 
 
 def main() -> None:
-    """Print the figures."""
+    """Measure and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=Path, help="scene store to fine-tune on")
     parser.add_argument("--windows", type=Path, help="scene store to pre-train on")
@@ -49,8 +49,8 @@ def main() -> None:
     parser.add_argument(
         "--micro-batch-size", type=int, default=16, help="scenes in a forward pass (default: %(default)s)"
     )
-    parser.add_argument("--passes", type=int, default=12, help="measured passes (default: %(default)s)")
-    parser.add_argument("--warm-up", type=int, default=20, help="optimiser steps before (default: %(default)s)")
+    parser.add_argument("--passes", type=int, default=12, help="passes to measure (default: %(default)s)")
+    parser.add_argument("--warm-up", type=int, default=20, help="optimiser steps beforehand (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="default: %(default)s")
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
     given = parser.parse_args()
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def measure(name: str, network: nn.Module, store: SceneStore, reference: float, given: argparse.Namespace) -> None:
-    """Print one stage's speed, and what the batches were like."""
+    """Print the speed of one stage, with its settings, losses and memory."""
     clock = time.process_time if given.device == "cpu" else time.perf_counter
     batches = draw_batches(store, given.micro_batch_size)
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
@@ -106,7 +106,7 @@ def measure(name: str, network: nn.Module, store: SceneStore, reference: float, 
 
 
 def draw_batches(store: SceneStore, size: int) -> Iterator[Callable[[], Batch]]:
-    """Ways to gather one random batch after the other; gathering is part of what is measured."""
+    """Yield functions that gather one random batch each, so that gathering can be measured too."""
     random = np.random.default_rng(0)
     while True:
         indices, seeds = random.integers(0, len(store), size), random.integers(0, 1 << 62, size)
@@ -114,7 +114,7 @@ def draw_batches(store: SceneStore, size: int) -> Iterator[Callable[[], Batch]]:
 
 
 def step(network: nn.Module, batch: Callable[[], Batch], given: argparse.Namespace) -> Losses:
-    """Gather, forward, backward."""
+    """Gather a batch and run the forward and backward pass."""
     scenes = batch().to(given.device)
     with torch.autocast(torch.device(given.device).type, dtype=torch.bfloat16, enabled=given.bf16):
         losses: Losses = network(scenes)
@@ -123,7 +123,7 @@ def step(network: nn.Module, batch: Callable[[], Batch], given: argparse.Namespa
 
 
 def product_speed(given: argparse.Namespace, clock: Callable[[], float]) -> float:
-    """GFLOP/s of a matrix product as the network does them."""
+    """Return the speed of a matrix product of the network's width, GFLOP/s."""
     size, rows, repetitions = given.hidden_size, 4096, 50
     dtype = torch.bfloat16 if given.bf16 else torch.float32
     features = torch.randn(rows, size, device=given.device, dtype=dtype)

@@ -1,11 +1,11 @@
-"""What makes the encoder matter: pre-training objectives by their losses on held-back windows.
+"""Compare pre-training objectives by how much their loss on held-back windows depends on the encoder.
 
 Example:
     python benchmarks/objectives.py --synthetic data/synthetic --epochs 2      # every row of docs/objectives.md
 
-A row pre-trains one objective with one seed on one thread, and prints its losses beside those of the blind decoder and
-of predictions without a network; gain is 1 - loss / blind. `straight` extrapolates a lane's first vector, `quadratic`
-the trajectory; see `synthdrive.pretraining.reconstruction_floors`.
+Each row pre-trains one objective with one seed on one thread, and prints its losses next to those of the blind decoder
+(without the encoder) and of predictions without a network; gain is 1 - loss / blind. `straight` extrapolates a lane's
+first vector, `quadratic` the trajectory; see `synthdrive.pretraining.reconstruction_floors`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OBJECTIVES = {
 
 
 def main() -> None:
-    """Print the table, row by row."""
+    """Pre-train each objective and print its row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--synthetic", type=Path, default=Path("data/synthetic"), help="scene store of windows")
     parser.add_argument("--rows", nargs="*", choices=OBJECTIVES, default=list(OBJECTIVES), help="default: all")

@@ -1,7 +1,7 @@
-"""Figures of augment and synthesize: windows per CPU second, and what they cost at the paper's size on two cores.
+"""Measure augment and synthesize: windows per CPU second, and the time for the paper's size on two cores.
 
-Reads lane maps (--maps, default data/maps). Everything runs in one process, so that CPU seconds are all there is to
-count; two cores take half of them. The paper's own generation took about 20 hours (docs/method.md 3.1).
+Reads lane maps (--maps, default data/maps). Everything runs in one process, whose CPU seconds are counted; two cores
+are assumed to take half as long. The paper's own generation took about 20 hours (docs/method.md 3.1).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ CORES = 2
 
 
 class InProcess(Executor):
-    """Runs each task at once, in this process."""
+    """Runs each task immediately in this process."""
 
     def submit(self, function: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
-        """The finished future of one call."""
+        """Call the function and return its finished future."""
         future: Future[Any] = Future()
         future.set_result(function(*arguments, **options))
         return future
@@ -42,12 +42,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="file of parameters")
     parser.add_argument("--maps", type=Path, default=Path("data/maps"), help="folder of lane maps")
-    parser.add_argument("--routes", type=int, default=100, help="routes a city; the paper has under about 1,000")
-    parser.add_argument("--length", type=float, default=1250.0, help="metres of a route, as the paper's")
+    parser.add_argument("--routes", type=int, default=100, help="routes per city; the paper has fewer than about 1,000")
+    parser.add_argument("--length", type=float, default=1250.0, help="metres of a route; as long as the paper's")
     arguments = parser.parse_args()
     augment = load_section(AugmentParameters, "augment", arguments.params)
     parameters = load_section(SynthesizeParameters, "synthesize", arguments.params)
-    half_width = load_section(SceneParameters, "scene", arguments.params).map_half_width
+    scene = load_section(SceneParameters, "scene", arguments.params)
+    half_width, timing = scene.map_half_width, scene.timing.as_value()
     augment.routes.per_city, augment.routes.length = arguments.routes, arguments.length
     parameters.speeds_per_scene = 0
     maps = load_maps(arguments.maps)
@@ -57,7 +58,7 @@ def main() -> None:
     augmenting = time.process_time() - began
     with tempfile.TemporaryDirectory() as folder:
         began = time.process_time()
-        summary = synthesize(maps, scenes, parameters, half_width, InProcess(), Path(folder))
+        summary = synthesize(maps, scenes, parameters, half_width, timing, InProcess(), Path(folder))
         driving = time.process_time() - began
         windows = len(SceneStore.load(Path(folder)))
         digest = file_hash(Path(folder))[:16]

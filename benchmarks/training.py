@@ -1,4 +1,4 @@
-"""How fast both training stages run, data loading included, and what the paper's size would take.
+"""Measure the speed of both training stages, including data loading, and estimate the time for the paper's size.
 
 Examples:
     python benchmarks/training.py --scenes data/scenes/train --synthetic data/synthetic
@@ -8,7 +8,7 @@ Examples:
     python benchmarks/training.py --stage finetune --memory --times 4                # memory as training goes on
 
 Without a store the benchmark makes up scenes of the reference's mean size (23.5 actors, 48 lanes). It needs neither DVC
-nor the data, and runs on the GPU where there is one.
+nor data, and runs on a GPU if there is one.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ from synthdrive.training.loop import fit
 LAST_OBSERVED, STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.steps
 
 PAPER_SCENES = {"pretrain": 374_000, "finetune": 205_942}  # docs/method.md 1.1, 3.1
-ACTORS, LANES, LANE_METRES = 23.5, 48, 25.0  # of the reference's scenes; 1 m goals on these lanes are about 1,200
-SITES = 40
+ACTORS, LANES, LANE_METRES = 23.5, 48, 25.0  # means of the reference's scenes; these lanes have about 1,200 goals
+SITES = 40  # places of the made-up scenes
 PARAMETERS = Path(__file__).resolve().parents[1] / "params.yaml"
 PAPER = PARAMETERS.parent / "profiles" / "paper.yaml"
 
@@ -87,15 +87,15 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Speed:
-    """What training for a while took.
+    """Speed and memory of training for a while.
 
     Attributes:
-        scenes: how many it took.
-        wall, cpu: seconds on the clock, and of processor time of this process.
+        scenes: number of scenes trained on.
+        wall, cpu: wall-clock seconds, and CPU seconds of this process.
         waiting: fraction of the time spent waiting for data.
-        memory: GiB at most, on the device, or in the host where that is a CPU.
-        device: its name.
-        threads, workers: of this process; loading processes beside it.
+        memory: peak memory of the GPU, or of the host if there is none, GiB.
+        device: name of the device.
+        threads, workers: threads of this process, and number of loading processes.
     """
 
     scenes: int
@@ -109,7 +109,7 @@ class Speed:
 
 
 def measure(stage: str, directory: Path, given: argparse.Namespace) -> None:
-    """Train for a while and print what it took."""
+    """Train for a while and print speed and memory."""
     model = load_section(ModelParameters, "model", given.model) if given.model else paper_model()
     base = paper_training(stage)
     global_batch_size = given.global_batch_size or base.global_batch_size
@@ -134,7 +134,7 @@ def train_for_a_while(
     workers: int | None = None,
     log_memory: bool = False,
 ) -> tuple[Speed, DenseTNT | MaskedAutoencoder]:
-    """Train a new network for `steps` optimiser steps after as many to warm up, as the stages do it."""
+    """Train a new network as the stages do for `steps` optimiser steps, after as many for warming up."""
     parameters = replace(parameters, epochs=1, warmup_epochs=0.0)
     accelerator = make_accelerator(parameters)
     cuda = accelerator.device.type == "cuda"
@@ -159,12 +159,12 @@ def train_for_a_while(
 
 
 def paper_model() -> ModelParameters:
-    """The paper's sizes."""
+    """Return the paper's sizes of the network."""
     return load_profile_section(ModelParameters, "model", PAPER, PARAMETERS)
 
 
 def paper_training(stage: str) -> OptimisationParameters:
-    """The paper's schedule of one stage."""
+    """Return the paper's optimisation of one stage."""
     schemas: dict[str, type[OptimisationParameters]] = {"pretrain": PretrainParameters, "finetune": FinetuneParameters}
     return load_profile_section(schemas[stage], stage, PAPER, PARAMETERS)
 
@@ -182,35 +182,35 @@ def report(stage: str, speed: Speed) -> None:
 
 
 class MemoryLog:
-    """Prints this process's memory at ten of its network's forward passes.
+    """Prints the memory of this process before ten of a network's forward passes.
 
     Args:
-        passes: how many there will be.
+        passes: total number of forward passes.
     """
 
     def __init__(self, passes: int) -> None:
         self.passes, self.done = passes, 0
 
     def __call__(self, *_: object) -> None:
-        """Called before each pass."""
+        """Print the memory if a tenth of the passes is done."""
         if self.done * 10 // self.passes != (self.done - 1) * 10 // self.passes:
             print(f"  before forward pass {self.done + 1}: {resident_memory():.2f} GiB, peak {peak_memory():.2f} GiB")
         self.done += 1
 
 
 def peak_memory() -> float:
-    """GiB, the most that this process has held in the host so far."""
+    """Return the peak host memory of this process so far, GiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def resident_memory() -> float:
-    """GiB that this process holds in the host now; Linux alone."""
+    """Return the current host memory of this process, GiB; Linux only."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**30
 
 
 def measure_loading(stage: str, directory: Path) -> None:
-    """Print how fast batches are made, without any training, by number of loading processes."""
+    """Print the speed of loading batches without training, for several numbers of loading processes."""
     store = SceneStore.load(directory)
     indices = np.resize(np.arange(len(store)), 8192)
     for workers in (0, 1, 2, 4, 8):
@@ -225,7 +225,7 @@ def measure_loading(stage: str, directory: Path) -> None:
 
 
 def write_made_up_store(directory: Path, scenes: int, others: float, seed: int = 0) -> Path:
-    """A store of scenes of a given mean size: gentle arcs on straight and bent lanes around `SITES` places."""
+    """Write a store of made-up scenes with `others` other tracks on average: gentle arcs at one of SITES places."""
     random = np.random.default_rng(seed)
     along = np.linspace(0, LANE_METRES, MAX_POINTS)
     start, heading = random.uniform(-50, 50, (SITES * LANES, 2)), random.uniform(-np.pi, np.pi, SITES * LANES)
@@ -251,7 +251,7 @@ def write_made_up_store(directory: Path, scenes: int, others: float, seed: int =
 
 
 def write_repeated_store(source: Path, directory: Path, times: int) -> Path:
-    """A store with every scene of another one `times` times over."""
+    """Write a store that contains every scene of another one `times` times."""
     store = SceneStore.load(source)
     with atomic_directory(directory) as partial:
         writer = SceneStoreWriter(partial, ARGOVERSE1)

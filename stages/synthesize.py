@@ -61,10 +61,10 @@ def main() -> None:
             augmented,
             parameters,
             scene.map_half_width,
+            scene.timing.as_value(),
             executor,
             partial,
             recorded_speeds=speeds,
-            timing=scene.timing.as_value(),
             exclusion=exclusion,
         )
     print(f"synthesize: {summary}", file=sys.stderr)

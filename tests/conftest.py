@@ -1,4 +1,4 @@
-"""Shared fixtures: where the reference data is, and a few small artifacts."""
+"""Shared fixtures: paths of the reference data, and a few small artifacts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameter objects for tests: the committed values, or the paper's, with a few others instead."""
+"""Parameter objects for tests: those of params.yaml or the paper's, with some values replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tiny city and scenes on it, in the official Argoverse 1 layout."""
+"""A tiny city with scenes, in the official Argoverse 1 layout."""
 
 from __future__ import annotations
 

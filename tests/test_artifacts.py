@@ -1,3 +1,5 @@
+"""Tests of writing and reading artifacts."""
+
 import numpy as np
 import pyarrow as pa
 import pytest

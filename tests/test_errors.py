@@ -1,3 +1,5 @@
+"""Tests of errors, exit statuses and signals."""
+
 import os
 import pickle
 import re

@@ -1,4 +1,4 @@
-"""Polylines: distances and arc lengths are those of a plain search, whatever the shapes."""
+"""Tests of polylines: distances and arc lengths equal those of a simple search."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What stands on the disk, and what runs on, when a process is ended while it writes."""
+"""Tests of interrupted writing: the files and processes left when a process is ended while it writes."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The package as another project's dependency: what it brings, what imports without the rest, its documented uses."""
+"""Tests of the package as a dependency: what it installs, what can be imported alone, and its documented uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the code says of docs/method.md is there, and what docs/method.md says of the code is too."""
+"""Tests that the code's references to docs/method.md exist, and those of docs/method.md to the code."""
 
 import re
 from pathlib import Path

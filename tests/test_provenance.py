@@ -1,4 +1,4 @@
-"""The run record names what made an artifact, without git too, and gives nothing away."""
+"""Tests of the provenance record: it names what made an artifact, also without git, and contains no secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the README shows works as shown."""
+"""Tests that the examples in the README work as shown."""
 
 import re
 import runpy

@@ -1,3 +1,5 @@
+"""Tests of seeds and random numbers."""
+
 import numpy as np
 import torch
 

@@ -1,8 +1,8 @@
-"""The whole pipeline, real but tiny: every stage runs for seconds, in a repository of its own.
+"""A tiny but real pipeline in a repository of its own, in which every stage runs for seconds.
 
-`tiny_pipeline` of conftest.py is such a repository in which everything has run, one for the whole session; tests that
-change something take a copy of it (`copy_of`) or a clone. It tests what the product does with itself: DVC, the stages,
-their outputs. The stages import the repository's own sources, not those of the checkout.
+The fixture `tiny_pipeline` of conftest.py is such a repository, in which everything has run, once per session; tests
+that change something use a copy (`copy_of`) or a clone. It serves tests of DVC, the stages and their outputs. The
+stages import the sources of that repository, not those of the checkout.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Parameters of both stages as params.yaml has them, and a small city."""
+"""Fixtures: the parameters of params.yaml, and a small city."""
 
 from pathlib import Path
 

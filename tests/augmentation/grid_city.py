@@ -1,4 +1,4 @@
-"""A small city: a two-lane road of 300 m to the east, then straight on, or a left turn into a road of 200 m north."""
+"""A small city: a two-lane road of 300 m eastwards, then straight on or left into a road of 200 m northwards."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The augment stage as a whole."""
+"""Tests of the whole augment stage."""
 
 from concurrent.futures import ThreadPoolExecutor
 

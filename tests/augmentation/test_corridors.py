@@ -1,4 +1,4 @@
-"""Warped lanes and corridors."""
+"""Tests of warped lanes and corridors."""
 
 import numpy as np
 import pytest

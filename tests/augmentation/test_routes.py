@@ -1,4 +1,4 @@
-"""Routes on the lane graph."""
+"""Tests of routes on the lane graph."""
 
 import numpy as np
 

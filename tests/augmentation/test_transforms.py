@@ -1,4 +1,4 @@
-"""The map transforms against the reference's numbers, and as functions."""
+"""Tests of the map transforms, against the reference's numbers and as functions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The check for a GPU, where there is none: it says so, and on a CPU its logic runs."""
+"""Tests of the GPU check on a machine without a GPU: its message, and its logic on the CPU."""
 
 from __future__ import annotations
 

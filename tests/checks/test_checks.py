@@ -1,4 +1,4 @@
-"""Data validation: sound data passes, unsound data fails in plain words, and the result has fixed bytes."""
+"""Tests of data validation: valid data pass, invalid data fail with a clear message, and the result has fixed bytes."""
 
 import dataclasses
 import os

@@ -1,6 +1,6 @@
-"""Every parameter of params.yaml, one after another, with every kind of value that must be refused.
+"""Test every parameter of params.yaml with every kind of value that must be refused.
 
-The cases come from the file itself: a parameter that is added there is tried here.
+The cases are read from params.yaml, so a new parameter is tested automatically.
 """
 
 from __future__ import annotations

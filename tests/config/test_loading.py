@@ -1,3 +1,5 @@
+"""Tests of loading parameters: types, missing and unknown keys, renamed and removed parameters."""
+
 import math
 from dataclasses import dataclass
 

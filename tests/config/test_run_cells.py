@@ -1,3 +1,5 @@
+"""Tests of variants, seeds and shared pre-training in params.yaml."""
+
 from __future__ import annotations
 
 from pathlib import Path

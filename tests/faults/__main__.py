@@ -1,7 +1,7 @@
-"""Throw every fault at every stage of the smallest real pipeline, and tell what came of it.
+"""Inject every kind of fault into every stage of the smallest real pipeline, and print what came of it.
 
-`make faults`, or `python tests/faults --kinds "Ctrl-C" --stages pretrain finetune`. Exit status 1 where something that
-should hold does not.
+`make faults`, or `python tests/faults --kinds "Ctrl-C" --stages pretrain finetune`. The exit status is 1 if a
+stage did not survive a fault as it should.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from damage import DAMAGES, run_damage
 
 
 def row(name: str, outcomes: list[Outcome], seconds: float) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     survived = sum(not outcome.problems for outcome in outcomes)
     lost = max((outcome.lost_seconds for outcome in outcomes), default=0.0)
     epochs = max((outcome.lost_epochs for outcome in outcomes), default=0)
@@ -30,16 +30,16 @@ def row(name: str, outcomes: list[Outcome], seconds: float) -> str:
 
 
 def main() -> None:
-    """Run what is asked for, print the table."""
+    """Inject the chosen faults and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", nargs="+", choices=[*KINDS, *DAMAGES], default=[*KINDS, *DAMAGES], metavar="KIND")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, metavar="STAGE")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments at which the faults strike")
-    parser.add_argument("--jobs", type=int, default=2, help="kinds at a time")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments at which the faults happen")
+    parser.add_argument("--jobs", type=int, default=2, help="number of kinds at the same time")
     parser.add_argument(
         "--folder",
         type=Path,
-        help="where to work and leave all for a look; what ran undisturbed there is not run again",
+        help="working folder, which is kept; an undisturbed run in it is used again",
     )
     given = parser.parse_args()
     started = time.monotonic()
@@ -47,7 +47,7 @@ def main() -> None:
         base = (given.folder or Path(temporary)).resolve()
         base.mkdir(parents=True, exist_ok=True)
         reference = undisturbed(base)
-        print(f"the undisturbed pipeline takes {reference.seconds:.0f} s\n")
+        print(f"The undisturbed pipeline takes {reference.seconds:.0f} s\n")
         print(f"{'fault':34}{'tried':>6}{'survived':>10}{'most lost (s)':>14}{'epochs':>8}{'took (s)':>10}", flush=True)
         jobs: dict[str, Callable[[], list[Outcome]]] = {}
         for name in given.kinds:

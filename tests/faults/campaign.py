@@ -1,4 +1,4 @@
-"""One kind of fault, thrown at every stage in turn while the pipeline runs from nothing to its end."""
+"""Inject one kind of fault into each stage in turn while the pipeline runs from start to end, and judge the outcome."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STAGES = (
     "record_sample", "ingest", "check_raw", "augment", "synthesize", "check_synthetic", "pretrain", "finetune",
     "evaluate", "evaluate_baselines", "report",
 )  # fmt: skip
-DISK = "size=256m"  # of the small file system; the pipeline takes 40 MB
+DISK = "size=256m"  # size of the small file system; the pipeline needs 40 MB
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Kind:
     """A kind of fault.
 
     Attributes:
-        name: for the table.
-        action: of `inject/sitecustomize.py`.
-        window: where among a stage's actions, or within its time, it happens, as shares.
-        delayed: whether it may fall between two actions.
-        ends: whether it ends the stage; None where it depends on what the stage still needs.
-        says: what the stage's or DVC's output must say then; none where nobody is left to say it.
-        clean: whether unfinished files and processes must be gone at once, not only after the next run.
+        name: name in the table.
+        action: name of the method of `inject/sitecustomize.py` that causes it.
+        window: part of the stage's actions, or of its time, in which it happens, as fractions.
+        delayed: whether it may happen between two actions.
+        ends: whether it ends the stage; None if that depends on what the stage still needs.
+        says: pattern that the output of the stage or DVC must then match; empty if no process is left to print it.
+        clean: whether unfinished files and processes must be gone at once, rather than after the next run.
     """
 
     name: str
@@ -68,7 +68,7 @@ REFUSED = r"another process|is busy|Unable to acquire lock|exit status 0"
 
 
 def reason_to_skip(kind: Kind) -> str:
-    """Why this kind of fault cannot be made on this machine; empty where it can."""
+    """Return why this kind of fault cannot be caused on this machine; empty if it can."""
     if kind.action == "disk":
         if os.geteuid() or not shutil.which("mount"):
             return "mounting a small file system needs root"
@@ -83,7 +83,7 @@ def reason_to_skip(kind: Kind) -> str:
 
 @dataclass
 class Outcome:
-    """What came of one fault in one stage; `problems` is empty when all is as it should be."""
+    """Outcome of one fault in one stage; `problems` is empty if the stage survived as it should."""
 
     kind: str
     stage: str
@@ -95,7 +95,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reference:
-    """The undisturbed run: its folder, the fingerprints of its results, and each stage's actions."""
+    """An undisturbed run: its folder, the fingerprints of its results, the actions of each stage, and its duration."""
 
     folder: Path
     results: dict[str, dict[str, str]]
@@ -104,7 +104,7 @@ class Reference:
 
 
 def undisturbed(base: Path) -> Reference:
-    """Run the smallest pipeline from nothing to its end; writes down what each stage does to the disk."""
+    """Run the smallest pipeline from start to end and record what each stage does to the disk."""
     folder = base / "undisturbed"
     plan = smallest.beside(folder, "log") / "plan.json"
     started = time.monotonic()
@@ -119,10 +119,10 @@ def undisturbed(base: Path) -> Reference:
 
 
 def run_campaign(kind: Kind, reference: Reference, base: Path, seed: int, chosen: Sequence[str]) -> list[Outcome]:
-    """Throw the fault at each of the chosen stages; what came of each."""
+    """Inject the fault into each of the chosen stages and return the outcomes."""
     folder = base / re.sub(r"\W+", "-", kind.name)
     for left in (folder, smallest.beside(folder, "log"), smallest.beside(folder, "scratch")):
-        shutil.rmtree(left, ignore_errors=True)  # of an earlier run in the same place
+        shutil.rmtree(left, ignore_errors=True)  # left by an earlier run in the same folder
     folder.mkdir()
     with small_disk(folder) if kind.action == "disk" else nullcontext():
         return _run_campaign(kind, reference, smallest.make_pipeline(folder, reference.folder), seed, chosen)
@@ -130,7 +130,7 @@ def run_campaign(kind: Kind, reference: Reference, base: Path, seed: int, chosen
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """A file system of its own in a folder, small and in memory."""
+    """Mount a small file system in memory on a folder."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", DISK, "tmpfs", folder], check=True)
     try:
         yield
@@ -158,14 +158,14 @@ def _run_campaign(kind: Kind, reference: Reference, folder: Path, seed: int, cho
         if not ended.status:
             break
         if not struck:
-            next(iter(outcomes.values())).problems.append(f"dvc repro does not go on: {ended.output[-700:]}")
+            next(iter(outcomes.values())).problems.append(f"dvc repro does not continue: {ended.output[-700:]}")
             break
     _judge_end(outcomes, kind, folder, reference, said, ran, part=bool(targets))
     return list(outcomes.values())
 
 
 def make_plan(folder: Path, action: str, moments: dict[str, dict[str, object]]) -> Path:
-    """The file that tells `inject/sitecustomize.py` what to do when; its folder takes what comes back."""
+    """Write the plan that `inject/sitecustomize.py` follows; it reports to the same folder. Returns its path."""
     log = smallest.beside(folder, "log")
     log.mkdir()
     plan = log / "plan.json"
@@ -174,7 +174,7 @@ def make_plan(folder: Path, action: str, moments: dict[str, dict[str, object]]) 
 
 
 def _moment(kind: Kind, cell: str, actions: list[str], seed: int) -> dict[str, object]:
-    """When the fault strikes: drawn anew for every kind, stage and seed, the same whenever these are."""
+    """Draw the moment of the fault; it depends only on kind, stage and seed."""
     draw = random.Random(f"{seed} {kind.name} {cell}")
     share, jump = draw.uniform(*kind.window), draw.choice(JUMPS)
     if not kind.delayed or draw.random() < 0.5:
@@ -186,7 +186,7 @@ def _moment(kind: Kind, cell: str, actions: list[str], seed: int) -> dict[str, o
 
 
 def _false_clock(folder: Path) -> dict[str, str]:
-    """The environment in which libfaketime reads the time's shift from a file, again and again."""
+    """Return the environment in which libfaketime reads the shift of the clock from a file each time."""
     (folder / "clock").write_text("+0")
     return {
         "LD_PRELOAD": faketime(),
@@ -198,7 +198,7 @@ def _false_clock(folder: Path) -> dict[str, str]:
 
 
 def faketime() -> str:
-    """Path of libfaketime for programs with threads; empty where it is not installed."""
+    """Return the path of libfaketime for programs with threads; empty if it is not installed."""
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     return str(found[0]) if found else ""
 
@@ -208,7 +208,7 @@ def _fired(log: Path) -> list[str]:
 
 
 def _judge(outcome: Outcome, kind: Kind, log: Path, ended: smallest.Ended, folder: Path, reference: Reference) -> None:
-    """Right after the fault: what stands where artifacts belong, what is left, what the user is told."""
+    """Check the artifacts, what is left behind, and the messages right after the fault."""
     record = json.loads((log / f"{outcome.stage}.fired").read_text())
     outcome.at = record["at"]
     for path, expected in reference.results.items():
@@ -225,11 +225,11 @@ def _judge(outcome: Outcome, kind: Kind, log: Path, ended: smallest.Ended, folde
         outcome.problems.append(f"the other run: {other.read_text()[-500:]}")
     said = " ".join(ended.output.split())
     if re.findall(r"Running stage '([^']+)'", said)[-1] != outcome.stage:
-        return  # it did not end, as with memory that was enough after all: what is said is about a later stage
+        return  # the stage did not end, for instance because memory sufficed; the output is about a later stage
     outcome.lost_seconds = record["lost"] if ended.status else 0.0
     if kind.says and ended.status and not re.search(kind.says, said):
         outcome.problems.append(f"does not say {kind.says!r}: {ended.output[-400:]}")
-    if "Traceback" in said and kind.action != "memory":  # a worker that cannot start prints its own
+    if "Traceback" in said and kind.action != "memory":  # a worker that cannot start prints a traceback
         outcome.problems.append(f"a traceback: {ended.output[-1500:]}")
 
 
@@ -242,7 +242,7 @@ def _judge_end(
     ran: Counter[str],
     part: bool,
 ) -> None:
-    """After the last run: are the results those of the undisturbed run, and was nothing done twice?"""
+    """Check after the last run that the results equal the undisturbed ones and that nothing was done twice."""
     for outcome in outcomes.values():
         if not outcome.at:
             outcome.problems.append("the fault did not happen")

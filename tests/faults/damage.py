@@ -1,4 +1,4 @@
-"""Bits that turn: in the artifacts of the workspace, in DVC's cache, in both."""
+"""Flip bits in artifacts of the workspace, in DVC's cache, or in both, and check that they are found and repaired."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ REPAIR = [sys.executable, "-m", "tools.repair"]
 
 
 def run_damage(name: str, reference: Reference, base: Path, seed: int, chosen: Sequence[str]) -> list[Outcome]:
-    """Damage one file of every output, let DVC (and the repair) go over it, compare the results."""
+    """Damage one file of every output, run the repair and DVC, and compare the results with the undisturbed ones."""
     folder = base / name.replace(" ", "-")
-    shutil.rmtree(folder, ignore_errors=True)  # of an earlier run in the same place
+    shutil.rmtree(folder, ignore_errors=True)  # left by an earlier run in the same folder
     shutil.copytree(reference.folder, folder, symlinks=True)
-    smallest.run(smallest.dvc("status"), folder)  # DVC takes the copies' times and sizes down
+    smallest.run(smallest.dvc("status"), folder)  # DVC records times and sizes of the copies
     draw = random.Random(f"{seed} {name}")
     outs = [out for out in _outs(folder) if out["stage"].split("@")[0] in chosen]
     outcomes = [Outcome(name, out["stage"], at=" and ".join(DAMAGES[name](folder, out, draw))) for out in outs]
@@ -46,7 +46,7 @@ def run_damage(name: str, reference: Reference, base: Path, seed: int, chosen: S
 
 
 def _outs(folder: Path) -> Iterator[dict[str, str]]:
-    """Every output with its stage and hash, but for those without a file that can be compared."""
+    """Yield every output that has comparable files, with its stage and hash."""
     for name, stage in yaml.safe_load((folder / "dvc.lock").read_text())["stages"].items():
         for out in stage.get("outs", []):
             if smallest.fingerprints(folder, out["path"]):
@@ -54,34 +54,34 @@ def _outs(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def overwritten(folder: Path, out: dict[str, str], draw: random.Random) -> list[str]:
-    """A program or a user has changed an artifact: its time tells."""
+    """Change an artifact as a program or user would: its modification time changes."""
     file = _some_file(folder, out, draw)
-    turn_bit(file, draw, keep_time=False)
+    flip_bit(file, draw, keep_time=False)
     return [file.relative_to(folder).as_posix()]
 
 
 def rotten(folder: Path, out: dict[str, str], draw: random.Random) -> list[str]:
-    """The disk has changed an artifact: neither time nor size tells."""
+    """Change an artifact as a faulty disk would: neither its time nor its size changes."""
     file = _some_file(folder, out, draw)
-    turn_bit(file, draw)
+    flip_bit(file, draw)
     return [file.relative_to(folder).as_posix()]
 
 
 def rotten_cache(folder: Path, out: dict[str, str], draw: random.Random) -> list[str]:
-    """The disk has changed the cached copy; the list of a folder's files, or one of them."""
+    """Change a cached copy: the list of a folder's files, or one of the files."""
     file = draw.choice(_cached(folder, out) or [_some_file(folder, out, draw)])
-    turn_bit(file, draw)
+    flip_bit(file, draw)
     return [file.relative_to(folder).as_posix()]
 
 
 def rotten_both(folder: Path, out: dict[str, str], draw: random.Random) -> list[str]:
-    """No whole copy is left: the workspace's is gone, the cache's is changed."""
+    """Leave no intact copy: remove the artifact from the workspace and change the cached copy."""
     cached = _cached(folder, out)
     if not cached:
         return rotten(folder, out, draw)
     place = folder / out["path"]
     shutil.rmtree(place) if place.is_dir() else place.unlink()
-    turn_bit(cached[-1], draw)
+    flip_bit(cached[-1], draw)
     return [cached[-1].relative_to(folder).as_posix()]
 
 
@@ -98,7 +98,7 @@ def _some_file(folder: Path, out: dict[str, str], draw: random.Random) -> Path:
 
 
 def _cached(folder: Path, out: dict[str, str]) -> list[Path]:
-    """The cached files of an output: its list first, where it is a folder; none where it is not cached."""
+    """Return the cached files of an output (for a folder, first its list); none if it is not cached."""
     cache = folder / ".dvc" / "cache" / "files" / "md5"
     first = cache / out["md5"][:2] / out["md5"][2:]
     if not first.is_file():
@@ -107,8 +107,8 @@ def _cached(folder: Path, out: dict[str, str]) -> list[Path]:
     return [first, *(cache / name[:2] / name[2:] for name in sorted(set(names)))]
 
 
-def turn_bit(file: Path, draw: random.Random, keep_time: bool = True) -> None:
-    """Turn one bit of a file; its size, mode and, where wanted, its time stay."""
+def flip_bit(file: Path, draw: random.Random, keep_time: bool = True) -> None:
+    """Flip one bit of a file and keep its size, its mode and, unless `keep_time` is False, its time."""
     before = file.stat()
     content = bytearray(file.read_bytes())
     content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)

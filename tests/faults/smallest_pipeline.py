@@ -1,4 +1,4 @@
-"""The real pipeline at its smallest, in a folder of its own, and what of its results can be compared."""
+"""Run the real pipeline at its smallest size in a folder of its own, and compute comparable hashes of its results."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from tools.profiles import apply_profile
 REPOSITORY = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 SIZES = HERE / "smallest.yaml"
-TIDYING_SECONDS = 15  # that the rest of a command may take after it has ended
-STEP_SECONDS = 900  # longest that any one command may take
+TIDYING_SECONDS = 15  # time that child processes may take to end after their command
+MOST_SECONDS = 900  # longest time that a command may take
 
-# What differs between two undisturbed runs: times, and hashes of files that hold them.
+# What differs between two undisturbed runs: times, and hashes of files that contain times.
 VOLATILE_KEYS = {"seconds", "scenes_per_second", "waiting_for_data", "resumed_after", "pretrained", "checkpoint"}
 VOLATILE_FILES = ("data/checks/docs/", "reports/index.html", "reports/report.md", "reports/results.json")
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that has ended: its exit status, what it printed, and whether processes of it were left."""
+    """A command that has ended: its exit status, its output, the processes that it left behind, and its duration."""
 
     status: int
     output: str
@@ -41,7 +41,7 @@ class Ended:
 
 
 def make_pipeline(folder: Path, like: Path = REPOSITORY) -> Path:
-    """The tracked files as they are in a working tree, with the smallest sizes; no artifact, no cache."""
+    """Copy the tracked files of a working tree, without artifacts and cache, and set the smallest sizes."""
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     for name in filter(None, listing.stdout.split("\0")):
         source = like / name
@@ -54,7 +54,7 @@ def make_pipeline(folder: Path, like: Path = REPOSITORY) -> Path:
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    """For commands in the pipeline's folder: its own sources, this Python, and the faults' hook."""
+    """Return the environment of a pipeline's commands: its own sources, this Python, and the fault injection."""
     source = folder if (folder / "src").exists() else REPOSITORY
     paths = [str(HERE / "inject"), str(source / "src")]
     kept = {key: value for key, value in os.environ.items() if not key.startswith("SYNTHDRIVE_")}
@@ -71,26 +71,26 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def beside(folder: Path, what: str) -> Path:
-    """A folder for what belongs to a pipeline's folder, but not into it."""
+    """Return the path of a folder next to a pipeline's folder."""
     return folder.with_name(f"{folder.name}-{what}")
 
 
 def scratch(folder: Path) -> str:
-    """Where commands keep temporary files, so that what they leave can be seen."""
+    """Make the folder for temporary files, so that files left behind can be found."""
     path = beside(folder, "scratch")
     path.mkdir(exist_ok=True)
     return str(path)
 
 
 def run(command: list[str], folder: Path, **more: str) -> Ended:
-    """Run a command in a session of its own, to its end."""
+    """Run a command to its end, in a session of its own."""
     started = time.monotonic()
     with (folder.with_name(f"{folder.name}.output")).open("w+") as output:
         process = subprocess.Popen(
             command, cwd=folder, env=environment(folder, **more), stdout=output, stderr=output, start_new_session=True
         )
         try:
-            status = process.wait(STEP_SECONDS)
+            status = process.wait(MOST_SECONDS)
         except subprocess.TimeoutExpired:
             status = 1000
         seconds = time.monotonic() - started
@@ -100,7 +100,7 @@ def run(command: list[str], folder: Path, **more: str) -> Ended:
 
 
 def _left_over(session: int) -> list[str]:
-    """Command lines of the session's processes that do not end of themselves; they are ended."""
+    """Kill the session's processes that do not end by themselves; return their command lines."""
     for _ in range(10 * TIDYING_SECONDS):
         members = _members(session)
         if not members:
@@ -123,18 +123,18 @@ def _members(session: int) -> dict[int, str]:
 
 
 def dvc(*arguments: str) -> list[str]:
-    """A DVC command line."""
+    """Return a DVC command line."""
     return [sys.executable, "-m", "dvc", *arguments]
 
 
 def outputs(folder: Path) -> dict[str, str]:
-    """Paths of all declared outputs, with the stage (cell) that makes each, in the pipeline's order."""
+    """Return the paths of all declared outputs in the pipeline's order, with the stage that makes each."""
     listed = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
     return {out["path"]: name for name, stage in listed.items() for out in stage.get("outs", [])}
 
 
 def fingerprints(folder: Path, path: str) -> dict[str, str]:
-    """SHA-256 of every comparable file of an output (or of the file that it is); JSON without what may differ."""
+    """Return the SHA-256 of every comparable file of an output; JSON files are hashed without volatile keys."""
     found = {}
     place = folder / path
     for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
@@ -149,18 +149,18 @@ def _comparable(file: Path) -> bytes:
     if file.suffix != ".json":
         return content
     try:
-        return json.dumps(_settled(json.loads(content)), sort_keys=True).encode()
+        return json.dumps(_without_volatile_keys(json.loads(content)), sort_keys=True).encode()
     except ValueError:
         return content
 
 
-def _settled(value: Any) -> Any:
+def _without_volatile_keys(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _settled(item) for key, item in value.items() if key not in VOLATILE_KEYS}
-    return [_settled(item) for item in value] if isinstance(value, list) else value
+        return {key: _without_volatile_keys(item) for key, item in value.items() if key not in VOLATILE_KEYS}
+    return [_without_volatile_keys(item) for item in value] if isinstance(value, list) else value
 
 
 def partials(folder: Path) -> list[str]:
-    """Unfinished artifacts and scratch folders that lie about."""
+    """Return unfinished artifacts and scratch folders that were left behind."""
     found = [path.relative_to(folder) for pattern in (".*.partial-*", ".*.scratch-*") for path in folder.rglob(pattern)]
     return sorted(str(path) for path in found if ".dvc" not in path.parts)

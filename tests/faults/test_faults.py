@@ -1,4 +1,4 @@
-"""One stage through every fault in seconds; every stage through every fault in minutes (slow)."""
+"""Fault injection: one stage survives most kinds of fault (seconds), every stage survives all kinds (minutes, slow)."""
 
 import json
 import re
@@ -18,7 +18,7 @@ QUICK = [name for name in KINDS if name not in ("kill -9, early", "dvc repro twi
 
 
 def ingest(folder: Path, raw: Path, plan: Path | None) -> smallest.Ended:
-    """The stage's script, as DVC would start it: several outputs, worker processes, nothing else to wait for."""
+    """Run the ingest script as DVC would; it has several outputs and worker processes, and takes little time."""
     command = [sys.executable, str(smallest.REPOSITORY / "stages" / "ingest.py"), "--raw", str(raw)]
     command += ["--maps-out", "maps", "--train-out", "train", "--val-out", "val"]
     command += ["--params", str(smallest.REPOSITORY / "params.yaml")]
@@ -31,7 +31,7 @@ def results(folder: Path) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The raw data, what the undisturbed stage makes of them, and how many actions it takes."""
+    """The raw data, the results of the undisturbed stage, and its number of actions."""
     base = tmp_path_factory.mktemp("whole")
     raw, folder = write_raw(base / "raw"), base / "work"
     folder.mkdir()
@@ -46,7 +46,7 @@ def test_a_stage_survives(name, whole, tmp_path_factory):
     if reason := reason_to_skip(kind):
         pytest.skip(reason)
     raw, expected, actions = whole
-    folder = tmp_path_factory.mktemp("f") / "work"  # worker processes bind sockets there, whose paths must be short
+    folder = tmp_path_factory.mktemp("f") / "work"  # a short path, because worker processes bind sockets there
     folder.mkdir()
     with small_disk(folder) if kind.action == "disk" else nullcontext():
         plan = make_plan(folder, kind.action, {"ingest": {"action": round(0.6 * actions), "delay": 0.0}})

@@ -1,4 +1,4 @@
-"""Every tensor that is taken over is named, and one that does not fit is an error."""
+"""Tests of the transfer of weights: every loaded tensor is named, and one that does not fit is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small scene stores made by hand."""
+"""Small handmade scene stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The challenge's file holds the forecasts, in the map's frame, and is read back; its metrics are the challenge's."""
+"""Tests of the Argoverse 2 challenge file: forecasts in the map's frame, reading back, and the challenge's metrics."""
 
 from dataclasses import replace
 

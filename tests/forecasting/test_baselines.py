@@ -1,4 +1,4 @@
-"""Baselines go where a driver who changes nothing, or follows the lane, would."""
+"""Tests of the baselines: constant velocity, and lane following."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals cover what they claim, and pairing removes what scenes have in common."""
+"""Tests of bootstrap intervals: their coverage, and that pairing removes the variance that the scenes share."""
 
 from __future__ import annotations
 

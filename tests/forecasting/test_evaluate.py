@@ -1,4 +1,4 @@
-"""Errors equal those of the Argoverse 1 evaluation; strata, files, and the commands that write them."""
+"""Tests of evaluation: metrics equal to Argoverse 1's, strata, files, and the commands that write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forecasts survive the disk, are refused when damaged, and become the leaderboard's file."""
+"""Tests of stored forecasts: writing and reading, refusal of damaged files, and the leaderboard file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The optimiser reaches the published one's objective, and gives one answer whatever surrounds a scene."""
+"""Tests of goal sets: objective as low as the published optimiser's, result independent of the other scenes."""
 
 from __future__ import annotations
 

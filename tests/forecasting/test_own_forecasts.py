@@ -1,4 +1,4 @@
-"""A user's own forecasts: every kind of file gives the same metrics, and what is wrong with one is named."""
+"""Tests of a user's own forecasts: equal metrics from every file format, and errors that name what is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Argoverse 1 test scenes, which end at the last observed step: forecast like whole ones, and judged by no metric."""
+"""Tests of Argoverse 1 test scenes, which have no future: they are forecast like others, but no metric is computed."""
 
 from __future__ import annotations
 

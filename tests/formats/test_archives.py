@@ -1,4 +1,4 @@
-"""Tarballs and folders are streamed and never trusted: whatever they hold, time and memory are bounded."""
+"""Tests of tarballs and folders: they are streamed, with bounded time and memory, and never trusted."""
 
 import gzip
 import io

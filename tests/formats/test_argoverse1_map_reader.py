@@ -1,4 +1,4 @@
-"""The map reader: what the writer wrote comes back, the real maps are read as they are, and bad ones are refused."""
+"""Tests of the map reader: round trip with the writer, the official maps, and refusal of invalid maps."""
 
 import contextlib
 import tarfile

@@ -1,4 +1,4 @@
-"""The scene reader: what the writer wrote comes back, and each kind of bad file is refused with its row."""
+"""Tests of the scene reader: round trip with the writer, and refusal of invalid files with the row."""
 
 import time
 

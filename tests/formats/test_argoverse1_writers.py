@@ -1,4 +1,4 @@
-"""The writers of the official layout: exact coordinates, every link and tag, fixed bytes, nothing half-written."""
+"""Tests of the writers of the official layout: exact coordinates, all links and tags, fixed bytes, no partial files."""
 
 import tarfile
 import xml.etree.ElementTree as ElementTree

@@ -1,4 +1,4 @@
-"""Files that mean harm: each takes little to send, and would take much to read."""
+"""Hostile files: each is small or cheap to send, and would be harmful or expensive to read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from synthdrive.formats.argoverse1_writers import HEADER
 
 MEGABYTE = 10**6
-FILE = 9 * MEGABYTE  # just below the largest file that the reader takes
+FILE = 9 * MEGABYTE  # just below the largest file that the reader accepts
 END = bytes(2 * tarfile.BLOCKSIZE)
 MAP = "map_files/pruned_argoverse_TST_1_vector_map.xml"
 SCENE = "train/data/1.csv"
@@ -26,7 +26,7 @@ SCENE = "train/data/1.csv"
 
 @dataclass(frozen=True)
 class Attack:
-    """What `make` writes to a path is given to `reader` (see reader.py), and refused in these words."""
+    """`make` writes a file, and `reader` (see reader.py) must refuse it with a message that matches `words`."""
 
     reader: str
     make: Callable[[Path], None]
@@ -50,7 +50,7 @@ def attack(name: str, reader: str, words: str) -> Callable[[Callable[[Path], Non
 
 
 def member(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, **fields: object) -> bytes:
-    """A tar header."""
+    """Return a tar header."""
     entry = tarfile.TarInfo(name)
     entry.type, entry.size = kind, size
     for key, value in fields.items():
@@ -59,24 +59,24 @@ def member(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, **fields: ob
 
 
 def write_gzip(path: Path, pieces: Iterable[bytes]) -> None:
-    """A gzip file of these pieces, in little memory."""
+    """Write a gzip file of these pieces, with little memory."""
     with gzip.open(path, "wb", 1) as stream:
         for piece in pieces:
             stream.write(piece)
 
 
 def tarball(*pieces: bytes) -> Callable[[Path], None]:
-    """Writes a tar.gz of these headers and contents, and the archive's end."""
+    """Return a function that writes a tar.gz of these headers and contents, and the archive's end."""
     return lambda path: write_gzip(path, [*pieces, END])
 
 
 def padded(content: bytes) -> bytes:
-    """A member's content, filled to whole blocks."""
+    """Return the content of a member, padded to whole blocks."""
     return content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
 def pax(**records: str) -> bytes:
-    """A pax header for the member that follows."""
+    """Return a pax header for the member that follows."""
     lines = b""
     for key, value in records.items():
         body = f" {key}={value}\n".encode()
@@ -138,7 +138,7 @@ def _(path: Path) -> None:
 
 
 def write_map(path: Path, content: bytes) -> None:
-    """A tarball with one vector map."""
+    """Write a tarball with one vector map."""
     with tarfile.open(path, "w:gz", compresslevel=1) as archive:
         entry = tarfile.TarInfo(MAP)
         entry.size = len(content)
@@ -146,7 +146,7 @@ def write_map(path: Path, content: bytes) -> None:
 
 
 def doctype(declarations: str, use: str) -> Callable[[Path], None]:
-    """Writes a map with a document type declaration and a node that uses it."""
+    """Return a function that writes a map with a document type declaration and a node that uses it."""
     content = f'<!DOCTYPE m [{declarations}]><m><node id="{use}" x="0" y="0"/></m>'
     return lambda path: write_map(path, content.encode())
 
@@ -197,7 +197,7 @@ for name, piece, words in (
 
 
 def write_scene(path: Path, content: bytes) -> None:
-    """A folder with one scene file."""
+    """Write a folder with one scene file."""
     path.mkdir()
     (path / "1.csv").write_bytes(content)
 
@@ -226,13 +226,13 @@ for name, content, words in (
 
 
 def tensors(header: object, body: bytes = b"") -> bytes:
-    """A safetensors file with this header, whatever it says."""
+    """Return a safetensors file with this header, valid or not."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + body
 
 
 def claim(shape: list[int], size: int, dtype: str = "I64") -> dict[str, object]:
-    """What a header says of an array."""
+    """Return the entry of an array in a header."""
     return {"dtype": dtype, "shape": shape, "data_offsets": [0, size]}
 
 
@@ -255,7 +255,7 @@ for name, content, words in (
 
 
 def npy(descr: str, shape: str, body: bytes = b"") -> bytes:
-    """A .npy file with this header, whatever it says."""
+    """Return a .npy file with this header, valid or not."""
     header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode()
     header += b" " * (-(len(header) + 11) % 64) + b"\n"
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + body
@@ -281,7 +281,7 @@ ROWS = 2 * 10**8
 
 
 def write_table(path: Path, columns: dict[str, object], rows: int, **options: object) -> None:
-    """A Parquet table of so many rows, written a piece at a time."""
+    """Write a Parquet table of `rows` equal rows, piece by piece."""
     size = min(rows, 10**6)
     piece = pa.table(
         {name: pa.array([value]).take(pa.array(np.zeros(size, np.int64))) for name, value in columns.items()}
@@ -349,7 +349,7 @@ def _(path: Path) -> None:
 
 
 def text(content: str) -> Callable[[Path], None]:
-    """Writes a text file."""
+    """Return a function that writes a text file."""
     return lambda path: path.write_text(content) and None
 
 

@@ -1,9 +1,10 @@
-"""Give readers damaged files for a while, guided by what the code does with them: `make fuzz SECONDS=120`.
+"""Fuzz the readers of files with coverage guidance: `make fuzz SECONDS=120`.
 
-Whatever a file holds, a reader returns something sound or raises InputError; anything else ends a target's run, and the
-file is kept. Needs atheris, which is no part of the locked environment: pip install --target .run/atheris atheris
+Whatever a file contains, a reader must return a valid result or raise InputError; anything else ends the run of a
+target, and the file is kept. Needs atheris, which is not in the locked environment: pip install --target .run/atheris
+atheris
 
-Prints for each target the number of files tried and of distinct ways through the code that they took.
+Prints the number of files tried and of distinct paths through the code for each target.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 ATHERIS = ROOT / ".run" / "atheris"
-FOUND = ROOT / ".run" / "fuzz"  # files that a reader could not stand, and those that showed something new
-LONGEST = 1 << 16  # bytes of a file
+FOUND = ROOT / ".run" / "fuzz"  # files on which a reader failed, and those that reached new code
+LONGEST = 1 << 16  # bytes, largest file
 LONGEST_MESSAGE = 10_000  # characters
 NAMES = ("map", "opendrive", "lanelet2", "scene", "archive", "store", "lane-map", "parameters")
-MOST_SECONDS = 10  # that reading a file may take
-MOST_MEGABYTES = 2048  # that the process may take
+MOST_SECONDS = 10  # longest time for reading a file
+MOST_MEGABYTES = 2048  # largest memory of the process
 
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/map_import"), str(ROOT / "src"), str(Path(__file__).parent)]
 
 
 def fuzz(name: str, seconds: int, seed: int) -> None:
-    """Fuzz one target in this process, which libFuzzer ends."""
+    """Fuzz one target in this process; libFuzzer ends the process."""
     atheris: Any = importlib.import_module("atheris")
     corpus = FOUND / name / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
@@ -49,7 +50,7 @@ def fuzz(name: str, seconds: int, seed: int) -> None:
                 target.read(content)
             except InputError as error:
                 if len(str(error)) > LONGEST_MESSAGE:
-                    raise RuntimeError("a message of many pages") from error
+                    raise RuntimeError(f"a message of {len(str(error))} characters") from error
 
         options = [f"-max_total_time={seconds}", f"-seed={seed}", f"-timeout={MOST_SECONDS}", f"-max_len={LONGEST}"]
         options += [f"-rss_limit_mb={MOST_MEGABYTES}", "-print_final_stats=1", f"-artifact_prefix={FOUND / name}/"]
@@ -58,12 +59,12 @@ def fuzz(name: str, seconds: int, seed: int) -> None:
 
 
 def main() -> int:
-    """Command line; exit status 1 where a file was found that a reader cannot stand, 2 without atheris."""
+    """Fuzz the chosen targets; return exit status 1 if a reader failed on a file, 2 without atheris."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"{', '.join(NAMES)}; default: all")
-    parser.add_argument("--seconds", type=int, default=60, help="for each target")
+    parser.add_argument("--seconds", type=int, default=60, help="seconds for each target")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--here", action="store_true", help="in this process, one target")
+    parser.add_argument("--here", action="store_true", help="fuzz one target in this process")
     arguments = parser.parse_args()
     if unknown := set(arguments.targets) - set(NAMES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; one of {', '.join(NAMES)}")
@@ -73,7 +74,7 @@ def main() -> int:
         importlib.import_module("atheris")
     except ImportError:
         where = ATHERIS.relative_to(ROOT)
-        print("fuzz: needs atheris, which the locked environment does not hold", file=sys.stderr)
+        print("fuzz: needs atheris, which is not in the locked environment", file=sys.stderr)
         print(f"fuzz: run: pip install --target {where} atheris", file=sys.stderr)
         return 2
     if arguments.here:
@@ -86,9 +87,9 @@ def main() -> int:
         run = subprocess.run([*command, "--seed", str(arguments.seed)], capture_output=True, text=True, check=False)
         output = run.stdout + run.stderr
         tried = re.search(r"stat::number_of_executed_units: *(\d+)", output)
-        ways = re.findall(r"cov: (\d+) ft: (\d+)", output)
+        paths = re.findall(r"cov: (\d+) ft: (\d+)", output)
         took = time.monotonic() - started
-        print(f"{name:<12} {int(tried[1]) if tried else 0:>10,} files, {ways[-1][1] if ways else 0:>6} ways, "
+        print(f"{name:<12} {int(tried[1]) if tried else 0:>10,} files, {paths[-1][1] if paths else 0:>6} paths, "
               f"{took:.0f} s: {'nothing found' if run.returncode == 0 else f'exit status {run.returncode}'}",
               flush=True)  # fmt: skip
         if run.returncode:

@@ -1,4 +1,4 @@
-"""What fuzz.py gives damaged files to: each reader, sound files to start from, and what must hold of what it reads."""
+"""Targets of fuzz.py: each reader, valid files to start from, and checks of what it reads."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 
 @dataclass(frozen=True)
 class Target:
-    """Sound files, and a reader of damaged ones that asserts what must hold of what it makes of them."""
+    """Valid files, and a function that reads a damaged one and checks the result."""
 
     seeds: list[bytes]
     read: Callable[[bytes], object]
 
 
 def vector_map(folder: Path) -> Target:
-    """A vector map."""
+    """Target: a vector map of Argoverse 1."""
     return Target([vector_map_xml(straight_map())], lambda content: read_map(content, "TST", "x.xml"))
 
 
 def opendrive(folder: Path) -> Target:
-    """An OpenDRIVE file."""
+    """Target: an OpenDRIVE file."""
     return Target([fork(), fork("LHT")], lambda content: read_opendrive(content, "x.xodr", skip_broken=True))
 
 
 def lanelet2(folder: Path) -> Target:
-    """An .osm file with lanelets."""
+    """Target: an .osm file with lanelets."""
     return Target([osm(*lanelet_street())], lambda content: read_lanelet2(content, "x.osm", skip_broken=True))
 
 
 def scene(folder: Path) -> Target:
-    """A scene's CSV."""
+    """Target: the CSV file of a scene of Argoverse 1."""
 
     def read(content: bytes) -> None:
         found = read_scene(content, "train/data/1.csv")
@@ -69,7 +69,7 @@ def scene(folder: Path) -> Target:
 
 
 def scenario(folder: Path) -> Target:
-    """A scenario's Parquet file."""
+    """Target: the Parquet file of a scenario of Argoverse 2."""
 
     def read(content: bytes) -> None:
         found = read_scenario(content, scenario_id(1), "scenario.parquet", ARGOVERSE2)
@@ -80,7 +80,7 @@ def scenario(folder: Path) -> Target:
 
 
 def local_map(folder: Path) -> Target:
-    """A scenario's map."""
+    """Target: the map of a scenario of Argoverse 2."""
 
     def read(content: bytes) -> None:
         lanes = read_vehicle_lanes(content, "map.json")
@@ -91,7 +91,7 @@ def local_map(folder: Path) -> Target:
 
 
 def archive(folder: Path) -> Target:
-    """A tarball, packed or not, with each way of writing a long name."""
+    """Target: a tarball, compressed or not, with each format of long names."""
     path = folder / "a.tar.gz"
     seeds = [file.read_bytes() for file in sorted(write_raw(folder / "raw", train=(1,)).glob("*.tar.gz"))]
     for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
@@ -114,7 +114,7 @@ def archive(folder: Path) -> Target:
 
 
 def store(folder: Path) -> Target:
-    """A scene store, of which one file is damaged: the first byte says which, the others are its content."""
+    """Target: a scene store with one damaged file; the first byte selects the file, the others are its content."""
     raw = write_raw(folder / "raw", train=(1, 2), val=(5,))
     parameters = load_section(IngestParameters, "ingest", PARAMS)
     ingest_maps(raw, folder / "maps", parameters)
@@ -140,7 +140,7 @@ def store(folder: Path) -> Target:
 
 
 def lane_map(folder: Path) -> Target:
-    """A lane map's safetensors."""
+    """Target: the safetensors file of a lane map."""
     path = folder / "map.safetensors"
     straight_map().save(path)
     seed = path.read_bytes()
@@ -153,7 +153,7 @@ def lane_map(folder: Path) -> Target:
 
 
 def parameters(folder: Path) -> Target:
-    """A parameter file."""
+    """Target: a parameter file."""
     path = folder / "params.yaml"
     section = re.search(r"^augment:\n(?:[ #].*\n|\n)*", PARAMS.read_text(encoding="utf-8"), re.MULTILINE)
     assert section is not None

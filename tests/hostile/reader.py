@@ -1,7 +1,7 @@
-"""Reads files that mean harm, each in a process of its own under limits of memory and processor time.
+"""Read hostile files, each in a process of its own with limits of memory and processor time.
 
-A request is a line of JSON, `{"reader": "map", "path": "..."}`; the answer is one too: what came of it, the memory that
-reading it took at most (MB above what the process had before) and the processor time (s).
+A request is a line of JSON, `{"reader": "maps", "path": "..."}`. The answer is a line of JSON too, with the outcome,
+the peak memory of reading (MB above what the process used before) and the processor time (s).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from synthdrive.formats.argoverse1_scene_reader import read_scene, scene_files
 from synthdrive.scenes.lane_map import LaneMap, LaneSegments
 from synthdrive.scenes.scene_store import SceneStore
 
-LIMITS = Limits(file_bytes=10**7, archive_bytes=2 * 10**8)  # a sixth and a hundredth of what params.yaml allows
-MOST_MEMORY = 1 << 29  # bytes that reading may take; beyond it, memory cannot be had
-MOST_SECONDS = 20  # of processor time; beyond it, the process is killed
+LIMITS = Limits(file_bytes=10**7, archive_bytes=2 * 10**8)  # smaller than those of params.yaml, for a faster test
+MOST_MEMORY = 1 << 29  # bytes that reading may allocate; further allocations fail
+MOST_SECONDS = 20  # of processor time, after which the process is killed
 
 
 def _scenes(path: Path) -> None:
@@ -52,7 +52,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 
 def _memory(key: str) -> int:
-    """Bytes of an entry of /proc/self/status."""
+    """Return an entry of /proc/self/status, bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1]) * 1024
@@ -79,7 +79,7 @@ def _read(reader: str, path: Path) -> dict[str, object]:
 
 
 def _read_apart(reader: str, path: Path) -> dict[str, object]:
-    """`_read` in a process of its own, so that what it takes is its own and its end harms nobody."""
+    """Run `_read` in a process of its own, so that it can be measured and may be killed."""
     source, sink = os.pipe()
     child = os.fork()
     if child == 0:

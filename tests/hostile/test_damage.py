@@ -1,4 +1,4 @@
-"""Every artifact comes back as it was written; cut short it is refused; with a bit turned over, refused or sound."""
+"""Every artifact is read back as written; truncated, it is refused; with a bit flipped, it is refused or valid."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from synthdrive.scenes.lane_map import LaneMap, Links
 from tools.wheels import read_lock
 
 LIMITS = Limits(10**7, 10**8)
-BUSY = [HealthCheck.too_slow]  # a machine that is busy is not the tests' fault
+BUSY = [HealthCheck.too_slow]  # the machine may be busy
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """An artifact: how one is drawn, written, read, and used as those who read it do."""
+    """A kind of artifact: how it is drawn, written, read, and used by its readers."""
 
     drawn: st.SearchStrategy[Any]
     write: Callable[[Any, Path], None]
     read: Callable[[Path], Any]
     use: Callable[[Any], object] = lambda read: read
-    checked: bool = False  # a check sum guards it: with a bit turned over it is refused or the same
+    checked: bool = False  # whether a checksum protects it, so that with a bit flipped it is refused or unchanged
 
 
 def alike(one: Any, other: Any) -> bool:
-    """Whether two values are the same to the last bit."""
+    """Return whether two values are equal to the last bit."""
     if is_dataclass(one):
         return all(alike(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
     if isinstance(one, np.ndarray):
@@ -59,7 +59,7 @@ def alike(one: Any, other: Any) -> bool:
 
 @st.composite
 def tables(draw: st.DrawFn) -> pa.Table:
-    """Tables of the types that manifests have, missing values and repeated texts included."""
+    """Draw tables of the types in manifests, with missing values and repeated texts."""
     size = draw(st.integers(0, 30))
 
     def column(values: st.SearchStrategy[Any], kind: pa.DataType) -> pa.Array:
@@ -78,7 +78,7 @@ def tables(draw: st.DrawFn) -> pa.Table:
 
 @st.composite
 def arrays(draw: st.DrawFn) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Arrays of the types that artifacts have, empty ones included."""
+    """Draw arrays of the types in artifacts, including empty ones."""
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     found = {}
     for name in draw(st.lists(st.text("abc", min_size=1, max_size=3), min_size=1, max_size=4, unique=True)):
@@ -90,7 +90,7 @@ def arrays(draw: st.DrawFn) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 @st.composite
 def lane_maps(draw: st.DrawFn) -> LaneMap:
-    """A city with another name, other coordinates and other links."""
+    """Draw a lane map with random name, coordinates and links."""
     lane_map, generator = straight_map(), np.random.default_rng(draw(st.integers(0, 2**32)))
     size = len(lane_map)
     links = [generator.choice(size, generator.integers(0, 4), replace=False).tolist() for _ in range(size)]
@@ -107,7 +107,7 @@ def lane_maps(draw: st.DrawFn) -> LaneMap:
 
 @st.composite
 def augmented(draw: st.DrawFn) -> AugmentedScenes:
-    """Some scenes whose arrays have random lengths."""
+    """Draw augmented scenes whose arrays have random lengths."""
     size, generator = draw(st.integers(0, 5)), np.random.default_rng(draw(st.integers(0, 2**32)))
     lanes = straight_map().segments
     offsets = {name: np.sort(np.append(generator.integers(0, 9, size), 0)) for name in "abc"}
@@ -133,7 +133,7 @@ def augmented(draw: st.DrawFn) -> AugmentedScenes:
 
 @st.composite
 def forecasts(draw: st.DrawFn) -> Forecasts:
-    """Forecasts of a few scenes."""
+    """Draw forecasts of a few scenes."""
     names = draw(st.lists(TEXTS, min_size=1, max_size=4))
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     return Forecasts.ranked(
@@ -143,7 +143,7 @@ def forecasts(draw: st.DrawFn) -> Forecasts:
 
 @st.composite
 def recorded(draw: st.DrawFn) -> list[tuple[str, bytes]]:
-    """Scene files by name."""
+    """Draw scene files by name."""
     names = draw(st.lists(st.text("abc019", min_size=1, max_size=6), min_size=1, max_size=4, unique=True))
     rows = SceneRows(np.array([draw(st.floats(0, 1e9))]), ["a"], np.zeros(1, np.uint8), np.zeros((1, 2)), "TST")
     return [(name, scene_csv(rows)) for name in names]
@@ -154,7 +154,7 @@ def read_recorded(path: Path) -> list[tuple[str, bytes]]:
 
 
 def in_directory(save: Callable[[Any, Path], None]) -> Callable[[Any, Path], None]:
-    """A writer that needs its directory to be there."""
+    """Return a writer that first makes the directory that `save` needs."""
 
     def write(value: Any, path: Path) -> None:
         path.mkdir()
@@ -199,7 +199,7 @@ def files_of(path: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """A function that gives a path where nothing is."""
+    """A function that returns an unused path."""
     folder, number = tmp_path_factory.mktemp("artifacts"), itertools.count()
     return lambda: folder / f"written-{next(number)}"
 
@@ -207,7 +207,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
 @pytest.mark.parametrize("name", KINDS)
 @settings(max_examples=25, deadline=None, suppress_health_check=BUSY)
 @given(data=st.data())
-def test_what_is_written_comes_back(place, name, data):
+def test_an_artifact_is_read_back_as_written(place, name, data):
     kind, path = KINDS[name], place()
     value = data.draw(kind.drawn)
     kind.write(value, path)
@@ -217,16 +217,16 @@ def test_what_is_written_comes_back(place, name, data):
 @pytest.mark.parametrize("name", KINDS)
 @settings(max_examples=25, deadline=None, suppress_health_check=BUSY)
 @given(data=st.data(), fraction=st.floats(0, 1, exclude_max=True))
-def test_cut_short_anywhere_it_is_refused(place, name, data, fraction):
+def test_a_truncated_artifact_is_refused(place, name, data, fraction):
     kind, path = KINDS[name], place()
     kind.write(data.draw(kind.drawn), path)
     cut = data.draw(st.sampled_from(files_of(path)))
     content = cut.read_bytes()
     left = content[: int(fraction * len(content))]
-    assume(left != content.rstrip())  # JSON without its last end of line
+    assume(left != content.rstrip())  # JSON without its final newline is still valid
     cut.write_bytes(left)
     if cut.name == "metadata.json":
-        return  # what made the forecasts, read apart from them
+        return  # provenance of forecasts, which is read separately
     with pytest.raises(InputError, match=cut.name):
         kind.read(path)
 
@@ -234,7 +234,7 @@ def test_cut_short_anywhere_it_is_refused(place, name, data, fraction):
 @pytest.mark.parametrize("name", KINDS)
 @settings(max_examples=60, deadline=None, suppress_health_check=BUSY)
 @given(data=st.data(), place_of_bit=st.floats(0, 1, exclude_max=True))
-def test_with_a_bit_turned_over_it_is_refused_or_sound(place, name, data, place_of_bit):
+def test_an_artifact_with_a_flipped_bit_is_refused_or_valid(place, name, data, place_of_bit):
     kind, path = KINDS[name], place()
     value = data.draw(kind.drawn)
     kind.write(value, path)
@@ -254,16 +254,16 @@ def test_with_a_bit_turned_over_it_is_refused_or_sound(place, name, data, place_
 
 @settings(max_examples=50, deadline=None, suppress_health_check=BUSY)
 @given(text=st.text("abc=-.1: \\\n\"'sha256#", max_size=80))
-def test_a_lock_of_any_text_is_read_or_refused(place, text):
+def test_a_lock_with_any_text_is_read_or_refused(place, text):
     path = place()
     path.write_text(text)
     try:
         assert all(package.hashes for package in read_lock(path))
     except InputError as error:
-        assert str(path) in str(error)  # noqa: PT017 (a lock of nothing is one too)
+        assert str(path) in str(error)  # noqa: PT017 (an empty lock is valid)
 
 
-def test_the_gzip_check_sum_is_compared(tmp_path):
+def test_the_gzip_checksum_is_verified(tmp_path):
     path = tmp_path / "a.tar.gz"
     write_scenes(path, "train", [("1", b"one"), ("2", b"two")])
     unpacked = bytearray(gzip.decompress(path.read_bytes()))

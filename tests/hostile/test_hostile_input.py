@@ -1,4 +1,4 @@
-"""Whatever a file holds, reading it ends in an error that names it, in little memory and little time."""
+"""Every hostile file is refused with an error that names the problem, with little memory and in little time."""
 
 import json
 import os
@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 from attacks import ATTACKS
 
-MOST_MEGABYTES = 100  # ten times the largest file that is read
+MOST_MEGABYTES = 100  # ten times the size of the largest file
 MOST_SECONDS = 5  # of processor time
 
 
 @pytest.fixture(scope="module")
 def reader():
-    """A function that has a file read in a process apart; see reader.py."""
+    """A function that reads a file in a separate process; see reader.py."""
     command = [sys.executable, str(Path(__file__).with_name("reader.py"))]
     environment = {
         **os.environ,
         "ARROW_DEFAULT_MEMORY_POOL": "system",
-    }  # Arrow's own takes a gigabyte before it is used
+    }  # the default pool reserves a gigabyte at once
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
@@ -36,7 +36,7 @@ def reader():
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_it_is_refused_in_little_memory_and_time(reader, tmp_path, name):
+def test_a_hostile_file_is_refused_with_little_memory_and_time(reader, tmp_path, name):
     attack, path = ATTACKS[name], tmp_path / "hostile"
     attack.make(path)
     answer = reader(attack.reader, path)

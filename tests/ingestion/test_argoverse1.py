@@ -1,4 +1,4 @@
-"""Ingest: the same bytes whatever the source and the number of workers, and nothing half-written after an error."""
+"""Tests of ingest: the same bytes for every kind of source and number of workers, no partial files after an error."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Argoverse 2: scenarios and their maps become stores, whole and exactly, whatever the archive looks like."""
+"""Tests of Argoverse 2: scenarios and maps become stores, complete and exact, from every kind of archive."""
 
 import json
 import runpy

@@ -1,4 +1,4 @@
-"""Scenes of a list cut out of a tarball, and folds by place."""
+"""Tests of selecting listed scenes from a tarball, and of folds by place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statistics of maps and scenes: distances to centrelines, what the manifest says of lanes, how focal agents move."""
+"""Tests of the statistics of maps and scenes: distances to centrelines, lane columns, motion of focal agents."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Maps of a few lanes in each format, written as text."""
+"""Maps of a few lanes in each format, as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any map becomes a lane map that the stages can use; one that cannot leaves nothing behind."""
+"""Tests of map import: every format becomes a usable lane map, and a file that cannot be used leaves nothing behind."""
 
 import json
 import runpy

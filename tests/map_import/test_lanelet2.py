@@ -1,4 +1,4 @@
-"""Lanelet2: which lanelets become lanes, where they lie, what they join, and what is refused."""
+"""Tests of Lanelet2: which lanelets become lanes, their positions and links, and what is refused."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""OpenDRIVE: where lanes lie, which way they go, what they join, and what is refused."""
+"""Tests of OpenDRIVE: positions, directions and links of lanes, and what is refused."""
 
 import math
 

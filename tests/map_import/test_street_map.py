@@ -1,4 +1,4 @@
-"""Lanes cut into Argoverse's segments keep their shape, their joints and their length."""
+"""Tests of lane segments cut from lanes: they keep shape, joints and length."""
 
 import numpy as np
 import pytest

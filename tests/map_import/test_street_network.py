@@ -1,4 +1,4 @@
-"""Streets are redrawn with bends instead of corners, and with speeds that fit them; the map follows them."""
+"""Tests of redrawn street networks: bends instead of corners, fitting speed limits, and the map made from them."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""SUMO's programs end when the recording that started them does, and errors say why one has stopped."""
+"""Tests of running SUMO's programs: they end with the recording, and errors say why one has stopped."""
 
 import resource
 import subprocess

@@ -1,8 +1,8 @@
-"""Numbers of the whole method on made-up scenes and weights, for tests without the reference data.
+"""Golden numbers of the whole method on made-up scenes and weights, for tests without the reference data.
 
 `python tests/models/golden_numbers.py` (with src, tests and tests/models on PYTHONPATH) writes them to
-tests/fixtures/golden_numbers.json. They are this library's own: write them only where `pytest -m reference` passes, so
-that what is committed was equal to the reference when it was written.
+tests/fixtures/golden_numbers.json. They are computed by this library: write them only where `pytest -m reference`
+passes, so that the committed numbers equalled the reference's when they were written.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Small scenes made up for tests, and ways to change them that should, or should not, change a result."""
+"""Small made-up scenes, and changes to them that should or should not change a result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raw scenes of the reference data as arrays in float64, read independently of the library's own readers."""
+"""Raw scenes of the reference data as float64 arrays, read independently of the library's readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches gathered from a store, frames, draws and ragged rows."""
+"""Tests of batches: gathering from a store, frames, random draws and ragged rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks that read coordinates over a scale: what it changes, and what it leaves alone."""
+"""Tests of `model.coordinate_scale`: what it changes and what it does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the goals' label is: the nearest goal, or a distribution around the true endpoint."""
+"""Tests of the goal label: the nearest goal, or a distribution around the true endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Goals see the same whether they are laid out scene by scene, as on a CPU, or in blocks, as on a GPU."""
+"""Tests of the goal scorer: equal scores whether goals are laid out by scene (CPU) or in blocks (GPU)."""
 
 from __future__ import annotations
 

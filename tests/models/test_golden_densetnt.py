@@ -1,4 +1,4 @@
-"""DenseTNT's decoder, losses and gradients against the reference's."""
+"""Tests of DenseTNT's decoder, losses and gradients against the reference's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoder against the reference's, scene by scene and all scenes in one batch."""
+"""Tests of the encoder against the reference's, scene by scene and in one batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors, frame, goals and labels from raw points, against the reference's own pre-processing."""
+"""Tests of vectors, frame, goals and labels against the reference's own pre-processing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The method gives the committed numbers, which were equal to the reference's method when they were written."""
+"""Tests of the method against the committed golden numbers, which equalled the reference's when they were written."""
 
 from __future__ import annotations
 

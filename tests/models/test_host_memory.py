@@ -1,4 +1,4 @@
-"""Freed memory is kept where the C library can."""
+"""Tests of keeping freed memory, if the C library can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scene's result depends on the scene alone: not on its batch, its padding, its order or the city's axes."""
+"""Tests of invariance: a scene's result does not depend on its batch, padding, order or the city's axes."""
 
 from __future__ import annotations
 

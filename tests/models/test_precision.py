@@ -1,4 +1,4 @@
-"""Training in bfloat16 on a CPU: attention equals the fused kernel, coordinates and goal scores stay exact."""
+"""Tests of bfloat16 on a CPU: attention equals the fused kernel; coordinates and goal scores stay exact."""
 
 from __future__ import annotations
 

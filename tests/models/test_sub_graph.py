@@ -1,4 +1,4 @@
-"""A polyline's feature depends on its own vectors alone."""
+"""Tests of the sub-graph: a polyline's feature depends only on its own vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups of tensors cross from process to process as one block, and to a device with what is known of them."""
+"""Tests of groups of tensors: they are sent between processes as one block, and keep their metadata on a device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The made-up scenes and stores of tests/models and tests/training serve here too."""
+"""Makes the made-up scenes and stores of tests/models and tests/training available here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The masked autoencoder against the reference's, with its decoder mask mended and as released."""
+"""Tests of the masked autoencoder against the reference's, with its decoder mask corrected and as released."""
 
 from __future__ import annotations
 

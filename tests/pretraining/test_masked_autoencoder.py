@@ -1,4 +1,4 @@
-"""What the options of a variant do."""
+"""Tests of the masked autoencoder's options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held-back windows, and what the losses on them are compared with."""
+"""Tests of held-back windows and of the simple predictions to which their losses are compared."""
 
 from __future__ import annotations
 

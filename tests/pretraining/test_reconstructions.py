@@ -1,4 +1,4 @@
-"""What masked pre-training shows of itself: the same windows, masks and rotation from the start to the end."""
+"""Tests of the recorded reconstructions: the same windows, masks and rotation from start to end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scene reconstruction: what it hides, what it sees, and from where it sees it."""
+"""Tests of scene reconstruction: what is hidden, what the encoder sees, and the frame."""
 
 from __future__ import annotations
 

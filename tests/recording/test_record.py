@@ -1,4 +1,4 @@
-"""The whole recording, small: official layout, real driving, the same bytes however it is run."""
+"""Tests of a small recording: official layout, plausible driving, and the same bytes for any number of workers."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Scenes are drawn by interest, apart from each other, from the right part of the city; the AV sees what is near."""
+"""Tests of scene selection: drawn by interest, separated, in the right part of the city; and of what the AV sees."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 
 from synthdrive.config.record_sample import SceneParameters
 from synthdrive.core.timing import ARGOVERSE1
-from synthdrive.recording.record import sense
+from synthdrive.recording.record import record_scene
 from synthdrive.recording.scene_selection import Candidates, CityParts, Window, choose
 from synthdrive.recording.simulation import Motion
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
@@ -40,7 +40,7 @@ def candidates(count, **changes):
         "place": np.zeros((count, 2)),
         "displacement": np.full(count, 30.0),
         "weight": np.ones(count),
-        "companion": np.full(count, 7),
+        "av": np.full(count, 7),
     }
     return Candidates(**{**values, **changes})
 
@@ -71,7 +71,7 @@ def test_scenes_of_one_time_keep_apart():
 def test_one_vehicle_pauses_and_nobody_is_agent_without_an_av():
     chosen = draw(candidates(20, vehicle=np.zeros(20, dtype=np.int64)), 20)
     assert np.diff(np.sort(chosen)).min() >= 2
-    assert not len(draw(candidates(20, companion=np.full(20, -1)), 20))
+    assert not len(draw(candidates(20, av=np.full(20, -1)), 20))
 
 
 def test_windows_know_turns_and_braking():
@@ -106,7 +106,7 @@ def moving():
 
 def see(motion, scenes=SCENES):
     parked = np.array([[70.0, 5.0], [500.0, 0.0]])
-    return sense("val", PARTS, motion, parked, 0, 0, 1, "BER", 0.0, scenes, np.random.default_rng(0))
+    return record_scene("val", PARTS, motion, parked, 0, 0, 1, "BER", 0.0, scenes, np.random.default_rng(0))
 
 
 def test_the_av_sees_what_is_near_on_its_side():

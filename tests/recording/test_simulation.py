@@ -1,4 +1,4 @@
-"""Simulated positions become smooth motion of vehicle centres."""
+"""Tests of the motion of vehicle centres computed from simulated positions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Headless Chromium through its debugging pipe: open a page, look at it as a user would, note what it complains of."""
+"""Headless Chromium controlled through its debugging pipe: open a page, inspect it, and collect its errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One made-up run and its report for all tests of the report."""
+"""Fixtures: one made-up run and its report for all tests of the report."""
 
 from __future__ import annotations
 

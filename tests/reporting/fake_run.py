@@ -1,4 +1,4 @@
-"""A small run in the pipeline's formats, made up, so that the report can be tested without running the pipeline."""
+"""A small made-up run in the pipeline's formats, so that the report can be tested without running the pipeline."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Tests of the claims ledger: the verdicts on the paper's effects and sizes."""
+
 from __future__ import annotations
 
 from dataclasses import replace

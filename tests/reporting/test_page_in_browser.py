@@ -1,3 +1,5 @@
+"""Tests of the report in a browser."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

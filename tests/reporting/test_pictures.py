@@ -1,3 +1,5 @@
+"""Tests of the report's pictures."""
+
 from __future__ import annotations
 
 import re

@@ -1,3 +1,5 @@
+"""Tests of the report: its tables, page and Markdown."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""Lane segments and the lane map: boxes, queries, files that lie, and links that must lead somewhere."""
+"""Tests of lane segments and the lane map: boxes, queries, links, and refusal of inconsistent files."""
 
 import json
 import struct

@@ -1,4 +1,4 @@
-"""The scene store: what is appended comes back, in any order, and files that lie are refused."""
+"""Tests of the scene store: what is appended can be read in any order, and inconsistent files are refused."""
 
 import shutil
 import tracemalloc

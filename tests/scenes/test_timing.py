@@ -1,4 +1,4 @@
-"""A scene's length is a value: three of them in one process, each with its own network, and none mixed with another."""
+"""Tests of scenes of different lengths: three in one process, each with its own network, and no mixing."""
 
 import dataclasses
 import json

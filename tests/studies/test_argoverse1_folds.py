@@ -1,4 +1,4 @@
-"""The study of folds: its plan, its order, what it keeps of a run, and its pages, on made-up results."""
+"""Tests of the study of folds: its plan, the order of its runs, what it keeps, and its pages, on made-up results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The study of folds from raw data to results, on a few recorded scenes, small networks and one pass."""
+"""Test of the study of folds from raw data to results, with a few recorded scenes, small networks and one epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The study's page: what is compared, on which seeds, and what it says while runs are missing."""
+"""Tests of the study's page: the comparisons, their seeds, and the text while runs are missing."""
 
 from __future__ import annotations
 
@@ -291,7 +291,7 @@ def test_bold_says_what_the_interval_beside_it_says() -> None:
     assert absolute == "**\N{MINUS SIGN}0.200 [\N{MINUS SIGN}0.400, \N{MINUS SIGN}0.100]**"
 
 
-def test_an_variant_with_fewer_seeds_than_its_reference_says_what_the_others_are(folder: Path) -> None:
+def test_a_variant_with_fewer_seeds_than_its_reference_says_what_the_others_are(folder: Path) -> None:
     plan = load_plan(folder / "plan.yaml")
     write(folder, plan)
     assert "stands against" not in (folder / "README.md").read_text()
@@ -396,7 +396,7 @@ def test_the_repository_s_withdrawn_runs_are_compared_nowhere() -> None:
     assert not compared & set(plan.withdrawn.variants)
 
 
-def test_a_curve_needs_an_variant_for_every_amount(folder: Path) -> None:
+def test_a_curve_needs_a_variant_for_every_amount(folder: Path) -> None:
     broken = {**PLAN, "curves": [{**PLAN["curves"][0], "x": [10.0]}]}  # type: ignore[index]
     (folder / "plan.yaml").write_text(yaml.safe_dump(broken))
     with pytest.raises(ParameterError, match="Less data: (map|scratch): found 2 variants; expected 1"):

@@ -1,4 +1,4 @@
-"""Intervals for other places and seeds: how often they hold the truth in simulated studies, and what they refuse."""
+"""Tests of intervals over places and seeds: their coverage in simulated studies, and what they refuse."""
 
 from __future__ import annotations
 

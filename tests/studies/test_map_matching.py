@@ -1,4 +1,4 @@
-"""Lanes found back from a trajectory."""
+"""Tests of finding the lanes of a trajectory."""
 
 import sys
 from pathlib import Path

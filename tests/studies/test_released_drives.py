@@ -1,4 +1,4 @@
-"""Fidelity to the authors' released drives, whichever of them are there."""
+"""Tests of the driver against the authors' released drives, if they are available."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +9,7 @@ from given_parameters import committed
 from studies.released_drives.drives import drive_all_again, round_as_released
 from synthdrive.augmentation.augment_maps import augment_maps
 from synthdrive.config.synthetic_data import AugmentParameters, SynthesizeParameters
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_map_reader import read_maps
 from synthdrive.scenes.scene_store import SceneStore
@@ -66,7 +67,7 @@ def test_a_few_thousand_windows_move_as_the_released_ones(driven, real_maps, par
     parameters.speeds_per_scene = 0
     with ThreadPoolExecutor(1) as executor:
         scenes = augment_maps(real_maps, augment, 50.0, executor)
-        synthesize(real_maps, scenes, parameters, 50.0, executor, tmp_path)
+        synthesize(real_maps, scenes, parameters, 50.0, ARGOVERSE1, executor, tmp_path)
     store = SceneStore.load(tmp_path)
     assert len(store) > 3000
     ours = motion_distributions(round_as_released(agent_tracks(store) + store.origins[:, None]))

@@ -1,4 +1,4 @@
-"""Released windows are read as they are, and other files are refused by name."""
+"""Tests of reading released windows, and of refusing other files by name."""
 
 import numpy as np
 import pytest

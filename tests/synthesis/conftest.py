@@ -1,4 +1,4 @@
-"""Parameters as params.yaml has them, and the small city of the augmentation tests with its scenes."""
+"""Fixtures: the parameters of params.yaml, and the small city of the augmentation tests with its scenes."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor

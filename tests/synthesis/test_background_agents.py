@@ -1,4 +1,4 @@
-"""Other road users: on the map's lanes, away from the focal agent, seen for one run of steps."""
+"""Tests of background agents: on lanes, away from the focal agent, and visible in consecutive steps."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The rule-based driver: paths, speed plan, dynamics."""
+"""Tests of the rule-based driver: paths, speed plan, dynamics."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Export to the Argoverse 1 layout, read back by our own ingest."""
+"""Tests of the export to the Argoverse 1 layout, read back by ingest."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 
 from synthdrive.config.data import IngestParameters
 from synthdrive.core.parameters import load_section
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.argoverse1_writers import export_scenes
 from synthdrive.ingestion.argoverse1 import ingest_maps, ingest_scenes
 from synthdrive.scenes.scene_store import AGENT, SceneStore
@@ -29,7 +30,7 @@ def test_ingest_reads_back_what_export_wrote(maps, scenes, parameters, tmp_path,
     for name in ("synthetic", "raw"):
         (tmp_path / name).mkdir()
     with ThreadPoolExecutor(1) as executor:
-        synthesize(maps, scenes, parameters, 50.0, executor, tmp_path / "synthetic")
+        synthesize(maps, scenes, parameters, 50.0, ARGOVERSE1, executor, tmp_path / "synthetic")
     store = SceneStore.load(tmp_path / "synthetic")
     assert export_scenes(store, tmp_path / "raw") == len(store)
     ingest = load_section(IngestParameters, "ingest", PARAMS)

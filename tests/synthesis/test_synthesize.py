@@ -1,4 +1,4 @@
-"""The synthesize stage as a whole: its store, its options, and the same bytes on every executor."""
+"""Tests of the whole synthesize stage: its store, its options, and the same bytes on every executor."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -23,10 +23,10 @@ HALF_WIDTH = 50.0
 def run(maps, scenes, parameters, directory, executor=None, **options):
     directory.mkdir()
     if executor is not None:
-        summary = synthesize(maps, scenes, parameters, HALF_WIDTH, executor, directory, **options)
+        summary = synthesize(maps, scenes, parameters, HALF_WIDTH, ARGOVERSE1, executor, directory, **options)
     else:
         with ThreadPoolExecutor(1) as one:
-            summary = synthesize(maps, scenes, parameters, HALF_WIDTH, one, directory, **options)
+            summary = synthesize(maps, scenes, parameters, HALF_WIDTH, ARGOVERSE1, one, directory, **options)
     return SceneStore.load(directory), summary
 
 
@@ -198,7 +198,7 @@ def test_windows_near_judged_scenes_are_left_out_and_counted(maps, scenes, param
     counts = read_json(tmp_path / "kept" / "summary.json")
     assert all(counts["excluded"][source] >= away.count(source) for source in set(away))  # limits drop some anyway
     assert counts["routes"]["left"] == len({(row["city"], row["route"]) for row in kept.manifest.to_pylist()})
-    assert "near judged scenes, and left out" in str(summary)
+    assert "left out near judged scenes" in str(summary)
 
 
 def test_every_window_of_a_route_may_be_near_judged_scenes(maps, scenes, parameters, tmp_path):

@@ -1,4 +1,4 @@
-"""Windows, their limits, and the measures of motion."""
+"""Tests of windows, their limits, and measures of motion."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def circle(radius, speed):
 def test_windows_start_every_stride_on_new_road_and_end_within_the_drive():
     fresh = np.ones((2, 200), dtype=bool)
     fresh[1, 30:] = False
-    windows = cut_windows(np.array([131, 200]), 2.0, fresh)
+    windows = cut_windows(np.array([131, 200]), 2.0, fresh, len(TIME))
     assert windows.drive.tolist() == [0] * 5 + [1] * 2
     assert windows.first.tolist() == [0, 20, 40, 60, 80, 0, 20]
     assert windows.number.tolist() == [1, 2, 3, 4, 5, 1, 2]

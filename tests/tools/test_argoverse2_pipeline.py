@@ -1,4 +1,4 @@
-"""The whole pipeline on real Argoverse 2 scenarios: a few of them, small networks, every stage up to the report."""
+"""Test of the whole pipeline on a few real Argoverse 2 scenarios, with small networks, up to the report."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What the container's entry point does with its arguments, with programs that only say how they were called."""
+"""Tests of the container's entry point, with stand-ins for programs that print their arguments."""
 
 import os
 import signal

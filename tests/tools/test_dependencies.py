@@ -1,3 +1,5 @@
+"""Tests that dvc.yaml declares the modules that each stage imports."""
+
 from pathlib import Path
 
 import pytest

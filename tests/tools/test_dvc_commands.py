@@ -1,4 +1,4 @@
-"""How the tools start DVC: a stand-in that holds the lock at first, fails, or prints."""
+"""Tests of how the tools run DVC, with a stand-in that holds the lock at first, fails, or prints."""
 
 import pytest
 

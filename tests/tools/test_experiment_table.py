@@ -1,4 +1,4 @@
-"""A newcomer's first experiments on a tiny pipeline: run, compare, queue, commit, apply, remove, and back."""
+"""Tests of the experiment table, and of a newcomer's first experiments on a tiny pipeline, from run to removal."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Which stages a changed parameter touches, asked of DVC itself on the pipeline as it is committed; needs no data."""
+"""Tests of which stages a changed parameter affects, according to DVC and the committed pipeline; needs no data."""
 
 import shutil
 import subprocess

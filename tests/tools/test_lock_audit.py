@@ -1,4 +1,4 @@
-"""The audit of the lock, on a small environment whose lock goes wrong in each way that the audit names."""
+"""Tests of the lock audit on a small environment, with a lock for each kind of fault that it reports."""
 
 import json
 import zipfile

@@ -1,4 +1,4 @@
-"""On which machines what is trained must have the same bytes."""
+"""Tests of which machines must give the same bytes in training."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""A stage runs the code beside it, wherever its folder is and whatever is installed."""
+"""Tests that a stage runs the code of its own repository, wherever that is and whatever is installed."""
 
 import ast
 import json

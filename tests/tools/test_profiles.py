@@ -1,4 +1,4 @@
-"""`make profile`: a profile's values in params.yaml, which stays as readable as it was."""
+"""Tests of `make profile`: it sets a profile's values in params.yaml and keeps comments and layout."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def variants_with(parameters: Path, text: str) -> dict[str, Any]:
     return variants
 
 
-def test_an_variant_that_extends_another_specifies_only_how_it_differs(parameters: Path) -> None:
+def test_a_variant_that_extends_another_specifies_only_how_it_differs(parameters: Path) -> None:
     before = parameters.read_text()
     variants = variants_with(
         parameters,
@@ -160,7 +160,7 @@ def test_an_variant_that_extends_another_specifies_only_how_it_differs(parameter
     assert comments(before) == comments(parameters.read_text())
 
 
-def test_a_profile_may_change_what_an_variant_changes(parameters: Path) -> None:
+def test_a_profile_may_change_what_a_variant_changes(parameters: Path) -> None:
     before = parameters.read_text()
     variants = variants_with(
         parameters, "  forecast:\n    model:\n      coordinate_scale: 10.0\n    finetune:\n      epochs: 3\n"

@@ -1,4 +1,4 @@
-"""Raw data that git does not hold: missed before anything runs, and there in queued experiments once DVC holds it."""
+"""Tests of raw data outside git: missing data are reported before anything runs; DVC provides them to experiments."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Experiments run for real on a tiny pipeline: what re-runs for which parameter, sweeps, tables and plots of them."""
+"""Tests of real experiments on a tiny pipeline: what re-runs for which parameter, sweeps, tables and plots."""
 
 from __future__ import annotations
 

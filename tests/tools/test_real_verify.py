@@ -1,4 +1,4 @@
-"""The levels of verify on the real pipeline, tiny: what was made again agrees with what is recorded, until tampered."""
+"""Tests of the levels of verify on the real, tiny pipeline: it agrees with what is recorded, until tampered with."""
 
 from __future__ import annotations
 

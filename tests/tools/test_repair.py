@@ -1,4 +1,4 @@
-"""Damage that DVC does not see, in a tiny DVC pipeline: found, made good from the other copy, or removed."""
+"""Tests of repair: damage that DVC does not see is found, and repaired from the other copy or removed."""
 
 import os
 import shutil

@@ -1,6 +1,6 @@
-"""Every stage twice, in two clones at other paths and commits: the same bytes.
+"""Test that every stage writes the same bytes in two clones with different paths and commits.
 
-The commits differ by a comment in a file that no stage of the pipeline uses, so that dvc.lock must be the same too.
+The commits differ by a comment in a file that no stage uses, so dvc.lock must be the same too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Comparison of two checkouts that have run."""
+"""Tests of comparing the results of two checkouts."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Nothing that stages print or write gives away what the environment and the tools' settings keep secret."""
+"""Tests that nothing printed or written by the stages contains secrets of the environment or of tools' settings."""
 
 import os
 import platform

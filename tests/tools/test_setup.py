@@ -1,4 +1,4 @@
-"""`make setup` with a stand-in for Python: what it is asked for, and when."""
+"""Tests of `make setup` with a stand-in for Python: which commands it runs, and when."""
 
 import os
 import shutil

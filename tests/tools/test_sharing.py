@@ -1,4 +1,4 @@
-"""Results that one clone pushes and another pulls: through a folder, a WebDAV server and an SSH server here."""
+"""Tests of pushing results from one clone and pulling them in another: folder, WebDAV server and SSH server."""
 
 import importlib.util
 import os

@@ -1,3 +1,5 @@
+"""Tests of which runs are made side by side after a change."""
+
 from tools.side_by_side import SHARED, chains
 
 STAGES = [

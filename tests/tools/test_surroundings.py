@@ -1,4 +1,4 @@
-"""The stages write the same bytes wherever, whenever and in whatever shell they run."""
+"""Tests that the stages write the same bytes regardless of place, time and shell."""
 
 from __future__ import annotations
 

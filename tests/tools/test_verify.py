@@ -1,4 +1,4 @@
-"""Verification against a tiny real DVC pipeline, tampered with in the ways that each level promises to catch."""
+"""Tests of verify on a tiny DVC pipeline that is tampered with in the ways that each level must detect."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""The folder of vendored wheels: what is recorded is what is installed, and it is what the lock names."""
+"""Tests of vendored wheels: what is recorded is installed, and equals what the lock names."""
 
 import hashlib
 

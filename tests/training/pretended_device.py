@@ -1,7 +1,7 @@
-"""A device that is none: tensors on the CPU that say they are elsewhere, and what a GPU would make of each operator.
+"""A pretended device: tensors on the CPU that claim to be elsewhere, with the restrictions of a GPU.
 
-Inside `PretendedDevice()` a tensor moved to `DEVICE` keeps its data on the CPU. An operator that takes tensors of both
-devices fails, as it would on a GPU; one for which the host would have to wait is counted, with the line that asked.
+Inside `PretendedDevice()` a tensor moved to `DEVICE` keeps its data on the CPU. An operator that mixes tensors of both
+devices fails, as it would on a GPU; operators for which the host would have to wait are counted, with the calling line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Resume states: whole or not at all, one run at a time."""
+"""Tests of resume states: written completely or not at all, and one run at a time."""
 
 from __future__ import annotations
 

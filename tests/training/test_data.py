@@ -1,4 +1,4 @@
-"""Which scenes a step sees depends on seed and epoch alone: not on devices, parts or loading processes."""
+"""Tests of sampling: a step's scenes depend only on seed and epoch, not on devices, parts or loading processes."""
 
 from __future__ import annotations
 

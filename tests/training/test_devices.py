@@ -1,4 +1,4 @@
-"""Both stages and evaluation on a device that is none: no operator mixes devices, and the host seldom waits."""
+"""Tests of both stages and evaluation on a pretended device: no mixing of devices, and few waits of the host."""
 
 from __future__ import annotations
 

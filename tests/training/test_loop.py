@@ -1,4 +1,4 @@
-"""Training: the same numbers however a batch is divided, and an end when the loss is no number."""
+"""Tests of the training loop: numbers independent of how a batch is divided, and an end if the loss is not a number."""
 
 from __future__ import annotations
 

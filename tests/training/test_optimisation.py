@@ -1,4 +1,4 @@
-"""The optimiser is torch's Adam to the last bit; its state survives a file; the learning rate follows from the step."""
+"""Tests of the optimiser: equal to torch's Adam to the last bit, with a state that can be saved; learning rates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One variant and seed through both stages, with the real networks in a small size."""
+"""Tests of one variant and seed through both stages, with small real networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""params.yaml says everything that trains, and nothing impossible is taken."""
+"""Tests of the training parameters: params.yaml has all of them, and impossible values are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scene store of made-up drives, and a network small enough to train in a test; also a command, for tests that kill.
+"""A scene store of made-up drives and a tiny network for tests; also a command, for tests that kill a training.
 
 Usage: python tiny_training.py STORE OUT RUNS [--epochs N] [--kill-at-step N] [--micro-batch-size N]
 """

@@ -1,4 +1,4 @@
-"""The augment stage: routes on every map, a transform for each, and the corridor warped by it."""
+"""The augment stage: sample routes on every map, draw a transform for each, and warp the lanes around the route."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from synthdrive.scenes.lane_map import LaneMap
 
 Floats = npt.NDArray[np.float64]
 
-CURVATURE_SPACING = 0.5  # m at which the drivability of a centreline is judged
-STRAIGHT = 1e6  # m; the largest radius that a manifest names
-CHUNK = 16  # routes a task
+CURVATURE_SPACING = 0.5  # m between the points at which the curvature of a centreline is measured
+MAX_RADIUS = 1e6  # m; the manifest gives a larger radius as this one
+CHUNK = 16  # routes per task
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class _Task:
 def augment_maps(
     maps: Mapping[str, LaneMap], parameters: AugmentParameters, half_width: float, executor: Executor
 ) -> AugmentedScenes:
-    """Augmented scenes (and the originals) of every map; the same for every executor.
+    """Make the augmented (and original) scenes of every map; the result does not depend on the executor.
 
     Args:
-        maps: by city.
-        half_width: half the side of a scene's map crop, metres; the corridor is wide enough for it.
+        maps: lane map of each city.
+        half_width: half the side of a scene's map crop, metres; the corridor is made wide enough for it.
     """
     rows: list[dict[str, Any]] = []
     scenes: list[AugmentedScene | None] = []
@@ -73,7 +73,7 @@ def augment_maps(
 
 
 def describe(scenes: AugmentedScenes) -> str:
-    """One line: how many scenes there are, and how many were dropped for what."""
+    """Return one line: the number of scenes kept, and the number dropped for each reason."""
     status = Counter(scenes.manifest["status"].to_pylist())
     kept = status.pop(KEPT, 0)
     source = Counter(scenes.manifest["source"].to_pylist())
@@ -84,7 +84,11 @@ def describe(scenes: AugmentedScenes) -> str:
 def draw_transform(
     parameters: TransformParameters, anchor: float, random: np.random.Generator
 ) -> tuple[str, float, int, Transform]:
-    """A kind, amplitude, direction (+1, -1) and the transform they make."""
+    """Draw a kind, an amplitude and a direction (+1 or -1); return them with the transform they define.
+
+    Args:
+        anchor: city X, metres, from which the transform counts.
+    """
     kind = str(random.choice(parameters.kinds))
     amplitude = float(random.choice(parameters.amplitudes))
     direction = int(random.choice([1, -1]))
@@ -92,14 +96,19 @@ def draw_transform(
 
 
 def shape_of(parameters: TransformParameters) -> TransformShape:
-    """The named family's constants, or the parameters' own for `custom`."""
+    """Return the constants of the family named by `parameters.shape`; for `custom`, those given in the parameters."""
     if parameters.shape == "custom":
         return TransformShape(parameters.power, parameters.border, parameters.shift, parameters.wavelength)
     return SHAPES[parameters.shape]
 
 
 def tightest_radius(points: Floats, smoothing: float) -> float:
-    """Radius, metres, of the tightest bend of a polyline smoothed over `smoothing` metres (inf for a straight one)."""
+    """Return the radius, metres, of the tightest bend of a smoothed polyline; at most 1e9, for a straight one.
+
+    Args:
+        points: (N, 2) metres.
+        smoothing: standard deviation of the Gaussian that smooths it, metres; 0 for none.
+    """
     dense = resample(points, CURVATURE_SPACING)
     if smoothing > 0:
         dense = gaussian_filter1d(dense, smoothing / CURVATURE_SPACING, axis=0, mode="nearest")
@@ -141,7 +150,7 @@ def _augment(task: _Task) -> tuple[list[dict[str, Any]], list[AugmentedScene | N
 def _make_scene(
     task: _Task, route: Route, points: Floats, position: npt.NDArray[np.int64], number: int
 ) -> tuple[dict[str, Any], AugmentedScene | None]:
-    """Scene `number` of a route (0 is the original one): its manifest row, and the scene if it can be driven."""
+    """Return the manifest row of scene `number` of a route (0: the original), and the scene unless it is dropped."""
     parameters, lane_map = task.parameters, task.lane_map
     city = lane_map.city
     name = f"{city}_{route.index}" if number < 2 else f"{city}_{route.index}_{number}"
@@ -152,7 +161,7 @@ def _make_scene(
         kind, amplitude, direction, transform = draw_transform(parameters.transforms, anchor, random)
     spacing = parameters.densify if number > 0 else CENTRELINE_SPACING
     dense, interval = warp_centreline(points, transform, spacing)
-    # A joint belongs to both lanes; the step that ends at a point is its own lane's.
+    # The joint of two lanes is stored as the end of the first, so a step is in the lane of the point at its end.
     fresh = route.fresh[position[interval + 1]]
     steps = np.diff(arc_length(dense))
     radius = tightest_radius(dense, parameters.radius_smoothing)
@@ -167,7 +176,7 @@ def _make_scene(
         **_constants(transform),
         "length": round(float(steps.sum()), 3),
         "fresh_length": round(float(steps[fresh[:-1]].sum()), 3),
-        "min_radius": round(min(radius, STRAIGHT), 3),
+        "min_radius": round(min(radius, MAX_RADIUS), 3),
         "n_lanes": 0,
         "status": KEPT,
     }
@@ -194,7 +203,7 @@ def _make_scene(
 
 
 def _constants(transform: Transform) -> dict[str, float]:
-    """Manifest columns that, with kind, amplitude and direction, make the transform again."""
+    """Return the manifest columns that, with kind, amplitude and direction, define the transform."""
     shape = transform.shape
     return {
         "anchor": transform.anchor,

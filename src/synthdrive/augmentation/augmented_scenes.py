@@ -28,16 +28,16 @@ MANIFEST_COLUMNS = {
     "source": pa.string(),  # original | augmented
     "transform": pa.string(),  # none | smooth | double | ripple | combination
     "amplitude": pa.float64(),
-    "direction": pa.int64(),  # +1 to rising Y, -1 to falling Y, 0 on original maps
+    "direction": pa.int64(),  # +1 towards greater Y, -1 towards smaller Y, 0 on original maps
     "anchor": pa.float64(),  # m, city X
     "power": pa.float64(),
     "border": pa.float64(),
     "shift": pa.float64(),
     "wavelength": pa.float64(),
     "length": pa.float64(),  # m along the driven centreline
-    "fresh_length": pa.float64(),  # m of it that no earlier route covers
+    "fresh_length": pa.float64(),  # m of the centreline that no earlier route covers
     "min_radius": pa.float64(),  # m, of the tightest bend of the smoothed centreline
-    "n_lanes": pa.int64(),  # lanes of the corridor
+    "n_lanes": pa.int64(),  # lanes in the corridor
     "status": pa.string(),  # kept | dropped: <reason>
 }
 
@@ -59,15 +59,15 @@ class AugmentedScene:
 
     Attributes:
         scene_id: its name, e.g. `MIA_12` or `augmap_MIA_12`.
-        city: the map it is on.
+        city: city of the map.
         route: index of the route in its city.
         source: ORIGINAL or AUGMENTED.
         transform_kind: none, or one of `transforms.KINDS`.
-        amplitude: of the transform, not negative.
+        amplitude: amplitude of the transform, not negative.
         direction: +1, -1; 0 on original maps.
         transform: the map transform (the identity on original maps).
         centreline: (N, 2) float64, dense centreline of the route on the warped map, metres, city frame.
-        fresh: (N,) bool, True where no earlier route has been.
+        fresh: (N,) bool, True where no earlier route has driven.
         route_lanes: (M,) rows of the city's LaneMap.
         corridor: (C,) rows of the city's LaneMap that a map crop along the route may need.
         lanes: the same lanes, warped; None on original maps.
@@ -90,14 +90,14 @@ class AugmentedScene:
 
 @dataclass(frozen=True)
 class AugmentedScenes:
-    """S scenes as one artifact: `manifest.parquet`, `lanes.safetensors`, `scenes.safetensors`.
+    """S scenes in one artifact: `manifest.parquet`, `lanes.safetensors`, `scenes.safetensors`.
 
-    Dropped scenes have a manifest row that says why, and neither centreline nor lanes.
+    A dropped scene has a manifest row that gives the reason, but no centreline and no lanes.
 
     Attributes:
         manifest: S rows of MANIFEST_COLUMNS.
         lanes: warped lanes of all corridors, scene after scene.
-        centreline, centreline_fresh: (N, 2) float64 and (N,) bool, centrelines end to end.
+        centreline, centreline_fresh: (N, 2) float64, metres, and (N,) bool; the centrelines of all scenes in order.
         centreline_offsets, route_offsets, corridor_offsets, lane_offsets: (S + 1,) int64.
         route_lanes, corridor: (R,) and (C,) int64, rows of the cities' maps.
     """
@@ -117,12 +117,12 @@ class AugmentedScenes:
         return int(self.manifest.num_rows)
 
     def kept(self) -> Rows:
-        """(K,) indices of the scenes that can be driven."""
+        """Return the indices of the scenes that were not dropped, (K,)."""
         return np.flatnonzero(np.array(self.manifest["status"].to_pylist()) == KEPT)
 
     def __getitem__(self, index: int) -> AugmentedScene:
         if not 0 <= index < len(self):
-            raise IndexError(f"scene {index} of {len(self)}")
+            raise IndexError(f"scene index {index} is out of range for {len(self)} scenes")
         row: dict[str, Any] = {name: self.manifest[name][index].as_py() for name in MANIFEST_COLUMNS}
         points = slice(*self.centreline_offsets[index : index + 2])
         lanes = np.arange(*self.lane_offsets[index : index + 2])
@@ -148,14 +148,14 @@ class AugmentedScenes:
         )
 
     def save(self, directory: Path) -> None:
-        """Write into an existing directory."""
+        """Write the three files into an existing directory."""
         write_table(directory / "manifest.parquet", self.manifest)
         self.lanes.save(directory / "lanes.safetensors")
         write_arrays(directory / "scenes.safetensors", {name: getattr(self, name) for name in _ARRAYS})
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Read what `save` wrote; raises InputError naming the file and what is wrong with it."""
+        """Read what `save` wrote; raise InputError, with the file and what is wrong, if it is damaged."""
         directory = Path(directory)
         manifest = read_table(directory / "manifest.parquet", MANIFEST_COLUMNS)
         arrays, _ = read_arrays(directory / "scenes.safetensors", _ARRAYS)
@@ -187,7 +187,7 @@ class AugmentedScenes:
 
 
 def join_scenes(rows: list[dict[str, Any]], scenes: list[AugmentedScene | None]) -> AugmentedScenes:
-    """The artifact from one manifest row a scene and its content (None where it was dropped)."""
+    """Build the artifact from one manifest row per scene and the scenes themselves (None if dropped)."""
     kept = [scene for scene in scenes if scene is not None]
     lanes = [scene.lanes for scene in kept if scene.lanes is not None]
     sizes = {

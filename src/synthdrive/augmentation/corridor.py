@@ -1,4 +1,4 @@
-"""Centrelines along a route, and the corridor of lanes around them: densified, warped, brought back to ten points."""
+"""The centreline along a route and the corridor of lanes around it: densify, warp, reduce to ten points per lane."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from synthdrive.scenes.lane_map import MAX_POINTS, LaneMap, LaneSegments
 
 Floats = npt.NDArray[np.float64]
 
-SAME_POINT = 0.01  # m; consecutive points closer than this are one point (the official maps repeat end points)
+SAME_POINT = 0.01  # m; consecutive points closer than this count as one (the official maps repeat end points)
 
 
 def lane_points(segments: LaneSegments, row: int) -> Floats:
-    """(P, 2) centreline points of one lane, metres, city frame."""
+    """Return the centreline points of one lane, (P, 2) metres, city frame."""
     return segments.points[row, : segments.counts[row]]
 
 
 def joined_centreline(segments: LaneSegments, lanes: npt.NDArray[np.int64]) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """The centreline along consecutive lanes.
+    """Join the centrelines of consecutive lanes.
 
     Args:
         lanes: (M,) rows of `segments`, each a successor of the one before.
 
     Returns:
-        (N, 2) points in metres, without repeated ones, and (N,) the position in `lanes` that each point came from.
+        (N, 2) points in metres, without repeated ones, and (N,) the index in `lanes` of each point's lane.
     """
     counts = segments.counts[lanes]
     points = segments.points[lanes][np.arange(MAX_POINTS) < counts[:, None]]
@@ -36,19 +36,19 @@ def joined_centreline(segments: LaneSegments, lanes: npt.NDArray[np.int64]) -> t
 
 
 def resample(points: Floats, spacing: float) -> Floats:
-    """The polyline at equal steps of at most `spacing` metres, both ends kept."""
+    """Resample a polyline (N, 2) at equal steps of at most `spacing` metres; both ends are kept."""
     length = arc_length(points)
     count = max(2, int(np.ceil(length[-1] / spacing)) + 1)
     return interpolate(points, np.linspace(0.0, length[-1], count), length)
 
 
 def densify(points: Floats, spacing: float) -> Floats:
-    """The same polyline with points inserted so that no step is longer than `spacing` metres; given points stay."""
+    """Insert points into a polyline (N, 2) so that no step is longer than `spacing` metres; the given points stay."""
     return densify_intervals(points, spacing)[0]
 
 
 def densify_intervals(points: Floats, spacing: float) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """`densify`, and for each point (M,) the given step it lies in (the last for the end)."""
+    """Return what `densify` returns and, for each point (M,), the index of the given step that it lies in."""
     pieces = np.maximum(1, np.ceil(step_lengths(points) / spacing - 1e-9)).astype(np.int64)
     interval = np.repeat(np.arange(len(pieces)), pieces)
     first = np.cumsum(pieces) - pieces
@@ -58,27 +58,27 @@ def densify_intervals(points: Floats, spacing: float) -> tuple[Floats, npt.NDArr
 
 
 def headings(points: Floats) -> Floats:
-    """(N,) heading of a polyline at its points, radians, without jumps of a full turn: central differences."""
+    """Return the unwrapped heading at each point of a polyline (N, 2), from central differences: (N,) radians."""
     slope = np.gradient(points, axis=0)
     return np.unwrap(np.arctan2(slope[:, 1], slope[:, 0]))
 
 
 Rows = npt.NDArray[np.int64]
 
-BENT = 1e-4  # 1/m2-like: a second derivative below this leaves a lane as straight as it was
+MIN_BEND = 1e-4  # 1/m; where the second derivative of a transform is below this, a lane counts as not bent
 MILLIMETRE = 3  # decimals of generated positions
 CENTRELINE_SPACING = 1.0  # m between the points of a driven centreline
-REACH_STEP = 10.0  # m between the positions whose surroundings make up a corridor
+REACH_STEP = 10.0  # m between the positions around which the lanes of a corridor are collected
 
 
 def warp_segments(segments: LaneSegments, transform: Transform, spacing: float) -> LaneSegments:
-    """Lanes moved by a transform, positions rounded to 1 mm.
+    """Apply a transform to lanes; positions are rounded to 1 mm.
 
-    A lane that the transform bends is densified first and then resampled to ten points, closer together where it
-    turns; a lane that it only shifts or shears keeps its own points.
+    A lane that the transform bends is densified first and then resampled to ten points, closer together in bends; a
+    lane that is only shifted or sheared keeps its own points.
 
     Args:
-        spacing: metres between the points of a densified lane; 0 warps the given points only, as the authors do.
+        spacing: metres between the points of a densified lane; 0 warps the given points only, as the release does.
     """
     points, counts = transform.warp(segments.points), segments.counts.copy()
     if spacing > 0:
@@ -90,14 +90,14 @@ def warp_segments(segments: LaneSegments, transform: Transform, spacing: float) 
 
 
 def warp_centreline(points: Floats, transform: Transform, spacing: float) -> tuple[Floats, Rows]:
-    """A dense polyline moved by a transform, positions rounded to 1 mm.
+    """Densify a polyline and apply a transform to it; positions are rounded to 1 mm.
 
     Args:
         points: (N, 2) metres, city frame.
         spacing: metres between points before the transform; 0 warps the given points and joins them by straight lines.
 
     Returns:
-        (M, 2) points, and (M,) the step of the given polyline that each lies in.
+        (M, 2) points in metres, and (M,) the index of the given step that each point lies in.
     """
     if spacing > 0:
         dense, interval = densify_intervals(points, spacing)
@@ -107,7 +107,7 @@ def warp_centreline(points: Floats, transform: Transform, spacing: float) -> tup
 
 
 def corridor_rows(lane_map: LaneMap, transform: Transform, positions: Floats, half_width: float) -> Rows:
-    """Rows of the lanes that, once warped, reach into a square around any of the positions.
+    """Return the rows of the lanes that, once warped, overlap a square around any of the positions.
 
     Args:
         positions: (N, 2) metres on the warped map.
@@ -126,7 +126,7 @@ def corridor_rows(lane_map: LaneMap, transform: Transform, positions: Floats, ha
 
 
 def overlapping(boxes: Floats, centres: Floats, half_width: float) -> npt.NDArray[np.bool_]:
-    """(N, L) bool: which boxes (L, 4) overlap the squares of +-`half_width` metres around centres (N, 2)."""
+    """Return (N, L) bool: does a box (L, 4) overlap the square of +-`half_width` metres around a centre (N, 2)?"""
     x, y = centres[:, :1], centres[:, 1:]
     in_x = np.logical_and(boxes[:, 0] <= x + half_width, boxes[:, 2] >= x - half_width)
     in_y = np.logical_and(boxes[:, 1] <= y + half_width, boxes[:, 3] >= y - half_width)
@@ -137,16 +137,16 @@ def overlapping(boxes: Floats, centres: Floats, half_width: float) -> npt.NDArra
 def warp_crop(
     lane_map: LaneMap, transform: Transform, centre: tuple[float, float], half_width: float, spacing: float = 1.0
 ) -> tuple[LaneSegments, LaneSegments]:
-    """The lanes of a square of the map before and after a transform (the same lanes, in the same order)."""
+    """Return the lanes in a square of the map before and after a transform, in the same order."""
     before = lane_map.segments.take(lane_map.lanes_near(*centre, half_width))
     return before, warp_segments(before, transform, spacing)
 
 
 def _bent(segments: LaneSegments, transform: Transform) -> npt.NDArray[np.bool_]:
-    """(L,) bool: lanes within whose X range the transform has a curvature."""
+    """Return (L,) bool: whether the transform bends anywhere within the X range of each lane."""
     x = np.where(segments.valid, segments.points[..., 0], np.nan)
     low, high = np.nanmin(x, axis=1), np.nanmax(x, axis=1)
     share = np.linspace(0.0, 1.0, 41)
     grid = low[:, None] + (high - low)[:, None] * share - transform.anchor
-    bent: npt.NDArray[np.bool_] = np.any(np.abs(transform.second_derivative(grid)) > BENT, axis=1)
+    bent: npt.NDArray[np.bool_] = np.any(np.abs(transform.second_derivative(grid)) > MIN_BEND, axis=1)
     return bent

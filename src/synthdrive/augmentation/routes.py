@@ -14,12 +14,12 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Route:
-    """A way through a city.
+    """Successive lanes of a city.
 
     Attributes:
         index: number of the route in its city, from 0.
         lanes: (M,) int64 rows of the map's segments, each a successor of the one before.
-        fresh: (M,) bool, True where no earlier route, nor this one before, has driven the lane.
+        fresh: (M,) bool, True where neither an earlier route nor an earlier part of this one has driven the lane.
     """
 
     index: int
@@ -32,12 +32,12 @@ class RouteSampling:
     """How routes are sampled; lengths in metres, the angle in radians.
 
     Attributes:
-        count: most routes in a city; fewer where the city is covered before.
+        count: maximum number of routes in a city; there are fewer if these already cover it.
         length: a route ends once it is this long.
-        min_length: shorter routes are not kept.
-        min_fresh: routes with less new road than this are not kept.
-        lead_out: road kept behind the last fresh lane, for the driver to look ahead on.
-        max_joint_angle: successors that set off at a larger angle are not driven.
+        min_length: shorter routes are dropped.
+        min_fresh: routes with less new road than this are dropped.
+        lead_out: road kept after the last fresh lane, so that the driver can look ahead.
+        max_joint_angle: a route does not continue on a successor that departs at a larger angle.
     """
 
     count: int
@@ -49,7 +49,7 @@ class RouteSampling:
 
 
 def sample_routes(lane_map: LaneMap, sampling: RouteSampling, random: np.random.Generator) -> list[Route]:
-    """Routes that together cover the map as far as their number allows; the same `random` gives the same routes."""
+    """Sample routes that together cover as much of the map as their number allows; determined by `random`."""
     lengths = lane_lengths(lane_map)
     successors = smooth_successors(lane_map, sampling.max_joint_angle)
     visited = np.zeros(len(lane_map), dtype=bool)
@@ -68,14 +68,14 @@ def sample_routes(lane_map: LaneMap, sampling: RouteSampling, random: np.random.
 
 
 def lane_lengths(lane_map: LaneMap) -> npt.NDArray[np.float64]:
-    """(L,) metres along each lane's centreline."""
+    """Return the length of each lane's centreline, (L,) metres."""
     steps = np.diff(lane_map.segments.points, axis=1)
     lengths: npt.NDArray[np.float64] = (np.hypot(steps[..., 0], steps[..., 1]) * lane_map.segments.valid[:, 1:]).sum(1)
     return lengths
 
 
 def smooth_successors(lane_map: LaneMap, max_angle: float) -> Links:
-    """The map's successor links without those at whose joint the heading turns by more than `max_angle` radians."""
+    """Return the successor links at whose joint the heading changes by at most `max_angle` radians."""
     points, counts = lane_map.segments.points, lane_map.segments.counts
     row = np.arange(len(lane_map))
     leaving = points[row, counts - 1] - points[row, counts - 2]
@@ -90,7 +90,12 @@ def smooth_successors(lane_map: LaneMap, max_angle: float) -> Links:
 
 
 def extend_route(lane_map: LaneMap, lanes: Rows, before: float, after: float) -> Rows:
-    """A route continued straight ahead at both ends by at least these metres, as far as the map goes."""
+    """Extend a route straight ahead at both ends, as far as the map goes.
+
+    Args:
+        lanes: (M,) rows of the map's segments.
+        before, after: metres to add at least before the start and after the end.
+    """
     lengths = lane_lengths(lane_map)
     extended = [int(lane) for lane in lanes]
     for distance, forward in ((before, False), (after, True)):
@@ -114,7 +119,7 @@ def _walk(
     sampling: RouteSampling,
     random: np.random.Generator,
 ) -> tuple[Rows, npt.NDArray[np.bool_]]:
-    """One walk from `start`, cut off `lead_out` metres behind its last fresh lane."""
+    """Walk from lane `start`; cut the walk `lead_out` metres after its last fresh lane. Returns lanes and `fresh`."""
     lanes, here = [start], {start}
     length = lengths[start]
     while length < sampling.length:
@@ -137,7 +142,7 @@ def _walk(
 
 
 def _bend(lane_map: LaneMap, first: int, second: int) -> float:
-    """Angle, radians, between the overall directions of two lanes."""
+    """Return the angle, radians, between the overall directions of two lanes."""
     segments = lane_map.segments
     a, b = (segments.points[row, segments.counts[row] - 1] - segments.points[row, 0] for row in (first, second))
     return float(abs(np.arctan2(a[0] * b[1] - a[1] * b[0], a @ b)))

@@ -12,19 +12,19 @@ from synthdrive.core.errors import ParameterError
 
 Floats = npt.NDArray[np.float64]
 
-TURN_LENGTH = 10.0  # m over which a turn bends; fixed in the reference's formula (docs/method.md 2)
-GRAVITY = 9.8  # m/s2, as s-attack's feasibility check has it
+TURN_LENGTH = 10.0  # m, length of a turn's bend; fixed in the reference's formula (docs/method.md 2)
+GRAVITY = 9.8  # m/s2, the value in s-attack's feasibility check
 
 KINDS = ("smooth", "double", "ripple", "combination")
 
 
 @dataclass(frozen=True)
 class TransformShape:
-    """What a family of transforms has in common.
+    """Constants shared by a family of transforms.
 
     Attributes:
-        power: exponent b of the turn: the larger, the closer to a corner.
-        border: metres from the anchor to where the transform sets in.
+        power: exponent b of the turn; the larger it is, the more the turn resembles a corner.
+        border: metres from the anchor to the start of the transform.
         shift: metres d between the two bends of a double turn.
         wavelength: metres l of the ripple.
     """
@@ -51,13 +51,13 @@ SHAPES = {
 class Transform:
     """A map transform y' = y + f(x - anchor), with f the sum of a smooth turn, a double turn and a ripple.
 
-    An amplitude of 0 leaves its term out. The slope behind a turn of amplitude A is A / 10; a double turn moves the
-    road by A * shift / 10 metres to the side; a ripple swings by 2 A metres. A negative amplitude mirrors the term.
+    An amplitude of 0 omits its term. The slope after a turn of amplitude A is A / 10; a double turn shifts the road
+    sideways by A * shift / 10 metres; a ripple varies by 2 A metres. A negative amplitude mirrors the term.
 
     Attributes:
         smooth, double, ripple: amplitudes.
-        anchor: city X in metres from which the transform counts.
-        shape: the family's constants.
+        anchor: city X, metres, from which the border is measured.
+        shape: constants of the family.
     """
 
     smooth: float = 0.0
@@ -67,38 +67,42 @@ class Transform:
     shape: TransformShape = SHAPES["released"]
 
     def displacement(self, x: npt.ArrayLike) -> Floats:
-        """f, metres, at `x` metres from the anchor; any shape."""
+        """Return f, metres, at `x` metres from the anchor; any shape."""
         return self._evaluate(x, 0)
 
     def slope(self, x: npt.ArrayLike) -> Floats:
-        """First derivative of `displacement`, right on the whole axis (the reference's is wrong behind the bend)."""
+        """Return the first derivative of `displacement`; unlike the release's, it is also right after the bend."""
         return self._evaluate(x, 1)
 
     def second_derivative(self, x: npt.ArrayLike) -> Floats:
-        """Second derivative of `displacement`, 1/m."""
+        """Return the second derivative of `displacement`, 1/m."""
         return self._evaluate(x, 2)
 
     def curvature(self, x: npt.ArrayLike) -> Floats:
-        """Curvature of a road that ran along +X before the transform, 1/m, positive to the left."""
+        """Return the curvature of a road that ran along +X before the transform, 1/m, positive to the left."""
         curvature: Floats = self.second_derivative(x) / (1.0 + self.slope(x) ** 2) ** 1.5
         return curvature
 
     def warp(self, points: npt.ArrayLike) -> Floats:
-        """Points (..., 2), metres, city frame, moved by the transform."""
+        """Apply the transform to points (..., 2), metres, city frame."""
         moved = np.array(points, dtype=np.float64)
         moved[..., 1] += self.displacement(moved[..., 0] - self.anchor)
         return moved
 
     def unwarp(self, points: npt.ArrayLike) -> Floats:
-        """The inverse of `warp`."""
+        """Apply the inverse transform to points (..., 2), metres, city frame."""
         moved = np.array(points, dtype=np.float64)
         moved[..., 1] -= self.displacement(moved[..., 0] - self.anchor)
         return moved
 
     def max_speed(self, friction: float = 0.7, samples: int = 100) -> float:
-        """Speed, m/s, at which the tightest point of the bend asks for all of the tyres' grip (s-attack).
+        """Return the speed, m/s, at which the tightest point of the bend needs all of the tyres' grip (s-attack).
 
         The curvature is sampled from the border to the end of the longest of the three terms.
+
+        Args:
+            friction: friction coefficient of the tyres.
+            samples: number of points at which the curvature is sampled.
         """
         shape = self.shape
         end = shape.border + max(TURN_LENGTH, 2 * TURN_LENGTH + shape.shift, shape.wavelength)
@@ -119,7 +123,7 @@ class Transform:
 
 
 def make_transform(kind: str, amplitude: float, anchor: float, shape: TransformShape) -> Transform:
-    """A transform of one of KINDS; a combination has all three terms with the same amplitude.
+    """Make a transform of one of KINDS; a combination has all three terms with the same amplitude.
 
     Raises:
         ParameterError: the kind is unknown.
@@ -131,7 +135,7 @@ def make_transform(kind: str, amplitude: float, anchor: float, shape: TransformS
 
 
 def _turn(u: Floats, power: float, order: int) -> Floats:
-    """Unit smooth turn S(u) or a derivative: 0, then (u/10)^b / b, then the straight line u/10 - 1 + 1/b."""
+    """Return the unit smooth turn S(u) or a derivative: 0, then (u/10)^b / b, then the straight line u/10 - 1 + 1/b."""
     ratio = np.clip(u / TURN_LENGTH, 0.0, 1.0)
     if order == 0:
         return np.where(u < TURN_LENGTH, ratio**power / power, u / TURN_LENGTH - 1.0 + 1.0 / power)
@@ -142,7 +146,7 @@ def _turn(u: Floats, power: float, order: int) -> Floats:
 
 
 def _ripple(u: Floats, wavelength: float, order: int) -> Floats:
-    """Unit ripple 1 - cos(2 pi u / l) behind the border, or a derivative."""
+    """Return the unit ripple 1 - cos(2 pi u / l) beyond the border, or a derivative."""
     k = 2.0 * np.pi / wavelength
     wave = (1.0 - np.cos(k * u), k * np.sin(k * u), k**2 * np.cos(k * u))[order]
     return np.where(u >= 0, wave, 0.0)

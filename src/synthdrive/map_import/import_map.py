@@ -1,4 +1,4 @@
-"""Anybody's map as a lane map: which format it is, its lanes, and the folder of maps that the stages read."""
+"""Import a map of any supported format as a lane map, and write it to the folder of maps that the stages read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from synthdrive.map_import.street_map import draw_map
 from synthdrive.map_import.sumo_network import read_openstreetmap, read_sumo
 from synthdrive.scenes.lane_map import NO_LANE, LaneMap
 
-MOST_BYTES = 1 << 29  # of a map file; the OpenStreetMap extract of a large city has 300 MB
+MOST_BYTES = 1 << 29  # largest map file; the OpenStreetMap extract of a large city has 300 MB
 FORMATS = "OpenDRIVE (.xodr), SUMO (.net.xml), OpenStreetMap or Lanelet2 (.osm), or Argoverse 2 (.json)"
 CITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")
 
@@ -35,15 +35,15 @@ _LANELET = re.compile(rb"[\"']lanelet[\"']")
 
 @dataclass(frozen=True)
 class ImportedMap:
-    """A lane map and where it comes from.
+    """A lane map and its source.
 
     Attributes:
-        lane_map: metres.
+        lane_map: the lane map, in metres.
         source: name of the file.
-        sha256: of the file.
+        sha256: SHA-256 of the file.
         kind: format of the file.
-        frame: what the coordinates are.
-        left_out: what the lane map does not have, with its number.
+        frame: description of the coordinate frame.
+        left_out: number of objects of each kind that the lane map leaves out.
     """
 
     lane_map: LaneMap
@@ -54,7 +54,7 @@ class ImportedMap:
     left_out: dict[str, int]
 
     def summary(self) -> dict[str, Any]:
-        """What is written beside the map."""
+        """Return the content of the JSON file that is written beside the map."""
         segments = self.lane_map.segments
         steps = np.linalg.norm(np.diff(segments.points, axis=1), axis=-1)[segments.valid[:, 1:]]
         return {
@@ -77,26 +77,27 @@ def import_map(
     left_hand: bool = False,
     skip_broken: bool = False,
 ) -> ImportedMap:
-    """Read a map of any format; the same file gives the same lane map.
+    """Read a map of any supported format; the same file always gives the same lane map.
 
     Args:
-        source: the file; what is in it decides on the format, not its name.
-        city: what the map is called from now on.
+        source: the file; its format is detected from its content, not from its name.
+        city: name to give the map.
         drawing: how lanes are cut into segments.
         streets: how netconvert redraws SUMO networks and OpenStreetMap extracts.
-        left_hand: traffic keeps left; for OpenStreetMap, where the file does not say.
-        skip_broken: leave out what refers to something that the file does not have.
+        left_hand: traffic keeps left; only for OpenStreetMap, whose files do not say so.
+        skip_broken: leave out objects that refer to something missing from the file, instead of raising.
 
     Raises:
-        InputError: the file is of no known format, damaged, hostile or too large, or has no lane for cars.
-        ParameterError: a city that is no name.
+        InputError: the format is unknown; the file is damaged, hostile or too large, or has no lane for cars.
+        ParameterError: `city` is not a valid name, or `left_hand` is given for another format than OpenStreetMap.
     """
     if not CITY.fullmatch(city):
         raise ParameterError("--city", repr(city), "letters, digits and hyphens, at most 32")
     content = _content(source)
     kind = _kind(content, source)
     if left_hand and kind != "OpenStreetMap":
-        raise ParameterError("--left-hand", f"a map in the format {kind}", "OpenStreetMap: other formats say it")
+        advice = "Files of other formats say on which side traffic keeps."
+        raise ParameterError("--left-hand", f"a {kind} file", "an OpenStreetMap file", advice)
     lanes, frame, left_out = _read(kind, content, str(source), streets, left_hand, skip_broken)
     long_enough = [lane for lane in lanes.values() if lane.length >= drawing.min_length]
     if not long_enough:
@@ -108,17 +109,17 @@ def import_map(
 
 
 def write_map(out: Path, imported: ImportedMap) -> list[str]:
-    """Add the map to the folder of lane maps `out`, all of it or nothing; returns the cities that are then there.
+    """Add a map to the folder of lane maps `out`, completely or not at all; return the cities in the folder.
 
     Writes `<CITY>.safetensors`, `<CITY>.json` (see `ImportedMap.summary`) and the manifest of all maps.
 
     Raises:
-        InputError: the folder has something else in it, which would be lost.
+        InputError: the folder contains other files, which would be lost.
     """
     others = sorted(Path(out).iterdir()) if Path(out).is_dir() else []
     for path in others:
         if path.suffix not in (".safetensors", ".json") and path.name != "manifest.parquet":
-            raise InputError(path, "a file that is no lane map", "a folder of lane maps, or none yet")
+            raise InputError(path, "a file that is not a lane map", "a folder with lane maps only, or a new one")
     city = imported.lane_map.city
     with atomic_directory(out) as partial:
         for path in others:
@@ -158,7 +159,7 @@ def _kind(content: bytes, source: Path) -> str:
 def _read(
     kind: str, content: bytes, where: str, streets: StreetParameters, left_hand: bool, skip_broken: bool
 ) -> tuple[dict[str, StreetLane], str, dict[str, int]]:
-    """Lanes, frame and what was left out."""
+    """Read a file of this format; return the lanes, the frame, and the number of objects left out by kind."""
     if kind == "OpenDRIVE":
         return _in_file_frame(read_opendrive(content, where, skip_broken))
     if kind == "Lanelet2":
@@ -178,10 +179,10 @@ def _in_file_frame(
 
 
 def _read_argoverse2(content: bytes, where: str) -> tuple[dict[str, StreetLane], dict[str, int]]:
-    """The lanes by name (their id), and how many of what was left out; see `read_vehicle_lanes`.
+    """Read the lanes by name (their id), and the number of objects left out by kind.
 
     Raises:
-        InputError: as `read_vehicle_lanes`, or there is no lane for motor vehicles.
+        InputError: see `read_vehicle_lanes`; or there is no lane for motor vehicles.
     """
     found = read_vehicle_lanes(content, where)
     if not len(found):

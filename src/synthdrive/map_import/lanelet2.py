@@ -1,8 +1,8 @@
-"""Lanelet2 (.osm with lanelets): the lanelets that cars may use, as lanes.
+"""Lanelet2 (.osm with lanelets): read the lanelets that cars may use as lanes.
 
-Facts of the format: a lanelet has a left and a right bound, ways that other lanelets share; another follows where both
-bounds go on from the same points, and lies beside where it shares a bound. Which road users may pass follows from
-`participant:` tags, or else from the subtype; lanelets of roads are one-way unless they say otherwise.
+In this format, a lanelet has a left and a right bound, which are ways that neighbouring lanelets share. A lanelet
+follows another if both bounds start where the other's end, and lies beside it if they share a bound. `participant:`
+tags, or else the subtype, say which road users may use it; lanelets of roads are one-way unless a tag says otherwise.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from synthdrive.map_import.street_lanes import StreetLane, crossing, group_besid
 
 Floats = npt.NDArray[np.float64]
 
-CAR_SUBTYPES = ("road", "highway", "play_street", "exit", "")  # no subtype: a road
+CAR_SUBTYPES = ("road", "highway", "play_street", "exit", "")  # a lanelet without a subtype is a road
 YES, NO = ("yes", "true", "1"), ("no", "false", "0")
-TURNS = {"left": -1, "straight": 0, "right": 1}  # tag turn_direction of Autoware's maps
+TURNS = {"left": -1, "straight": 0, "right": 1}  # values of the tag turn_direction in Autoware's maps
 STEP = 1.0  # m between the points of a centreline
-CENTIMETRES = 100.0  # points in the same centimetre are the same
-MOST_POINTS = 1 << 22  # of all lanes together: 4,000 km
+CENTIMETRES = 100.0  # per metre; points that round to the same centimetre count as equal
+MOST_POINTS = 1 << 22  # of all lanes together, about 4,000 km
 
 
 @dataclass(frozen=True)
 class _Lanelet:
-    """Bounds in driving direction, (P, 2) metres, and the centreline that the file gives, if it does."""
+    """A lanelet: its bounds in driving direction, (P, 2) metres, and its centreline if the file has one."""
 
     element: Element
     left: Floats
@@ -40,7 +40,7 @@ class _Lanelet:
     centre: Floats | None
 
     def reversed(self) -> _Lanelet:
-        """The same lanelet driven the other way."""
+        """Return the same lanelet in the opposite driving direction."""
         centre = None if self.centre is None else self.centre[::-1]
         return _Lanelet(self.element, self.right[::-1], self.left[::-1], centre)
 
@@ -48,16 +48,18 @@ class _Lanelet:
 def read_lanelet2(
     content: bytes, where: str, skip_broken: bool = False
 ) -> tuple[dict[str, StreetLane], str, dict[str, int]]:
-    """The lanes by name (the lanelet's id, with `-` for the way back), their frame, and how many were left out.
+    """Read the lanes by name, their frame, and the number of lanelets left out by kind.
+
+    The name of a lane is the lanelet's id, with `-` appended for the opposite direction of a two-way lanelet.
 
     Args:
-        content: the file.
-        where: the file, for messages.
+        content: content of the file.
+        where: name of the file, for messages.
         skip_broken: leave out lanelets that lack a bound, a way or a node, instead of raising.
 
     Raises:
-        InputError: see `osm_file.OsmFile`; a lanelet lacks a bound, or one that it names is not there, or has no
-            extent; a node has no place; there is no lanelet for cars.
+        InputError: see `osm_file.OsmFile`; a bound of a lanelet is missing or has no extent; a node has no position;
+            there is no lanelet for cars.
     """
     file = OsmFile(content, where)
     left_out: Counter[str] = Counter()
@@ -106,7 +108,7 @@ def _for_cars(tags: dict[str, str]) -> bool:
 
 
 def _bound(file: OsmFile, lanelet: Element, role: str) -> list[str]:
-    """The nodes of a bound, of one way or of several that join; a lanelet need not have a centreline."""
+    """Return the nodes of a bound or centreline, which consists of one or several ways; a centreline may be missing."""
     names = [name for kind, name, of in lanelet.members if kind == "way" and of == role]
     if not names and role != "centerline":
         raise file.error("lanelet", lanelet, f"no {role} bound", "a way as left and one as right bound", SKIP)
@@ -134,7 +136,7 @@ def _bound(file: OsmFile, lanelet: Element, role: str) -> list[str]:
 
 
 def _oriented(element: Element, left: Floats, right: Floats, centre: Floats | None) -> _Lanelet | None:
-    """The lanelet with both bounds in driving direction, which has the left one on its left."""
+    """Orient both bounds in driving direction, with the left one on the left; None if they enclose no area."""
     same = np.hypot(*(left[0] - right[0])) + np.hypot(*(left[-1] - right[-1]))
     crossed = np.hypot(*(left[0] - right[-1])) + np.hypot(*(left[-1] - right[0]))
     if crossed < same:
@@ -153,7 +155,7 @@ def _oriented(element: Element, left: Floats, right: Floats, centre: Floats | No
         ):
             centre = centre[::-1]
         if math.dist(centre[0], start) > 2.0 or math.dist(centre[-1], end) > 2.0:
-            centre = None  # it belongs elsewhere
+            centre = None  # it does not belong to this lanelet
     return _Lanelet(element, left, right, centre)
 
 
@@ -203,7 +205,7 @@ def _key(*points: Floats) -> tuple[tuple[int, int], ...]:
 
 
 def _mark_junctions(lanes: dict[str, StreetLane], lanelets: dict[str, _Lanelet]) -> None:
-    """Lanelets with a turn direction; in a map without these, those that part, meet or cross."""
+    """Mark lanelets with a turn direction as in a junction; in a map without any, those that fork, merge or cross."""
     tagged = {name: lanelet.element.tags.get("turn_direction") for name, lanelet in lanelets.items()}
     if any(direction in TURNS for direction in tagged.values()):
         for name, direction in tagged.items():

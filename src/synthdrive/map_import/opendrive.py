@@ -1,7 +1,7 @@
-"""OpenDRIVE (.xodr): roads, lane sections and junctions as the file gives them.
+"""OpenDRIVE (.xodr): read roads, lane sections and junctions as in the file; opendrive_lanes.py makes lanes of them.
 
-The lanes are made of them in opendrive_lanes.py. SUMO's netconvert is not used: it takes left-hand traffic for
-right-hand, does not know direct junctions, and cuts lanes where they get narrow.
+SUMO's netconvert is not used because it mistakes left-hand for right-hand traffic, does not know direct junctions, and
+cuts lanes where they become narrow.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ KEPT = {
     *("OpenDRIVE", "road", "link", "predecessor", "successor", "planView", "geometry", "line", "arc", "spiral"),
     *("poly3", "paramPoly3", "lanes", "laneOffset", "laneSection", *SIDES, "lane", "width", "border", "signals"),
     *("signal", "signalReference", "validity", "junction", "connection", "laneLink"),
-}  # what the map is made of; whatever else there is, and all inside it, is passed over
+}  # the elements that the map needs; all others are skipped with everything inside them
 
 LONGEST_ROAD = 1e6  # m
-SHORTEST_SECTION = 0.01  # m; shorter ones are passed over
+SHORTEST_SECTION = 0.01  # m; shorter lane sections are skipped
 
 
 @dataclass(frozen=True)
 class LaneRecord:
-    """A lane of one section.
+    """A lane of one lane section.
 
     Attributes:
-        number: its id, positive to the left of the reference line.
-        kind: driving, sidewalk, ...
+        number: id of the lane, positive to the left of the reference line.
+        kind: type of the lane: driving, sidewalk, ...
         direction: standard, reversed or both.
-        width: metres, along the section.
-        border: whether `width` is the distance of its outer edge from lane 0 instead.
-        predecessors, successors: ids of the lanes it continues, in terms of the reference line.
+        width: width along the section, metres; if `border`, the distance of the outer edge from lane 0.
+        border: whether the file gives the lane's border instead of its width.
+        predecessors, successors: ids of the adjoining lanes, in the direction of the reference line.
     """
 
     number: int
@@ -50,7 +50,7 @@ class LaneRecord:
 
 @dataclass(frozen=True)
 class RoadEnd:
-    """What follows at an end of a road: a road (then at its start or end), or a junction."""
+    """The link at an end of a road: to the start or end of another road (`contact`), or to a junction."""
 
     kind: str
     name: str
@@ -60,20 +60,20 @@ class RoadEnd:
 
 @dataclass(frozen=True)
 class Light:
-    """A traffic light at a road: the direction of driving ("+", "-" or both) and lane ids that it rules (none: all)."""
+    """A traffic light at a road, with the driving direction ("+", "-" or both) and lanes (none: all) it applies to."""
 
     orientation: str
     spans: tuple[tuple[int, int], ...]
 
     def rules(self, entry: str, number: int) -> bool:
-        """Whether it rules this lane id, driven from this end of the road."""
+        """Return whether it applies to lane `number` when driven from the end `entry` of the road."""
         facing = {"+": "start", "-": "end"}.get(self.orientation, entry) == entry
         return facing and (not self.spans or any(min(span) <= number <= max(span) for span in self.spans))
 
 
 @dataclass(frozen=True)
 class Road:
-    """A road; its sections are (start in metres, lanes by id)."""
+    """A road; a lane section is a pair of its start, metres along the road, and its lanes by id."""
 
     name: str
     element: XmlElement
@@ -89,7 +89,7 @@ class Road:
 
 @dataclass(frozen=True)
 class Connection:
-    """A connection in a junction: the lanes of `incoming` that go on as lanes of `other`."""
+    """A connection in a junction: pairs of lanes of the roads `incoming` and `other` that join."""
 
     junction: str
     incoming: str
@@ -100,11 +100,11 @@ class Connection:
 
 
 def read_roads(content: bytes, where: str) -> tuple[dict[str, Road], list[Connection]]:
-    """Roads by id, in the order of the file, and the connections of all junctions.
+    """Read the roads by id, in the order of the file, and the connections of all junctions.
 
     Raises:
-        InputError: the XML is damaged or hostile, a number is missing or not finite, an id stands twice, a road has no
-            geometry or no lanes.
+        InputError: the XML is damaged or hostile, a number is missing or not finite, an id occurs twice, or a road has
+            no geometry or no lanes.
     """
     root = read_tree(content, where, BOUNDS, "OpenDRIVE", KEPT)
     lights = {
@@ -118,7 +118,7 @@ def read_roads(content: bytes, where: str) -> tuple[dict[str, Road], list[Connec
     for element in root.all("road"):
         road = _road(element, lights)
         if road.name in roads:
-            raise element.error("an id that stands twice", "an id of its own for each road")
+            raise element.error("an id that occurs twice", "an id of its own for each road")
         roads[road.name] = road
     if not roads:
         raise InputError(where, "no road", "at least one <road>")
@@ -188,7 +188,7 @@ def _lanes(section: XmlElement) -> dict[int, LaneRecord]:
     for element in (lane for side in section.all(*SIDES) for lane in side.all("lane")):
         number, link = element.integer("id"), element.first("link")
         if number in lanes:
-            raise element.error("an id that stands twice in its lane section", "an id of its own for each lane")
+            raise element.error("an id that occurs twice in its lane section", "an id of its own for each lane")
         border = element.first("width") is None and element.first("border") is not None
         lanes[number] = LaneRecord(
             number=number,

@@ -1,4 +1,4 @@
-"""Plane curves of OpenDRIVE: a road's reference line and the cubic polynomials along it."""
+"""Curves of OpenDRIVE: the reference line of a road, and piecewise cubic quantities along it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)  # for the steps along a clothoid: exact to far below 1 mm
-_ARC_STEPS = 2000  # of a cubic's parameter, at which its length is measured
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)  # to integrate along a clothoid, with an error far below 1 mm
+_ARC_STEPS = 2000  # number of parameter values at which the arc length of a cubic is measured
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One <geometry> of a reference line, `length` metres from `s` on; starts at (x, y) in direction `heading`.
+    """One <geometry> of a reference line.
 
     Attributes:
-        kind: clothoid (line and arc too) or cubic (poly3, paramPoly3).
-        values: curvature at start and end, 1/m; or aU, bU, cU, dU, aV, bV, cV, dV.
-        stretch: of a cubic: its parameter's value at the end; 0 where the parameter is u itself.
+        s, length: its start along the reference line and its length, metres.
+        x, y, heading: position, metres, and direction, radians, of its start.
+        kind: clothoid (including line and arc) or cubic (poly3, paramPoly3).
+        values: of a clothoid, the curvatures at start and end, 1/m; of a cubic, aU, bU, cU, dU, aV, bV, cV, dV.
+        stretch: of a cubic, the value of its parameter at the end, or 0 if the parameter is u itself.
     """
 
     s: float
@@ -33,7 +35,7 @@ class Curve:
     stretch: float = 0.0
 
     def at(self, distance: Floats) -> tuple[Floats, Floats]:
-        """Points (N, 2) and headings (N,) at these rising distances, metres, from the curve's start."""
+        """Return points (N, 2) in metres and headings (N,) in radians at rising distances (N,) from the start."""
         if self.kind == "clothoid":
             return self._clothoid(distance)
         return self._cubic(distance)
@@ -62,26 +64,26 @@ class Curve:
         return points, self.heading + np.arctan2(slope_v, slope_u)
 
     def _parameter(self, distance: Floats) -> Floats:
-        """u at these distances along v(u)."""
+        """Return u at these distances along the curve v(u)."""
         u = np.linspace(0.0, self.length, _ARC_STEPS)
         length = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(u), np.diff(cubic(self.values[4:], u))))])
         return np.interp(distance, length, u)
 
 
 def cubic(coefficients: tuple[float, ...], x: Floats) -> Floats:
-    """a + b x + c x^2 + d x^3."""
+    """Return a + b x + c x^2 + d x^3."""
     a, b, c, d = coefficients
     return a + x * (b + x * (c + x * d))
 
 
 @dataclass(frozen=True)
 class Piecewise:
-    """A quantity along a road: (start in metres, (a, b, c, d)), starts rising; 0 before the first."""
+    """A piecewise cubic quantity along a road: pieces (start in metres, (a, b, c, d)) by start; 0 before the first."""
 
     pieces: tuple[tuple[float, tuple[float, ...]], ...]
 
     def at(self, s: Floats) -> Floats:
-        """(N,) values at s, (N,) metres."""
+        """Return the values (N,) at s, (N,) metres."""
         if not self.pieces:
             return np.zeros_like(s)
         starts = np.array([start for start, _ in self.pieces])
@@ -93,7 +95,7 @@ class Piecewise:
 
 
 def reference_line(curves: tuple[Curve, ...], s: Floats) -> tuple[Floats, Floats]:
-    """Points (N, 2) and headings (N,) of a road's reference line at s, (N,) rising metres."""
+    """Return points (N, 2), metres, and headings (N,), radians, of a reference line at s, (N,) rising metres."""
     starts = np.array([curve.s for curve in curves])
     which = np.maximum(np.searchsorted(starts, s + 1e-9, side="right") - 1, 0)
     points, headings = np.empty((len(s), 2)), np.empty(len(s))

@@ -1,4 +1,4 @@
-"""The lanes that cars may use on OpenDRIVE's roads, and how they join."""
+"""OpenDRIVE: make lanes of the lane sections that cars may use, and link them."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ CAR_LANES = {
     *("mwyentry", "mwyexit"),
 }
 STEP = 1.0  # m between the points of a lane
-MOST_POINTS = 1 << 22  # of all lanes together: 4,000 km
-MIN_WIDTH = 1.0  # m; a lane that is nowhere wider is no lane for cars
-END = {"start": "end", "end": "start"}
+MOST_POINTS = 1 << 22  # of all lanes together, about 4,000 km
+MIN_WIDTH = 1.0  # m; a lane that is narrower than this everywhere is left out
+OTHER_END = {"start": "end", "end": "start"}
 
 Key = tuple[str, int, int]  # road, lane section, lane id
-LaneEnd = tuple[Key, str]  # start or end, in terms of the reference line
+LaneEnd = tuple[Key, str]  # a lane, and "start" or "end" in the direction of the reference line
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A lane's course along the reference line, (P, 2) metres, and the ends from which it is driven."""
+    """Centreline of a lane in the direction of the reference line, (P, 2) metres; the ends from which it is driven."""
 
     points: npt.NDArray[np.float64]
     entries: tuple[str, ...]
@@ -45,16 +45,16 @@ class _Drawn:
 def read_opendrive(
     content: bytes, where: str, skip_broken: bool = False
 ) -> tuple[dict[str, StreetLane], dict[str, int]]:
-    """The lanes by name (`road.section.lane`), and how many of what was left out.
+    """Read the lanes by name (`road.section.lane`), and the number of objects left out by kind.
 
     Args:
-        content: the file.
-        where: the file, for messages.
-        skip_broken: forget links to roads that the file does not have, instead of raising.
+        content: content of the file.
+        where: name of the file, for messages.
+        skip_broken: ignore links to roads that the file does not contain, instead of raising.
 
     Raises:
-        InputError: see `opendrive.read_roads`; a road or connection leads to a road that the file does not have; there
-            is no lane for cars.
+        InputError: see `opendrive.read_roads`; a road or connection links to a road that the file does not contain;
+            there is no lane for cars.
     """
     roads, connections = read_roads(content, where)
     drawn, narrow, size = dict[Key, _Drawn](), 0, 0
@@ -82,7 +82,7 @@ def read_opendrive(
 
 
 def _draw(road: Road) -> Iterator[tuple[Key, _Drawn | None]]:
-    """The lanes for cars of a road; None for one that is too narrow."""
+    """Yield the lanes for cars of a road; None for a lane that is too narrow."""
     stops = [start for start, _ in road.sections[1:]] + [road.length]
     for place, ((start, lanes), stop) in enumerate(zip(road.sections, stops, strict=True)):
         if not any(_for_cars(lane) for lane in lanes.values()):
@@ -111,7 +111,7 @@ def _for_cars(lane: LaneRecord) -> bool:
 
 
 def _entries(road: Road, lane: LaneRecord) -> tuple[str, ...]:
-    """The ends of the lane, in terms of the reference line, from which it is driven."""
+    """Return the ends, in the direction of the reference line, from which the lane is driven."""
     if lane.kind == "bidirectional" or lane.direction == "both":
         return ("start", "end")
     along = (lane.number < 0) != road.left_hand
@@ -119,7 +119,7 @@ def _entries(road: Road, lane: LaneRecord) -> tuple[str, ...]:
 
 
 class _Contacts:
-    """Ends of lanes that touch, as the links of lanes, roads and junctions say."""
+    """Pairs of lane ends that join according to the links of lanes, roads and junctions."""
 
     def __init__(self, roads: dict[str, Road], drawn: dict[Key, _Drawn], skip_broken: bool) -> None:
         self.found: dict[tuple[LaneEnd, LaneEnd], None] = {}
@@ -127,7 +127,7 @@ class _Contacts:
         self._roads, self._drawn, self._skip = roads, drawn, skip_broken
 
     def along_roads(self) -> None:
-        """Links of lanes, within a road and to the next one."""
+        """Add the links between lanes within each road and to the next road."""
         for road in self._roads.values():
             last = len(road.sections) - 1
             for place, (_, lanes) in enumerate(road.sections):
@@ -138,7 +138,7 @@ class _Contacts:
                         here = ((road.name, place, lane.number), end)
                         if 0 <= place + step <= last:
                             for number in numbers:
-                                self._add(here, [(road.name, place + step, END[end])], number)
+                                self._add(here, [(road.name, place + step, OTHER_END[end])], number)
                         elif end in road.ends and road.ends[end].kind == "road":
                             follows = road.ends[end]
                             ends = self._road_ends(follows.name, follows.contact, follows.element)
@@ -146,7 +146,7 @@ class _Contacts:
                                 self._add(here, ends, number)
 
     def in_junction(self, connection: Connection) -> None:
-        """Links of a connection; which end of the incoming road it is follows from the road, else from the place."""
+        """Add the links of a connection, at the nearest end of the incoming road unless the road says which one."""
         if not connection.incoming or not connection.other:
             self.dangling += 1
             return
@@ -167,13 +167,13 @@ class _Contacts:
                 self._add(min(options)[1], after, other)
 
     def _road_ends(self, name: str, contact: str, element: XmlElement) -> list[tuple[str, int, str]]:
-        """Road, lane section and end that a link may mean."""
+        """Return the ends (road, lane section, end) of a road to which a link may refer."""
         if name not in self._roads:
             if not self._skip:
                 raise InputError(
                     f"{element.where}, line {element.line}, {element.tag}",
                     f"road {name[:40]!r}, which the file does not have", "a road of the file",
-                    "--skip-broken forgets such links.",
+                    "--skip-broken ignores such links.",
                 )  # fmt: skip
             self.dangling += 1
             return []
@@ -182,7 +182,7 @@ class _Contacts:
         return [end for end in both if end[2] == contact] or both
 
     def _add(self, here: LaneEnd, ends: list[tuple[str, int, str]], number: int) -> None:
-        """A contact with the nearest of these ends, where there is a lane for cars with this id."""
+        """Join a lane end to the nearest of these road ends that has a lane for cars with this id."""
         there = [((name, place, number), end) for name, place, end in ends]
         known = [lane_end for lane_end in there if lane_end[0] in self._drawn]
         if here[0] in self._drawn and known:
@@ -203,14 +203,14 @@ class _Contacts:
 def _street_lanes(
     roads: dict[str, Road], drawn: dict[Key, _Drawn], contacts: dict[tuple[LaneEnd, LaneEnd], None]
 ) -> dict[str, StreetLane]:
-    """Lanes in driving direction, with their successors; one that is driven both ways is two."""
+    """Make lanes in driving direction with their successors; a lane that is driven both ways becomes two."""
     lanes, names = dict[str, StreetLane](), dict[LaneEnd, str]()
     for (road, place, number), lane in drawn.items():
         for entry in lane.entries:
             along = entry == "start"
             name = f"{road}.{place}.{number}" + ("" if len(lane.entries) == 1 else "+" if along else "-")
             names[(road, place, number), entry] = name
-            rank = number if number < 0 else number - 1  # there is no lane between -1 and 1
+            rank = number if number < 0 else number - 1  # consecutive, because lane 0 is not a lane
             lanes[name] = StreetLane(
                 name=name,
                 edge=f"{road}.{place}.{entry}",
@@ -222,7 +222,7 @@ def _street_lanes(
             )
     for pair in contacts:
         for (key, end), (other, start) in (pair, pair[::-1]):
-            before, after = names.get((key, END[end])), names.get((other, start))
+            before, after = names.get((key, OTHER_END[end])), names.get((other, start))
             if before and after and after not in lanes[before].successors:
                 lanes[before].successors.append(after)
     for (key, entry), name in names.items():

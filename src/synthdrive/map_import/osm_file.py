@@ -1,4 +1,4 @@
-"""An .osm file as Lanelet2 uses it: nodes, ways and relations with their tags, and the nodes' places in metres."""
+"""Read .osm files as Lanelet2 uses them: nodes, ways and relations with their tags, and node positions in metres."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from synthdrive.scenes.lane_map import LARGEST_COORDINATE
 Floats = npt.NDArray[np.float64]
 
 BOUNDS = XmlBounds("an .osm file", tag_bytes=1 << 16, depth=16, elements=1 << 24)
-LARGEST_LATITUDE, LARGEST_LONGITUDE = 84.0, 180.0  # degrees; UTM ends there
+LARGEST_LATITUDE, LARGEST_LONGITUDE = 84.0, 180.0  # degrees, the range of UTM
 
 
 @dataclass
 class Element:
-    """A way or relation: its id, line in the file, the nodes of a way, members (type, id, role) and tags."""
+    """A way or relation: its id, its line in the file, its nodes (of a way), members (type, id, role) and tags."""
 
     name: str
     line: int
@@ -31,10 +31,10 @@ class Element:
 
 
 class OsmFile:
-    """Nodes, ways and relations of a file; what an editor has marked as deleted is passed over.
+    """Nodes, ways and relations of a file, without those that an editor has marked as deleted.
 
     Raises:
-        InputError: the XML is damaged or hostile, an id is missing or stands twice.
+        InputError: the XML is damaged or hostile, or an id is missing or occurs twice.
     """
 
     def __init__(self, content: bytes, where: str) -> None:
@@ -43,20 +43,20 @@ class OsmFile:
         self.relations: dict[str, Element] = {}
         self._rows: dict[str, int] = {}
         self._lines = array("q")
-        self._values = array("d")  # latitude, longitude, local_x, local_y of each node; NaN where there is none
+        self._values = array("d")  # latitude, longitude, local_x, local_y of each node; NaN if missing
         self._node_open = False
         self._element: Element | None = None
         self._xml = BoundedXml(where, BOUNDS)
         self._xml.parse(content, self._start, self._end)
 
     def positions(self, names: set[str]) -> tuple[dict[str, Floats], str]:
-        """Where these nodes are, metres, and in what frame.
+        """Return the position of each named node, (2,) metres, and a description of the frame.
 
-        Nodes that all have tags local_x and local_y are where these say. Otherwise latitude and longitude count: UTM,
-        less whole kilometres, so that coordinates are small.
+        If all these nodes have tags local_x and local_y, these are the positions. Otherwise latitude and longitude are
+        converted to UTM, minus whole kilometres to keep coordinates small.
 
         Raises:
-            InputError: a node has neither, or they are no numbers on a map.
+            InputError: a node has neither, or its coordinates are out of range.
         """
         order = sorted(names, key=lambda name: self._rows[name])
         rows = np.array([self._rows[name] for name in order], dtype=np.int64)
@@ -83,11 +83,11 @@ class OsmFile:
         ), f"UTM zone {zone}, less {origin[0]:.0f}, {origin[1]:.0f} m"
 
     def has_node(self, name: str) -> bool:
-        """Whether the file has the node."""
+        """Return whether the file contains the node."""
         return name in self._rows
 
     def error(self, kind: str, element: Element, found: str, expected: str, advice: str = "") -> InputError:
-        """An error at a way or relation."""
+        """Make an error that names the line of a way or relation."""
         return InputError(f"{self.where}, line {element.line}, {kind} {element.name[:40]!r}", found, expected, advice)
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -112,7 +112,7 @@ class OsmFile:
         known = self._rows if tag == "node" else self.ways if tag == "way" else self.relations
         if not name or name in known:
             found = f"{tag} {name[:40]!r} a second time" if name else f"a {tag} without id"
-            raise self._xml.error(found, "ids that stand once")
+            raise self._xml.error(found, "an id that occurs once")
         if tag == "node":
             self._rows[name] = len(self._rows)
             self._lines.append(self._xml.line)
@@ -134,7 +134,7 @@ class OsmFile:
         return value
 
 
-# Universal Transverse Mercator on WGS 84, by Krueger's series, true to 1 mm
+# Universal Transverse Mercator on WGS 84 by Krueger's series, accurate to 1 mm
 _AXIS, _FLATTENING = 6378137.0, 1 / 298.257223563  # WGS 84, m
 _SCALE, _FALSE_EASTING = 0.9996, 500_000.0  # UTM, m
 _N = _FLATTENING / (2 - _FLATTENING)
@@ -144,17 +144,17 @@ _ALPHA = (
     13 / 48 * _N**2 - 3 / 5 * _N**3,
     61 / 240 * _N**3,
 )
-WHOLE = 1000.0  # m; the frame's origin is a corner of UTM's grid of kilometres
+GRID = 1000.0  # m; the origin of the frame is a corner of UTM's kilometre grid
 
 
 def utm_zone(longitudes: Floats) -> int:
-    """The zone, 1 to 60, of the middle of these longitudes, degrees."""
+    """Return the zone, 1 to 60, of the middle of these longitudes, (N,) degrees."""
     middle = (float(longitudes.min()) + float(longitudes.max())) / 2
     return min(int((middle + 180.0) // 6.0) + 1, 60)
 
 
 def to_utm(latitudes: Floats, longitudes: Floats, zone: int) -> Floats:
-    """(N, 2) east and north in metres of (N,) degrees; south of the equator north is negative."""
+    """Convert degrees (N,) to easting and northing, (N, 2) metres; the northing is negative south of the equator."""
     phi = np.radians(latitudes)
     away = np.radians(longitudes - (zone * 6.0 - 183.0))
     root = 2 * math.sqrt(_N) / (1 + _N)
@@ -168,6 +168,6 @@ def to_utm(latitudes: Floats, longitudes: Floats, zone: int) -> Floats:
 
 
 def corner(low: Floats) -> Floats:
-    """(2,) the corner of the kilometre grid south-west of a point: what is taken off so that coordinates are small."""
-    whole: Floats = np.floor(low / WHOLE) * WHOLE
-    return whole
+    """Return the corner of the kilometre grid south-west of a point (2,), metres; a frame's origin lies there."""
+    south_west: Floats = np.floor(low / GRID) * GRID
+    return south_west

@@ -1,4 +1,4 @@
-"""Lanes of streets in any format, before they are cut into segments: where they join, lie side by side and turn."""
+"""Lanes of any map format before they are cut into segments: join ends, group neighbours, find forks and turns."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from synthdrive.scenes.lane_map import turn_direction
 
 Points = npt.NDArray[np.float64]
 
-BLEND = 30.0  # m of a lane's end, or half of it, that are bent to meet the lane it joins
-LONGEST = 400.0  # m; longer lanes are cut before they are drawn, which takes the square of their length
-MAX_GAP = 4.0  # m; where a lane narrows to nothing its centreline ends half a lane beside the next
+BLEND = 30.0  # m, at most half the lane: length over which the end of a lane is bent to meet the next
+LONGEST = 400.0  # m; longer lanes are cut first, because the time to draw a lane grows with the square of its length
+MAX_GAP = 4.0  # m; the centreline of a lane that narrows to nothing ends half a lane's width beside the next
 
 
 @dataclass
 class StreetLane:
-    """One lane of a street, or of a way across a junction.
+    """One lane of a street or across a junction.
 
     Attributes:
-        name: SUMO's id.
-        edge: id of the street or way it belongs to.
-        index: place in it, counted from the right.
+        name: unique name, for SUMO networks SUMO's id.
+        edge: id of the group of parallel lanes to which it belongs.
+        index: position in this group, counted from the right.
         points: (P, 2) float64, centreline, metres, in driving direction.
-        speed: m/s, the limit.
+        speed: speed limit, m/s.
+        internal: whether it lies within a junction of the source file.
         turn: LEFT -1, NONE 0, RIGHT +1.
-        in_junction: it leads across a junction where ways part or meet.
-        signalled: a traffic light rules it.
+        in_junction: whether it leads across a junction where lanes fork or merge.
+        signalled: whether a traffic light applies to it.
         successors: names of the lanes that follow.
     """
 
@@ -48,7 +49,7 @@ class StreetLane:
 
     @property
     def length(self) -> float:
-        """Metres along the centreline."""
+        """Length of the centreline, metres."""
         return float(np.hypot(*np.diff(self.points, axis=0).T).sum())
 
 
@@ -56,7 +57,7 @@ Lanes = Mapping[str, StreetLane]
 
 
 def drop_gaps(lanes: Lanes) -> int:
-    """Take out the links between lanes whose ends lie more than MAX_GAP apart; returns how many there were."""
+    """Remove the links between lanes whose ends lie more than MAX_GAP apart; return their number."""
     dropped = 0
     for lane in lanes.values():
         near = [name for name in lane.successors if math.dist(lane.points[-1], lanes[name].points[0]) <= MAX_GAP]
@@ -68,10 +69,10 @@ def drop_gaps(lanes: Lanes) -> int:
 def meet(lanes: Lanes) -> None:
     """Bend the ends of lanes that join, so that they meet in one point.
 
-    The point is the end that lies nearest to all others: where a lane runs out beside another, the one that runs on
-    stays straight.
+    That point is the end with the least sum of distances to the others: where a lane merges into another, the one that
+    continues stays straight.
     """
-    ends: dict[str, set[str]] = {}  # the ends that meet, by each of them; "+" ends a lane, "-" starts it
+    ends: dict[str, set[str]] = {}  # for each lane end, all ends that meet there; "+": end of a lane, "-": its start
     for lane in lanes.values():
         for successor in lane.successors:
             joined = ends.setdefault(f"+{lane.name}", {f"+{lane.name}"})
@@ -96,7 +97,7 @@ def meet(lanes: Lanes) -> None:
 
 
 def _blended(points: Points, start: Points | None) -> Points:
-    """The line with its start moved to `start`, and what follows moved less and less."""
+    """Move the start of a line to `start`, and the following points by a decreasing part of this shift."""
     if start is None or (points[0] == start).all():
         return points
     along = arc_length(points)
@@ -107,18 +108,19 @@ def _blended(points: Points, start: Points | None) -> Points:
 
 
 def group_beside(lanes: Lanes, left_of: Mapping[str, str]) -> None:
-    """Give lanes that run side by side one `edge`, and a place in it counted from the right.
+    """Give lanes that lie side by side the same `edge`, and an `index` in it counted from the right.
 
     Args:
-        left_of: for a lane, the one to its left in the same direction; pairs in which a lane stands twice on the same
-            side count for nothing.
+        left_of: for each lane, its left neighbour in the same direction; if several lanes have the same left neighbour,
+            these pairs are ignored.
     """
     right_of: dict[str, str] = {}
     for lane, left in left_of.items():
         right_of[left] = "" if left in right_of else lane
     pairs = {right: left for left, right in right_of.items() if right}
     grouped: set[str] = set()
-    for name in [name for name in lanes if not right_of.get(name)] + list(lanes):  # last come lanes in a ring
+    # Start at the rightmost lanes; the second pass is for lanes that are neighbours in a ring.
+    for name in [name for name in lanes if not right_of.get(name)] + list(lanes):
         place, edge = 0, name
         while name and name not in grouped:
             grouped.add(name)
@@ -127,7 +129,7 @@ def group_beside(lanes: Lanes, left_of: Mapping[str, str]) -> None:
 
 
 def mark_forks(lanes: Lanes, candidates: Iterable[str]) -> None:
-    """Of these lanes, those that part from or meet others are in a junction."""
+    """Mark those of the candidates that fork from or merge with other lanes as in a junction."""
     leading: dict[str, int] = {}
     for lane in lanes.values():
         for successor in lane.successors:
@@ -139,7 +141,7 @@ def mark_forks(lanes: Lanes, candidates: Iterable[str]) -> None:
 
 
 def cut_long(lanes: Lanes) -> dict[str, StreetLane]:
-    """The same lanes, those of an edge longer than LONGEST cut into parts that follow each other."""
+    """Cut the lanes of edges longer than LONGEST into successive parts."""
     longest: dict[str, float] = {}
     for lane in lanes.values():
         longest[lane.edge] = max(longest.get(lane.edge, 0.0), lane.length)
@@ -167,7 +169,7 @@ def _part(name: str, part: int) -> str:
 
 
 def set_turns(lanes: Lanes) -> None:
-    """The turn of each lane in a junction, from its heading's change along the whole way across, where it has none."""
+    """Set the missing turns of lanes in junctions, from the change of heading across the whole junction."""
     before: dict[str, list[str]] = {}
     for lane in lanes.values():
         for successor in lane.successors:
@@ -175,26 +177,26 @@ def set_turns(lanes: Lanes) -> None:
     for lane in lanes.values():
         if not lane.in_junction or lane.turn:
             continue
-        way = _way(lane, lanes, before)
-        lane.turn = turn_direction(np.concatenate([lanes[name].points for name in way]))
+        across = _lanes_across(lane, lanes, before)
+        lane.turn = turn_direction(np.concatenate([lanes[name].points for name in across]))
 
 
-def _way(lane: StreetLane, lanes: Lanes, before: Mapping[str, list[str]]) -> list[str]:
-    """The lanes in the junction that lead to this one and on from it without a choice."""
-    way = [lane.name]
-    while len(onward := lanes[way[-1]].successors) == 1 and onward[0] not in way and lanes[onward[0]].in_junction:
+def _lanes_across(lane: StreetLane, lanes: Lanes, before: Mapping[str, list[str]]) -> list[str]:
+    """Return the lanes in the junction that lead to this one and on from it, up to the first fork or merge."""
+    chain = [lane.name]
+    while len(onward := lanes[chain[-1]].successors) == 1 and onward[0] not in chain and lanes[onward[0]].in_junction:
         if len(before[onward[0]]) > 1:
             break
-        way.append(onward[0])
-    while len(back := before.get(way[0], [])) == 1 and back[0] not in way and lanes[back[0]].in_junction:
+        chain.append(onward[0])
+    while len(back := before.get(chain[0], [])) == 1 and back[0] not in chain and lanes[back[0]].in_junction:
         if len(lanes[back[0]].successors) > 1:
             break
-        way.insert(0, back[0])
-    return way
+        chain.insert(0, back[0])
+    return chain
 
 
 def crossing(lanes: Lanes) -> set[str]:
-    """Lanes whose centreline another one crosses; lanes that part or meet only touch."""
+    """Return the lanes whose centreline crosses another; lanes that fork or merge only touch and do not count."""
     names = list(lanes)
     lines = [interpolate(lane.points, np.linspace(0.0, lane.length, 20)) for lane in lanes.values()]
     low, high = np.array([line.min(axis=0) for line in lines]), np.array([line.max(axis=0) for line in lines])
@@ -208,7 +210,7 @@ def crossing(lanes: Lanes) -> set[str]:
 
 
 def _cross(one: Points, other: Points) -> bool:
-    """Whether two polylines cross, not only touch."""
+    """Return whether two polylines cross; touching does not count."""
     start, step = one[:-1, None], np.diff(one, axis=0)[:, None]
     begin, stride = other[None, :-1], np.diff(other, axis=0)[None]
     side_of_begin, side_of_end = _side(step, begin - start), _side(step, begin + stride - start)

@@ -1,4 +1,4 @@
-"""Lanes of streets drawn as Argoverse 1 draws them: lane segments of at most ten points each, and their graph."""
+"""Draw lanes as Argoverse 1 does: as lane segments of at most ten points, with the links between them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from synthdrive.scenes.lane_map import MAX_POINTS, NO_LANE, LaneMap, LaneSegment
 
 Points = npt.NDArray[np.float64]
 
-_MIN_SPACING = 0.5  # m; pieces shorter than 4.5 m have fewer than ten points
+_MIN_SPACING = 0.5  # m between points; a piece shorter than 4.5 m therefore has fewer than ten points
 
 
 def cut(points: Points, pieces: int) -> list[Points]:
-    """A polyline cut into pieces of equal length, each drawn by 2 to 10 points at equal steps.
+    """Cut a polyline into pieces of equal length, each with 2 to 10 points at equal steps.
 
     Args:
         points: (P, 2) metres.
 
     Returns:
-        `pieces` arrays (2 to 10, 2); each starts at the point where the one before ends.
+        `pieces` arrays (2 to 10, 2), metres; each starts at the point where the one before ends.
     """
     ends = np.linspace(0.0, arc_length(points)[-1], pieces + 1)
     count = min(MAX_POINTS, max(2, math.ceil(ends[1] / _MIN_SPACING) + 1))
@@ -38,12 +38,12 @@ def cut(points: Points, pieces: int) -> list[Points]:
 
 
 def pieces_needed(points: Points, max_length: float, max_deviation: float) -> int:
-    """Into how many pieces `cut` must cut a polyline so that each is short enough and keeps its shape.
+    """Return the number of pieces into which `cut` must cut a polyline so that each is short and keeps its shape.
 
     Args:
         points: (P, 2) metres.
-        max_length: m, of a piece.
-        max_deviation: m, from any corner of the polyline to the piece drawn there.
+        max_length: greatest length of a piece, metres.
+        max_deviation: greatest distance from a point of the polyline to the pieces, metres.
     """
     length = arc_length(points)[-1]
     fewest = max(1, math.ceil(length / max_length - 1e-9))
@@ -61,15 +61,15 @@ class _Piece:
 
 
 def draw_map(city: str, lanes: dict[str, StreetLane], drawing: MapParameters, first_id: int) -> LaneMap:
-    """Cut the lanes into Argoverse's segments and link them.
+    """Cut the lanes into lane segments and link them.
 
-    Lanes that follow each other share their common point exactly. Lanes shorter than `drawing.min_length` are left
-    out and their two ends made one. Neighbours are the lanes of the same street and direction.
+    Successive lanes share their common point exactly. A lane shorter than `drawing.min_length` is left out, and the
+    lanes at its two ends are joined. Neighbours are the lanes with the same `edge`.
 
     Args:
-        city: the map's name.
-        lanes: see sumo_network.read_street_lanes.
-        first_id: the first lane's id; the others count on.
+        city: name of the map.
+        lanes: lanes by name, for instance from `sumo_network.read_street_lanes`.
+        first_id: id of the first lane segment; the others follow consecutively.
     """
     drawn, successors = _without_stubs(lanes, drawing.min_length)
     edges = defaultdict(list)
@@ -119,7 +119,7 @@ def _segments(pieces: list[_Piece], first_id: int) -> LaneSegments:
 def _without_stubs(
     lanes: dict[str, StreetLane], min_length: float
 ) -> tuple[dict[str, StreetLane], dict[str, list[str]]]:
-    """The lanes without those too short to draw, their ends moved onto common points, and their successors."""
+    """Leave out lanes that are too short, move the ends of the others to common points, and return their successors."""
     kept = {name: lane for name, lane in lanes.items() if lane.length >= min_length}
     node = _Nodes()
     for name, lane in lanes.items():
@@ -155,7 +155,7 @@ def _kept_successors(name: str, lanes: dict[str, StreetLane], kept: dict[str, St
 
 
 class _Nodes:
-    """Ends of lanes that are one point (union-find)."""
+    """Groups of lane ends that are the same point (union-find)."""
 
     def __init__(self) -> None:
         self._parent: dict[str, str] = {}

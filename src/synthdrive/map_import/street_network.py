@@ -1,8 +1,8 @@
-"""SUMO networks, redrawn by netconvert so that they can be driven and mapped.
+"""Redraw SUMO networks with netconvert so that they can be driven and mapped.
 
-They come from the eclipse-sumo wheel (OpenStreetMap by way of SUMO's traffic games) or from a user. What such networks
-lack, a forecast needs: bends instead of corners, turns in as many points as a lane of Argoverse has, speeds that fit
-the bends, and traffic lights that run without a player.
+The networks come from the eclipse-sumo wheel (OpenStreetMap data from SUMO's traffic games) or from a user. Redrawing
+adds what they lack: bends instead of corners, turns with as many points as a lane segment of Argoverse, speed limits
+that fit the bends, and traffic lights with fixed programs.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from synthdrive.map_import.sumo_programs import VEHICLE_CLASS, netconvert, sumo_
 
 Points = npt.NDArray[np.float64]
 
-_MIN_BEND_DEGREES = 2.0  # smaller corners cannot be seen
-_STEP = 0.5  # m, at which bends are measured
-_BEND_WINDOW = 6.0  # m, over which a bend's curvature is taken: about a car's length
-_MIN_SECTION = 10.0  # m, no shorter piece of street gets a speed of its own
+_MIN_BEND_DEGREES = 2.0  # smaller corners are invisible and stay
+_STEP = 0.5  # m between the points at which the curvature is measured
+_BEND_WINDOW = 6.0  # m over which the curvature is measured: about the length of a car
+_MIN_SECTION = 10.0  # m; shorter sections of a street get no speed limit of their own
 
 
 def network_file(name: str) -> Path:
-    """Path of a network of the wheel, given relative to SUMO's folder; raises InputError where there is none."""
+    """Return the path of a network of the wheel, given relative to SUMO's folder; raise InputError if it is missing."""
     path = sumo_home() / name
     if not path.is_file():
         raise InputError(path, "no such file", "a network that eclipse-sumo brings", "Reinstall eclipse-sumo.")
@@ -35,16 +35,16 @@ def network_file(name: str) -> Path:
 
 
 def redraw(source: Path, folder: Path, streets: StreetParameters, where: object = "", whole: bool = False) -> Path:
-    """Rebuild a network for passenger cars and return the new file.
+    """Rebuild a network for passenger cars and return the path of the new file.
 
-    Corners inside streets become arcs, turns are drawn in `streets.turn_points` points, bends and turns get speeds
-    that keep the lateral acceleration, turnarounds and crossings are left out, traffic lights get new programs.
+    Corners inside streets become arcs, turns are drawn with `streets.turn_points` points, bends and turns get speed
+    limits that keep the lateral acceleration, U-turns and crossings are left out, traffic lights get new programs.
 
     Args:
         source: a SUMO network.
-        folder: where to write; plain descriptions and the network `network.net.xml`.
-        where: the network, for messages; by default `source`.
-        whole: keep all parts of a network that is not connected, not only the largest.
+        folder: folder for plain descriptions and the new network, `network.net.xml`.
+        where: name of the network, for messages; by default `source`.
+        whole: keep all parts of a network that is not connected, instead of the largest only.
 
     Raises:
         InputError: netconvert refuses the network.
@@ -75,7 +75,7 @@ def redraw(source: Path, folder: Path, streets: StreetParameters, where: object 
 
 
 def is_left_hand(network: Path) -> bool:
-    """Whether a SUMO network has left-hand traffic."""
+    """Return whether a SUMO network has left-hand traffic."""
     root = next(element for _, element in ElementTree.iterparse(network, events=("start",)))
     return bool(root.get("lefthand") == "true")
 
@@ -98,7 +98,7 @@ def _edit_connections(path: Path, turnarounds: set[tuple[str, str]], last_parts:
 
 
 def _edit_edges(path: Path, streets: StreetParameters) -> dict[str, str]:
-    """Round the corners and limit the speed in bends; returns the name of the last part of each street split so."""
+    """Round corners and limit speeds in bends; return the name of the last part of each street split for this."""
     tree = ElementTree.parse(path)
     last_parts = {}
     for edge in tree.getroot().iter("edge"):
@@ -123,8 +123,8 @@ def round_corners(points: Points, radius: float, max_cut: float) -> Points:
 
     Args:
         points: (P, 2) metres.
-        radius: m, of the arcs, where there is room for them.
-        max_cut: m, how far an arc may pass inside its corner.
+        radius: radius of the arcs, metres; smaller where there is no room.
+        max_cut: greatest distance of an arc from its corner, metres.
 
     Returns:
         (Q, 2) metres.
@@ -151,15 +151,15 @@ def round_corners(points: Points, radius: float, max_cut: float) -> Points:
 
 
 def bend_speeds(points: Points, limit: float, lateral_acceleration: float) -> list[tuple[float, float]]:
-    """Speed limits along a street that keep the lateral acceleration of its bends.
+    """Return speed limits along a street at which its bends keep the lateral acceleration.
 
     Args:
-        points: (P, 2) metres, the street's course.
-        limit: m/s, its own speed limit.
-        lateral_acceleration: m/s2, allowed in a bend.
+        points: (P, 2) metres, the street's centreline.
+        limit: speed limit of the street, m/s.
+        lateral_acceleration: greatest lateral acceleration in a bend, m/s2.
 
     Returns:
-        sections as (start in metres, speed in m/s), rising from 0; empty where the limit fits the whole street.
+        sections (start in metres, speed in m/s) along the street, the first at 0; empty if `limit` fits everywhere.
     """
     at = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     length = float(at[-1])

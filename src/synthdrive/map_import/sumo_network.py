@@ -1,4 +1,4 @@
-"""SUMO networks (.net.xml) and OpenStreetMap extracts (.osm): the lanes that cars may use, by way of netconvert."""
+"""SUMO networks (.net.xml) and OpenStreetMap extracts (.osm): read the lanes that cars may use, with netconvert."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _NOT_STREETS = ("crossing", "walkingarea", "connector")
 
 NETWORK_BOUNDS = XmlBounds("a SUMO network", tag_bytes=1 << 22, depth=16, elements=1 << 24)
 OSM_BOUNDS = XmlBounds("an OpenStreetMap extract", tag_bytes=1 << 16, depth=16, elements=1 << 24)
-LARGEST_EXTENT = 300_000.0  # m; a street that long takes a minute to redraw, and is a mistake
-MOST_LANES = 32  # of a street in one direction or both; netconvert makes as many as it is asked for
-# Junctions that OpenStreetMap draws as several nodes become one; roundabouts and traffic lights are recognised.
+LARGEST_EXTENT = 300_000.0  # m; a street of this length is a mistake, and takes a minute to redraw
+MOST_LANES = 32  # per street, in one or both directions; netconvert itself has no limit
+# Merge junctions that OpenStreetMap draws as several nodes; recognise roundabouts and traffic lights.
 OSM_OPTIONS = ["--keep-edges.by-vclass", VEHICLE_CLASS, "--geometry.remove", "true", "--roundabouts.guess", "true"]
 OSM_OPTIONS += ["--junctions.join", "true", "--tls.guess-signals", "true", "--tls.discard-simple", "true"]
 OSM_OPTIONS += ["--tls.join", "true"]
@@ -34,9 +34,9 @@ _ZONE = re.compile(r"\+proj=utm \+zone=([0-9]{1,2})\b")
 
 
 def read_street_lanes(network: Path) -> dict[str, StreetLane]:
-    """The lanes by name, in the order of the file; raises InputError where there is none."""
+    """Read the lanes by name, in the order of the file; raise InputError if there is none for cars."""
     root = ElementTree.parse(network).getroot()
-    side = -1 if root.get("lefthand") == "true" else 1  # where traffic keeps left, SUMO counts lanes from the left
+    side = -1 if root.get("lefthand") == "true" else 1  # with left-hand traffic, SUMO counts lanes from the left
     lanes = {}
     for edge in root.iter("edge"):
         if edge.get("function") in _NOT_STREETS:
@@ -63,8 +63,8 @@ def _allowed(lane: ElementTree.Element) -> bool:
 
 
 def _join(root: ElementTree.Element, lanes: dict[str, StreetLane]) -> None:
-    """Fill in successors and what the way across a junction is."""
-    ways: dict[str, set[str]] = defaultdict(set)  # where each street leads, and whence it is reached
+    """Set successors, and the turn, junction and traffic light of lanes across junctions."""
+    links: dict[str, set[str]] = defaultdict(set)  # the streets after ("from") and before ("to") each street
     across = []
     for connection in root.iter("connection"):
         source = f"{connection.get('from')}_{connection.get('fromLane')}"
@@ -76,15 +76,15 @@ def _join(root: ElementTree.Element, lanes: dict[str, StreetLane]) -> None:
         lanes[source].successors.append(following)
         if via is None:
             continue
-        way = lanes[via]
-        way.turn = TURNS.get(connection.get("dir", "s"), 0)
-        way.signalled = connection.get("tl") is not None or (lanes[source].internal and lanes[source].signalled)
+        inner = lanes[via]
+        inner.turn = TURNS.get(connection.get("dir", "s"), 0)
+        inner.signalled = connection.get("tl") is not None or (lanes[source].internal and lanes[source].signalled)
         if not lanes[source].internal:
-            ways[f"from {lanes[source].edge}"].add(lanes[target].edge)
-            ways[f"to {lanes[target].edge}"].add(lanes[source].edge)
+            links[f"from {lanes[source].edge}"].add(lanes[target].edge)
+            links[f"to {lanes[target].edge}"].add(lanes[source].edge)
             across.append((source, via, target))
     for source, via, target in across:
-        forks = len(ways[f"from {lanes[source].edge}"]) > 1 or len(ways[f"to {lanes[target].edge}"]) > 1
+        forks = len(links[f"from {lanes[source].edge}"]) > 1 or len(links[f"to {lanes[target].edge}"]) > 1
         part = lanes[via]
         while part.internal:
             part.in_junction, part.turn = forks, lanes[via].turn if forks else 0
@@ -93,17 +93,17 @@ def _join(root: ElementTree.Element, lanes: dict[str, StreetLane]) -> None:
 
 
 def read_sumo(content: bytes, where: str, folder: Path, streets: StreetParameters) -> tuple[dict[str, StreetLane], str]:
-    """The lanes of a SUMO network and their frame.
+    """Read the lanes of a SUMO network by name, and their frame.
 
     Args:
-        content: the file.
-        where: the file, for messages.
-        folder: empty, for what netconvert reads and writes.
+        content: content of the file.
+        where: name of the file, for messages.
+        folder: empty folder for the files that netconvert reads and writes.
         streets: how the network is redrawn.
 
     Raises:
-        InputError: the XML is damaged or hostile, a coordinate is no number, netconvert refuses the network, or it has
-            no lane for cars.
+        InputError: the XML is damaged or hostile, a coordinate is not a number, netconvert refuses the network, or it
+            has no lane for cars.
     """
     _check(content, where, NETWORK_BOUNDS)
     source = folder / "source.net.xml"
@@ -115,10 +115,10 @@ def read_sumo(content: bytes, where: str, folder: Path, streets: StreetParameter
 def read_openstreetmap(
     content: bytes, where: str, folder: Path, streets: StreetParameters, left_hand: bool = False
 ) -> tuple[dict[str, StreetLane], str]:
-    """The lanes of an OpenStreetMap extract, and their frame; as `read_sumo`.
+    """Read the lanes of an OpenStreetMap extract by name, and their frame.
 
     Args:
-        left_hand: traffic keeps left.
+        left_hand: traffic keeps left; the other arguments and the errors are those of `read_sumo`.
     """
     _check(content, where, OSM_BOUNDS)
     source, network = folder / "source.osm.xml", folder / "osm.net.xml"
@@ -148,7 +148,7 @@ def _zone(network: Path) -> str:
 
 
 def _check_extent(network: Path, where: str) -> None:
-    """Refuse a network that reaches farther than a city."""
+    """Raise InputError if a network extends farther than LARGEST_EXTENT."""
     low, high = np.full(2, np.inf), np.full(2, -np.inf)
     for _, element in ElementTree.iterparse(network):
         if element.tag in ("lane", "edge"):
@@ -162,7 +162,7 @@ def _check_extent(network: Path, where: str) -> None:
 
 
 def _check(content: bytes, where: str, bounds: XmlBounds) -> None:
-    """What netconvert would follow or not notice: other files that are included, and coordinates that are none."""
+    """Refuse what netconvert would accept: elements that include other files, and coordinates that are not numbers."""
     xml = BoundedXml(where, bounds)
 
     def start(tag: str, attributes: dict[str, str]) -> None:

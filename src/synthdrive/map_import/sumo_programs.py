@@ -1,4 +1,4 @@
-"""The programs that the eclipse-sumo wheel brings: how they run, and why one has stopped."""
+"""Run the programs of the eclipse-sumo wheel, and report why one has stopped."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from threading import Lock
 
 from synthdrive.core.errors import InputError, SynthDriveError, from_extra
 
-VEHICLE_CLASS = "passenger"  # the vehicle class that all traffic has, and whose lanes make the map
-LEAST_SPACE = 1 << 20  # bytes; with less, what a program has written cannot be relied on
+VEHICLE_CLASS = "passenger"  # the vehicle class of all traffic; the map consists of its lanes
+LEAST_SPACE = 1 << 20  # bytes of free disk; with less, the output of a program may be incomplete
 LONGEST_RUN = 1800.0  # s; the streets of a large city take a few minutes
-NO_MEMORY = ("bad_alloc", "out of memory", "cannot allocate memory", "failed to map segment")  # a library, at the start
-UNKNOWN_ERROR = "unknown error"  # all that SUMO's programs say of an exception that they do not expect
+NO_MEMORY = ("bad_alloc", "out of memory", "cannot allocate memory", "failed to map segment")  # last: of a library
+UNKNOWN_ERROR = "unknown error"  # the only message of SUMO's programs for an exception that they do not expect
 
-# Ends the program with this process, where the kernel kills that; without util-linux it runs to its own end.
+# The kernel ends the program when this process is killed; without util-linux, it runs to its end.
 TIED = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 
 
 def sumo_home() -> Path:
-    """Folder of SUMO's programs and data."""
+    """Return the folder of SUMO's programs and data."""
     with from_extra("maps"):
         import sumo
     return Path(sumo.SUMO_HOME)
 
 
 class Programs:
-    """Programs that run in threads of one recording; `stop` ends them, and lets no more begin."""
+    """Programs that run in the threads of one recording; `stop` ends them and prevents new ones."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[str]] = set()
@@ -40,14 +40,14 @@ class Programs:
         self._stopped = False
 
     def run(self, command: Sequence[str | Path], timeout: float | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a program to its end, as `subprocess.run` does, in the environment of SUMO, and keep what it says.
+        """Run a program in the environment of SUMO to its end, as `subprocess.run` does, and capture its output.
 
         Args:
-            timeout: s, after which it is killed.
+            timeout: seconds after which the program is killed.
 
         Raises:
             SynthDriveError: the recording has been stopped.
-            subprocess.TimeoutExpired: it was still running.
+            subprocess.TimeoutExpired: the program was still running after `timeout`.
         """
         with self._lock:
             if self._stopped:
@@ -70,7 +70,7 @@ class Programs:
         return subprocess.CompletedProcess(command, program.returncode, output, errors)
 
     def stop(self) -> None:
-        """End what runs."""
+        """End the running programs and prevent new ones."""
         with self._lock:
             self._stopped = True
             for program in list(self._running):
@@ -78,16 +78,16 @@ class Programs:
 
 
 def netconvert(folder: Path, where: object, arguments: Sequence[str | Path]) -> None:
-    """Run netconvert; coordinates are kept as they are.
+    """Run netconvert without shifting coordinates.
 
     Args:
-        folder: where it writes.
-        where: the network, for messages.
-        arguments: its options.
+        folder: folder to which netconvert writes.
+        where: name of the network, for messages.
+        arguments: options of netconvert.
 
     Raises:
-        InputError: netconvert refuses the network, or works on it for more than half an hour.
-        MemoryError: it was out of memory.
+        InputError: netconvert refuses the network, or takes more than half an hour.
+        MemoryError: netconvert ran out of memory.
         OSError: the disk is full.
     """
     command = [sumo_home() / "bin" / "netconvert", *arguments]
@@ -101,17 +101,17 @@ def netconvert(folder: Path, where: object, arguments: Sequence[str | Path]) -> 
 
 
 def check_end(ended: subprocess.CompletedProcess[str], folder: Path, where: object, expected: str) -> None:
-    """Raise what a program of SUMO stopped for, if it did not end well.
+    """Raise an error if a program of SUMO failed.
 
     Args:
-        ended: what came of it.
-        folder: where it wrote.
-        where: what it worked on, for messages.
-        expected: what that should have been.
+        ended: the program that has ended.
+        folder: folder to which it wrote.
+        where: name of its input, for messages.
+        expected: description of a valid input, for messages.
 
     Raises:
-        InputError: it refuses what it was given.
-        MemoryError: it was out of memory.
+        InputError: the program refuses its input.
+        MemoryError: the program ran out of memory.
         OSError: the disk is full.
     """
     check_space(folder)
@@ -127,10 +127,10 @@ def check_end(ended: subprocess.CompletedProcess[str], folder: Path, where: obje
 
 
 def _out_of_memory(ended: subprocess.CompletedProcess[str]) -> bool:
-    """Whether a program stopped for lack of memory: it says so, or the kernel killed it.
+    """Return whether a program ran out of memory: its output says so, or the kernel killed it.
 
-    SUMO's programs do not handle a failed allocation: they crash, or give up on an unknown error. Allocations fail
-    under a memory limit; without one, such an end has another reason.
+    SUMO's programs do not handle a failed allocation: they crash or report an unknown error. Allocations fail only
+    under a memory limit, so without one a crash has another cause.
     """
     said = ended.stderr.lower()
     if ended.returncode == -signal.SIGKILL or any(words in said for words in NO_MEMORY):
@@ -141,6 +141,6 @@ def _out_of_memory(ended: subprocess.CompletedProcess[str]) -> bool:
 
 
 def check_space(folder: Path) -> None:
-    """Raise OSError where the disk is full: netconvert then writes half a file and says that all is well."""
+    """Raise OSError if the disk is full: netconvert would write half a file and report success."""
     if shutil.disk_usage(folder).free < LEAST_SPACE:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))

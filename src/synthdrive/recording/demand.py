@@ -1,4 +1,4 @@
-"""Who drives where, and who is parked: the traffic that SUMO simulates."""
+"""Traffic demand for SUMO: vehicle types, trips and parked vehicles."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from synthdrive.config.record_sample import ParkingParameters, TrafficParameters
 from synthdrive.core.geometry import arc_length, interpolate
 from synthdrive.map_import.street_lanes import StreetLane
 
-_MAX_TRIES = 200  # to find a trip that is long enough
+_MAX_TRIES = 200  # number of draws to find a trip that is long enough
 
 
 @dataclass(frozen=True)
 class Streets:
-    """The N streets (SUMO edges) of a network and the quickest ways between them.
+    """The N streets (SUMO edges) of a network and the fastest routes between them.
 
     Attributes:
         names: (N,) SUMO's ids.
         length: (N,) float64, metres.
-        lanes: (N,) int64, how many lanes.
-        speed: (N,) float64, m/s, the limit.
-        middle: (N, 2) float64, metres, city frame.
-        time: (N, N) float64, seconds from the start of one street to the start of another, infinite where no way leads.
-        previous: (N, N) int32, the street before the second on the way from the first.
+        lanes: (N,) int64, number of lanes.
+        speed: (N,) float64, speed limit, m/s.
+        middle: (N, 2) float64, mean of the centreline's points, metres, city frame.
+        time: (N, N) float64, seconds from the start of one street to the start of another; infinite without a route.
+        previous: (N, N) int32, row of the last street before the second on the fastest route from the first.
     """
 
     names: list[str]
@@ -42,7 +42,7 @@ class Streets:
 
     @classmethod
     def of(cls, lanes: dict[str, StreetLane]) -> Streets:
-        """The streets that these lanes make up; see sumo_network.read_street_lanes."""
+        """Group lanes (see `sumo_network.read_street_lanes`) into streets."""
         members: dict[str, list[StreetLane]] = {}
         for lane in lanes.values():
             if not lane.internal:
@@ -60,8 +60,8 @@ class Streets:
         count = np.array([len(group) for group in members.values()])
         return cls(list(row), length, count, speed, middle, time, previous)
 
-    def way(self, start: int, end: int) -> list[int]:
-        """Rows of the streets on the quickest way, both ends included."""
+    def route(self, start: int, end: int) -> list[int]:
+        """Return the rows of the streets on the fastest route, including both ends."""
         rows = [end]
         while rows[-1] != start:
             rows.append(int(self.previous[start, rows[-1]]))
@@ -82,11 +82,14 @@ def _streets_after(lane: StreetLane, lanes: dict[str, StreetLane]) -> set[str]:
 def write_demand(
     path: Path, streets: Streets, traffic: TrafficParameters, seconds: float, random: np.random.Generator
 ) -> None:
-    """Write one run's vehicle types and vehicles as a SUMO route file.
+    """Write the vehicle types and vehicles of one run as a SUMO route file.
 
     Args:
-        seconds: how long vehicles depart, from 0.
-        random: draws everything.
+        path: file to write.
+        streets: streets on which the vehicles drive.
+        traffic: numbers and types of vehicles and drivers.
+        seconds: vehicles depart between 0 and this time.
+        random: generator for all draws.
     """
     root = ElementTree.Element("routes")
     types, fractions = _add_types(root, traffic)
@@ -112,7 +115,7 @@ def write_demand(
 
 
 def _add_types(root: ElementTree.Element, traffic: TrafficParameters) -> tuple[list[str], npt.NDArray[np.float64]]:
-    """Every kind of vehicle with every kind of driver; returns the names and how often each is drawn."""
+    """Add each type of vehicle with each type of driver; return their names and the probabilities of drawing them."""
     names, fractions = [], []
     for vehicle in traffic.vehicles:
         for driver in traffic.drivers:
@@ -132,7 +135,7 @@ def _add_types(root: ElementTree.Element, traffic: TrafficParameters) -> tuple[l
                 "maxSpeedLat": driver.lateral_speed,
                 "latAlignment": driver.alignment,
                 "lcSpeedGain": driver.overtaking,
-                "lcStrategic": 3,  # sort into the lane of the next turn early enough not to be stuck
+                "lcStrategic": 3,  # change to the lane of the next turn early enough not to get stuck
                 "minGapLat": 0.4,
             }
             ElementTree.SubElement(root, "vType", {key: str(value) for key, value in attributes.items()})
@@ -143,14 +146,14 @@ def _add_types(root: ElementTree.Element, traffic: TrafficParameters) -> tuple[l
 def _draw_route(
     streets: Streets, weights: npt.NDArray[np.float64], min_trip: float, random: np.random.Generator
 ) -> list[int]:
-    """A way between two streets over a third, long enough and without passing a street twice."""
+    """Draw a route between two streets via a third that is long enough and uses no street twice."""
     for _ in range(_MAX_TRIES):
-        start, over, end = random.choice(len(weights), 3, p=weights)
-        if not np.isfinite(streets.time[start, over] + streets.time[over, end]):
+        start, via, end = random.choice(len(weights), 3, p=weights)
+        if not np.isfinite(streets.time[start, via] + streets.time[via, end]):
             continue
         if np.hypot(*(streets.middle[start] - streets.middle[end])) < min_trip:
             continue
-        route = streets.way(start, over)[:-1] + streets.way(over, end)
+        route = streets.route(start, via)[:-1] + streets.route(via, end)
         if len(set(route)) == len(route):
             return route
     return [int(start)]
@@ -159,9 +162,9 @@ def _draw_route(
 def park(
     lanes: dict[str, StreetLane], per_km: float, parking: ParkingParameters, random: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """(P, 2) float64, metres: middles of the parked vehicles, `per_km` a km of kerb in the mean.
+    """Draw the centres of parked vehicles, (P, 2) float64, metres; on average `per_km` per kilometre of kerb.
 
-    Some streets are full and some are empty: the density of a street is drawn from an exponential distribution.
+    The density of each street is drawn from an exponential distribution, so that some are full and some are empty.
     """
     kerb: dict[str, StreetLane] = {}
     for lane in lanes.values():

@@ -1,4 +1,4 @@
-"""The sample recording: real streets, simulated drives, written as Argoverse 1 would be."""
+"""Record the sample data: simulate traffic on real streets, and write it in the layout of Argoverse 1."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ ARCHIVES = {"train": "forecasting_train_v1.1.tar.gz", "val": "forecasting_val_v1
 MAP_ARCHIVE = "hd_maps.tar.gz"
 
 _IDS_PER_CITY = 1_000_000
-_SECONDS_PER_RUN = 10_000.0  # between the clocks of two runs: their time stamps never meet
-_EPOCH = 315_970_000.0  # s; Argoverse 1 time stamps are of this order
-_MIN_ROWS = 2  # of a track
-_PARKED_FROM = 10_000_000  # track numbers of parked vehicles
+_SECONDS_PER_RUN = 10_000.0  # between the first time stamps of two runs, so that runs do not overlap
+_EPOCH = 315_970_000.0  # s; time stamps of Argoverse 1 are of this order
+_MIN_ROWS = 2  # rows of the shortest track
+_PARKED_FROM = 10_000_000  # track number of the first parked vehicle
 _AV_ID = "00000000-0000-0000-0000-000000000000"  # as in the official files
-_SPARE = 1.2  # scenes drawn for one wanted: some are dropped because a track in them jumps
+_SPARE = 1.2  # scenes drawn per scene wanted, because scenes in which a track jumps are dropped
 
 _CREDIT = """# Recorded with SUMO on streets from OpenStreetMap
 
@@ -56,7 +56,7 @@ No file here comes from Argo AI; only the format is theirs.
 
 @dataclass(frozen=True)
 class Run:
-    """One simulation: where it drives, how many scenes of each split are wanted of it, its number; who runs SUMO."""
+    """One simulation: city, network and parts of the city, number of scenes wanted per split, and number of the run."""
 
     city: CityParameters
     network: Path
@@ -68,26 +68,29 @@ class Run:
 
 
 def record(output: Path, parameters: RecordSampleParameters, workers: int | None = None) -> dict[str, int]:
-    """Record maps and scenes into `output`, all of it or nothing.
+    """Record maps and scenes into `output`, completely or not at all.
 
     Args:
-        output: folder for the three archives of the official layout and a notice of where the streets come from.
-        workers: simulations at a time; the bytes do not depend on it.
+        output: folder for the three archives of the official layout and a notice about the source of the streets.
+        workers: number of simulations at the same time; the bytes written do not depend on it.
 
     Returns:
-        how many scenes of each split were written.
+        number of scenes written, by split.
+
+    Raises:
+        InputError: a simulation fails, or yields too few scenes.
     """
     with atomic_directory(output) as folder, scratch_directory(output) as scratch:
         maps, runs = {}, list[Run]()
         programs = Programs()
         for place, city in enumerate(parameters.cities):
-            _say(f"{city.code}: redrawing {city.network}")
+            print(f"record_sample: {city.code}: redrawing {city.network}", file=sys.stderr, flush=True)
             network, lane_map = _prepare(city, scratch, parameters, (place + 1) * _IDS_PER_CITY)
             maps[city.code] = lane_map
             runs += _runs(city, network, lane_map, parameters, len(runs), programs)
         write_maps(folder / MAP_ARCHIVE, maps)
         (folder / "README.md").write_text(_credit(parameters), encoding="utf-8")
-        executor = ThreadPoolExecutor(worker_count(workers))  # threads do: SUMO, which takes the time, is a process
+        executor = ThreadPoolExecutor(worker_count(workers))  # threads suffice: most time is spent in SUMO's process
         try:
             return _record_scenes(folder, runs, parameters, executor)
         except BaseException:
@@ -145,10 +148,10 @@ def _record_scenes(
 
 
 def record_run(run: Run) -> dict[str, list[bytes]]:
-    """Simulate once and cut the scenes out; returns the CSV of each, by split, in order of time.
+    """Run one simulation and cut scenes out of it; return their CSV files by split, in order of time.
 
     Raises:
-        InputError: there are fewer scenes worth keeping than wanted.
+        InputError: the simulation fails, or there are fewer suitable scenes than wanted.
     """
     parameters, seed = run.parameters, run.parameters.seed
     traffic, name = parameters.traffic, (run.city.code, run.number)
@@ -173,8 +176,8 @@ def record_run(run: Run) -> dict[str, list[bytes]]:
         files = dict[tuple[int, int], bytes]()
         for row in choose(candidates, round(wanted * _SPARE), parameters.scenes, random).tolist():
             start, agent = int(candidates.start[row]), int(candidates.vehicle[row])
-            scene = sense(
-                split, run.parts, motion, parked, start, agent, int(candidates.companion[row]), run.city.code,
+            scene = record_scene(
+                split, run.parts, motion, parked, start, agent, int(candidates.av[row]), run.city.code,
                 run.number * _SECONDS_PER_RUN, parameters.scenes, generator(seed, "noise", *name, start, agent),
             )  # fmt: skip
             if scene is not None and len(files) < wanted:
@@ -183,48 +186,54 @@ def record_run(run: Run) -> dict[str, list[bytes]]:
             raise InputError(
                 f"record_sample: run {run.number} in {run.city.code}, {split}",
                 f"{len(files)} scenes worth keeping",
-                f"{wanted}",
+                f"{wanted} scenes",
                 "Raise traffic.seconds, the traffic or the city's runs, or ask for fewer scenes.",
             )
         kept[split] = [files[key] for key in sorted(files)]
     return kept
 
 
-def sense(
+def record_scene(
     split: str,
     parts: CityParts,
     motion: Motion,
     parked: npt.NDArray[np.float64],
     start: int,
     agent: int,
-    companion: int,
+    av: int,
     city: str,
     clock: float,
     scenes: SceneParameters,
     random: np.random.Generator,
 ) -> SceneRows | None:
-    """The scene that the AV records from step `start` on, or None where a track in it jumps.
+    """Return the scene that the AV records from step `start`, or None if a track in it jumps.
 
-    Vehicles are seen while they are within `scenes.sensor_range` of the AV and on the split's side of the city.
+    The AV sees vehicles within `scenes.sensor_range` that are on the split's side of the city.
 
     Args:
-        parked: (P, 2) metres, middles of the parked vehicles.
-        agent, companion: columns of `motion` that are the focal agent and AV.
-        clock: s, time stamp of the run's first step after the epoch of the data.
-        random: draws the tracking noise.
+        split: train or val.
+        parts: parts of the city for each split.
+        motion: centres of the V vehicles of a run.
+        parked: (P, 2) centres of the parked vehicles, metres.
+        start: first step of the scene.
+        agent, av: columns of `motion` with the focal agent and the AV.
+        city: code of the city.
+        clock: time of the run's first step after the epoch of the data, seconds.
+        scenes: sensor range, tracking noise.
+        random: generator for the tracking noise.
     """
     window = slice(start, start + STEPS)
-    here = np.flatnonzero(_near(motion.xy[window], motion.xy[window, companion], scenes.sensor_range))
+    here = np.flatnonzero(_near(motion.xy[window], motion.xy[window, av], scenes.sensor_range))
     if not motion.sound[window, here][np.isfinite(motion.xy[window, here, 0])].all():
         return None
-    waiting = parked[_near(parked[None], motion.xy[window, companion], scenes.sensor_range)]
+    waiting = parked[_near(parked[None], motion.xy[window, av], scenes.sensor_range)]
     xy = np.concatenate([motion.xy[window, here], np.broadcast_to(waiting, (STEPS, *waiting.shape))], axis=1)
-    away = np.linalg.norm(xy - motion.xy[window, companion, None], axis=-1)
+    away = np.linalg.norm(xy - motion.xy[window, av, None], axis=-1)
     types = np.full(xy.shape[1], OTHERS, dtype=np.uint8)
-    types[: len(here)][here == agent], types[: len(here)][here == companion] = AGENT, AV
-    seen = (away <= scenes.sensor_range) & (parts.beyond(split, xy) > 0) | (types != OTHERS)  # NaN is not seen
+    types[: len(here)][here == agent], types[: len(here)][here == av] = AGENT, AV
+    seen = (away <= scenes.sensor_range) & (parts.beyond(split, xy) > 0) | (types != OTHERS)  # False where NaN
     seen &= seen.sum(axis=0) >= _MIN_ROWS
-    step, column = np.nonzero(seen)  # rising time
+    step, column = np.nonzero(seen)  # in order of time
     numbers = [*(here + 1).tolist(), *range(_PARKED_FROM, _PARKED_FROM + len(waiting))]
     names = [_AV_ID if kind == AV else f"{_AV_ID[:-8]}{k:08d}" for k, kind in zip(numbers, types, strict=True)]
     noise = random.normal(scale=scenes.tracking_noise, size=(len(step), 2)) if scenes.tracking_noise > 0 else 0.0
@@ -238,7 +247,7 @@ def sense(
 
 
 def _near(xy: npt.NDArray[np.float64], centre: npt.NDArray[np.float64], radius: float) -> npt.NDArray[np.bool_]:
-    """(V,) bool, which of (T, V, 2) come within `radius` of (T, 2) at some step."""
+    """Return (V,) bool: do positions `xy` (T, V, 2) come within `radius` of `centre` (T, 2) at any step?"""
     near: npt.NDArray[np.bool_] = (((xy - centre[:, None]) ** 2).sum(axis=-1) <= radius**2).any(axis=0)
     return near
 
@@ -246,7 +255,3 @@ def _near(xy: npt.NDArray[np.float64], centre: npt.NDArray[np.float64], radius: 
 def _credit(parameters: RecordSampleParameters) -> str:
     networks = "".join(f"* {city.code}: `{city.network}`\n" for city in parameters.cities)
     return _CREDIT.format(version=version("eclipse-sumo"), networks=networks)
-
-
-def _say(text: str) -> None:
-    print(f"record_sample: {text}", file=sys.stderr, flush=True)

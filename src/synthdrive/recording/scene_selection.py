@@ -1,4 +1,4 @@
-"""Which five seconds of whose drive become a scene: those in which something happens, as Argoverse picks them."""
+"""Select windows of the simulation as scenes, with a preference for interesting ones as in Argoverse."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from synthdrive.scenes.lane_map import LaneMap
 
 STEPS, LAST_OBSERVED = ARGOVERSE1.steps, ARGOVERSE1.last_observed
 
-_MOVING = 1.0  # m/s, above which a vehicle counts as moving
-_HEADING_STEPS = 5  # over which a heading and a speed are taken
+_MOVING = 1.0  # m/s; a faster vehicle counts as moving
+_HEADING_STEPS = 5  # steps over which heading and speed are measured
 _AXES = {"north": (1, 1.0), "east": (0, 1.0), "south": (1, -1.0), "west": (0, -1.0)}
 
 
 @dataclass(frozen=True)
 class CityParts:
-    """The line that parts a city.
+    """The line that divides a city into the parts of train and val.
 
     Attributes:
-        axis: coordinate that counts: 0 for x, 1 for y.
-        sign: +1 where val is on the side of greater coordinates, else -1.
-        line: m, the dividing line.
-        half_band: m, on either side of the line that belongs to neither.
+        axis: coordinate in which the city is divided: 0 for x, 1 for y.
+        sign: +1 if val is on the side of greater coordinates, else -1.
+        line: coordinate of the dividing line, metres.
+        half_band: width of the band on either side of the line that belongs to neither split, metres.
     """
 
     axis: int
@@ -37,7 +37,7 @@ class CityParts:
 
     @classmethod
     def of(cls, lane_map: LaneMap, city: CityParameters, band: float) -> CityParts:
-        """The line that leaves `city.val_fraction` of the lanes' length on `city.val_side`."""
+        """Place the line so that `city.val_fraction` of the lanes' length is on `city.val_side`; `band` in metres."""
         axis, sign = _AXES[city.val_side]
         segments = lane_map.segments
         steps = np.where(segments.valid[:, 1:, None], np.diff(segments.points, axis=1), 0.0)  # [L, 9, 2]
@@ -48,27 +48,27 @@ class CityParts:
         return cls(axis, sign, round(float(sign * places[order[min(within, len(order) - 1)]]), 1), band / 2)
 
     def beyond(self, split: str, xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """(...) float64, metres from the line into the split's side (negative: on the other side); xy is (..., 2)."""
+        """Return the distance of `xy` (..., 2) from the line, (...) metres, positive on the split's side."""
         distance: npt.NDArray[np.float64] = self.sign * (xy[..., self.axis] - self.line)
         return distance if split == "val" else -distance
 
     def within(self, split: str, xy: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-        """(...) bool, in the split's part, clear of the band; xy is (..., 2) metres, NaN is outside."""
+        """Return (...) bool: is `xy` (..., 2), metres, on the split's side and outside the band? NaN is not."""
         inside: npt.NDArray[np.bool_] = self.beyond(split, xy) >= self.half_band
         return inside
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """C vehicles in windows of 50 steps that could be the focal agent.
+    """C candidates for a scene: a window of 50 steps and a vehicle that can be its focal agent.
 
     Attributes:
         start: (C,) int64, first step of the window.
-        vehicle: (C,) int64.
-        place: (C, 2) float64, metres, at the last observed step.
-        displacement: (C,) float64, metres, from first to last step.
-        weight: (C,) float64, of interest.
-        companion: (C,) int64, the vehicle that would be AV, -1 for none.
+        vehicle: (C,) int64, column of the vehicle.
+        place: (C, 2) float64, position at the last observed step, metres.
+        displacement: (C,) float64, distance from the first to the last position, metres.
+        weight: (C,) float64, weight with which the candidate is drawn.
+        av: (C,) int64, column of the vehicle that would be the AV; -1 if there is none.
     """
 
     start: npt.NDArray[np.int64]
@@ -76,7 +76,7 @@ class Candidates:
     place: npt.NDArray[np.float64]
     displacement: npt.NDArray[np.float64]
     weight: npt.NDArray[np.float64]
-    companion: npt.NDArray[np.int64]
+    av: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.start)
@@ -84,18 +84,18 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Window:
-    """What V vehicles do in one window, (V,) each."""
+    """Motion of V vehicles in one window, arrays of shape (V,)."""
 
     displacement: npt.NDArray[np.float64]  # m
-    turn: npt.NDArray[np.float64]  # radians, left positive
+    turn: npt.NDArray[np.float64]  # radians, positive to the left
     speed_loss: npt.NDArray[np.float64]  # m/s, greatest within 2 s
-    speed_gain: npt.NDArray[np.float64]  # m/s, likewise
-    acceleration: npt.NDArray[np.float64]  # m/s2, greatest, either way
-    lateral_acceleration: npt.NDArray[np.float64]  # m/s2, greatest, either way
+    speed_gain: npt.NDArray[np.float64]  # m/s, greatest within 2 s
+    acceleration: npt.NDArray[np.float64]  # m/s2, greatest absolute value
+    lateral_acceleration: npt.NDArray[np.float64]  # m/s2, greatest absolute value
 
     @classmethod
     def of(cls, xy: npt.NDArray[np.float64]) -> Window:
-        """From (50, V, 2) positions in metres."""
+        """Compute the motion from positions (50, V, 2), metres."""
         velocity = (xy[_HEADING_STEPS:] - xy[:-_HEADING_STEPS]) / (_HEADING_STEPS * STEP_SECONDS)  # [45, V, 2]
         speed = np.hypot(velocity[..., 0], velocity[..., 1])
         heading = np.arctan2(velocity[..., 1], velocity[..., 0])
@@ -129,11 +129,15 @@ def find_candidates(
     scenes: SceneParameters,
     interest: InterestParameters,
 ) -> Candidates:
-    """Every vehicle and window that could make a scene of this split, with its weight of interest.
+    """Find all candidates for scenes of a split, with the weights with which they are drawn.
 
     Args:
-        junction_lanes: (N,) bool, for `drive.lane_names`: it leads across a junction.
-        edges: (N,) int64, likewise: the street it belongs to.
+        split: train or val.
+        parts: parts of the city for each split.
+        drive, motion: a simulation and its vehicles' centres.
+        junction_lanes: (N,) bool, whether each lane of `drive.lane_names` leads across a junction.
+        edges: (N,) int64, number of the street of each lane of `drive.lane_names`.
+        scenes, interest: limits of a scene's motion; weights of what happens in it.
     """
     found = []
     steps = len(motion.xy)
@@ -152,9 +156,9 @@ def find_candidates(
         moved_over = (np.diff(lanes, axis=0) != 0) & (np.diff(edges[lanes], axis=0) == 0)
         weight += interest.lane_changing * moved_over.any(axis=0)
         place = xy[LAST_OBSERVED, agents]
-        companion = _companions(split, parts, xy, motion.sound[start : start + STEPS], agents, scenes)
+        av = _nearest_avs(split, parts, xy, motion.sound[start : start + STEPS], agents, scenes)
         first = np.full(len(agents), start)
-        found.append(Candidates(first, agents, place, window.displacement[agents], weight, companion))
+        found.append(Candidates(first, agents, place, window.displacement[agents], weight, av))
     if not found:
         empty = np.zeros(0, dtype=np.int64)
         return Candidates(empty, empty, np.zeros((0, 2)), np.zeros(0), np.zeros(0), empty)
@@ -177,7 +181,7 @@ def _weights(
     return weight
 
 
-def _companions(
+def _nearest_avs(
     split: str,
     parts: CityParts,
     xy: npt.NDArray[np.float64],
@@ -185,7 +189,7 @@ def _companions(
     agents: npt.NDArray[np.int64],
     scenes: SceneParameters,
 ) -> npt.NDArray[np.int64]:
-    """For each agent the nearest vehicle fit to be AV, -1 for none."""
+    """Return, for each agent, the nearest vehicle that can be the AV, or -1: (A,) int64."""
     fit = np.flatnonzero(sound.all(axis=0) & (parts.beyond(split, xy) > 0).all(axis=0))
     now = xy[LAST_OBSERVED]
     away = np.linalg.norm(now[agents, None] - now[fit], axis=-1)  # [A, F]
@@ -200,10 +204,10 @@ def _companions(
 def choose(
     candidates: Candidates, count: int, scenes: SceneParameters, random: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """Draw up to `count` candidates by weight, without overlap; returns their rows in the order of the draw.
+    """Draw up to `count` candidates by weight, without overlap; return their rows in the order of the draw.
 
-    Two scenes of the same window keep `scenes.separation` between their focal agents, the same focal agent pauses for
-    `scenes.pause`, and focal agents that stand take no more than `scenes.max_standing_fraction` of the count.
+    In the same window, focal agents are at least `scenes.separation` apart; between scenes of the same focal agent lie
+    at least `scenes.pause` seconds; at most `scenes.max_standing_fraction` of `count` focal agents stand still.
     """
     order = np.argsort(-(np.log(np.maximum(candidates.weight, 1e-9)) + random.gumbel(size=len(candidates))))
     standing_left = int(scenes.max_standing_fraction * count)
@@ -213,7 +217,7 @@ def choose(
     pause = scenes.pause / STEP_SECONDS + STEPS
     for row in order.tolist():
         start, vehicle = int(candidates.start[row]), int(candidates.vehicle[row])
-        if candidates.companion[row] < 0:
+        if candidates.av[row] < 0:
             continue
         standing = candidates.displacement[row] < scenes.standing_distance
         if standing and not standing_left:

@@ -1,4 +1,4 @@
-"""SUMO drives: how every vehicle moves, at every tenth of a second, and where its centre is."""
+"""Run SUMO, read the motion of all vehicles at 10 Hz, and compute the motion of their centres."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from synthdrive.core.errors import InputError
 from synthdrive.core.timing import STEP_SECONDS
 from synthdrive.map_import.sumo_programs import Programs, check_end, sumo_home
 
-_LATERAL_RESOLUTION = 0.8  # m, of the sublanes: lane changes and evasions are continuous
+_LATERAL_RESOLUTION = 0.8  # m, width of SUMO's sublanes, which make lane changes and evasions continuous
 _ATTRIBUTES = "x,y,angle,speed,lane,type"
-_JOINT_SECONDS = 1.0  # over which a break in progress at a lane joint is spread, standard deviation
-_MAX_BREAK = 0.25  # m, by which a step may still differ from what the speedometer says
+_JOINT_SECONDS = 1.0  # standard deviation over which a jump at the joint of two lanes is spread
+_MAX_BREAK = 0.25  # m; a step whose length differs more than this from speed times time counts as a jump
 
 
 @dataclass(frozen=True)
 class Drive:
-    """T steps of V vehicles; NaN (or -1) where a vehicle is not on the road.
+    """T steps of V vehicles; NaN (or -1) while a vehicle is not on the road.
 
     Attributes:
         front: (T, V, 2) float64, middle of the front bumper, metres, city frame.
-        heading: (T, V) float64, radians, from the rear bumper to the front, counter-clockwise from +x.
+        heading: (T, V) float64, direction from rear to front bumper, radians, counter-clockwise from +x.
         speed: (T, V) float64, m/s.
         lane: (T, V) int32, index into `lane_names`.
         length: (V,) float64, metres.
-        lane_names: SUMO's ids.
+        lane_names: SUMO's ids of the lanes.
     """
 
     front: npt.NDArray[np.float64]
@@ -48,17 +48,18 @@ class Drive:
 def drive(
     network: Path, demand: Path, folder: Path, traffic: TrafficParameters, seed: int, programs: Programs
 ) -> Drive:
-    """Let SUMO run and read what it recorded.
+    """Run SUMO and read the motion that it recorded.
 
     Args:
-        network, demand: see street_network.redraw and demand.write_demand.
-        folder: for SUMO's output.
-        seed: of SUMO's own draws (driver errors, speed factors, places of departure).
+        network, demand: files of `street_network.redraw` and `demand.write_demand`.
+        folder: folder for SUMO's output.
+        traffic: duration of the simulation, and lengths of the vehicles.
+        seed: seed of SUMO's own draws (driver errors, speed factors, places of departure).
         programs: runs SUMO.
 
     Raises:
-        InputError: SUMO stops with an error, or nothing moved.
-        MemoryError: SUMO was out of memory.
+        InputError: SUMO stops with an error, or no vehicle was recorded.
+        MemoryError: SUMO ran out of memory.
     """
     output = folder / "drive.parquet"
     options = {
@@ -88,13 +89,17 @@ def drive(
 
 
 def read_drive(recorded: pa.Table, traffic: TrafficParameters) -> Drive:
-    """A Drive from SUMO's floating car data.
+    """Convert SUMO's floating car data.
 
     Args:
-        recorded: a row a vehicle and step; columns timestep_time, vehicle_id, vehicle_type and _ATTRIBUTES.
+        recorded: one row per vehicle and step, with columns timestep_time, vehicle_id and one for each of _ATTRIBUTES.
+        traffic: lengths of the vehicles.
+
+    Raises:
+        InputError: no vehicle was recorded.
     """
     if not recorded.num_rows:
-        raise InputError("SUMO's recording", "no vehicle", "traffic; see record_sample.traffic")
+        raise InputError("SUMO's recording", "no vehicle", "at least one; see record_sample.traffic")
     step = np.rint(recorded["timestep_time"].to_numpy() / STEP_SECONDS).astype(np.int64)
     step -= step.min()
     ids, column = _codes(recorded["vehicle_id"])
@@ -124,7 +129,7 @@ def read_drive(recorded: pa.Table, traffic: TrafficParameters) -> Drive:
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.int32]]:
-    """The names of a column in the order of their first rows, and each row's name as an index."""
+    """Return the names in a column in order of first occurrence, and the index of each row's name."""
     encoded = pc.dictionary_encode(column).unify_dictionaries().combine_chunks()
     chunk = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
     return chunk.dictionary.to_pylist(), chunk.indices.to_numpy().astype(np.int32)
@@ -135,8 +140,8 @@ class Motion:
     """Centres of V vehicles at T steps.
 
     Attributes:
-        xy: (T, V, 2) float64, metres, city frame; NaN where a vehicle is not on the road.
-        sound: (T, V) bool, False where the centre jumps.
+        xy: (T, V, 2) float64, metres, city frame; NaN while a vehicle is not on the road.
+        sound: (T, V) bool, False where the centre jumps or is NaN.
     """
 
     xy: npt.NDArray[np.float64]
@@ -144,26 +149,27 @@ class Motion:
 
 
 def centre_motion(drive: Drive, smoothing: float) -> Motion:
-    """The vehicles' centres.
+    """Compute the motion of the vehicles' centres.
 
-    SUMO gives the front bumper, and lets it skip or linger up to a metre where lanes join, because a lane's nominal
-    length may differ from its shape's. Progress along the way is therefore taken from the speed, and the drawn place
-    followed only slowly (over `_JOINT_SECONDS`). The centre lies half a length behind the bumper, towards the rear
-    one, so that it cuts corners as a car's does.
+    SUMO gives the position of the front bumper, which may jump or stand still for up to a metre at the joint of two
+    lanes, because the nominal length of a lane may differ from that of its shape. Progress is therefore computed from
+    the speed, and follows SUMO's position only slowly (over `_JOINT_SECONDS`). The centre lies half a length behind the
+    front bumper, towards the rear one, so that it cuts corners as that of a real car does.
 
     Args:
-        smoothing: s, standard deviation of a Gaussian filter over the centres; 0 for none.
+        drive: motion that SUMO recorded.
+        smoothing: standard deviation of a Gaussian filter over the centres, seconds; 0 for none.
     """
     direction = np.stack([np.cos(drive.heading), np.sin(drive.heading)], axis=-1)  # [T, V, 2]
     raw = drive.front - drive.length[:, None] / 2 * direction
     centre = raw.copy()
     sound = np.isfinite(raw[..., 0])
     for vehicle in range(raw.shape[1]):
-        for start, end in _stretches(np.isfinite(raw[:, vehicle, 0])):
+        for start, end in _runs_of_true(np.isfinite(raw[:, vehicle, 0])):
             if end - start < 2:
                 continue
             part = slice(start, end)
-            track = _mend(raw[part, vehicle], direction[part, vehicle], drive.speed[part, vehicle])
+            track = _follow_speed(raw[part, vehicle], direction[part, vehicle], drive.speed[part, vehicle])
             if smoothing > 0:
                 track = _smooth(track, smoothing / STEP_SECONDS)
             centre[part, vehicle] = track
@@ -174,27 +180,27 @@ def centre_motion(drive: Drive, smoothing: float) -> Motion:
     return Motion(centre, sound)
 
 
-def _mend(
+def _follow_speed(
     track: npt.NDArray[np.float64], direction: npt.NDArray[np.float64], speed: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Shift a track along its own direction so that its progress follows the speed; (T, 2), (T, 2), (T,)."""
+    """Shift a track (T, 2) along its direction (T, 2) so that its progress follows the speed (T,)."""
     step = np.diff(track, axis=0)
     progress = (step * (direction[1:] + direction[:-1]) / 2).sum(axis=-1)
     ahead = np.concatenate([[0.0], np.cumsum(progress - speed[1:] * STEP_SECONDS)])
     slow = gaussian_filter1d(ahead, _JOINT_SECONDS / STEP_SECONDS, mode="nearest")
-    mended: npt.NDArray[np.float64] = track + (slow - ahead)[:, None] * direction
-    return mended
+    shifted: npt.NDArray[np.float64] = track + (slow - ahead)[:, None] * direction
+    return shifted
 
 
 def _smooth(track: npt.NDArray[np.float64], steps: float) -> npt.NDArray[np.float64]:
-    """Gaussian filter of this standard deviation over a (T, 2) track; it goes on as it was beyond its ends."""
+    """Smooth a track (T, 2), continued by point reflection at its ends, by a Gaussian of `steps` standard deviation."""
     margin = min(math.ceil(4 * steps), len(track) - 1)
     longer = np.pad(track, ((margin, margin), (0, 0)), mode="reflect", reflect_type="odd")
     smooth: npt.NDArray[np.float64] = gaussian_filter1d(longer, steps, axis=0, mode="nearest")
     return smooth[margin:-margin]
 
 
-def _stretches(present: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """(start, end) of each run of True."""
+def _runs_of_true(present: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return (start, end) of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], present, [False]]).astype(np.int8)))
     return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]

@@ -1,9 +1,7 @@
-"""Other road users around the focal agent: on other lanes, or standing at the roadside.
+"""Background agents: other road users that drive on lanes around the focal agent or stand at the roadside.
 
-Beyond the paper, whose focal agent is alone.
-
-They drive where the map lets them, not where the focal agent goes: vehicles that share the focal agent's route would
-give away its goal.
+This goes beyond the paper, whose focal agent is alone. Background agents choose their lanes independently of the focal
+agent, because vehicles that share its route would give away its goal.
 """
 
 from __future__ import annotations
@@ -21,19 +19,19 @@ from synthdrive.scenes.lane_map import LaneSegments
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-JOINED = 0.5  # m between the end of a lane and the beginning of the next
-HOPS = 6  # lanes in a row that a background agent may drive along
-REACH = 100  # m, longest way of a background agent
-SHORTEST = 3  # steps of a track
+MAX_GAP = 0.5  # m, largest gap between the end of a lane and the start of the next
+MAX_FOLLOWING = 6  # maximum number of lanes after the first on the path of a background agent
+REACH = 100  # m, greatest length of such a path
+SHORTEST = 3  # steps; shorter tracks are left out
 
 
 @dataclass(frozen=True)
 class BackgroundAgents:
-    """N other road users in each of W windows; one that is not there has no valid step.
+    """N background agents in each of W windows; an unused row has no valid step.
 
     Attributes:
         xy: (W, N, T, 2) metres, city frame.
-        valid: (W, N, T) bool, one run of steps in each track.
+        valid: (W, N, T) bool; the valid steps of a track are consecutive.
     """
 
     xy: Floats
@@ -41,13 +39,13 @@ class BackgroundAgents:
 
 
 @dataclass(frozen=True)
-class _Ways:
-    """A way to drive from each of M lanes: itself and lanes that follow it, with a point every metre.
+class _LanePaths:
+    """A path from each of M lanes along the lane and those after it, with a point every metre.
 
     Attributes:
-        points: (M, REACH + 1, 2) metres; straight on beyond the length.
-        lengths: (M,) metres of the way, up to REACH.
-        first: (M,) metres of the lane itself.
+        points: (M, REACH + 1, 2) metres; continued straight beyond the length.
+        lengths: (M,) length of the path, metres, at most REACH.
+        first: (M,) length of the first lane, metres.
     """
 
     points: Floats
@@ -62,20 +60,21 @@ def draw_background_agents(
     parameters: BackgroundAgentParameters,
     random: np.random.Generator,
 ) -> BackgroundAgents:
-    """Road users on random lanes of each window's crop.
+    """Draw background agents on random lanes of each window's map crop.
 
-    The first is there all the time, as the recording vehicle is; half of the others appear late, half leave early.
+    The first is visible all the time, as the AV is; each of the others appears late with probability one half and
+    disappears early with probability one half.
 
     Args:
         lanes: M lanes around the windows.
-        inside: (W, M) which of them lie in the crop of each window.
-        agent: (W, T, 2) the focal agent's track, metres, city frame; who comes near it is left out.
+        inside: (W, M) bool, True where a lane lies in the map crop of a window.
+        agent: (W, T, 2) track of the focal agent, metres, city frame; background agents that come near it are left out.
     """
     windows, size, steps = len(inside), 2 * parameters.count, agent.shape[1]
     used = np.flatnonzero(inside.any(axis=0))
     if size == 0 or used.size == 0:
         return BackgroundAgents(np.zeros((windows, size, steps, 2)), np.zeros((windows, size, steps), dtype=bool))
-    ways = _ways(lanes, used, random)
+    paths = _lane_paths(lanes, used, random)
     order = np.argsort(~inside[:, used], axis=1, kind="stable")
     available = inside.sum(axis=1)
     pick = (random.random((windows, size)) * available[:, None]).astype(np.int64)
@@ -85,13 +84,13 @@ def draw_background_agents(
     change = random.normal(0.0, parameters.acceleration_std, (windows, size, 1))
     speed = speed + change * STEP_SECONDS * np.arange(steps)
     speed = np.where(stands[..., None], 0.0, np.clip(speed, 0.0, parameters.max_speed))
-    place = random.random((windows, size)) * ways.first[chosen]
+    place = random.random((windows, size)) * paths.first[chosen]
     along = place[..., None] + np.cumsum(speed, axis=2) * STEP_SECONDS
     nearest, farthest = parameters.roadside_offset
     beside = -random.uniform(nearest, farthest, (windows, size))
     across = np.where(stands, beside, random.normal(0.0, parameters.lateral_std, (windows, size)))
-    xy = _at(ways, chosen, along, across)
-    valid = _visible(windows, size, steps, random) & (along <= ways.lengths[chosen][..., None])
+    xy = _positions(paths, chosen, along, across)
+    valid = _visible(windows, size, steps, random) & (along <= paths.lengths[chosen][..., None])
     valid &= (np.arange(size) < random.integers(1, size + 1, windows)[:, None])[..., None]
     near = (np.hypot(*np.moveaxis(xy - agent[:, None], -1, 0)) < parameters.clearance) & valid
     valid &= ~near.any(axis=2, keepdims=True) & (available > 0)[:, None, None]
@@ -100,7 +99,7 @@ def draw_background_agents(
 
 
 def _visible(windows: int, size: int, length: int, random: np.random.Generator) -> Bools:
-    """(W, N, T) the run of steps in which each is seen."""
+    """Draw the steps in which each agent is visible, (W, N, T) bool."""
     late, early = random.random((2, windows, size)) < 0.5
     late[:, :1] = early[:, :1] = False
     first = np.where(late, random.integers(0, length, (windows, size)), 0)
@@ -110,28 +109,28 @@ def _visible(windows: int, size: int, length: int, random: np.random.Generator) 
     return seen
 
 
-def _at(ways: _Ways, chosen: npt.NDArray[np.int64], along: Floats, across: Floats) -> Floats:
-    """(W, N, T, 2) positions `along` (W, N, T) metres on the ways, `across` (W, N) metres to the left of them."""
+def _positions(paths: _LanePaths, chosen: npt.NDArray[np.int64], along: Floats, across: Floats) -> Floats:
+    """Return positions (W, N, T, 2) at `along` (W, N, T) metres on the paths, `across` (W, N) metres to their left."""
     place = np.clip(along, 0.0, REACH - 1e-6)
     index = place.astype(np.int64)
     rows = chosen[..., None]
-    before = ways.points[rows, index]
-    step = ways.points[rows, index + 1] - before
+    before = paths.points[rows, index]
+    step = paths.points[rows, index + 1] - before
     left = np.stack([-step[..., 1], step[..., 0]], axis=-1)
     between: Floats = before + (place - index)[..., None] * step + across[..., None, None] * left
     return between
 
 
-def _ways(lanes: LaneSegments, used: npt.NDArray[np.int64], random: np.random.Generator) -> _Ways:
-    """From each used lane straight on or round a corner: the next lane is any that begins where the last one ends."""
+def _lane_paths(lanes: LaneSegments, used: npt.NDArray[np.int64], random: np.random.Generator) -> _LanePaths:
+    """Draw a path from each used lane; the next lane is drawn from those that start where the last one ends."""
     starts, ends = lanes.points[:, 0], lanes.points[np.arange(len(lanes)), lanes.counts - 1]
-    neighbours = cKDTree(starts).query_ball_point(ends, JOINED, return_sorted=True)
+    neighbours = cKDTree(starts).query_ball_point(ends, MAX_GAP, return_sorted=True)
     points = np.empty((len(used), REACH + 1, 2))
     lengths, first = np.empty(len(used)), np.empty(len(used))
     grid = np.arange(REACH + 1, dtype=np.float64)
     for row, lane in enumerate(used):
         parts, at = [lanes.points[lane, : lanes.counts[lane]]], lane
-        for _ in range(HOPS):
+        for _ in range(MAX_FOLLOWING):
             following = neighbours[at]
             if not following:
                 break
@@ -147,4 +146,4 @@ def _ways(lanes: LaneSegments, used: npt.NDArray[np.int64], random: np.random.Ge
         for axis in (0, 1):
             points[row, :, axis] = np.interp(grid, distance, line[:, axis])
         points[row] += np.maximum(grid - length, 0.0)[:, None] * onward
-    return _Ways(points, lengths, first)
+    return _LanePaths(points, lengths, first)

@@ -1,4 +1,4 @@
-"""One task of the synthesize stage: drive a few augmented scenes, cut the drives into windows, crop the map."""
+"""One task of the synthesize stage: drive a few augmented scenes, cut the drives into windows and crop the map."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from synthdrive.augmentation.corridor import overlapping
 from synthdrive.config.synthetic_data import SynthesizeParameters
 from synthdrive.core.geometry import arc_length, distance_to_pieces
 from synthdrive.core.seeding import generator
-from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS, Timing
+from synthdrive.core.timing import STEP_SECONDS, Timing
 from synthdrive.scenes.lane_map import LaneSegments
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
 from synthdrive.synthesis.background_agents import draw_background_agents
@@ -39,21 +39,21 @@ class SceneTask:
     """Augmented scenes for one worker.
 
     Attributes:
-        scenes: what to drive.
-        lanes: for each scene, the lanes of its corridor, warped where the scene is.
-        parameters: of the stage.
+        scenes: scenes to drive.
+        lanes: lanes of each scene's corridor, warped if the scene is augmented.
+        parameters: section `synthesize`.
         half_width: half the side of the map crop, metres.
-        recorded_speeds: desired speeds to draw from, m/s; None takes the parameters' lists.
-        timing: of a window.
-        exclusion: places that windows keep away from; None where they need not.
+        timing: number of steps of a window.
+        recorded_speeds: (S,) desired speeds to draw from, m/s; None uses the lists in the parameters.
+        exclusion: places that no window may come near; None if there are none.
     """
 
     scenes: list[AugmentedScene]
     lanes: list[LaneSegments]
     parameters: SynthesizeParameters
     half_width: float
+    timing: Timing
     recorded_speeds: Floats | None = None
-    timing: Timing = ARGOVERSE1
     exclusion: Exclusion | None = None
 
 
@@ -63,13 +63,13 @@ class SceneBlock:
 
     Attributes:
         columns: manifest columns, (W,) each.
-        xy: (R, 2) float32 rows of all tracks, relative to their window's origin.
-        step: (R,) uint8.
-        track_lengths, track_types: (K,).
-        tracks_per_window: (W,).
-        lane_rows, lanes_per_window: rows of the corridor's lanes in each window's crop, and how many.
-        dropped: windows that broke each limit.
-        excluded: windows left out for where they are; no other count knows of them.
+        xy: (R, 2) float32, metres, rows of all tracks, relative to the origin of their window.
+        step: (R,) uint8, step of each row in its window.
+        track_lengths, track_types: (K,) number of rows, and type, of each track.
+        tracks_per_window: (W,) number of tracks.
+        lane_rows, lanes_per_window: rows of the corridor's lanes in the windows' map crops, and their number (W,).
+        dropped: number of windows that broke each limit.
+        excluded: number of windows near excluded places; the limits are not applied to these.
     """
 
     columns: dict[str, npt.NDArray[Any]]
@@ -86,14 +86,14 @@ class SceneBlock:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be driven on one scene: V desired speeds, m/s, and a path for each."""
+    """V desired speeds for one scene, m/s, and a path for each."""
 
     desired: Floats
     paths: Paths
 
 
 def drive_scenes(task: SceneTask) -> list[SceneBlock]:
-    """The windows of every scene of a task."""
+    """Drive every scene of a task and return its windows."""
     parameters = task.parameters
     plans = [_plan(scene, task) for scene in task.scenes]
     paths = stack_paths([plan.paths for plan in plans])
@@ -138,13 +138,13 @@ def _speed_variation(plans: list[_Plan], task: SceneTask) -> SpeedVariation | No
 
 
 def _desired_speeds(scene: AugmentedScene, task: SceneTask) -> Floats:
-    """(V,) m/s, rising: all of the list, or `speeds_per_scene` drawn for this scene from the list or the recorded."""
+    """Return (V,) rising desired speeds, m/s: the whole list, or draws from it or from the recorded speeds."""
     parameters = task.parameters
     augmented = scene.source == AUGMENTED
     speeds = np.array(parameters.desired_speeds_augmented if augmented else parameters.desired_speeds)
     random = generator(parameters.seed, "desired speeds", scene.scene_id)
     if task.recorded_speeds is not None:
-        # Equal draws are one drive: a window's name holds its desired speed.
+        # Equal speeds would give windows with equal names, because the name contains the desired speed.
         return np.unique(random.choice(task.recorded_speeds, parameters.speeds_per_scene))
     if 0 < parameters.speeds_per_scene < len(speeds):
         speeds = random.choice(speeds, parameters.speeds_per_scene, replace=False)
@@ -200,10 +200,11 @@ def _windows_of(scene: AugmentedScene, lanes: LaneSegments, plan: _Plan, drives:
 
 
 def _fresh(scene: AugmentedScene, paths: Paths, along: Floats) -> npt.NDArray[np.bool_]:
-    """(V, T) bool: is the road at these distances along the paths new? Paths are as long as the route but for bends."""
+    """Return (V, T) bool: is the road at `along` (V, T) metres of the paths driven for the first time?"""
     route = arc_length(scene.centreline)
-    fraction = np.clip(along / paths.lengths[:, None], 0.0, 1.0) * route[-1]
-    index = np.searchsorted(route, fraction.ravel(), side="right") - 1
+    # Scaled, because smoothing the bends changes the length of a path.
+    distance = np.clip(along / paths.lengths[:, None], 0.0, 1.0) * route[-1]
+    index = np.searchsorted(route, distance.ravel(), side="right") - 1
     fresh: npt.NDArray[np.bool_] = scene.fresh[np.clip(index, 0, len(route) - 1)]
     return fresh.reshape(along.shape)
 
@@ -211,7 +212,7 @@ def _fresh(scene: AugmentedScene, paths: Paths, along: Floats) -> npt.NDArray[np
 def _identity(
     scene: AugmentedScene, desired: Floats, windows: Windows, origins: Floats, n_lanes: Integers, task: SceneTask
 ) -> dict[str, npt.NDArray[Any]]:
-    """Manifest columns that say which windows these are."""
+    """Return the manifest columns that identify the windows."""
     size = len(windows)
     name = scene.scene_id.removeprefix("augmap_")
     prefix = "augmap_" if scene.source == AUGMENTED else ""
@@ -242,13 +243,14 @@ def _identity(
     }
 
 
-_SAMPLE = 1.0  # m between the points of a lane that are looked up
+_SAMPLE = 1.0  # m between the sampled points of a lane
 
 
 class LaneDistance:
-    """Distances to a set of lanes: the nearest sampled point finds the step of a centreline that is measured.
+    """Distances to the centrelines of a set of lanes.
 
-    The distance is never below the true one; within a lane's width it is above it by a centimetre or two at most.
+    The distance is measured to the centreline steps of the two nearest sampled points. It is never below the true
+    distance; within a lane's width it exceeds it by one or two centimetres at most.
     """
 
     def __init__(self, segments: LaneSegments) -> None:
@@ -258,14 +260,14 @@ class LaneDistance:
         pieces = np.maximum(1, np.ceil(length / _SAMPLE)).astype(np.int64)
         owner = np.repeat(np.arange(len(first)), pieces)
         start = np.cumsum(pieces) - pieces
-        # Samples lie in the middle of equal pieces, so that each step owns its own.
+        # Samples lie in the middle of equal pieces, so that no two steps share a sample.
         fraction = (np.arange(len(owner)) - start[owner] + 0.5) / pieces[owner]
         self._owner = owner
         self._first, self._step = first, second - first
         self._tree = cKDTree(first[owner] + fraction[:, None] * self._step[owner])
 
     def __call__(self, positions: Floats) -> Floats:
-        """Metres from positions (..., 2) to the nearest centreline: (...)."""
+        """Return the distance from positions (..., 2) to the nearest centreline, (...) metres."""
         flat = positions.reshape(-1, 2)
         _, nearest = self._tree.query(flat, k=2)
         distance = np.full(len(flat), np.inf)

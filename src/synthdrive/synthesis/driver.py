@@ -1,6 +1,6 @@
-"""The rule-based driver: a smooth path, a speed plan for it, both followed at 10 Hz (docs/method.md 2, 3.2 to 3.4).
+"""The rule-based driver: plan a smooth path and a speed for it, and follow both at 10 Hz (docs/method.md 3.2 to 3.4).
 
-The path is the centreline smoothed, so that corners are cut, more so at speed.
+The path is the smoothed centreline; it cuts corners, more so at higher desired speeds.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Floats = npt.NDArray[np.float64]
 SPACING = 0.5  # m between the points of a path
 TRUNCATE = 4.0  # standard deviations to which the Gaussian kernels reach
 REFERENCE_SPEED = 10.0  # m/s, desired speed at which `lateral_acceleration` is given
-STRAIGHT = 1e-6  # 1/m
+STRAIGHT = 1e-6  # 1/m; smaller curvatures are replaced by this one
 MILLIMETRE = 3  # decimals of generated positions
-UNDER_WAY = 0.5  # m/s2; a drive that starts with more than this is already gaining speed, or losing it
-EARLY = 0.8  # fraction of the strongest braking that the approach to the grip limit is planned with
-SLOWEST = 2.0  # m/s at which a path's length is worth of time steps; a drive that has not arrived by then is cut
+MIN_START_ACCELERATION = 0.5  # m/s2; a drive that starts with more is already accelerating or braking
+GRIP_BRAKING = 0.8  # fraction of the strongest braking with which the driver slows down for the grip limit
+MIN_MEAN_SPEED = 2.0  # m/s; a drive that would need a lower mean speed to reach the end of its path is cut
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Paths:
     """The paths of D drives along one or several routes, with a point every SPACING metres, padded to the longest.
 
     Attributes:
-        points: (D, S, 2) metres, city frame; the path goes straight on beyond its length.
-        curvature: (D, S) of the path, 1/m, positive to the left; 0 beyond the length.
-        foreseen: (D, S) curvature, 1/m, not negative, that the driver plans its speed with: that of the road seen
-            broadly (smoothed over `curvature_smoothing_time` x desired speed).
-        lengths: (D,) metres.
+        points: (D, S, 2) metres, city frame; the path continues straight beyond its length.
+        curvature: (D, S) curvature of the path, 1/m, positive to the left; 0 beyond the length.
+        foreseen: (D, S) absolute curvature from which the driver plans its speed, 1/m: that of the road smoothed over
+            `curvature_smoothing_time` x desired speed.
+        lengths: (D,) lengths of the paths, metres.
     """
 
     points: Floats
@@ -46,7 +46,7 @@ class Paths:
     lengths: Floats
 
     def at(self, values: Floats, along: Floats) -> Floats:
-        """Values given at the points (D, S), interpolated at distances (D, T) in metres; held beyond the ends."""
+        """Interpolate values at the points (D, S) at distances `along` (D, T) metres; constant beyond the ends."""
         place = np.clip(along / SPACING, 0.0, values.shape[1] - 1.000001)
         index = place.astype(np.int64)
         rows = np.arange(len(along))[:, None]
@@ -56,7 +56,7 @@ class Paths:
 
 
 def plan_paths(centreline: Floats, desired_speeds: Floats, driver: DriverParameters) -> Paths:
-    """One path along a centreline for each desired speed.
+    """Plan a path along a centreline for each desired speed.
 
     Args:
         centreline: (N, 2) metres, city frame.
@@ -75,7 +75,7 @@ def plan_paths(centreline: Floats, desired_speeds: Floats, driver: DriverParamet
 
 
 def stack_paths(parts: list[Paths]) -> Paths:
-    """The drives of several routes as one padded block."""
+    """Join the paths of several routes, padded to the longest."""
     longest = max(part.points.shape[1] for part in parts)
     points, curvature, foreseen = [], [], []
     for part in parts:
@@ -90,7 +90,7 @@ def stack_paths(parts: list[Paths]) -> Paths:
 
 
 def _smooth(line: Floats, widths: Floats, spacing: float) -> Floats:
-    """(V, S, 2): a polyline smoothed by Gaussians of `widths` metres; it goes straight on beyond its ends."""
+    """Smooth a polyline (S, 2), continued straight at its ends, by Gaussians of `widths` (V,) metres: (V, S, 2)."""
     pad = int(np.ceil(TRUNCATE * widths.max() / spacing)) + 1
     before = line[0] - np.arange(pad, 0, -1)[:, None] * (line[1] - line[0])
     after = line[-1] + np.arange(1, pad + 1)[:, None] * (line[-1] - line[-2])
@@ -100,7 +100,7 @@ def _smooth(line: Floats, widths: Floats, spacing: float) -> Floats:
 
 
 def _limit_deviation(line: Floats, narrow: Floats, wide: Floats, limit: float, spacing: float) -> Floats:
-    """Blend the wide smoothing with the narrow one where it would leave the line by more than `limit` metres."""
+    """Blend wide and narrow smoothing where the wide one deviates from the line by more than `limit` metres."""
     deviation = np.hypot(wide[..., 0] - line[:, 0], wide[..., 1] - line[:, 1])
     if deviation.max() <= limit:
         return wide
@@ -112,7 +112,7 @@ def _limit_deviation(line: Floats, narrow: Floats, wide: Floats, limit: float, s
 
 
 def _even_steps(points: Floats, foreseen: Floats) -> Paths:
-    """Polylines (D, S, 2) and what is foreseen at their points (D, S), brought to a point every SPACING metres."""
+    """Resample polylines (D, S, 2) and the foreseen curvature (D, S) at a point every SPACING metres."""
     steps = np.diff(points, axis=1)
     distance = np.cumsum(np.hypot(steps[..., 0], steps[..., 1]), axis=1)
     distance = np.concatenate([np.zeros((len(points), 1)), distance], axis=1)
@@ -127,7 +127,7 @@ def _even_steps(points: Floats, foreseen: Floats) -> Paths:
 
 
 def _curvature(points: Floats) -> Floats:
-    """(D, S) signed curvature of polylines (D, S, 2), 1/m; 0 at the ends."""
+    """Return the signed curvature of polylines (D, S, 2): (D, S), 1/m; 0 at the ends."""
     steps = np.diff(points, axis=1)
     length = np.hypot(steps[..., 0], steps[..., 1])
     heading = np.arctan2(steps[..., 1], steps[..., 0])
@@ -138,11 +138,10 @@ def _curvature(points: Floats) -> Floats:
 
 
 def speed_plan(paths: Paths, desired_speeds: Floats, driver: DriverParameters) -> Floats:
-    """(D, S) m/s, the speed a driver aims for at each point of the paths.
+    """Return the planned speed at each point of the paths, (D, S) m/s.
 
-    On straights `cruise_speed_factor` of the desired speed; a bend at v = sqrt(a / foreseen curvature), where the
-    lateral acceleration a grows with the desired speed; and before a bend no more than leaves time to slow down for it
-    gently.
+    On straights it is `cruise_speed_factor` times the desired speed; in a bend, sqrt(a / foreseen curvature), where the
+    lateral acceleration a grows with the desired speed; before a bend it is low enough to slow down gently.
     """
     lateral = driver.lateral_acceleration * (desired_speeds / REFERENCE_SPEED) ** driver.lateral_exponent
     limits = np.sqrt(lateral[:, None] / np.maximum(paths.foreseen, STRAIGHT))
@@ -152,15 +151,15 @@ def speed_plan(paths: Paths, desired_speeds: Floats, driver: DriverParameters) -
 
 
 def grip_limits(paths: Paths, driver: DriverParameters) -> Floats:
-    """(D, S) m/s at which the path itself asks for `max_lateral_acceleration`."""
+    """Return the speed at which the path itself requires `max_lateral_acceleration`, (D, S) m/s."""
     limits: Floats = np.sqrt(driver.max_lateral_acceleration / np.maximum(np.abs(paths.curvature), STRAIGHT))
     return limits
 
 
 def slow_before(limits: Floats, deceleration: Floats) -> Floats:
-    """(D, S) the limits lowered so that `deceleration` (D,) m/s2 is enough to keep all that follow.
+    """Lower speed limits (D, S) so that braking at `deceleration` (D,) m/s2 is enough to keep all later ones.
 
-    v^2 + 2 b s must not exceed any later limit^2 + 2 b s, so it is a running minimum from the end.
+    At distance s, v^2 + 2 b s must not exceed limit^2 + 2 b s of any later point: a running minimum from the end.
     """
     rise = 2.0 * deceleration[:, None] * SPACING * np.arange(limits.shape[1])
     lowest = np.minimum.accumulate((limits**2 + rise)[:, ::-1], axis=1)[:, ::-1]
@@ -173,10 +172,10 @@ class Drives:
     """D drives at 10 Hz, padded to the longest.
 
     Attributes:
-        xy: (D, T, 2) positions in metres, city frame, true to 1 mm.
+        xy: (D, T, 2) positions in metres, city frame, rounded to 1 mm.
         along: (D, T) metres along the path.
         speed: (D, T) m/s.
-        steps: (D,) int64, number of steps until the path ends.
+        steps: (D,) int64, number of steps on the path; later ones lie beyond its end.
     """
 
     xy: Floats
@@ -196,12 +195,12 @@ def drive(
     """Drive every path from its start to its end.
 
     Args:
-        paths: of D drives.
+        paths: paths of D drives.
         desired_speeds: (D,) m/s.
         start: (D, 3) metres along the path, speed in m/s and acceleration in m/s2 at step 0; by default the beginning
             of the path at `start_speed`.
         stops: where to stop; by default nowhere.
-        pace: where to drive slower than planned; by default nowhere.
+        speed_variation: where to drive slower than planned; by default nowhere.
     """
     plan = speed_plan(paths, desired_speeds, driver)
     if start is None:
@@ -213,13 +212,13 @@ def drive(
 
 
 def strongest_braking(desired_speeds: Floats, driver: DriverParameters) -> Floats:
-    """(D,) m/s2, the hardest that a driver brakes: harder, the faster it wants to go."""
+    """Return the hardest braking of each driver, (D,) m/s2; it grows with the desired speed."""
     braking: Floats = np.minimum(driver.braking * desired_speeds, driver.max_braking)
     return braking
 
 
 def start_state(paths: Paths, along: Floats, desired_speeds: Floats, driver: DriverParameters) -> Floats:
-    """(D, 3) start at these metres along each path, at the start speed, or slower where a bend comes too soon."""
+    """Return the start (D, 3) for `drive` at `along` (D,) metres, at `start_speed` or slower if a bend is close."""
     safe = slow_before(grip_limits(paths, driver), strongest_braking(desired_speeds, driver))
     speed = np.minimum(driver.start_speed, paths.at(safe, along[:, None])[:, 0])
     return np.stack([along, speed, np.zeros_like(speed)], axis=1)
@@ -234,25 +233,25 @@ def _integrate(
     stops: Stops | None,
     speed_variation: SpeedVariation | None,
 ) -> tuple[Floats, Floats]:
-    """(D, T) distance along the path and speed at every step.
+    """Return the distance along the path (D, T) in metres and the speed (D, T) in m/s at every step.
 
-    The driver compares its speed with the one planned for where it will be in `lookahead_time` seconds. It lets the gap
-    grow to `speed_deadband`, holding its speed, and then closes it in one go: with at least `firm_braking` when too
-    fast, within about `relaxation_time` seconds when too slow. Acceleration is limited, and follows the wish with a lag
-    and bounded jerk.
+    The driver compares its speed with the one planned for its position `lookahead_time` seconds ahead. It keeps its
+    speed until the gap exceeds `speed_deadband`, and then closes the gap completely: by braking at `firm_braking` or
+    more if too fast, within about `relaxation_time` seconds if too slow. The acceleration is limited and follows the
+    wanted one with a lag and bounded jerk.
     """
     dt = STEP_SECONDS
     along, speed, acceleration = start.T.copy()
     strongest, firm = strongest_braking(desired_speeds, driver), -driver.firm_braking * desired_speeds
     deadband = driver.speed_deadband * desired_speeds
-    slowing, gaining = acceleration < -UNDER_WAY, acceleration > UNDER_WAY
+    slowing, gaining = acceleration < -MIN_START_ACCELERATION, acceleration > MIN_START_ACCELERATION
     follow = dt / (driver.acceleration_lag + dt)
-    # The plan may be missed by the tolerance; what grip allows, braking hard, may not.
-    grip = slow_before(grip_limits(paths, driver), EARLY * strongest)
+    # The speed may differ from the plan by the deadband, but may not exceed what grip allows when braking hard.
+    grip = slow_before(grip_limits(paths, driver), GRIP_BRAKING * strongest)
     reaction = driver.acceleration_lag + dt
     history = [(along, speed)]
     waiting = 0.0 if stops is None else float(stops.waits.sum(axis=1).max())
-    for _ in range(int((paths.lengths.max() / SLOWEST + waiting) / dt)):
+    for _ in range(int((paths.lengths.max() / MIN_MEAN_SPEED + waiting) / dt)):
         if np.all(along > paths.lengths):
             break
         planned = paths.at(plan, (along + speed * driver.lookahead_time)[:, None])[:, 0]
@@ -261,25 +260,25 @@ def _integrate(
         gap = planned - speed
         slowing = gap < np.where(slowing, 0.0, -deadband)
         gaining = gap > np.where(gaining, 0.0, deadband)
-        wish = np.where(
+        wanted = np.where(
             slowing,
             np.minimum(firm, gap / driver.relaxation_time),
             np.where(gaining, gap / driver.relaxation_time, 0.0),
         )
         excess = speed - paths.at(grip, (along + speed * reaction)[:, None])[:, 0]
-        wish = np.where(excess > 0, np.minimum(wish, -excess / reaction), wish)
-        wish = np.clip(wish, -strongest, driver.acceleration)
+        wanted = np.where(excess > 0, np.minimum(wanted, -excess / reaction), wanted)
+        wanted = np.clip(wanted, -strongest, driver.acceleration)
         standing = None
         if stops is not None:
-            line, standing = stops.wish(along, speed, dt)
-            wish = np.minimum(wish, line)
-        wish = np.maximum(wish, -driver.max_braking)
-        change = np.clip((wish - acceleration) * follow, -driver.max_jerk * dt, driver.max_jerk * dt)
+            for_stop, standing = stops.advance(along, speed, dt)
+            wanted = np.minimum(wanted, for_stop)
+        wanted = np.maximum(wanted, -driver.max_braking)
+        change = np.clip((wanted - acceleration) * follow, -driver.max_jerk * dt, driver.max_jerk * dt)
         acceleration = acceleration + change
         faster = np.maximum(speed + acceleration * dt, 0.0)
         if standing is not None:
             faster = np.where(standing, 0.0, faster)
-        # A car that stands has no acceleration left to carry on with.
+        # A standing car does not keep its deceleration.
         acceleration = np.where(faster > 0, acceleration, 0.0)
         along, speed = along + (speed + faster) / 2 * dt, faster
         history.append((along, speed))

@@ -1,4 +1,4 @@
-"""Beyond the paper, each off by default: stops, changes of speed and tracking noise."""
+"""Options beyond the paper, off by default: stops, speed variation and tracking noise."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from synthdrive.core.timing import STEP_SECONDS
 
 Floats = npt.NDArray[np.float64]
 
-STANDING = 0.2  # m/s; slower than this within reach of the line, and the car stands
-REACH = 1.0  # m
-MARGIN = 0.5  # m before the line that a car aims for, so that the lag of its brakes does not carry it across
-EASE = 0.8  # fraction of the braking at which the approach to a line begins
+STANDING = 0.2  # m/s; a car that is slower than this near a stop line stands still
+STOP_REACH = 1.0  # m; greatest distance from the stop line at which a car stands, or after which it has passed it
+MARGIN = 0.5  # m; a car aims this far before the stop line, so that the lag of its brakes does not carry it across
+BRAKING_ONSET = 0.8  # fraction of the usual braking; once a stop requires more than this, the car brakes
 
 
 @dataclass
 class Stops:
-    """The stops of D drives while they are driven.
+    """The stops of D drives, and which of them each drive has made so far.
 
     Attributes:
-        lines: (D, K) metres along the path at which to stop, rising; infinite beyond the last.
-        waits: (D, K) seconds to stand there.
-        braking: m/s2 of a usual approach.
+        lines: (D, K) stop lines, metres along the path, rising; infinite after the last one.
+        waits: (D, K) seconds to stand at each line.
+        braking: usual braking before a stop, m/s2.
     """
 
     lines: Floats
@@ -38,30 +38,36 @@ class Stops:
         self._next = np.zeros(len(self.lines), dtype=np.int64)
         self._waited = np.zeros(len(self.lines))
 
-    def wish(self, along: Floats, speed: Floats, seconds: float) -> tuple[Floats, npt.NDArray[np.bool_]]:
-        """What the next line asks for, and a step of waiting.
+    def advance(self, along: Floats, speed: Floats, seconds: float) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Count a step of waiting and return what the next stop requires.
+
+        Args:
+            along: (D,) metres along the path.
+            speed: (D,) m/s.
+            seconds: length of the step.
 
         Returns:
-            (D,) m/s2, infinite where no line is near, and (D,) bool, True where the car must stand still.
+            (D,) largest acceleration allowed, m/s2, infinite if no stop is near, and (D,) bool, True where the car must
+            stand still.
         """
         row = np.arange(len(along))
         distance = self.lines[row, self._next] - along
         needed = speed**2 / (2.0 * np.maximum(distance - MARGIN, 0.05))
-        braking = np.where(needed > EASE * self.braking, -needed, np.inf)
+        braking = np.where(needed > BRAKING_ONSET * self.braking, -needed, np.inf)
         braking = np.where(distance < MARGIN + 0.1, np.minimum(braking, -self.braking), braking)
-        standing = (speed < STANDING) & (distance < REACH)
+        standing = (speed < STANDING) & (distance < STOP_REACH)
         self._waited = np.where(standing, self._waited + seconds, self._waited)
-        passed = (standing & (self._waited >= self.waits[row, self._next])) | (distance < -REACH)
+        passed = (standing & (self._waited >= self.waits[row, self._next])) | (distance < -STOP_REACH)
         self._next = np.minimum(self._next + passed, self.lines.shape[1] - 1)
         self._waited = np.where(passed, 0.0, self._waited)
         return braking, standing & ~passed
 
 
 def draw_stops(lengths: Floats, parameters: StopParameters, random: np.random.Generator) -> Stops:
-    """Stops at random places, `spacing` metres apart on average, of random duration.
+    """Draw stops at random places, on average `spacing` metres apart, with random waits.
 
     Args:
-        lengths: (D,) metres of the paths.
+        lengths: (D,) lengths of the paths, metres.
     """
     count = int(np.ceil(2.0 * lengths.max() / parameters.spacing)) + 1
     gaps = random.uniform(0.5, 1.5, (len(lengths), count)) * parameters.spacing
@@ -73,7 +79,7 @@ def draw_stops(lengths: Floats, parameters: StopParameters, random: np.random.Ge
 
 
 def join_stops(parts: list[Stops]) -> Stops:
-    """The stops of several blocks of drives as one."""
+    """Join the stops of several blocks of drives."""
     widest = max(part.lines.shape[1] for part in parts)
     lines, waits = [], []
     for part in parts:
@@ -83,7 +89,7 @@ def join_stops(parts: list[Stops]) -> Stops:
     return Stops(np.concatenate(lines), np.concatenate(waits), parts[0].braking)
 
 
-INTERVALS = 64  # drawn for each drive; a longer one begins with the first again
+INTERVALS = 64  # intervals drawn for each drive; on a longer path they repeat
 
 
 @dataclass(frozen=True)
@@ -91,9 +97,9 @@ class SpeedVariation:
     """The speed variation of D drives.
 
     Attributes:
-        factors: (D, INTERVALS) fraction of the planned speed that is driven on each interval of road, above 0, up to 1.
-        offsets: (D,) metres of the first interval that lie before the path.
-        interval: metres of one interval.
+        factors: (D, INTERVALS) fraction of the planned speed that is driven on each interval of road, in (0, 1].
+        offsets: (D,) metres of the first interval that lie before the start of the path.
+        interval: length of an interval, metres.
     """
 
     factors: Floats
@@ -101,7 +107,7 @@ class SpeedVariation:
     interval: float
 
     def factor(self, along: Floats) -> Floats:
-        """(D,) fraction of the planned speed at these metres along each path."""
+        """Return the fraction of the planned speed, (D,), at `along` (D,) metres of each path."""
         interval = ((np.maximum(along, 0.0) + self.offsets) / self.interval).astype(np.int64) % INTERVALS
         factors: Floats = self.factors[np.arange(len(along)), interval]
         return factors
@@ -110,25 +116,25 @@ class SpeedVariation:
 def draw_speed_variation(
     count: int, parameters: SpeedVariationParameters, random: np.random.Generator
 ) -> SpeedVariation:
-    """Speed variation of `count` drives: factors uniform from `min_speed_factor` to 1, drawn anew for each interval."""
+    """Draw the speed variation of `count` drives: a factor between `min_speed_factor` and 1 for each interval."""
     factors = random.uniform(parameters.min_speed_factor, 1.0, (count, INTERVALS))
     return SpeedVariation(factors, random.uniform(0.0, parameters.interval, count), parameters.interval)
 
 
 def join_speed_variation(parts: list[SpeedVariation]) -> SpeedVariation:
-    """The speed variation of several blocks of drives as one."""
+    """Join the speed variation of several blocks of drives."""
     factors, offsets = [part.factors for part in parts], [part.offsets for part in parts]
     return SpeedVariation(np.concatenate(factors), np.concatenate(offsets), parts[0].interval)
 
 
-STANDS = 1e-3  # m in a step; along and across mean nothing to a track that moves less
+MIN_STEP = 1e-3  # m; a track that moves less than this in a step has no direction of motion
 
 
 def tracking_noise(xy: Floats, noise: NoiseParameters, random: np.random.Generator) -> Floats:
-    """Position errors (W, T, 2) of tracks `xy` (W, T, 2), metres: Gaussian, stationary, correlated along T.
+    """Draw position errors (W, T, 2) for tracks `xy` (W, T, 2), metres: Gaussian, stationary, correlated over time.
 
-    Their deviation differs from track to track where `log_std` is above 0: log-normal, `std` its median. Where
-    `lateral_factor` is below 1, errors across the direction of motion are smaller than errors along it by this factor.
+    With `log_std` above 0, the standard deviation differs between tracks: it is log-normal with median `std`. Errors
+    across the direction of motion are `lateral_factor` times as large as errors along it.
     """
     white = random.standard_normal(xy.shape)
     keep = float(np.exp(-STEP_SECONDS / noise.correlation_time)) if noise.correlation_time > 0 else 0.0
@@ -142,11 +148,11 @@ def tracking_noise(xy: Floats, noise: NoiseParameters, random: np.random.Generat
 
 
 def _directions(xy: Floats) -> Floats:
-    """(W, T, 2) unit vectors of motion; of the whole track's where it stands for a moment, along x where always."""
+    """Return unit vectors of motion (W, T, 2): while a track stands, from its first to its last point, or else +x."""
     steps = np.gradient(xy, axis=1)
     length = np.hypot(steps[..., 0], steps[..., 1])[..., None]
     whole = xy[:, -1:] - xy[:, :1]
     distance = np.hypot(whole[..., 0], whole[..., 1])[..., None]
-    otherwise = np.where(distance > STANDS, whole / np.maximum(distance, STANDS), np.array([1.0, 0.0]))
-    directions: Floats = np.where(length > STANDS, steps / np.maximum(length, STANDS), otherwise)
+    otherwise = np.where(distance > MIN_STEP, whole / np.maximum(distance, MIN_STEP), np.array([1.0, 0.0]))
+    directions: Floats = np.where(length > MIN_STEP, steps / np.maximum(length, MIN_STEP), otherwise)
     return directions

@@ -1,4 +1,4 @@
-"""The synthesize stage: every augmented scene driven at every desired speed, written as one scene store."""
+"""The synthesize stage: drive every augmented scene at each of its desired speeds and write one scene store."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from synthdrive.config.synthetic_data import SynthesizeParameters
 from synthdrive.core.artifacts import write_json
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import ordered_map, track
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import follows_lanes
 from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 from synthdrive.synthesis.drive_scenes import SceneBlock, SceneTask, drive_scenes
 from synthdrive.synthesis.windows import Exclusion
 
-SLOWEST_DESIRED, FASTEST_DESIRED = 3.0, 30.0  # m/s; what recorded top speeds are clipped to
-CHUNK = 8  # augmented scenes a task: some hundred drives, enough for NumPy to be busy with
+SLOWEST_DESIRED, FASTEST_DESIRED = 3.0, 30.0  # m/s; recorded desired speeds are clipped to this range
+CHUNK = 8  # augmented scenes per task: about a hundred drives, enough to make NumPy's overhead small
 
 MANIFEST_COLUMNS = {
     "scene_id": pa.string(),
@@ -61,14 +61,14 @@ MANIFEST_COLUMNS = {
 
 @dataclass
 class Summary:
-    """What came of a run.
+    """Counts of the windows of a run.
 
     Attributes:
         windows: number of windows by source.
         dropped: number of windows that broke each limit (one window may break several).
-        excluded: number of windows left out by source, for being near to what forecasts are judged by; of the others
-            alone the limits were asked for.
-        routes, routes_left: the routes (city and number) that were driven, and those that have a window left.
+        excluded: number of windows by source that were left out because they are near a judged scene; the limits are
+            applied only to the others.
+        routes, routes_left: routes (city and number) that were driven, and those with at least one window left.
     """
 
     windows: Counter[str] = field(default_factory=Counter)
@@ -80,11 +80,11 @@ class Summary:
     def __str__(self) -> str:
         kept = ", ".join(f"{count} {source}" for source, count in sorted(self.windows.items())) or "no"
         broken = ", ".join(f"{count} {name}" for name, count in sorted(self.dropped.items()) if count)
-        away = ", ".join(f"{count} {source}" for source, count in sorted(self.excluded.items()) if count)
+        excluded = ", ".join(f"{count} {source}" for source, count in sorted(self.excluded.items()) if count)
         text = f"{kept} windows" + (f"; dropped for {broken}" if broken else "; none dropped")
-        if away:
+        if excluded:
             gone = len(self.routes - self.routes_left)
-            text += f"; near judged scenes, and left out: {away}; {gone} of {len(self.routes)} routes have none left"
+            text += f"; left out near judged scenes: {excluded}; {gone} of {len(self.routes)} routes have no window"
         return text
 
 
@@ -93,26 +93,29 @@ def synthesize(
     scenes: AugmentedScenes,
     parameters: SynthesizeParameters,
     half_width: float,
+    timing: Timing,
     executor: Executor,
     directory: Path,
     recorded_speeds: npt.NDArray[np.float64] | None = None,
-    timing: Timing = ARGOVERSE1,
     exclusion: Exclusion | None = None,
 ) -> Summary:
     """Drive all augmented scenes and write the windows as a scene store; the same bytes for every executor.
 
     Args:
-        maps: by city, the maps the scenes were made from.
+        maps: lane map of each city from which the scenes were made.
         half_width: half the side of a window's map crop, metres.
-        directory: empty, to be filled (inside `artifacts.atomic_directory`).
-        recorded_speeds: desired speeds to draw from, m/s, where `speed_source` is recorded.
-        timing: of a window.
-        exclusion: places that windows keep away from, where `exclusion_radius` is above 0.
+        timing: number of steps of a window.
+        directory: empty directory to write to (inside `artifacts.atomic_directory`).
+        recorded_speeds: (S,) desired speeds to draw from, m/s, if `speed_source` is `recorded`.
+        exclusion: places that no window may come near, if `exclusion_radius` is above 0.
+
+    Raises:
+        InputError: a scene is in a city that has no map.
     """
     kept = scenes.kept()
     for city in sorted({scenes.manifest["city"][int(index)].as_py() for index in kept} - set(maps)):
         raise InputError("augmented scenes", f"city {city!r}", f"one of the maps: {', '.join(maps)}")
-    tasks = _tasks(maps, scenes, kept, parameters, half_width, recorded_speeds, timing, exclusion)
+    tasks = _tasks(maps, scenes, kept, parameters, half_width, timing, recorded_speeds, exclusion)
     assembly = _Assembly(maps, directory, timing, exclusion is not None)
     done = ordered_map(executor, drive_scenes, tasks)
     total = -(-len(kept) // CHUNK)
@@ -125,18 +128,18 @@ def synthesize(
 
 
 def recorded_desired_speeds(manifest: pa.Table, cruise_speed_factor: float) -> npt.NDArray[np.float64]:
-    """(S,) m/s, desired speeds that make the driver reach the recorded vehicles' top speeds on straights.
+    """Return desired speeds at which the driver reaches the recorded vehicles' top speeds on straights, (S,) m/s.
 
     Args:
-        manifest: of a store of recorded scenes, with `agent_max_speed`.
-        cruise_speed_factor: fraction of its desired speed that the driver goes at.
+        manifest: manifest of a store of recorded scenes, with `agent_max_speed`.
+        cruise_speed_factor: fraction of the desired speed at which the driver drives on straights.
 
     Raises:
         InputError: no focal agent is a vehicle.
     """
     speeds = manifest["agent_max_speed"].to_numpy()[follows_lanes(manifest)] / cruise_speed_factor
     if not len(speeds):
-        raise InputError("recorded scenes", "no focal agent that is a vehicle", "one, to take desired speeds from")
+        raise InputError("recorded scenes", "no focal agent that is a vehicle", "at least one, for its top speed")
     drawn: npt.NDArray[np.float64] = np.round(np.clip(speeds, SLOWEST_DESIRED, FASTEST_DESIRED), 1)
     return drawn
 
@@ -147,8 +150,8 @@ def _tasks(
     kept: npt.NDArray[np.int64],
     parameters: SynthesizeParameters,
     half_width: float,
-    recorded_speeds: npt.NDArray[np.float64] | None,
     timing: Timing,
+    recorded_speeds: npt.NDArray[np.float64] | None,
     exclusion: Exclusion | None,
 ) -> Iterator[SceneTask]:
     for start in range(0, len(kept), CHUNK):
@@ -156,11 +159,11 @@ def _tasks(
         lanes = [
             maps[scene.city].segments.take(scene.corridor) if scene.lanes is None else scene.lanes for scene in chosen
         ]
-        yield SceneTask(chosen, lanes, parameters, half_width, recorded_speeds, timing, exclusion)
+        yield SceneTask(chosen, lanes, parameters, half_width, timing, recorded_speeds, exclusion)
 
 
 class _Assembly:
-    """Joins the blocks of all scenes: the cities' lanes first, then the lanes that the warped crops use."""
+    """Joins the blocks of all scenes; stores the cities' lanes first, then the warped lanes that map crops use."""
 
     def __init__(self, maps: Mapping[str, LaneMap], directory: Path, timing: Timing, excludes: bool) -> None:
         self.directory, self.timing, self.excludes = directory, timing, excludes
@@ -170,7 +173,7 @@ class _Assembly:
         self.first_row = {city: self.writer.append_lanes(lane_map.segments) for city, lane_map in maps.items()}
 
     def add(self, scene: AugmentedScene, block: SceneBlock) -> None:
-        """The windows of one scene."""
+        """Append the windows of one scene."""
         if scene.lanes is None:
             lane_rows = self.first_row[scene.city] + scene.corridor[block.lane_rows]
         else:
@@ -197,7 +200,7 @@ class _Assembly:
             self.summary.routes_left.add((scene.city, scene.route))
 
     def close(self) -> Summary:
-        """Write what is written last."""
+        """Write the manifest and the summary."""
         manifest = pa.table(
             {
                 name: pa.array(np.concatenate(self.columns[name]) if self.columns[name] else [], kind)

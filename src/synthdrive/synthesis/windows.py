@@ -1,4 +1,4 @@
-"""Drives cut into windows: how each moves, and which are kept (docs/method.md 3.1)."""
+"""Cut drives into windows, measure their motion, and choose the windows to keep (docs/method.md 3.1)."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from scipy.spatial import cKDTree
 
 from synthdrive.augmentation.transforms import Transform
 from synthdrive.config.synthetic_data import LimitParameters
-from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
+from synthdrive.core.timing import STEP_SECONDS
 from synthdrive.scenes.scene_store import AGENT, SceneStore
 
 Floats = npt.NDArray[np.float64]
 
-MOVING = 1.0  # m/s below which a heading says nothing
-JERK_STEPS = 5  # jerk is a mean over 0.5 s: 1 mm of rounding makes single steps of it noise
+MOVING = 1.0  # m/s; at lower speeds the heading of a step is meaningless
+JERK_STEPS = 5  # jerk is a mean over 0.5 s, because rounding to 1 mm makes that of single steps noise
 CURVATURE_STEPS = 3  # curvature is a mean over 0.3 s, for the same reason
-QUANTILES = 513  # points at which the Wasserstein distance integrates
+QUANTILES = 513  # number of quantiles whose differences the Wasserstein distance averages
 
 
 @dataclass(frozen=True)
 class Motion:
-    """Motion of W tracks of T steps at 10 Hz, from their positions alone.
+    """Motion of W tracks of T steps at 10 Hz, computed from positions alone.
 
     Attributes:
         speed: (W, T - 1) m/s.
         acceleration: (W, T - 2) along the track, m/s2.
-        lateral_acceleration: (W, T - 2) across it, m/s2, positive to the left.
+        lateral_acceleration: (W, T - 2) across the track, m/s2, positive to the left.
         jerk: (W, T - 2 - JERK_STEPS) change of acceleration over 0.5 s, m/s3.
         curvature: (W, T - 1 - CURVATURE_STEPS) 1/m, positive to the left; 0 where the track hardly moves.
         heading_step: (W, T - 2) change of heading in a step, radians; 0 where the track hardly moves.
-        heading_change: (W,) from the first to the last moving step, radians, positive to the left, whole turns kept.
+        heading_change: (W,) sum of the heading steps, radians, positive to the left; may exceed a full turn.
     """
 
     speed: Floats
@@ -48,7 +48,7 @@ class Motion:
 
 
 def motion_of(xy: Floats) -> Motion:
-    """Motion of tracks (W, T, 2), metres, 10 Hz."""
+    """Compute the motion of tracks (W, T, 2), metres, 10 Hz."""
     steps = np.diff(xy, axis=1)
     length = np.hypot(steps[..., 0], steps[..., 1])
     speed = length / STEP_SECONDS
@@ -73,9 +73,9 @@ def motion_of(xy: Floats) -> Motion:
 
 @dataclass(frozen=True)
 class MotionDistributions:
-    """Values of a whole set of tracks, each flat: speed m/s, accelerations m/s2, |curvature| 1/m, |heading change| rad.
+    """Measures of a set of tracks, one-dimensional arrays: m/s, m/s2, absolute curvature 1/m and heading change rad.
 
-    Curvature and heading change are those of moving tracks.
+    Curvature and heading change are those of moving tracks only.
     """
 
     speed: Floats
@@ -86,25 +86,28 @@ class MotionDistributions:
 
 
 def agent_tracks(store: SceneStore, indices: npt.NDArray[np.int64] | None = None) -> Floats:
-    """(S, steps, 2) float64 AGENT tracks, relative to each scene's origin, metres.
+    """Return the AGENT tracks (S, T, 2) of a store, float64, metres, relative to each scene's origin.
 
     Args:
-        indices: scenes; default all.
+        indices: (S,) scenes to take; by default all.
+
+    Raises:
+        ValueError: the first track of a scene is not AGENT.
     """
     scenes = np.arange(len(store)) if indices is None else np.asarray(indices)
-    # AGENT is a scene's first track and has all steps.
+    # AGENT is the first track of a scene and has all steps.
     first = store.track_offsets[store.scene_tracks[scenes]]
     if np.any(store.track_types[store.scene_tracks[scenes]] != AGENT):
-        raise ValueError("a scene whose first track is not AGENT")
+        raise ValueError("the first track of a scene is not AGENT")
     return np.asarray(store.xy[first[:, None] + np.arange(store.steps)], dtype=np.float64)
 
 
 def even_tracks(tracks: Floats, times: Floats) -> Floats:
-    """Tracks (S, T, 2) given at times (S, T), in seconds, at even steps of 0.1 s: recorded steps are uneven."""
+    """Resample tracks (S, T, 2), recorded at times (S, T) in seconds, at even steps of 0.1 s."""
     even = np.empty_like(tracks)
     at = STEP_SECONDS * np.arange(tracks.shape[1])
     for row, (track, seconds) in enumerate(zip(tracks, times, strict=True)):
-        # The last steps of a recording that runs fast go straight on.
+        # A recording that ends early is continued straight at its last velocity.
         beyond = np.maximum(at - seconds[-1], 0.0)[:, None]
         velocity = (track[-1] - track[-2]) / max(float(seconds[-1] - seconds[-2]), 1e-3)
         even[row] = np.stack([np.interp(at, seconds, track[:, axis]) for axis in (0, 1)], axis=-1) + beyond * velocity
@@ -112,9 +115,9 @@ def even_tracks(tracks: Floats, times: Floats) -> Floats:
 
 
 def smooth_tracks(tracks: Floats, seconds: float) -> Floats:
-    """Tracks (S, T, 2) with a parabola fitted to `seconds` around each step: recorded ones are noisy.
+    """Smooth tracks (S, T, 2) by fitting a parabola to `seconds` around each step.
 
-    Argoverse 1's positions jitter by decimetres, so that their plain second differences say nothing of the vehicle.
+    Argoverse 1's positions jitter by decimetres, so their plain second differences do not show the vehicle's motion.
     """
     width = 2 * round(seconds / STEP_SECONDS / 2) + 1
     smooth: Floats = savgol_filter(tracks, width, 2, axis=1) if width > 3 else tracks
@@ -122,11 +125,11 @@ def smooth_tracks(tracks: Floats, seconds: float) -> Floats:
 
 
 def motion_distributions(tracks: Floats, smoothing: float = 0.0) -> MotionDistributions:
-    """Distributions over tracks (S, T, 2), for instance `agent_tracks` of a store.
+    """Compute the measures of a set of tracks, for instance `agent_tracks` of a store.
 
     Args:
-        tracks: metres, 10 Hz.
-        smoothing: seconds over which the tracks are smoothed before; give all sets that are compared the same.
+        tracks: (S, T, 2) metres, 10 Hz.
+        smoothing: seconds over which the tracks are smoothed first; use the same value for all sets to be compared.
     """
     motion = motion_of(smooth_tracks(tracks, smoothing))
     moving = motion.speed.mean(axis=1) > MOVING
@@ -140,7 +143,7 @@ def motion_distributions(tracks: Floats, smoothing: float = 0.0) -> MotionDistri
 
 
 def wasserstein(first: Floats, second: Floats) -> float:
-    """First Wasserstein distance of two samples, in their unit: the mean gap between their quantiles."""
+    """Return the first Wasserstein distance of two samples, in their unit: the mean difference of their quantiles."""
     if not len(first) or not len(second):
         return float("nan")
     levels = (np.arange(QUANTILES) + 0.5) / QUANTILES
@@ -148,7 +151,7 @@ def wasserstein(first: Floats, second: Floats) -> float:
 
 
 def compare(first: MotionDistributions, second: MotionDistributions) -> dict[str, float]:
-    """Wasserstein distance of each quantity, by its name."""
+    """Return the Wasserstein distance of each measure, by its name."""
     names = [field.name for field in fields(MotionDistributions)]
     return {name: wasserstein(getattr(first, name), getattr(second, name)) for name in names}
 
@@ -160,9 +163,9 @@ def _moving_sum(values: Floats, width: int) -> Floats:
 
 Integers = npt.NDArray[np.int64]
 
-DECIMALS = 6  # of a manifest's measures
+DECIMALS = 6  # of the measures in a manifest
 
-LIMITS = {  # what is limited: the column of a window, its sign, and the limit
+LIMITS = {  # for each limit: the manifest column, its sign, and the name of the parameter
     "acceleration": ("max_acceleration", 1.0, "acceleration"),
     "braking": ("min_acceleration", -1.0, "acceleration"),
     "lateral_acceleration": ("max_lateral_acceleration", 1.0, "lateral_acceleration"),
@@ -179,40 +182,38 @@ class Windows:
 
     Attributes:
         drive: (W,) index of the drive.
-        number: (W,) counter of the window in its drive, from 1, by time: window k starts (k - 1) strides in.
+        number: (W,) number of the window in its drive, from 1; window k starts k - 1 strides after the drive's start.
         first: (W,) step of the drive at which the window starts.
-        length: steps of each window.
+        length: number of steps of each window.
     """
 
     drive: Integers
     number: Integers
     first: Integers
-    length: int = ARGOVERSE1.steps
+    length: int
 
     def __len__(self) -> int:
         return len(self.drive)
 
     @property
     def steps(self) -> Integers:
-        """(W, length) steps of the drive that make up each window."""
+        """Steps of the drive in each window, (W, length)."""
         steps: Integers = self.first[:, None] + np.arange(self.length)
         return steps
 
     def take(self, kept: npt.NDArray[np.bool_]) -> Windows:
-        """The windows where `kept` (W,) is True."""
+        """Return the windows for which `kept` (W,) is True."""
         return Windows(self.drive[kept], self.number[kept], self.first[kept], self.length)
 
 
-def cut_windows(
-    steps: Integers, stride: float, fresh: npt.NDArray[np.bool_], length: int = ARGOVERSE1.steps
-) -> Windows:
-    """Windows that lie within their drive and start on road that is new.
+def cut_windows(steps: Integers, stride: float, fresh: npt.NDArray[np.bool_], length: int) -> Windows:
+    """Cut drives into windows that end within the drive and start where a window may start.
 
     Args:
         steps: (D,) length of each drive in steps.
         stride: seconds between the starts of two windows of a drive.
         fresh: (D, T) bool, True where a window may start.
-        length: steps of a window.
+        length: number of steps of a window.
     """
     every = round(stride / STEP_SECONDS)
     starts = np.arange(0, max(fresh.shape[1] - length + 1, 0), every)
@@ -222,14 +223,14 @@ def cut_windows(
 
 
 def describe_windows(xy: Floats, lane_distance: Floats) -> dict[str, npt.NDArray[Any]]:
-    """Manifest columns of windows, measured on their positions.
+    """Compute the manifest columns that describe the motion of windows.
 
     Args:
-        xy: (W, steps, 2) positions as they are stored, metres.
-        lane_distance: (W, steps) metres to the nearest centreline.
+        xy: (W, T, 2) positions as stored, metres.
+        lane_distance: (W, T) distance to the nearest centreline, metres.
 
     Returns:
-        (W,) float64 each, by name; SI units and radians.
+        columns by name, (W,) float64 each, in SI units and radians.
     """
     motion = motion_of(xy)
     columns = {
@@ -246,14 +247,14 @@ def describe_windows(xy: Floats, lane_distance: Floats) -> dict[str, npt.NDArray
         "max_lane_distance": lane_distance.max(axis=1),
         "heading_change": motion.heading_change,
     }
-    # Rounded, so that the last bit of a processor's arithmetic does not show in the file; + 0.0 turns -0.0 into 0.0.
+    # Rounding hides differences in the last bit between processors; adding 0.0 turns -0.0 into 0.0.
     return {name: np.round(values, DECIMALS) + 0.0 for name, values in columns.items()}
 
 
 def within_limits(
     columns: dict[str, npt.NDArray[Any]], limits: LimitParameters
 ) -> tuple[npt.NDArray[np.bool_], dict[str, int]]:
-    """Which windows (W,) keep to the limits, and how many break each."""
+    """Return which windows keep all limits, (W,) bool, and how many break each limit."""
     broken = {name: sign * columns[column] > getattr(limits, limit) for name, (column, sign, limit) in LIMITS.items()}
     kept = ~np.any(list(broken.values()), axis=0)
     return kept, {name: int(mask.sum()) for name, mask in broken.items()}
@@ -261,11 +262,11 @@ def within_limits(
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Places that no window may come near: those by which forecasts are judged (`synthesize.exclusion_radius`).
+    """Places of judged scenes, which no window may come near (`synthesize.exclusion_radius`).
 
     Attributes:
-        places: by city, (P, 2) metres, city frame.
-        radius: metres.
+        places: (P, 2) positions by city, metres, city frame.
+        radius: least distance of a window, metres.
     """
 
     places: Mapping[str, Floats]
@@ -273,18 +274,18 @@ class Exclusion:
 
     @classmethod
     def of(cls, judged: SceneStore, radius: float) -> Self:
-        """Every position, observed and future, of the judged scenes' focal agents."""
-        tracks = agent_tracks(judged) + judged.origins[:, None]  # [S, 50, 2]
+        """Exclude all positions, observed and future, of the focal agents of the judged scenes."""
+        tracks = agent_tracks(judged) + judged.origins[:, None]  # [S, T, 2]
         cities = np.array(judged.cities)
         return cls({str(city): tracks[cities == city].reshape(-1, 2) for city in np.unique(cities)}, radius)
 
     def near(self, city: str, xy: Floats, transform: Transform) -> npt.NDArray[np.bool_]:
-        """(W,) bool: does a window come within the radius of a place at any of its steps?
+        """Return (W,) bool: does a window come within the radius of a place at any of its steps?
 
         Args:
-            city: of the windows.
-            xy: (W, T, 2) positions, metres, city frame, on the map as the transform leaves it.
-            transform: undone before the distance is taken: a warped street is still the street of its place.
+            city: city of the windows.
+            xy: (W, T, 2) positions, metres, city frame, on the map after the transform.
+            transform: transform of the map; it is undone first, because the places are on the original map.
         """
         if city not in self.places or not len(xy):
             return np.zeros(len(xy), dtype=np.bool_)

@@ -1,7 +1,7 @@
-"""Faults from inside a stage: Python loads this file at start-up where its folder is in PYTHONPATH.
+"""Cause faults from inside a stage; Python loads this file at start-up if its folder is in PYTHONPATH.
 
-It counts what the stage script does to the working tree (opens for writing, folders, renames, programs started) and, at
-the action that `SYNTHDRIVE_FAULT` names, lets the fault happen. The product's code is as it always is.
+It counts the actions of the stage script on the working tree (files opened for writing, folders, renames, programs
+started), and causes a fault at the action named in the plan `SYNTHDRIVE_FAULT`. The package's code is unchanged.
 """
 
 import contextlib
@@ -16,17 +16,17 @@ import threading
 import time
 from pathlib import Path
 
-ACTIONS = {"os.mkdir": 0, "os.rename": 1, "subprocess.Popen": 0, "open": 0}  # the path's place in the event
+ACTIONS = {"os.mkdir": 0, "os.rename": 1, "subprocess.Popen": 0, "open": 0}  # index of the path in the arguments
 WRITING = os.O_WRONLY | os.O_RDWR
-SPARE_MEMORY = 8 << 20  # bytes that a process may still take once its memory is limited
-OTHERS_SECONDS = 90
-# Folders that a stage makes under the lock of their parent, which another run waits for. It is never held longer than
-# that takes; a stage that stood still there would show how long the other waits, not whether the two get on.
+SPARE_MEMORY = 8 << 20  # bytes that a process may still allocate once its memory is limited
+OTHERS_SECONDS = 90  # longest time that another run may take
+# Folders that a stage makes while it holds the lock of their parent, which it never holds for long. If the stage were
+# paused there, the other run would only wait for the lock, and the test would not show how the two runs interact.
 WORK_FOLDER = re.compile(r"\..+\.(partial|scratch)-[^/]+")
 
 
 class Fault:
-    """One stage's fault: where it stands in the plan, and how it is done."""
+    """The fault of one stage: when it happens according to the plan, and how it is caused."""
 
     def __init__(self, plan: dict) -> None:
         self.plan, self.root, self.log = plan, plan["root"], Path(plan["log"])
@@ -39,7 +39,7 @@ class Fault:
         self.over = (self.log / f"{self.stage}.fired").exists()
 
     def watch(self, event: str, arguments: tuple) -> None:
-        """Called by Python at every auditable action."""
+        """Count an action; Python calls this for every audit event."""
         if event not in ACTIONS or self.over:
             return
         if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & WRITING):
@@ -61,11 +61,11 @@ class Fault:
             timer = threading.Timer(self.moment["delay"], self.strike)
             timer.daemon = True
             timer.start()
-        elif self.moment and len(self.actions) >= self.moment["action"]:  # a faster machine than when delays were taken
+        elif self.moment and len(self.actions) >= self.moment["action"]:  # `>`: faster than when delays were drawn
             self.strike()
 
     def strike(self) -> None:
-        """Write down what is about to happen, then let it."""
+        """Record the moment of the fault, then cause it."""
         with self.lock:
             if self.over:
                 return
@@ -80,28 +80,28 @@ class Fault:
         getattr(self, self.plan["kind"])()
 
     def kill(self) -> None:
-        """Power button: everything that `dvc repro` started is gone at once."""
+        """Kill everything that `dvc repro` started at once, as a power failure would."""
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     def kill_stage(self) -> None:
-        """What the kernel does when memory has run out: the largest process is gone, the others are not."""
+        """Kill this process only, as the kernel does with the largest process when memory runs out."""
         os.kill(os.getpid(), signal.SIGKILL)
 
     def interrupt(self) -> None:
-        """Ctrl-C at a terminal."""
+        """Send what Ctrl-C at a terminal sends."""
         os.killpg(os.getpgrp(), signal.SIGINT)
 
     def terminate(self) -> None:
-        """A scheduler that takes the machine back."""
+        """Send what a scheduler sends that ends a job."""
         os.killpg(os.getpgrp(), signal.SIGTERM)
 
     def memory(self) -> None:
-        """No more memory for this process and those it starts."""
+        """Limit the memory of this process and those it starts to little more than it uses now."""
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + SPARE_MEMORY, used + SPARE_MEMORY))
 
     def disk(self) -> None:
-        """Fill what is left of the file system that the working tree is on."""
+        """Fill the file system of the working tree."""
         descriptor = os.open(f"{self.root}/filler", os.O_CREAT | os.O_WRONLY)
         for size in (1 << 24, 1 << 20, 1 << 12):
             with contextlib.suppress(OSError):
@@ -110,15 +110,15 @@ class Fault:
         os.close(descriptor)
 
     def clock(self) -> None:
-        """The clock jumps, to and fro from stage to stage."""
+        """Shift the clock, forwards or backwards."""
         Path(os.environ["FAKETIME_TIMESTAMP_FILE"]).write_text(self.moment["jump"])
 
     def same_stage(self) -> None:
-        """The same command line again, to its end, while this one waits."""
+        """Run the same command line to its end while this one waits."""
         self._run_other(sys.orig_argv)
 
     def same_pipeline(self) -> None:
-        """Another `dvc repro` in the same working tree."""
+        """Run another `dvc repro` in the same working tree."""
         self._run_other([sys.executable, "-m", "dvc", "repro"])
 
     def _run_other(self, command: list[str]) -> None:
@@ -133,12 +133,12 @@ class Fault:
             output.write(f"exit status {done}\n")
 
 
-def variant() -> None:
+def install() -> None:
     """Watch this process if it is a stage's script and a fault is planned."""
     text = os.environ.get("SYNTHDRIVE_FAULT")
     if not text or len(sys.orig_argv) < 2 or not re.fullmatch(r"(.*/)?stages/\w+\.py", sys.orig_argv[1]):
         return
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the background jobs of a shell ignore SIGINT
     fault = Fault(json.loads(Path(text).read_text()))
     sys.addaudithook(fault.watch)
     if fault.plan["kind"] == "none":
@@ -147,4 +147,4 @@ def variant() -> None:
         atexit.register(lambda: (fault.log / f"{fault.stage}.actions").write_text(json.dumps(fault.actions)))
 
 
-variant()
+install()
