@@ -25,6 +25,7 @@ from synthdrive.core.artifacts import read_json, write_json
 from synthdrive.core.errors import SynthDriveError, exit_on_error
 from synthdrive.core.parallel import worker_count
 from synthdrive.core.parameters import DEFAULT_PATH, read_parameters
+from synthdrive.reporting.claims import load_claims
 from synthdrive.reporting.evidence import Published
 
 FOLDER = Path(__file__).parent
@@ -54,7 +55,9 @@ def main() -> None:
             run(given)
         plan = load_plan(given.plan)
         if given.command == "pages":
-            write_pages(given.results, given.out, plan, Published.load(Path("published.yaml")))
+            write_pages(
+                given.results, given.out, plan, Published.load(Path("published.yaml")), load_claims(Path("claims.yaml"))
+            )
         results = load_results(given.results, plan)
         print(f"study: {summary(plan, dict(results.runs))}", file=sys.stderr)
 

@@ -21,10 +21,12 @@ from studies.argoverse1_folds.analysis import (
     unit_of,
 )
 from studies.argoverse1_folds.figure import CITIES, error_figure
+from studies.argoverse1_folds.ledger import NOT_YET, RULE, JudgedEffect, effect_rows, judge_effects
 from studies.argoverse1_folds.plan import BASELINE, Comparison, Plan, Recipe, Run, best_recipe, groups, needs, size_of
 from studies.argoverse1_folds.results import CAPPED, FAR, PRIMARY, Results, load_results
 from studies.argoverse1_folds.schedule import SCORE
 from synthdrive.core.artifacts import atomic_file, write_json
+from synthdrive.reporting.claims import Claim
 from synthdrive.reporting.evidence import Published
 from synthdrive.reporting.wording import listed, signed
 
@@ -32,22 +34,23 @@ QUESTION = (
     "Does pre-training on synthetic driving data help a forecasting model when real scenes are few? In particular, "
     "does the paper's own pre-training help?"
 )
-NOT_YET = "not run yet"
 NO_TESTS = "Nothing has been tested yet."
 MAIN, SCRATCH = "forecast_realistic", "scratch"
 
 
-def write_pages(folder: Path, out: Path, plan: Plan, published: Published) -> None:
+def write_pages(folder: Path, out: Path, plan: Plan, published: Published, claims: Sequence[Claim]) -> None:
     """Write README.md, results.md, recipes.md, statistics.md, the figures, results.csv and results.json.
 
     Args:
         folder: folder of the results; out: folder of the pages.
+        plan: the study's plan; published: the paper's numbers; claims: the claims ledger.
     """
     results = load_results(folder, plan)
     found = analyse(results, plan)
+    effects = judge_effects(claims, results, plan, published)
     pages = {
         "README.md": _front(results, plan, found, published),
-        "results.md": _results(plan, found),
+        "results.md": _results(plan, found, effects),
         "recipes.md": _recipes(results, plan),
         "statistics.md": _statistics(plan, found.tests),
         "results.csv": _csv(found.levels),
@@ -191,7 +194,7 @@ def _name(variant: str, percent: int, plan: Plan) -> str:
     return f"{plan.variants[variant].label} ({percent} %)"
 
 
-def _results(plan: Plan, found: Findings) -> str:
+def _results(plan: Plan, found: Findings, effects: Sequence[JudgedEffect]) -> str:
     metrics = (*PRIMARY, FAR)
     head = ["variant (training scenes)", "trainings", *(f"{metric_label(one)} ({unit_of(one)})" for one in metrics)]
     rows = []
@@ -215,6 +218,7 @@ def _results(plan: Plan, found: Findings) -> str:
         for tested in found.tests
     ]
     lines += [*(_table(head, rows) if rows else [NO_TESTS]), ""]
+    lines += ["## The paper's claims", "", RULE, "", *_table(*effect_rows(effects)), ""]
     if found.any_training:
         lines += [f"![{metric_label(CAPPED)}](figure-capped.svg)", "", "![MR6](figure-MR6.svg)", ""]
     return "\n".join(lines)

@@ -14,6 +14,7 @@ import yaml
 
 from studies.argoverse1_folds.analysis import analyse, errors_of, levels, planned_tests
 from studies.argoverse1_folds.execute import make_executor, modified_files
+from studies.argoverse1_folds.ledger import effect_rows, judge_effects
 from studies.argoverse1_folds.pages import sentences, write_pages
 from studies.argoverse1_folds.plan import BASELINE, Plan, Recipe, Run, best_recipe, groups, load_plan, needs
 from studies.argoverse1_folds.results import (
@@ -33,11 +34,13 @@ from synthdrive.core.artifacts import write_json
 from synthdrive.core.errors import InputError, ParameterError, SynthDriveError
 from synthdrive.core.parameters import read_parameters
 from synthdrive.core.seeding import generator
-from synthdrive.reporting.evidence import Published
+from synthdrive.reporting.claims import load_claims
+from synthdrive.reporting.evidence import Published, Verdict
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PLAN = REPOSITORY / "studies" / "argoverse1_folds" / "plan.yaml"
 PUBLISHED = Published.load(REPOSITORY / "published.yaml")
+CLAIMS = load_claims(REPOSITORY / "claims.yaml")
 FOLD_SCENES = 60
 LEVEL = {"scratch": 2.6, "forecast_realistic": 1.9, "forecast_paper": 2.2, BASELINE: 2.5}  # m, made up
 CODE = "made-up"
@@ -171,7 +174,7 @@ def test_every_scene_is_judged_by_its_own_fold(folder: Path, plan: Plan) -> None
 
 def test_sentences_figures_and_tables_say_what_the_results_say(folder: Path, plan: Plan, tmp_path: Path) -> None:
     results = load_results(folder, plan)
-    write_pages(folder, tmp_path / "pages", plan, PUBLISHED)
+    write_pages(folder, tmp_path / "pages", plan, PUBLISHED, CLAIMS)
     written = {path.name: path.read_text() for path in (tmp_path / "pages").iterdir()}
     ours, theirs = (np.concatenate([made_up(Run(v, 10, f), plan).errors["minFDE6"] for f in range(plan.folds)])
                     for v in ("forecast_realistic", "scratch"))  # fmt: skip
@@ -198,6 +201,23 @@ def test_sentences_figures_and_tables_say_what_the_results_say(folder: Path, pla
     assert written["recipes.md"].count("**") == 2 * 2 * 2 * plan.folds  # a best one for each group, size and fold
 
 
+@pytest.mark.parametrize(("level", "verdict"), [(2.0, Verdict.SUPPORTED), (3.2, Verdict.CONTRADICTED)])
+def test_the_papers_claims_are_judged_on_all_scenes(
+    folder: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch, level: float, verdict: Verdict
+) -> None:
+    before = judge_effects(CLAIMS, load_results(folder, plan), plan, PUBLISHED)
+    assert len(before) == 4  # of combined in three metrics, of as_released in one
+    assert {effect.verdict for effect in before} == {None}
+    monkeypatch.setitem(LEVEL, "combined", level)
+    for fold in range(plan.folds):
+        save_result(made_up(Run("combined", 100, fold), plan), folder)
+    judged = judge_effects(CLAIMS, load_results(folder, plan), plan, PUBLISHED)
+    assert [effect.verdict for effect in judged if effect.difference] == [verdict] * 3
+    _, rows = effect_rows(judged)
+    assert [row[2] for row in rows] == [str(verdict)] * 3 + [""]
+    assert rows[3][1] == "not run yet"
+
+
 def test_rings_are_trainings(folder: Path, plan: Plan) -> None:
     level = next(
         each for each in levels(load_results(folder, plan), plan) if (each.variant, each.percent) == ("scratch", 10)
@@ -208,7 +228,7 @@ def test_rings_are_trainings(folder: Path, plan: Plan) -> None:
 
 
 def test_before_the_first_run_the_pages_say_so(tmp_path: Path, plan: Plan) -> None:
-    write_pages(tmp_path / "results", tmp_path / "pages", plan, PUBLISHED)
+    write_pages(tmp_path / "results", tmp_path / "pages", plan, PUBLISHED, CLAIMS)
     text = (tmp_path / "pages" / "README.md").read_text()
     assert text.count("not run yet") >= 5
     assert "Nothing has been tested yet." in text

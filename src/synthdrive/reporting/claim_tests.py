@@ -8,7 +8,6 @@ import numpy as np
 from scipy.special import stdtrit
 
 from synthdrive.reporting.evidence import Evidence, Outcome, Verdict
-from synthdrive.reporting.measurements import Difference
 from synthdrive.reporting.wording import HEADLINE, counted, label_of, listed, metric, number_and_unit, signed
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE = Verdict
@@ -26,7 +25,7 @@ def lowers(evidence: Evidence, variant: str, metric: str) -> Outcome:
     measured = evidence.measured
     difference = measured.difference(variant, measured.reference, metric)
     published = evidence.published.change(variant, metric)
-    verdict = _effect(difference, published)
+    verdict = effect_verdict(*difference.shown[1:], published if difference.relative else None)
     claimed = "" if published is None else f" the published {signed(published)} %"
     size = f"Smallest detectable change (80 % power): {difference.detectable_text}."
     if verdict == SUPPORTED:
@@ -120,14 +119,18 @@ def exceeds_seed_spread(evidence: Evidence, variant: str, metric: str) -> Outcom
     return Outcome(text, SUPPORTED if change > limit else CONTRADICTED, why)
 
 
-def _effect(difference: Difference, published: float | None) -> Verdict:
-    if difference.direction == "lower":
+def effect_verdict(low: float, high: float, published: float | None) -> Verdict:
+    """Judge the claim that a variant lowers an error.
+
+    Args:
+        low, high: ends of the 95 % interval of the change, in per cent.
+        published: the published change, in per cent; None if there is none to compare with.
+    """
+    if high < 0:
         return SUPPORTED
-    if difference.direction == "higher":
+    if low > 0:
         return CONTRADICTED
-    relative = difference.relative
-    excluded = published is not None and relative is not None and not relative[1] <= published <= relative[2]
-    return CONTRADICTED if excluded else UNDECIDED
+    return CONTRADICTED if published is not None and not low <= published <= high else UNDECIDED
 
 
 def _labels(names: list[str]) -> str:
