@@ -56,6 +56,7 @@ LABELS = {
     "trajectory": "Trajectory reconstruction",
     "combined": "Combined",
     "as_released": "Combined, as released",
+    "scene_reconstruction": "Scene reconstruction",
     "forecast": "Forecasting pre-training",
     "constant_velocity": "Constant velocity",
     "lane_following": "Lane following",
