@@ -61,17 +61,18 @@ def main() -> None:
     model = replace(paper, hidden_size=given.hidden_size)
     objective = load_profile_section(PretrainParameters, "pretrain", PAPER, PARAMETERS)
     for path, make, name, reference in (
-        (given.scenes, lambda: DenseTNT(model), "fine-tuning", REFERENCE_FINE_TUNING),
+        (given.scenes, lambda timing: DenseTNT(model, timing), "fine-tuning", REFERENCE_FINE_TUNING),
         (
             given.windows,
-            lambda: MaskedAutoencoder(model, objective),
+            lambda timing: MaskedAutoencoder(model, objective, timing),
             "pre-training",
             REFERENCE_PRE_TRAINING,
         ),
     ):
         if path:
             torch.manual_seed(0)
-            measure(name, make().to(given.device), SceneStore.load(path), reference, given)
+            store = SceneStore.load(path)
+            measure(name, make(store.timing).to(given.device), store, reference, given)
 
 
 def measure(name: str, network: nn.Module, store: SceneStore, reference: float, given: argparse.Namespace) -> None:

@@ -151,7 +151,7 @@ def network(seed=0):
         **json.loads(json.dumps(load_section(ModelParameters, "model", ROOT / "params.yaml").__dict__)),
         "hidden_size": 32,
     }
-    return DenseTNT(from_values(ModelParameters, values, "model")), values
+    return DenseTNT(from_values(ModelParameters, values, "model"), ARGOVERSE1), values
 
 
 def checkpoint(folder):

@@ -31,7 +31,7 @@ def _keep(path: Path, store: SceneStore, seed: int = 0, windows: int = 20, **obj
     """Look at one network, then at another."""
     settings = paper(ObjectiveParameters, **objective)
     torch.manual_seed(1)
-    first, second = MaskedAutoencoder(MODEL, settings), MaskedAutoencoder(MODEL, settings)
+    first, second = (MaskedAutoencoder(MODEL, settings, store.timing) for _ in range(2))
     before = torch.get_rng_state()
     watched = FixedWindows(store, np.arange(windows), settings, seed)
     seen = look_again(watched, second, look_again(watched, first, {}))

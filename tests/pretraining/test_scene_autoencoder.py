@@ -12,6 +12,7 @@ from made_scenes import MadeScene, make_batch, make_scene
 
 from given_parameters import paper
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.pretraining.masking import Masking
 from synthdrive.pretraining.scene_autoencoder import SceneAutoencoder, lane_poses, seen_from_agent
 
@@ -21,7 +22,7 @@ SCENES = [make_scene(seed, others, lanes) for seed, (others, lanes) in enumerate
 def network(**objective) -> SceneAutoencoder:
     torch.manual_seed(0)
     model = paper(ModelParameters, hidden_size=32, sub_graph_layers=1)
-    return SceneAutoencoder(model, paper(ObjectiveParameters, objective="scene", **objective)).double()
+    return SceneAutoencoder(model, paper(ObjectiveParameters, objective="scene", **objective), ARGOVERSE1).double()
 
 
 def test_lanes_and_future_are_hidden_at_once():

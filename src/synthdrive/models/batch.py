@@ -14,7 +14,7 @@ from torch import Tensor
 
 from synthdrive.core.errors import InputError
 from synthdrive.core.seeding import GAMMA, shift_right, splitmix64
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.models.ragged import Ragged
 from synthdrive.models.tensor_group import TensorGroup
 from synthdrive.scenes.lane_map import LaneSegments
@@ -139,8 +139,8 @@ def pack(
     lanes: LaneSegments,
     lane_counts: npt.NDArray[np.int64],
     sample_seeds: npt.NDArray[np.int64],
+    timing: Timing,
     dtype: torch.dtype = torch.float32,
-    timing: Timing = ARGOVERSE1,
 ) -> Batch:
     """A batch from arrays joined end to end, track by track and scene by scene.
 
@@ -152,8 +152,8 @@ def pack(
         times: (B, T) seconds.
         lanes: M lanes whose points are relative to their scene's origin.
         sample_seeds: (B,).
-        dtype: of the positions and times.
         timing: of the scenes.
+        dtype: of the positions and times.
 
     Raises:
         InputError: a scene's first track is not AGENT's, or does not have a row for each step.

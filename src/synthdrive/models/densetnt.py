@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthdrive.config.training import ModelParameters
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.models.batch import Batch
 from synthdrive.models.encoder import SceneFeatures, VectorEncoder
 from synthdrive.models.goal_scorer import GoalScorer
@@ -65,7 +65,7 @@ class DenseTNT(nn.Module):
             depend on it.
     """
 
-    def __init__(self, model: ModelParameters, timing: Timing = ARGOVERSE1, goal_label_std: float = 0.0) -> None:
+    def __init__(self, model: ModelParameters, timing: Timing, goal_label_std: float = 0.0) -> None:
         super().__init__()
         self.model = model
         self.timing = timing
@@ -76,7 +76,7 @@ class DenseTNT(nn.Module):
         scale, second_scale = model.coordinate_scale, model.second_coordinate_scale
         self.goal_scorer = GoalScorer(model.hidden_size, scale, second_scale)
         self.completion = TrajectoryCompletion(
-            model.hidden_size, model.detach_endpoint_query, scale, timing.future_steps, second_scale
+            model.hidden_size, model.detach_endpoint_query, timing.future_steps, scale, second_scale
         )
 
     def forward(self, batch: Batch) -> Losses:
@@ -245,8 +245,8 @@ class TrajectoryCompletion(nn.Module):
         self,
         size: int,
         detach_query: bool,
+        steps: int,
         coordinate_scale: float = 1.0,
-        steps: int = ARGOVERSE1.future_steps,
         second_scale: float = 0.0,
     ) -> None:
         super().__init__()

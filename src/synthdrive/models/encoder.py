@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.functional import pad
 
 from synthdrive.config.training import ModelParameters
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.models.layers import (
     MLP,
     CrossAttention,
@@ -109,7 +109,7 @@ class VectorEncoder(nn.Module):
         timing: of the scenes; no tensor depends on it.
     """
 
-    def __init__(self, model: ModelParameters, timing: Timing = ARGOVERSE1) -> None:
+    def __init__(self, model: ModelParameters, timing: Timing) -> None:
         super().__init__()
         self.actor_lengths = (timing.history_steps - 1, timing.steps - 1)  # vectors of an observed and of a whole track
         self.sub_graph = SubGraph(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from synthdrive.config.training import ModelParameters
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.models.batch import Batch, check_timing
 from synthdrive.models.polylines import AgentFrame, Polylines, actor_polylines, lane_polylines
 from synthdrive.models.ragged import Ragged
@@ -53,7 +53,7 @@ class GoalPreparation:
     """
 
     model: ModelParameters
-    timing: Timing = ARGOVERSE1
+    timing: Timing
 
     def __call__(self, batch: Batch) -> GoalScenes:
         """Of what lies after the last observed step, nothing but `future` and `lane` depends on it."""
@@ -115,7 +115,7 @@ def sparse_goals(lane_points: Tensor, lane_valid: Tensor, lanes: Ragged, spacing
 
 
 def reachable_goals(
-    goals: Tensor, items: Ragged, observed: Tensor, acceleration: float, timing: Timing = ARGOVERSE1
+    goals: Tensor, items: Ragged, observed: Tensor, acceleration: float, timing: Timing
 ) -> tuple[Tensor, Ragged]:
     """The goals that the focal agent can get to: no further than a t^2 / 2 from where its velocity leads in the time
     t to forecast.

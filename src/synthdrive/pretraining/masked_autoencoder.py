@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from synthdrive.config.training import PLACE, ModelParameters, ObjectiveParameters
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.models.layers import column_factors
 from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines, places
 from synthdrive.models.ragged import Ragged
@@ -29,7 +29,7 @@ class MaskedAutoencoder(Reconstructor):
     lane_units: Tensor
     agent_units: Tensor
 
-    def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing = ARGOVERSE1) -> None:
+    def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing) -> None:
         super().__init__(model, objective, timing)
         self.lane_token = nn.Parameter(torch.randn(len(LANE_COLUMNS)) * 0.02)
         self.agent_token = nn.Parameter(torch.randn(len(ACTOR_COLUMNS)) * 0.02)

@@ -23,7 +23,7 @@ from synthdrive.config.training import (
 from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.provenance import plain_values
 from synthdrive.core.seeding import generator
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.reconstruction_floors import measure_reconstruction
@@ -99,7 +99,7 @@ def pretrain(run: TrainingRun, synthetic: Path) -> None:
 
 
 def pretraining_model(
-    model: ModelParameters, parameters: PretrainParameters, timing: Timing = ARGOVERSE1
+    model: ModelParameters, parameters: PretrainParameters, timing: Timing
 ) -> DenseTNT | Reconstructor:
     """The network that the variant's objective trains; either has the encoder that fine-tuning takes over."""
     if parameters.objective == FORECAST:

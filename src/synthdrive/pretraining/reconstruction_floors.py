@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from synthdrive.config.training import PretrainParameters
 from synthdrive.core.seeding import generator, item_seed
-from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
+from synthdrive.core.timing import STEP_SECONDS
 from synthdrive.models.batch import Batch, collate
 from synthdrive.models.polylines import ACTOR_PREVIOUS, ACTOR_XY, LANE_PREVIOUS, LANE_XY
 from synthdrive.pretraining.masking import draw_masking
@@ -159,7 +159,7 @@ def lane_floors(vectors: Tensor) -> Mapping[str, Tensor]:
     }
 
 
-def trajectory_floors(vectors: Tensor, last_observed: int = ARGOVERSE1.last_observed) -> Mapping[str, Tensor]:
+def trajectory_floors(vectors: Tensor, last_observed: int) -> Mapping[str, Tensor]:
     """Predictions for (T, V, 10) trajectories from what their queries are given.
 
     Given are the first vector and, by the choice of the frame, that the focal agent is at the origin at the last
@@ -184,7 +184,7 @@ def trajectory_floors(vectors: Tensor, last_observed: int = ARGOVERSE1.last_obse
     return guesses
 
 
-def future_floors(vectors: Tensor, last_observed: int = ARGOVERSE1.last_observed) -> Mapping[str, Tensor]:
+def future_floors(vectors: Tensor, last_observed: int) -> Mapping[str, Tensor]:
     """Predictions of the positions of (T, V, 10) trajectories after the last observed step, from those up to it.
 
     Returns:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthdrive.config.training import XY, ModelParameters, ObjectiveParameters
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.models.batch import Batch
 from synthdrive.models.encoder import VectorEncoder
 from synthdrive.models.layers import MLP, Losses, SelfAttention, coordinates_exact, full_precision
@@ -136,7 +136,7 @@ class Reconstructor(nn.Module):
 
     hides_both = False
 
-    def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing = ARGOVERSE1) -> None:
+    def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing) -> None:
         super().__init__()
         self.timing = timing
         self.size = model.hidden_size

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from synthdrive.config.training import XY, ModelParameters, ObjectiveParameters
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.models.encoder import join_polylines
 from synthdrive.models.layers import coordinates_exact
 from synthdrive.models.polylines import ACTOR_XY, LANE_PREVIOUS, LANE_XY, Polylines
@@ -38,7 +38,7 @@ class SceneAutoencoder(Reconstructor):
 
     hides_both = True
 
-    def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing = ARGOVERSE1) -> None:
+    def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing) -> None:
         # Every sample hides lanes as map samples do.
         whole = replace(objective, map_probability=1.0, history_only=True, targets=XY, lane_padding_in_loss=False)
         super().__init__(replace(model, polyline_index=False), whole, timing)
