@@ -91,7 +91,7 @@ def test_any_number_of_trajectories_has_the_benchmarks_metrics(store, tmp_path, 
     truth = np.stack([store[index].agent[20:] for index in range(len(store))])
     relative = trajectories - store.origins[:, None, None]
     for guesses in (1, 6):
-        expected = displacement_errors(relative, truth, guesses, probabilities)
+        expected = displacement_errors(relative, truth, guesses, probabilities, miss_threshold=2.0)
         for name in ("minADE", "minFDE", "MR", *(("brier-minFDE", "p-minADE") if guesses == 6 else ())):
             np.testing.assert_allclose(found[f"{name.replace('-', '_')}{guesses}"], expected[name], atol=1e-4)
 

@@ -28,7 +28,6 @@ Booleans = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 GUESSES = (1, 6)  # K
-MISS_THRESHOLD = 2.0  # metres
 LOWEST_PROBABILITY = 0.05  # of which -log p is still told apart
 
 ERRORS = ("minADE", "minFDE", "MR")
@@ -52,7 +51,8 @@ def displacement_errors(
     probabilities: npt.NDArray[np.floating[Any]] | None = None,
     counts: npt.NDArray[np.integer[Any]] | None = None,
     horizon: int | None = None,
-    miss_threshold: float = MISS_THRESHOLD,
+    *,
+    miss_threshold: float,
 ) -> dict[str, Floats]:
     """Errors of every scene.
 
@@ -184,7 +184,14 @@ def scene_errors(forecasts: Forecasts, store: SceneStore, miss_threshold: float)
         errors |= {f"{name.replace('-', '_')}{guesses}": found[name] for name in names}
     second = round(1 / store.timing.step_seconds)
     for steps in range(second, store.timing.future_steps, second):
-        found = displacement_errors(forecasts.trajectories, truth, 1, forecasts.probabilities, horizon=steps)
+        found = displacement_errors(
+            forecasts.trajectories,
+            truth,
+            1,
+            forecasts.probabilities,
+            horizon=steps,
+            miss_threshold=miss_threshold,
+        )
         errors |= {f"{name}1_{steps // second}s": found[name] for name in ("minADE", "minFDE")}
     return errors
 

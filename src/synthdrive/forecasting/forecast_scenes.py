@@ -26,7 +26,7 @@ from synthdrive.core.run_folder import RunFolder
 from synthdrive.core.seeding import item_seed
 from synthdrive.forecasting.fixed_point import fix_goals
 from synthdrive.forecasting.forecasts import MODES, Forecasts
-from synthdrive.forecasting.goal_sets import MISS_DISTANCE, GoalSets, optimise_goal_sets, rank_goal_sets
+from synthdrive.forecasting.goal_sets import GoalSets, optimise_goal_sets, rank_goal_sets
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore
@@ -42,7 +42,8 @@ def suppress_non_maxima(
     miss_rate_weight: float = 0.0,
     min_probability: float = 0.001,
     temperature: float = 2.0,
-    miss_threshold: float = MISS_DISTANCE,
+    *,
+    miss_threshold: float,
 ) -> GoalSets:
     """Take the likeliest goal, drop those nearer than `distance`, and so on until there are six.
 
@@ -71,7 +72,8 @@ def suppress_non_maxima(
         untaken = untaken & (place != first[:, None])
         apart = apart & untaken & ((xy - goal).square().sum(-1) >= distance**2)
     fixed = fix_goals(goals, log_prob, valid, min_probability)
-    return rank_goal_sets(torch.cat(chosen, dim=1), fixed, miss_rate_weight, temperature, miss_threshold)
+    sets = torch.cat(chosen, dim=1)
+    return rank_goal_sets(sets, fixed, miss_rate_weight, temperature, miss_threshold=miss_threshold)
 
 
 class GoalForecaster:

@@ -37,7 +37,6 @@ from synthdrive.forecasting.fixed_point import (
 from synthdrive.forecasting.forecasts import MODES
 from synthdrive.models.batch import uniform
 
-MISS_DISTANCE = 2.0  # metres, as published; what is tried and drawn below is in proportion to it
 MISS_COST = 10.0  # metres of expected error that a miss counts as (docs/method.md 6)
 
 _STREAM = 6  # of the scene's random numbers
@@ -173,7 +172,8 @@ def optimise_goal_sets(
     min_probability: float = 0.001,
     num_restarts: int = 96,
     temperature: float = 2.0,
-    miss_threshold: float = MISS_DISTANCE,
+    *,
+    miss_threshold: float,
 ) -> GoalSets:
     """The goal set of lowest E that was found for each scene.
 
@@ -194,7 +194,7 @@ def optimise_goal_sets(
         block = slice(first, first + part)
         fixed = fix_goals(goals[block], log_prob[block], valid[block], min_probability)
         sets = fixed.to_metres(_optimise(fixed, seeds[block], miss_rate_weight, num_restarts, miss_threshold))
-        parts.append(rank_goal_sets(sets, fixed, miss_rate_weight, temperature, miss_threshold))
+        parts.append(rank_goal_sets(sets, fixed, miss_rate_weight, temperature, miss_threshold=miss_threshold))
     return GoalSets(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(GoalSets)))
 
 
@@ -203,7 +203,8 @@ def rank_goal_sets(
     fixed: FixedPointGoals,
     miss_rate_weight: float,
     temperature: float,
-    miss_threshold: float = MISS_DISTANCE,
+    *,
+    miss_threshold: float,
 ) -> GoalSets:
     """Goal sets (B, 6, 2) in metres in the order of what each goal alone would cost, the cheapest first.
 
@@ -218,11 +219,12 @@ def rank_goal_sets(
     sets = sets.gather(1, order[..., None].expand_as(sets))
     single = cost * fixed.unit[:, None] / (GRID_COMMON * WEIGHT_UNITS)
     probabilities = torch.softmax(-single / temperature, dim=1)
-    return GoalSets(sets, probabilities, single, expected_error(fixed, sets, miss_rate_weight, miss_threshold))
+    objective = expected_error(fixed, sets, miss_rate_weight, miss_threshold=miss_threshold)
+    return GoalSets(sets, probabilities, single, objective)
 
 
 def expected_error(
-    fixed: FixedPointGoals, sets: Tensor, miss_rate_weight: float = 0.0, miss_threshold: float = MISS_DISTANCE
+    fixed: FixedPointGoals, sets: Tensor, miss_rate_weight: float = 0.0, *, miss_threshold: float
 ) -> Tensor:
     """E in metres of goal sets (B, K, 2) in metres, (B,) float64; true to 0.0001 m."""
     objective = _Objective(fixed.grid, fixed.unit, miss_rate_weight, miss_threshold, softening=0.0, precision=1.0)
