@@ -84,7 +84,7 @@ class DenseTNT(nn.Module):
 
         A scene's loss does not depend on the others in the batch.
         """
-        scenes = self._prepared(batch)
+        scenes = self._prepared(batch, with_future=True)
         return self.losses(self._goal_distribution(scenes), scenes.future, scenes.lane)
 
     def losses(self, distribution: GoalDistribution, future: Tensor, lane: Tensor) -> Losses:
@@ -115,10 +115,10 @@ class DenseTNT(nn.Module):
 
     def goal_distribution(self, batch: Batch) -> GoalDistribution:
         """Encode the observed scene and score its goals; nothing after the last observed step has an influence."""
-        return self._goal_distribution(self._prepared(batch))
+        return self._goal_distribution(self._prepared(batch, with_future=False))
 
-    def _prepared(self, batch: Batch) -> GoalScenes:
-        return batch.prepared if isinstance(batch.prepared, GoalScenes) else self.prepare(batch)
+    def _prepared(self, batch: Batch, with_future: bool) -> GoalScenes:
+        return batch.prepared if isinstance(batch.prepared, GoalScenes) else self.prepare(batch, with_future)
 
     def _goal_distribution(self, scenes: GoalScenes) -> GoalDistribution:
         features = self.encoder(scenes.actors, scenes.lanes)

@@ -55,8 +55,11 @@ class GoalPreparation:
     model: ModelParameters
     timing: Timing
 
-    def __call__(self, batch: Batch) -> GoalScenes:
-        """Of what lies after the last observed step, nothing but `future` and `lane` depends on it."""
+    def __call__(self, batch: Batch, with_future: bool = True) -> GoalScenes:
+        """Prepare a batch; without `with_future`, as if its scenes had no future.
+
+        Only `future` and `lane`, which only training needs, depend on what lies after the last observed step.
+        """
         check_timing(self.timing, batch)
         model, with_index = self.model, self.model.polyline_index
         frame = AgentFrame.of(batch.agent, self.timing)
@@ -65,7 +68,8 @@ class GoalPreparation:
         points = frame[lanes.scene].to_agent(batch.lane_xy)
         goals, items = sparse_goals(points, batch.lane_valid, lanes, model.goal_spacing)
         track = frame.to_agent(batch.agent)
-        observed, future = track[:, : self.timing.history_steps], track[:, self.timing.history_steps :]
+        now, end = self.timing.history_steps, self.timing.steps if with_future else self.timing.history_steps
+        observed, future = track[:, :now], track[:, now:end]
         if model.max_goal_acceleration:
             goals, items = reachable_goals(goals, items, observed, model.max_goal_acceleration, self.timing)
         goals, items = with_goal_everywhere(goals, items, observed, self.timing.future_steps)

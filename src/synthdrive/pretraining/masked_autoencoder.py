@@ -26,8 +26,6 @@ class MaskedAutoencoder(Reconstructor):
     """
 
     factors: Tensor
-    lane_units: Tensor
-    agent_units: Tensor
 
     def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing) -> None:
         super().__init__(model, objective, timing)
@@ -37,10 +35,6 @@ class MaskedAutoencoder(Reconstructor):
         sees = objective.decoder_sees_encoder
         self.lane_decoder = ReconstructionDecoder(self.size, len(LANE_COLUMNS), sees)
         self.agent_decoder = ReconstructionDecoder(self.size, objective.modes * len(ACTOR_COLUMNS), sees)
-        # The heads predict in the unit in which the networks read coordinates
-        factors = column_factors(self.size, model.coordinate_scale)
-        self.register_buffer("lane_units", 1.0 / factors[list(LANE_COLUMNS)], persistent=False)
-        self.register_buffer("agent_units", 1.0 / factors[list(ACTOR_COLUMNS)], persistent=False)
 
     def reconstruct_hidden(self, scenes: MaskedScenes, blind: bool = False) -> Prediction:
         """See `Reconstructor`."""
@@ -86,8 +80,8 @@ class MaskedAutoencoder(Reconstructor):
         predicted: Tensor = self.lane_decoder(
             items.pad(queries).flatten(1, 2), items.pad(asked, False).flatten(1, 2), encoded[rows], encoded_valid[rows]
         )
-        predicted = predicted.view(len(rows), items.longest, len(place), len(LANE_COLUMNS)) * self.lane_units
-        return items.pack(predicted)
+        predicted = predicted.view(len(rows), items.longest, len(place), len(LANE_COLUMNS))
+        return items.pack(predicted * self._units(LANE_COLUMNS))
 
     def _decode_agents(self, agents: Polylines, rows: Tensor, encoded: Tensor, encoded_valid: Tensor) -> Tensor:
         """(T, modes, V, 10) predictions for the samples where the focal agent is hidden, `rows`.
@@ -102,7 +96,11 @@ class MaskedAutoencoder(Reconstructor):
             queries, agents.valid, encoded[rows], encoded_valid[rows]
         )  # [T, V, modes 10]
         shape = (len(rows), len(place), self.objective.modes, len(ACTOR_COLUMNS))
-        return (predicted.view(shape) * self.agent_units).transpose(1, 2)
+        return (predicted.view(shape) * self._units(ACTOR_COLUMNS)).transpose(1, 2)
+
+    def _units(self, columns: tuple[int, ...]) -> Tensor:
+        """Return (C,) units of the columns: the heads predict coordinates over the scale at which they are read."""
+        return 1.0 / self.factors[places(columns, self.factors.device)]
 
 
 def position_code(position: Tensor, size: int) -> Tensor:
