@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from synthdrive.config.training import PLACE, ModelParameters, ObjectiveParameters
 from synthdrive.core.timing import Timing
 from synthdrive.models.layers import column_factors
-from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines, places
+from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines, cached_tensor
 from synthdrive.models.ragged import Ragged
 from synthdrive.pretraining.masking import MaskedScenes, Masking
 from synthdrive.pretraining.reconstructor import Prediction, ReconstructionDecoder, Reconstructor
@@ -100,7 +100,7 @@ class MaskedAutoencoder(Reconstructor):
 
     def _units(self, columns: tuple[int, ...]) -> Tensor:
         """Return (C,) units of the columns: the heads predict coordinates over the scale at which they are read."""
-        return 1.0 / self.factors[places(columns, self.factors.device)]
+        return 1.0 / self.factors[cached_tensor(columns, self.factors.device)]
 
 
 def position_code(position: Tensor, size: int) -> Tensor:
@@ -124,7 +124,7 @@ def masked_queries(
     Args:
         vectors: (N, V, C) the hidden polylines.
         token: (C,) learned.
-        columns: (C,) the columns' places in the full row.
+        columns: (C,) positions of the columns in the full row.
         code: (N, V, S).
         factors: (S,) what the columns of the full row are multiplied by, see `layers.column_factors`.
         first_in_each: add the first vector to the token in the queries that follow it.
@@ -132,7 +132,7 @@ def masked_queries(
     Returns:
         (N, V, S).
     """
-    at = places(tuple(column % code.shape[-1] for column in columns), vectors.device)
+    at = cached_tensor(tuple(column % code.shape[-1] for column in columns), vectors.device)
     first = (vectors[:, :1] * factors[at]).expand_as(vectors)
     later = token + first if first_in_each else token
     is_first = torch.arange(vectors.shape[1], device=vectors.device)[:, None] == 0

@@ -21,7 +21,7 @@ from synthdrive.models.polylines import (
     LANE_INDEX,
     LANE_XY,
     Polylines,
-    places,
+    cached_tensor,
 )
 from synthdrive.pretraining.masking import MaskedPreparation, MaskedScenes, Masking
 
@@ -239,7 +239,7 @@ class Reconstructor(nn.Module):
         """(columns,) int64, 1 at the columns that count as targets, else 0."""
         every = self.objective.targets != XY
         counts = [(every or column in xy) and (column != index or self.with_index) for column in range(columns)]
-        return places(tuple(int(counted) for counted in counts), device)
+        return cached_tensor(tuple(int(counted) for counted in counts), device)
 
 
 def absolute_error(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
