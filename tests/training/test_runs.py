@@ -305,7 +305,7 @@ def test_a_checkpoint_that_is_lost_before_it_is_used_is_not_trained_again(
     capsys.readouterr()
     pretrain(run, store)
     said = capsys.readouterr().out
-    assert "taken up after epoch 1" in said
+    assert "resumed after epoch 1" in said
     assert "epoch 1 of 1" not in said
     assert (run.out / "model.safetensors").read_bytes() == weights
 
