@@ -77,7 +77,7 @@ def test_a_store_of_one_window_is_enough(store: SceneStore, tmp_path: Path) -> N
     [
         ("agent_best", lambda array: array + 9, "0 to 5"),
         ("lane_predicted", lambda array: array[:, 1:], "shape"),
-        ("lane_scene", lambda array: array - 1, "lanes of no sample"),
+        ("lane_scene", lambda array: array - 1, "lanes of an unknown sample"),
         ("agent_points", lambda array: array.astype(np.float64), "float32"),
     ],
 )

@@ -81,7 +81,7 @@ class GoalPreparation:
         else:
             lane = torch.zeros_like(batch.sample_seeds)
         for grouped in (actors.items, lanes, items):
-            _ = grouped.longest  # cached here, so that it travels to the device with the rest
+            _ = grouped.longest  # a cached property, which travels to the device with the rest
         return GoalScenes(
             frame, actors, lane_polylines(batch, frame, actors.items.counts, with_index), goals, items, future, lane
         )

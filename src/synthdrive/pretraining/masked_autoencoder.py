@@ -1,4 +1,4 @@
-"""Masked pre-training: hide lanes or the focal agent's trajectory, and reconstruct them (docs/method.md 4)."""
+"""Masked autoencoder: hide lanes or the focal agent's trajectory, and reconstruct them (docs/method.md 4)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from synthdrive.pretraining.reconstructor import Prediction, ReconstructionDecod
 
 
 class MaskedAutoencoder(Reconstructor):
-    """Encoder of what is left, and two decoders for what was hidden.
+    """Encoder of the visible polylines, and two decoders of the hidden lanes and trajectories.
 
     Args:
-        model: sizes.
-        objective: what is hidden and what counts as an error.
-        timing: of the scenes.
+        model: sizes of the network.
+        objective: parameters of masking and loss.
+        timing: timing of the scenes.
     """
 
     factors: Tensor
@@ -53,17 +53,17 @@ class MaskedAutoencoder(Reconstructor):
     def _decode_lanes(
         self, lanes: Polylines, actors: Ragged, masking: Masking, encoded: Tensor, encoded_valid: Tensor
     ) -> Tensor:
-        """(N, 9, 12) predictions for the hidden lanes; the decoder runs for the map samples alone.
+        """Predict the vectors (N, 9, 12) of the hidden lanes. The decoder runs on map samples only.
 
-        Every query says which lane it asks for: by the code of the lane's number, or by the lane's first vector.
+        Every query identifies its lane, by a code of the lane's number or by the lane's first vector.
         """
-        by_place = self.objective.lane_query == PLACE
+        by_first_vector = self.objective.lane_query == PLACE
         numbers = lanes.items.position if masking.numbers is None else masking.numbers
         number = (actors.counts[lanes.items.scene] + numbers)[masking.hidden]
         lanes = lanes.take(masking.hidden)
         place = torch.arange(lanes.vectors.shape[1], device=number.device)
         half = self.size // 2
-        which = position_code(torch.zeros_like(number) if by_place else number, half)
+        which = position_code(torch.zeros_like(number) if by_first_vector else number, half)
         code = torch.cat(
             [
                 which[:, None].expand(-1, len(place), -1),
@@ -72,7 +72,7 @@ class MaskedAutoencoder(Reconstructor):
             dim=-1,
         )
         queries = masked_queries(
-            lanes.vectors, self.lane_token, LANE_COLUMNS, code, self.factors, by_place
+            lanes.vectors, self.lane_token, LANE_COLUMNS, code, self.factors, by_first_vector
         )  # [N, 9, S]
         asked = lanes.valid | self.objective.lane_padding_in_loss
         rows = masking.map_rows
@@ -84,10 +84,7 @@ class MaskedAutoencoder(Reconstructor):
         return items.pack(predicted * self._units(LANE_COLUMNS))
 
     def _decode_agents(self, agents: Polylines, rows: Tensor, encoded: Tensor, encoded_valid: Tensor) -> Tensor:
-        """(T, modes, V, 10) predictions for the samples where the focal agent is hidden, `rows`.
-
-        The decoder runs for them alone.
-        """
+        """Predict the vectors (T, modes, V, 10) of the focal agent in the samples `rows`, in which it is hidden."""
         agents = agents.take(rows)
         place = torch.arange(agents.vectors.shape[1], device=rows.device)
         code = position_code(place, self.size).expand(len(rows), -1, -1)
@@ -99,12 +96,12 @@ class MaskedAutoencoder(Reconstructor):
         return (predicted.view(shape) * self._units(ACTOR_COLUMNS)).transpose(1, 2)
 
     def _units(self, columns: tuple[int, ...]) -> Tensor:
-        """Return (C,) units of the columns: the heads predict coordinates over the scale at which they are read."""
+        """Return the units (C,) of predicted columns: coordinates are predicted at the scale at which they are read."""
         return 1.0 / self.factors[cached_tensor(columns, self.factors.device)]
 
 
 def position_code(position: Tensor, size: int) -> Tensor:
-    """(...,) numbers -> (..., size): sines, then cosines, of position * 10000^(-k / (size / 2)); float32."""
+    """Return codes (..., size) float32 of positions: sines, then cosines, of position * 10000^(-k / (size / 2))."""
     half = size // 2
     frequency = torch.exp(torch.arange(half, device=position.device) * (-math.log(10000.0) / half))
     angle = position[..., None].to(torch.float32) * frequency
@@ -119,18 +116,18 @@ def masked_queries(
     factors: Tensor,
     first_in_each: bool = False,
 ) -> Tensor:
-    """Decoder queries of hidden polylines: the first vector as it is, the others replaced, and a code for the place.
+    """Return the decoder queries of hidden polylines: the first vector, then learned tokens, all with position codes.
 
     Args:
-        vectors: (N, V, C) the hidden polylines.
-        token: (C,) learned.
-        columns: (C,) positions of the columns in the full row.
-        code: (N, V, S).
-        factors: (S,) what the columns of the full row are multiplied by, see `layers.column_factors`.
-        first_in_each: add the first vector to the token in the queries that follow it.
+        vectors: (N, V, C) vectors of the hidden polylines.
+        token: (C,) learned token.
+        columns: (C,) positions of the columns in a full row of S numbers.
+        code: (N, V, S) position codes.
+        factors: (S,) factors of the columns of a full row, see `layers.column_factors`.
+        first_in_each: add the first vector to each token.
 
     Returns:
-        (N, V, S).
+        (N, V, S) queries.
     """
     at = cached_tensor(tuple(column % code.shape[-1] for column in columns), vectors.device)
     first = (vectors[:, :1] * factors[at]).expand_as(vectors)
