@@ -32,7 +32,7 @@ from synthdrive.models.densetnt import DenseTNT
 from synthdrive.models.layers import Losses
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.training.devices import limit_product_cache, keep_freed_memory
+from synthdrive.training.devices import keep_freed_memory, limit_product_cache
 
 REFERENCE_FINE_TUNING = 6.7  # scenes per CPU second, batch 64
 REFERENCE_PRE_TRAINING = 7.0  # samples per CPU second, batch 32

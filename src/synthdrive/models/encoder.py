@@ -135,8 +135,8 @@ class VectorEncoder(nn.Module):
             agent_visible: (B,) bool, False where the focal agent is hidden and therefore not among the actors.
                 Defaults to True in every scene with actors.
         """
-        actor_features, own = self.polyline_features(actors, lanes)  # [K, S], [M, S]
-        lane_states, lane_valid = lanes.items.pad(own), lanes.items.valid  # [B, M, S], [B, M]
+        actor_features, lane_features = self.polyline_features(actors, lanes)  # [K, S], [M, S]
+        lane_states, lane_valid = lanes.items.pad(lane_features), lanes.items.valid  # [B, M, S], [B, M]
         packed_actors = actors.items.pad(actor_features)
         visible = actors.items.counts > 0 if agent_visible is None else agent_visible
         keys = torch.cat([packed_actors[:, :1], lane_states], dim=1)  # [B, 1 + M, S]
@@ -153,21 +153,26 @@ class VectorEncoder(nn.Module):
         Polylines are processed in groups of similar length, to save padding: tracks no longer than a lane together
         with the lanes, longer ones in groups of their own.
         """
-        reach, longest = lanes.vectors.shape[1], actors.vectors.shape[1]
+        lane_length, longest = lanes.vectors.shape[1], actors.vectors.shape[1]
         # The greatest length in each group.
-        edges = [reach] + [edge for before, edge in pairwise((reach, *self.actor_lengths)) if before < longest]
+        edges = [lane_length] + [
+            edge for before, edge in pairwise((lane_length, *self.actor_lengths)) if before < longest
+        ]
         bounds, groups = (cached_tensor(tuple(row), actors.valid.device) for row in (edges[:-1], range(len(edges))))
         group = (actors.valid.sum(dim=1)[:, None] > bounds).sum(dim=1)  # [K]
         order = group.argsort(stable=True)
         sizes = (group[:, None] == groups).sum(dim=0).tolist()
-        short, *others = order.split_with_sizes(sizes)
-        few, wide = len(ACTOR_COLUMNS), len(LANE_COLUMNS)
-        joined = [pad(_cut(actors.vectors[short], reach), (0, wide)), pad(lanes.vectors, (few, 0))]
-        valid = torch.cat([_cut(actors.valid[short], reach), lanes.valid])
+        short, *longer = order.split_with_sizes(sizes)
+        actor_width, lane_width = len(ACTOR_COLUMNS), len(LANE_COLUMNS)
+        joined = [
+            pad(_cut_or_pad(actors.vectors[short], lane_length), (0, lane_width)),
+            pad(lanes.vectors, (actor_width, 0)),
+        ]
+        valid = torch.cat([_cut_or_pad(actors.valid[short], lane_length), lanes.valid])
         together = self.sub_graph(torch.cat(joined), valid, (*ACTOR_COLUMNS, *LANE_COLUMNS))
         features = [together[: len(short)]]
-        for edge, long in zip(edges[1:], others, strict=True):
-            features.append(self.sub_graph(actors.vectors[long, :edge], actors.valid[long, :edge], ACTOR_COLUMNS))
+        for edge, rows in zip(edges[1:], longer, strict=True):
+            features.append(self.sub_graph(actors.vectors[rows, :edge], actors.valid[rows, :edge], ACTOR_COLUMNS))
         return torch.cat(features)[order.argsort()], together[len(short) :]
 
     def agent_state(self, features: SceneFeatures) -> Tensor:
@@ -179,10 +184,10 @@ class VectorEncoder(nn.Module):
         return self.global_graph(features.tokens, features.valid)  # type: ignore[no-any-return]
 
 
-def _cut(values: Tensor, length: int) -> Tensor:
+def _cut_or_pad(values: Tensor, length: int) -> Tensor:
     """Cut or pad (N, V, ...) values to (N, length, ...)."""
-    spare = length - values.shape[1]
-    return values[:, :length] if spare <= 0 else pad(values, (*[0] * (2 * values.ndim - 4), 0, spare))
+    missing = length - values.shape[1]
+    return values[:, :length] if missing <= 0 else pad(values, (*[0] * (2 * values.ndim - 4), 0, missing))
 
 
 def join_polylines(

@@ -87,7 +87,7 @@ def spread_over_devices() -> None:
     os.execv(sys.executable, [*launcher, *sys.argv])
 
 
-GPU_LOADERS = 8  # most loading processes per GPU; a single one is too slow for an H200
+GPU_LOADERS = 8  # largest number of loading processes for each GPU; a single one is too slow for an H200
 
 
 def make_accelerator(parameters: OptimisationParameters) -> Accelerator:
