@@ -28,7 +28,7 @@ Booleans = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 GUESSES = (1, 6)  # values of K
-LOWEST_PROBABILITY = 0.05  # -log p is that of this probability where p is smaller
+LOWEST_PROBABILITY = 0.05  # lower bound of p in -log p
 
 ERRORS = ("minADE", "minFDE", "MR")
 PROBABILISTIC_ERRORS = ("p-minADE", "p-minFDE", "p-MR", "brier-minADE", "brier-minFDE")
@@ -259,7 +259,7 @@ def load_scene_errors(directory: Path) -> tuple[list[str], dict[str, Floats]]:
 
 
 def load_scene_strata(directory: Path) -> dict[str, Booleans]:
-    """Read which scenes belong to each stratum, (S,) bool, as written by `score`, without that of all scenes."""
+    """Read which scenes belong to each stratum, (S,) bool by name, as written by `score`; without the stratum `all`."""
     table = read_table(Path(directory) / ERROR_TABLE, {"scene_id": pa.string()})
     names = [field.name for field in table.schema if field.type == pa.bool_()]
     return {name.removeprefix(IN): table[name].to_numpy() for name in names}

@@ -256,7 +256,7 @@ class GoalScorer(nn.Module):
             extra = SceneByScene.extra if uses_matrix_products(agent.device) else InBlocks.extra
             # The decoder's output layer reads its input and its hidden layer. Here the input's direct path to the score
             # is one more row of the hidden layer's weights, before norm and ReLU. The columns of the weights belong to
-            # the agent, the goal, and what the goal attends to among polylines and among kept lanes.
+            # the agent, the goal, and the results of its attention to polylines and to kept lanes.
             direct = self.decoder.output.weight[:, : 4 * self.size]
             weight = functional.pad(torch.cat([self.decoder.mlp.linear.weight, direct]), (0, 0, 0, extra - 1))
             bias = functional.pad(torch.cat([self.decoder.mlp.linear.bias, self.decoder.output.bias]), (0, extra - 1))

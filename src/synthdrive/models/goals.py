@@ -71,8 +71,8 @@ class GoalPreparation:
         points = frame[lanes.scene].to_agent(batch.lane_xy)
         goals, items = sparse_goals(points, batch.lane_valid, lanes, model.goal_spacing)
         track = frame.to_agent(batch.agent)
-        now, end = self.timing.history_steps, self.timing.steps if with_future else self.timing.history_steps
-        observed, future = track[:, :now], track[:, now:end]
+        history = self.timing.history_steps
+        observed, future = track[:, :history], track[:, history : None if with_future else history]
         if model.max_goal_acceleration:
             goals, items = reachable_goals(goals, items, observed, model.max_goal_acceleration, self.timing)
         goals, items = with_goal_everywhere(goals, items, observed, self.timing.future_steps)

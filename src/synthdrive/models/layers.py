@@ -13,7 +13,7 @@ from synthdrive.models.polylines import METRES
 
 
 def additive_mask(valid: Tensor, like: Tensor) -> Tensor:
-    """Return 0 where `valid` (B, P) is True, else -inf; `attend` also takes this mask, so that it is computed once."""
+    """Return 0 where `valid` (B, P) is True, else -inf: a mask for several calls of `attend`."""
     return torch.zeros_like(valid, dtype=like.dtype).masked_fill_(~valid, -torch.inf)
 
 

@@ -92,9 +92,9 @@ class Blocks:
     @classmethod
     def of(cls, items: Ragged, size: int) -> Self:
         """Divide the items of each scene into blocks of `size`; the last one is padded."""
-        whole = (items.counts + size - 1) // size
-        blocks = Ragged.from_counts(whole, int(whole.sum()))
-        offset = blocks.position[:, None] * size + torch.arange(size, device=whole.device)  # [N, Q]
+        block_counts = (items.counts + size - 1) // size
+        blocks = Ragged.from_counts(block_counts, int(block_counts.sum()))
+        offset = blocks.position[:, None] * size + torch.arange(size, device=block_counts.device)  # [N, Q]
         index = (items.starts[blocks.scene][:, None] + offset).clamp(max=max(len(items.scene) - 1, 0))
         slot = (blocks.starts[items.scene] + items.position // size) * size + items.position % size
         return cls(blocks.scene, index, slot)

@@ -41,8 +41,8 @@ class SceneAutoencoder(Reconstructor):
 
     def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing) -> None:
         # Every sample hides lanes, as map samples do.
-        whole = replace(objective, map_probability=1.0, history_only=True, targets=XY, lane_padding_in_loss=False)
-        super().__init__(replace(model, polyline_index=False), whole, timing)
+        objective = replace(objective, map_probability=1.0, history_only=True, targets=XY, lane_padding_in_loss=False)
+        super().__init__(replace(model, polyline_index=False), objective, timing)
         self.scale = model.coordinate_scale
         self.place = nn.Sequential(nn.Linear(POSE, self.size), nn.ReLU(), nn.Linear(self.size, self.size))
         self.lane_token = nn.Parameter(torch.randn(self.size) * 0.02)

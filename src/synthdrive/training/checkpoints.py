@@ -207,10 +207,10 @@ class ResumeFolder(RunFolder):
 
 def training_identity(variant: str, record: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything that determines the result of a training run; a state with the same identity can be resumed."""
-    return {"variant": variant, **settled(record, training)}
+    return {"variant": variant, **run_identity(record, training)}
 
 
-def settled(record: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
+def run_identity(record: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
     """Return what determines the result of a run, from its provenance record and `devices.division`."""
     recorded = ("stage_code", "parameters_sha256", "inputs", "packages", "python", "device", "seed")
     return {key: record.get(key) for key in recorded} | {key: training.get(key) for key in ("processes", "threads")}

@@ -98,13 +98,13 @@ def epoch_parts(
     """
     order = indices[generator(seed, "order", epoch).permutation(len(indices))]
     for step in range(steps_per_epoch(len(order), sharing.global_batch_size)):
-        whole = order[step * sharing.global_batch_size : (step + 1) * sharing.global_batch_size]
-        whole = whole[np.argsort(sizes[whole], kind="stable")]
-        parts = np.array_split(whole[sharing.rank :: sharing.processes], sharing.parts(len(whole)))
+        batch = order[step * sharing.global_batch_size : (step + 1) * sharing.global_batch_size]
+        batch = batch[np.argsort(sizes[batch], kind="stable")]
+        parts = np.array_split(batch[sharing.rank :: sharing.processes], sharing.parts(len(batch)))
         for number, part in enumerate(parts):
-            scenes = part if len(part) else whole[:1]
+            scenes = part if len(part) else batch[:1]
             yield Part(
-                scenes, sample_seeds(seed, epoch, scenes), len(part) / len(whole), step, number == len(parts) - 1
+                scenes, sample_seeds(seed, epoch, scenes), len(part) / len(batch), step, number == len(parts) - 1
             )
 
 

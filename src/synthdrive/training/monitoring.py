@@ -71,7 +71,7 @@ class Watched(Protocol):
         ...
 
     def fixed(self, model: nn.Module) -> dict[str, Tensor]:
-        """Return tensors to store beside the outputs that do not depend on the training."""
+        """Return tensors that do not depend on the training, to store with the outputs."""
         ...
 
 
