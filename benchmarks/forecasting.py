@@ -85,19 +85,26 @@ def _optimise(
     seeds = torch.tensor([seed])
     valid = torch.ones_like(log_prob, dtype=torch.bool)
     return optimise_goal_sets(
-        goals, log_prob, valid, seeds, weight, parameters.min_probability, parameters.num_restarts
+        goals,
+        log_prob,
+        valid,
+        seeds,
+        weight,
+        parameters.min_probability,
+        parameters.num_restarts,
+        miss_threshold=parameters.miss_threshold,
     )
 
 
 def measure_evaluation(scenes: Path, checkpoint: Path | None, parameters: EvaluateParameters, params: Path) -> None:
     """Print the CPU seconds per scene of batch, network, goal sets and completion."""
+    store = SceneStore.load(scenes)
     if checkpoint:
         network, _ = load_forecaster(checkpoint)
     else:
         torch.manual_seed(0)
         model = load_section(ModelParameters, "model", params)
-        network = DenseTNT(ModelParameters(**{**model.__dict__, "hidden_size": 128})).eval()
-    store = SceneStore.load(scenes)
+        network = DenseTNT(ModelParameters(**{**model.__dict__, "hidden_size": 128}), store.timing).eval()
     forecaster = GoalForecaster(network, parameters, torch.device("cpu"))
     spent = dict.fromkeys(("batch", "network", "goal sets", "completion", "all"), 0.0)
     forecaster.forecast(store, range(min(len(store), parameters.batch_size)))  # warm up

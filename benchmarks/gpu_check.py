@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import Batch, collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
@@ -139,7 +140,9 @@ def machine(device: str) -> dict[str, str]:
 def network_of(stage: str, model: ModelParameters) -> DenseTNT | MaskedAutoencoder:
     """Return the network of a stage, with the same weights at every call."""
     torch.manual_seed(0)
-    return MaskedAutoencoder(model, paper_training(stage)) if stage == "pretrain" else DenseTNT(model)  # type: ignore[arg-type]
+    if stage == "pretrain":
+        return MaskedAutoencoder(model, paper_training(stage), ARGOVERSE1)  # type: ignore[arg-type]
+    return DenseTNT(model, ARGOVERSE1)
 
 
 def golden_numbers(device: torch.device) -> Check:
@@ -154,8 +157,12 @@ def golden_numbers(device: torch.device) -> Check:
     expected = json.loads(golden.FILE.read_text(encoding="utf-8"))
     differences = []
     for network, seeds, given in (
-        (DenseTNT(model), None, expected["densetnt"]),
-        (MaskedAutoencoder(model, objective), [3, 4, 5, 6], expected["pretraining"]["decoder sees encoder"]),
+        (DenseTNT(model, ARGOVERSE1), None, expected["densetnt"]),
+        (
+            MaskedAutoencoder(model, objective, ARGOVERSE1),
+            [3, 4, 5, 6],
+            expected["pretraining"]["decoder sees encoder"],
+        ),
     ):
         golden.give_weights(network.double())
         losses = network.to(device)(golden.make_batch(golden.SCENES, seeds).to(device))

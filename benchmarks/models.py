@@ -32,7 +32,7 @@ from synthdrive.models.densetnt import DenseTNT
 from synthdrive.models.layers import Losses
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.training.devices import keep_few_products, keep_freed_memory
+from synthdrive.training.devices import keep_freed_memory, limit_product_cache
 
 REFERENCE_FINE_TUNING = 6.7  # scenes per CPU second, batch 64
 REFERENCE_PRE_TRAINING = 7.0  # samples per CPU second, batch 32
@@ -56,22 +56,23 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    keep_few_products()
+    limit_product_cache()
     paper = load_profile_section(ModelParameters, "model", PAPER, PARAMETERS)
     model = replace(paper, hidden_size=given.hidden_size)
     objective = load_profile_section(PretrainParameters, "pretrain", PAPER, PARAMETERS)
     for path, make, name, reference in (
-        (given.scenes, lambda: DenseTNT(model), "fine-tuning", REFERENCE_FINE_TUNING),
+        (given.scenes, lambda timing: DenseTNT(model, timing), "fine-tuning", REFERENCE_FINE_TUNING),
         (
             given.windows,
-            lambda: MaskedAutoencoder(model, objective),
+            lambda timing: MaskedAutoencoder(model, objective, timing),
             "pre-training",
             REFERENCE_PRE_TRAINING,
         ),
     ):
         if path:
             torch.manual_seed(0)
-            measure(name, make().to(given.device), SceneStore.load(path), reference, given)
+            store = SceneStore.load(path)
+            measure(name, make(store.timing).to(given.device), store, reference, given)
 
 
 def measure(name: str, network: nn.Module, store: SceneStore, reference: float, given: argparse.Namespace) -> None:

@@ -139,10 +139,13 @@ def train_for_a_while(
     accelerator = make_accelerator(parameters)
     cuda = accelerator.device.type == "cuda"
     workers = loading_workers(accelerator.device, 1) if workers is None else workers
-    indices = np.resize(np.arange(len(SceneStore.load(directory))), steps * parameters.global_batch_size)
+    store = SceneStore.load(directory)
+    indices = np.resize(np.arange(len(store)), steps * parameters.global_batch_size)
     sharing = Sharing(parameters.global_batch_size, parameters.micro_batch_size)
     torch.manual_seed(0)
-    network = MaskedAutoencoder(model, parameters) if stage == "pretrain" else DenseTNT(model)
+    network = (
+        MaskedAutoencoder(model, parameters, store.timing) if stage == "pretrain" else DenseTNT(model, store.timing)
+    )
     gather = partial(collate, prepare=network.prepare)
     batches = SceneBatches(directory, indices, 0, sharing, gather, workers, pin=cuda)
     if log_memory:

@@ -13,7 +13,7 @@ import pytest
 
 from synthdrive.core import provenance as module
 from synthdrive.core.provenance import run_record, values_hash
-from synthdrive.training.checkpoints import settled
+from synthdrive.training.checkpoints import run_identity
 
 STAGE_MODULE = "synthdrive.pretraining.pretrain"
 
@@ -90,7 +90,7 @@ def test_a_training_is_told_by_the_code_that_it_can_reach(tmp_path: Path, monkey
             stream.write("EDITED = True\n")
         module.code_hash.cache_clear()
         record = run_record({}, {}, entry=STAGE_MODULE)
-        return record["code"], settled(record, {})
+        return record["code"], run_identity(record, {})
 
     whole, identity = edited()
     for name in ("finetuning/finetune.py", "forecasting/forecasts.py", "forecasting/forecast_scenes.py"):

@@ -46,9 +46,9 @@ def judge_effects(claims: Sequence[Claim], results: Results, plan: Plan, publish
     """
     judged = []
     for claim in claims:
-        variant, metric = claim.test.get("variant"), claim.test.get("metric")
-        if claim.test["kind"] != LOWERS or variant not in plan.variants:
+        if claim.test["kind"] != LOWERS or claim.test["variant"] not in plan.variants:
             continue
+        variant, metric = str(claim.test["variant"]), str(claim.test["metric"])
         test = Comparison(variant, ALL_SCENES, FROM_SCRATCH, ALL_SCENES)
         found = compare(results, test, metric, plan) if results.runs else None
         change = published.change(variant, metric)

@@ -139,7 +139,7 @@ def test_metrics_are_those_of_the_challenge():
     forecasts, truth = draw.normal(0, 1, (200, 6, 60, 2)).cumsum(2), draw.normal(0, 1, (200, 60, 2)).cumsum(1)
     probability = draw.dirichlet(np.ones(6), 200)
     for guesses in (1, 6):
-        found = displacement_errors(forecasts, truth, guesses, probability)
+        found = displacement_errors(forecasts, truth, guesses, probability, miss_threshold=2.0)
         for row in range(200):
             likely = np.argsort(-probability[row])[:guesses]
             fraction = probability[row, likely] / probability[row, likely].sum()

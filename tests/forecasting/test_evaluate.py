@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,9 @@ from synthdrive.core.parameters import load_section
 from synthdrive.core.schema import from_values
 from synthdrive.core.seeding import item_seed
 from synthdrive.core.timing import ARGOVERSE1
+from synthdrive.forecasting import evaluate
 from synthdrive.forecasting.baselines import ConstantVelocity
 from synthdrive.forecasting.evaluate import (
-    displacement_errors,
     load_scene_errors,
     scene_errors,
     score,
@@ -41,6 +42,8 @@ from synthdrive.training.checkpoints import save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = load_section(EvaluateParameters, "evaluate", ROOT / "params.yaml")
+
+displacement_errors = partial(evaluate.displacement_errors, miss_threshold=2.0)
 
 
 @pytest.fixture
@@ -151,7 +154,7 @@ def network(seed=0):
         **json.loads(json.dumps(load_section(ModelParameters, "model", ROOT / "params.yaml").__dict__)),
         "hidden_size": 32,
     }
-    return DenseTNT(from_values(ModelParameters, values, "model")), values
+    return DenseTNT(from_values(ModelParameters, values, "model"), ARGOVERSE1), values
 
 
 def checkpoint(folder):

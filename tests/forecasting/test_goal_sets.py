@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,22 @@ import torch
 
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.core.parameters import load_section
+from synthdrive.forecasting import forecast_scenes, goal_sets
 from synthdrive.forecasting.fixed_point import fix_goals
-from synthdrive.forecasting.forecast_scenes import GoalForecaster, suppress_non_maxima
-from synthdrive.forecasting.goal_sets import expected_error, optimise_goal_sets, rank_goal_sets
+from synthdrive.forecasting.forecast_scenes import GoalForecaster
 
 torch.set_num_threads(1)
+
+MISS_THRESHOLD = 2.0  # metres, as published
+expected_error, optimise_goal_sets, rank_goal_sets, suppress_non_maxima = (
+    partial(function, miss_threshold=MISS_THRESHOLD)
+    for function in (
+        goal_sets.expected_error,
+        goal_sets.optimise_goal_sets,
+        goal_sets.rank_goal_sets,
+        forecast_scenes.suppress_non_maxima,
+    )
+)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REFERENCE_SECONDS = 0.8  # CPU seconds of the published optimiser for a scene
@@ -32,7 +44,7 @@ def plain_objective(goals, log_prob, sets, miss_rate_weight):
         offset = (np.arange(side) + 0.5) / side - 0.5
         grid = goals[chosen].astype(float)[:, None] + np.stack(np.meshgrid(offset, offset), -1).reshape(-1, 2)
         nearest = np.linalg.norm(grid[:, :, None] - sets, axis=-1).min(axis=2)  # [N, side ** 2]
-        cost = (1 - miss_rate_weight) * nearest + miss_rate_weight * 10.0 * (nearest > 2.0)
+        cost = (1 - miss_rate_weight) * nearest + miss_rate_weight * 10.0 * (nearest > MISS_THRESHOLD)
         total += (probability[chosen] * cost.mean(axis=1)).sum()
     return total
 

@@ -61,7 +61,7 @@ def prepare(folder, raw):
     model = load_section(ModelParameters, "model", PARAMS)
     card = {"stage": "finetune", "variant": "map", "seed": 1, "model": plain_values(model)}
     card["timing"] = ARGOVERSE1.plain()
-    save_checkpoint(folder / "map-1", DenseTNT(model), card, [])
+    save_checkpoint(folder / "map-1", DenseTNT(model, ARGOVERSE1), card, [])
     return folder
 
 

@@ -21,6 +21,7 @@ from torch import nn
 from given_parameters import paper
 from synthdrive.augmentation.transforms import KINDS, SHAPES, make_transform
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.forecasting.evaluate import displacement_errors
 from synthdrive.forecasting.goal_sets import optimise_goal_sets
 from synthdrive.models.densetnt import DenseTNT
@@ -73,7 +74,7 @@ def _transforms() -> dict[str, Any]:
 
 
 def _densetnt() -> dict[str, Any]:
-    network = DenseTNT(paper(ModelParameters, hidden_size=32, polyline_index=True)).double()
+    network = DenseTNT(paper(ModelParameters, hidden_size=32, polyline_index=True), ARGOVERSE1).double()
     give_weights(network)
     batch = make_batch(SCENES)
     losses = network(batch)
@@ -99,7 +100,7 @@ def _densetnt() -> dict[str, Any]:
 def _pretraining(sees: bool) -> dict[str, Any]:
     model = paper(ModelParameters, hidden_size=32, polyline_index=True)
     objective = paper(ObjectiveParameters, decoder_sees_encoder=sees, lane_query="index", map_probability=0.5)
-    network = MaskedAutoencoder(model, objective).double()
+    network = MaskedAutoencoder(model, objective, ARGOVERSE1).double()
     give_weights(network)
     losses = network(make_batch(SCENES, seeds=[3, 4, 5, 6]))
     losses.total.backward()
@@ -122,7 +123,9 @@ def _goal_sets(weight: float) -> dict[str, Any]:
     score = -np.square(goals - random.normal(0, 10, (2, 1, 2))).sum(-1) / 100 + random.normal(0, 1, (2, 300))
     log_prob = torch.from_numpy(score).log_softmax(1)
     valid = torch.ones(2, 300, dtype=torch.bool)
-    found = optimise_goal_sets(torch.from_numpy(goals), log_prob, valid, torch.tensor([1, 2]), weight, num_restarts=32)
+    found = optimise_goal_sets(
+        torch.from_numpy(goals), log_prob, valid, torch.tensor([1, 2]), weight, num_restarts=32, miss_threshold=2.0
+    )
     return {"goals": found.goals.tolist(), "single": found.single.tolist(), "objective": found.objective.tolist()}
 
 
@@ -136,7 +139,7 @@ def _metrics() -> dict[str, Any]:
         f"K {guesses}, {horizon} steps": {
             name: float(values.mean())
             for name, values in displacement_errors(
-                forecasts, truth, guesses, probabilities, counts, horizon=horizon
+                forecasts, truth, guesses, probabilities, counts, horizon, miss_threshold=2.0
             ).items()
         }
         for guesses in (1, 6)

@@ -97,5 +97,6 @@ def make_batch(scenes: list[MadeScene], seeds: list[int] | None = None, dtype: t
         lanes=lane_segments(scenes),
         lane_counts=np.array([len(scene.lanes) for scene in scenes]),
         sample_seeds=np.array(seeds if seeds is not None else range(len(scenes)), dtype=np.int64),
+        timing=ARGOVERSE1,
         dtype=dtype,
     )

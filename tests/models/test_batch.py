@@ -126,7 +126,7 @@ def test_reachable_goals_are_those_within_an_acceleration_of_where_the_velocity_
     observed[0, :, 1] = torch.arange(-19.0, 1.0)  # 10 m/s along +y; the second stands
     goals = torch.tensor([[0.0, 30.0], [8.9, 30.0], [0.0, 20.9], [0.0, 0.0], [0.0, 8.9], [6.5, 6.5]])
     items = Ragged.from_counts(torch.tensor([4, 2]))
-    kept, of = reachable_goals(goals, items, observed, acceleration=2.0)  # 9 m in 3 s
+    kept, of = reachable_goals(goals, items, observed, acceleration=2.0, timing=ARGOVERSE1)  # 9 m in 3 s
     assert kept.tolist() == goals[[0, 1, 4]].tolist()
     assert of.counts.tolist() == [2, 1]
 

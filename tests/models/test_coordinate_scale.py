@@ -10,6 +10,7 @@ from torch.nn import functional
 from given_parameters import paper
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
 from synthdrive.core.errors import ParameterError
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.densetnt import TrajectoryCompletion
 from synthdrive.models.encoder import SubGraph
 from synthdrive.models.goal_scorer import GoalEncoder, SceneByScene
@@ -47,7 +48,7 @@ def test_a_polyline_read_over_a_scale_is_the_polyline_divided_by_it(columns: tup
 
 def test_the_completion_reads_and_predicts_over_the_scale() -> None:
     torch.manual_seed(0)
-    plain, scaled = TrajectoryCompletion(SIZE, False), TrajectoryCompletion(SIZE, False, SCALE)
+    plain, scaled = (TrajectoryCompletion(SIZE, False, 30, scale) for scale in (1.0, SCALE))
     scaled.load_state_dict(plain.state_dict())
     endpoints, tokens = 20 * torch.randn(2, 6, 2), torch.randn(2, 4, SIZE)
     rest = (torch.randn(2, SIZE), tokens, torch.ones(2, 4, dtype=torch.bool))
@@ -57,7 +58,7 @@ def test_the_completion_reads_and_predicts_over_the_scale() -> None:
 def test_reconstructed_positions_are_predicted_over_the_scale() -> None:
     torch.manual_seed(0)
     model = paper(ModelParameters, hidden_size=SIZE, coordinate_scale=SCALE)
-    network = MaskedAutoencoder(model, paper(ObjectiveParameters, map_probability=0.5))
+    network = MaskedAutoencoder(model, paper(ObjectiveParameters, map_probability=0.5), ARGOVERSE1)
     for head in (network.lane_decoder.head, network.agent_decoder.head):
         torch.nn.init.zeros_(head.weight)
         torch.nn.init.ones_(head.bias)

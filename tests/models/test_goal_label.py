@@ -8,6 +8,7 @@ from made_scenes import make_batch, make_scene
 
 from given_parameters import paper
 from synthdrive.config.training import ModelParameters
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.densetnt import DenseTNT, goal_losses
 
 DISTANCE = torch.tensor([[0.5, 1.0, 3.0, 0.0], [2.0, 0.1, 0.0, 0.0]], dtype=torch.float64)
@@ -51,7 +52,7 @@ def test_the_label_changes_the_loss_of_the_goals_and_no_forecast(std: float) -> 
     networks = []
     for one in (0.0, std):
         torch.manual_seed(0)
-        networks.append(DenseTNT(paper(ModelParameters, hidden_size=32), goal_label_std=one).double())
+        networks.append(DenseTNT(paper(ModelParameters, hidden_size=32), ARGOVERSE1, goal_label_std=one).double())
     plain, soft = (network(batch).parts for network in networks)
     assert {name for name in plain if plain[name] != soft[name]} == ({"goal"} if std else set())
     plain_goals, soft_goals = (network.goal_distribution(batch).log_prob for network in networks)

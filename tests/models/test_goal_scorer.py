@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from synthdrive.models.goal_scorer import GoalLayout, InBlocks, Looked, SceneByScene
+from synthdrive.models.goal_scorer import GoalLayout, InBlocks, KeysAndValues, SceneByScene
 from synthdrive.models.ragged import Ragged
 
 COUNTS, KEYS, WIDTH = [40, 1, 0, 70], [5, 1, 3, 4], 16
@@ -22,8 +22,8 @@ def seen_and_gradients(layout: Callable[[Ragged], GoalLayout]) -> tuple[Tensor, 
     weight = torch.randn(sum(COUNTS), WIDTH, dtype=torch.float64)
     valid = torch.arange(max(KEYS)) < torch.tensor(KEYS)[:, None]
     laid = layout(Ragged.from_counts(torch.tensor(COUNTS)))
-    query = laid.place(goals) + laid.of_each(added)
-    seen = laid.pack(laid.look(query, Looked(key, value, valid), 0.3))
+    query = laid.place(goals) + laid.per_goal(added)
+    seen = laid.pack(laid.attend(query, KeysAndValues(key, value, valid), 0.3))
     return seen.detach(), *torch.autograd.grad((seen * weight).sum(), (goals, key, value, added))
 
 

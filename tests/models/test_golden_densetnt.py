@@ -11,6 +11,7 @@ from golden_weights import PAPER, gradient_norms, join, load_reference, polyline
 
 from given_parameters import paper
 from synthdrive.config.training import ModelParameters
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.densetnt import DenseTNT, most_probable_lanes
 from synthdrive.models.encoder import SceneFeatures
 from synthdrive.models.goals import sparse_goals
@@ -31,7 +32,7 @@ def golden(request, reference: Path):
 @pytest.fixture(scope="module")
 def network(golden) -> DenseTNT:
     # The reference leaves the endpoint encoder without gradient (docs/method.md 8.5).
-    network = DenseTNT(paper(ModelParameters, polyline_index=True, detach_endpoint_query=True))
+    network = DenseTNT(paper(ModelParameters, polyline_index=True, detach_endpoint_query=True), ARGOVERSE1)
     load_reference(network, golden)
     return network
 

@@ -10,6 +10,7 @@ import torch
 from golden_weights import NETWORK_TOLERANCE, PAPER, join, load_reference, polylines
 from torch import nn
 
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.encoder import VectorEncoder
 from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS
 
@@ -24,7 +25,7 @@ def golden(reference: Path):
 @pytest.fixture(scope="module")
 def encoder(golden) -> VectorEncoder:
     holder = nn.Module()
-    holder.encoder = VectorEncoder(PAPER)
+    holder.encoder = VectorEncoder(PAPER, ARGOVERSE1)
     load_reference(holder, golden)
     return holder.encoder
 

@@ -59,6 +59,7 @@ def pack_raw(scenes: list[RawScene], lanes: list[LaneSegments], dtype: torch.dty
         lanes=LaneSegments.concatenate(lanes),
         lane_counts=np.array([len(part) for part in lanes]),
         sample_seeds=np.arange(len(scenes)),
+        timing=ARGOVERSE1,
         dtype=dtype,
     )
 

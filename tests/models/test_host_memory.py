@@ -30,7 +30,7 @@ _PRODUCTS = """
 import ctypes, torch
 from synthdrive.training import devices
 
-devices.keep_few_products()
+devices.limit_product_cache()
 field = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks used free top".split()]
 heap = ctypes.CDLL(None).mallinfo2
 heap.restype = type("Heap", (ctypes.Structure,), {"_fields_": field})
@@ -52,5 +52,5 @@ def test_products_of_ever_new_shapes_do_not_pile_up():
 
 def test_a_users_own_setting_stays(monkeypatch):
     monkeypatch.setattr(os, "environ", {"LRU_CACHE_CAPACITY": "7"})
-    devices.keep_few_products()
+    devices.limit_product_cache()
     assert os.environ == {"LRU_CACHE_CAPACITY": "7", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}

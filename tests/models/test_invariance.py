@@ -12,6 +12,7 @@ from made_scenes import MadeScene, make_batch, make_scene
 
 from given_parameters import paper
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.densetnt import DenseTNT, GoalDistribution
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.masking import Masking
@@ -26,12 +27,12 @@ SEEDS = [11, 12, 13, 14, 15]
 
 def densetnt(model: ModelParameters = SMALL) -> DenseTNT:
     torch.manual_seed(0)
-    return DenseTNT(model).double()
+    return DenseTNT(model, ARGOVERSE1).double()
 
 
 def autoencoder(model: ModelParameters = SMALL, **objective) -> MaskedAutoencoder:
     torch.manual_seed(0)
-    return MaskedAutoencoder(model, paper(ObjectiveParameters, **objective)).double()
+    return MaskedAutoencoder(model, paper(ObjectiveParameters, **objective), ARGOVERSE1).double()
 
 
 def forecast(network: DenseTNT, distribution: GoalDistribution, scene: int) -> tuple[np.ndarray, np.ndarray]:

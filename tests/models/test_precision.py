@@ -55,7 +55,7 @@ def goal_scorer(points: Tensor) -> Tensor:
 
 def completion(points: Tensor) -> Tensor:
     valid = torch.ones(1, 3, dtype=torch.bool)
-    return TrajectoryCompletion(32, False).forward(points, torch.zeros(1, 32), torch.zeros(1, 3, 32), valid)
+    return TrajectoryCompletion(32, False, 30).forward(points, torch.zeros(1, 32), torch.zeros(1, 3, 32), valid)
 
 
 @pytest.mark.parametrize("module", [sub_graph, goal_scorer, completion])

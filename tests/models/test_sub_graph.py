@@ -6,6 +6,7 @@ import torch
 
 from given_parameters import paper
 from synthdrive.config.training import ModelParameters
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.encoder import SubGraph, VectorEncoder
 from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines
 from synthdrive.models.ragged import Ragged
@@ -35,7 +36,7 @@ def test_padding_takes_no_part():
 @torch.no_grad()
 def test_taking_polylines_by_length_changes_nothing():
     torch.manual_seed(0)
-    encoder = VectorEncoder(paper(ModelParameters, hidden_size=32)).double()
+    encoder = VectorEncoder(paper(ModelParameters, hidden_size=32), ARGOVERSE1).double()
     lanes = made_polylines([9, 2, 9, 5], 9, len(LANE_COLUMNS))
     for counts, width in (([19, 3, 9, 12, 1], 19), ([49, 10, 20, 4, 19], 49), ([2, 2], 19)):
         actors = made_polylines(counts, width, len(ACTOR_COLUMNS))

@@ -29,7 +29,7 @@ SCENES = [make_scene(seed, others, lanes) for seed, (others, lanes) in enumerate
 def network_of(objective: str) -> Any:
     torch.manual_seed(0)
     if objective == "finetune":
-        return DenseTNT(SMALL)
+        return DenseTNT(SMALL, ARGOVERSE1)
     return pretraining_model(SMALL, paper(PretrainParameters, objective=objective, map_probability=0.5), ARGOVERSE1)
 
 

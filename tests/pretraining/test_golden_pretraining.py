@@ -11,6 +11,7 @@ from golden_weights import NETWORK_TOLERANCE, PAPER, gradient_norms, join, load_
 
 from given_parameters import paper
 from synthdrive.config.training import ObjectiveParameters
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder, position_code
 from synthdrive.pretraining.masking import MaskedScenes, Masking
 from synthdrive.pretraining.reconstructor import dead_mode_losses
@@ -29,7 +30,7 @@ def network(golden, variant: str) -> MaskedAutoencoder:
     objective = paper(
         ObjectiveParameters, lane_query="index", decoder_sees_encoder=variant == "fixed", lane_padding_in_loss=True
     )
-    network = MaskedAutoencoder(PAPER, objective)
+    network = MaskedAutoencoder(PAPER, objective, ARGOVERSE1)
     load_reference(network, golden)
     return network
 

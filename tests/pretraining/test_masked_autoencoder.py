@@ -12,6 +12,7 @@ from made_scenes import MadeScene, make_batch, make_scene
 from given_parameters import paper
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
 from synthdrive.core.errors import ParameterError
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import Batch
 from synthdrive.models.ragged import Ragged
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
@@ -26,7 +27,7 @@ MAP, TRAJECTORY = {"map_probability": 1.0}, {"map_probability": 0.0}
 
 def autoencoder(**objective) -> MaskedAutoencoder:
     torch.manual_seed(0)
-    return MaskedAutoencoder(SMALL, paper(ObjectiveParameters, random_rotation=False, **objective)).double()
+    return MaskedAutoencoder(SMALL, paper(ObjectiveParameters, random_rotation=False, **objective), ARGOVERSE1).double()
 
 
 @pytest.mark.parametrize("kind", [MAP, TRAJECTORY, {"map_probability": 0.5}])
@@ -184,7 +185,8 @@ def test_a_small_network_learns_windows_by_heart():
     batch = make_batch([curved_scene(seed) for seed in range(32)], dtype=torch.float32)
     torch.manual_seed(0)
     model = paper(ModelParameters, hidden_size=32, sub_graph_layers=1, coordinate_scale=10.0)
-    network = MaskedAutoencoder(model, paper(ObjectiveParameters, lane_query="place", random_rotation=False, **MAP))
+    objective = paper(ObjectiveParameters, lane_query="place", random_rotation=False, **MAP)
+    network = MaskedAutoencoder(model, objective, ARGOVERSE1)
     prediction = network.predict(batch)
     hidden = prediction.lanes.take(prediction.masking.hidden).vectors
     extrapolated = replace(prediction, hidden_lanes=lane_floors(hidden)["straight"])

@@ -83,18 +83,20 @@ def test_floors_are_exact_where_their_assumption_holds(windows: Path) -> None:
     assert torch.equal(floors["repeat"][:, 3], lanes[:, 0])
     agents = actor_polylines(batch, frame, False, with_index=False)
     vectors = agents.take(agents.items.starts).vectors
-    tracks = trajectory_floors(vectors)
+    tracks = trajectory_floors(vectors, LAST_OBSERVED)
     torch.testing.assert_close(tracks["quadratic"], vectors, rtol=0, atol=1e-2)
     steady = tracks["constant_velocity"][..., 2:4]
     torch.testing.assert_close(steady[:, 1:] - steady[:, :-1], (steady[:, 1:2] - steady[:, :1]).expand(-1, 48, -1))
     assert not torch.allclose(tracks["constant_velocity"], vectors, atol=1.0)
     ahead = (slice(None), slice(LAST_OBSERVED, None), slice(2, 4))
-    torch.testing.assert_close(future_floors(vectors)["quadratic"][ahead], vectors[ahead], rtol=0, atol=1e-2)
+    torch.testing.assert_close(
+        future_floors(vectors, LAST_OBSERVED)["quadratic"][ahead], vectors[ahead], rtol=0, atol=1e-2
+    )
 
 
 def _untrained(parameters: PretrainParameters) -> Reconstructor:
     seed_model("pretrain", 0)
-    return pretraining_model(MODEL, parameters)
+    return pretraining_model(MODEL, parameters, ARGOVERSE1)
 
 
 def _measured(windows: Path, network: Reconstructor, parameters: PretrainParameters) -> dict:

@@ -31,7 +31,7 @@ def _keep(path: Path, store: SceneStore, seed: int = 0, windows: int = 20, **obj
     """Look at one network, then at another."""
     settings = paper(ObjectiveParameters, **objective)
     torch.manual_seed(1)
-    first, second = MaskedAutoencoder(MODEL, settings), MaskedAutoencoder(MODEL, settings)
+    first, second = (MaskedAutoencoder(MODEL, settings, store.timing) for _ in range(2))
     before = torch.get_rng_state()
     watched = FixedWindows(store, np.arange(windows), settings, seed)
     seen = look_again(watched, second, look_again(watched, first, {}))
@@ -77,7 +77,7 @@ def test_a_store_of_one_window_is_enough(store: SceneStore, tmp_path: Path) -> N
     [
         ("agent_best", lambda array: array + 9, "0 to 5"),
         ("lane_predicted", lambda array: array[:, 1:], "shape"),
-        ("lane_scene", lambda array: array - 1, "lanes of no sample"),
+        ("lane_scene", lambda array: array - 1, "lanes of an unknown sample"),
         ("agent_points", lambda array: array.astype(np.float64), "float32"),
     ],
 )

@@ -12,8 +12,9 @@ from made_scenes import MadeScene, make_batch, make_scene
 
 from given_parameters import paper
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.pretraining.masking import Masking
-from synthdrive.pretraining.scene_autoencoder import SceneAutoencoder, lane_poses, seen_from_agent
+from synthdrive.pretraining.scene_autoencoder import SceneAutoencoder, lane_poses, pose_to_agent_frame
 
 SCENES = [make_scene(seed, others, lanes) for seed, (others, lanes) in enumerate([(3, 6), (0, 5), (6, 8), (2, 12)])]
 
@@ -21,7 +22,7 @@ SCENES = [make_scene(seed, others, lanes) for seed, (others, lanes) in enumerate
 def network(**objective) -> SceneAutoencoder:
     torch.manual_seed(0)
     model = paper(ModelParameters, hidden_size=32, sub_graph_layers=1)
-    return SceneAutoencoder(model, paper(ObjectiveParameters, objective="scene", **objective)).double()
+    return SceneAutoencoder(model, paper(ObjectiveParameters, objective="scene", **objective), ARGOVERSE1).double()
 
 
 def test_lanes_and_future_are_hidden_at_once():
@@ -60,9 +61,9 @@ def test_points_seen_from_a_pose_keep_their_shape():
     angle = torch.tensor([0.3, -1.0, 2.0, 3.0], dtype=torch.float64)
     points = torch.randn(4, 30, 2, dtype=torch.float64)
     pose = torch.stack([angle * 0 + 2.0, angle * 0 - 1.0, angle.cos(), angle.sin()], dim=-1)
-    seen = seen_from_agent(pose, points)
+    seen = pose_to_agent_frame(pose, points)
     torch.testing.assert_close((seen - pose[:, None, :2]).norm(dim=-1), points.norm(dim=-1))
-    ahead = seen_from_agent(pose, torch.tensor([[[1.0, 0.0]]], dtype=torch.float64).expand(4, 1, 2))[:, 0]
+    ahead = pose_to_agent_frame(pose, torch.tensor([[[1.0, 0.0]]], dtype=torch.float64).expand(4, 1, 2))[:, 0]
     torch.testing.assert_close(ahead - pose[:, :2], pose[:, 2:])
 
 

@@ -221,7 +221,7 @@ def _write_models(paths: RunPaths, variant: str, seed: int) -> None:
     if variant == "none":
         origin: dict[str, object] = {"trained": False}
     else:
-        network = MaskedAutoencoder(model, settings)
+        network = MaskedAutoencoder(model, settings, ARGOVERSE1)
         origin = {"trained": True}
         used = plain_values({"model": model, "pretrain": settings})
         pretrained = {**card, "stage": "pretrain", "parameters": used}
@@ -232,7 +232,7 @@ def _write_models(paths: RunPaths, variant: str, seed: int) -> None:
     curve = [{"epoch": e / 4, "step": float(e), "loss": 9 / e, "goal": 5 / e, "top1_fde": 4 / e} for e in range(1, 20)]
     save_checkpoint(
         paths.finetuned / run,
-        DenseTNT(model),
+        DenseTNT(model, ARGOVERSE1),
         {**card, "stage": "finetune", "parameters": used, "pretrained": origin},
         curve,
     )

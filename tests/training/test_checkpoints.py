@@ -58,13 +58,13 @@ def test_other_parameters_data_or_code_start_afresh(tmp_path: Path) -> None:
 def test_a_run_that_starts_afresh_says_what_keeps_the_last_state_from_being_taken_up(tmp_path: Path) -> None:
     record, one = {"stage_code": "a", "inputs": {"scenes": "b"}, "device": "cpu"}, {"processes": 1, "threads": 1}
     run = ResumeFolder(tmp_path, "pretrain", training_identity("map", record, one), "map-0")
-    assert run.unlike_superseded() is None
+    assert run.why_not_resumed() is None
     run.save(_state(1))
-    assert run.unlike_superseded() is None
+    assert run.why_not_resumed() is None
 
     def unlike(variant: str = "map", threads: int = 1, **changes: object) -> str | None:
         identity = training_identity(variant, {**record, **changes}, {**one, "threads": threads})
-        return ResumeFolder(tmp_path, "pretrain", identity, f"{variant}-0").unlike_superseded()
+        return ResumeFolder(tmp_path, "pretrain", identity, f"{variant}-0").why_not_resumed()
 
     assert unlike(threads=4) == f"the state in {run.path} was made with threads 1 (now 4)"
     assert str(unlike(stage_code="c", device="H200")).endswith("made with other code, device cpu (now H200)")

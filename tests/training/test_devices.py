@@ -19,6 +19,7 @@ from tiny_training import write_store
 from given_parameters import paper
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.config.training import FinetuneParameters, ModelParameters, OptimisationParameters, PretrainParameters
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.forecasting.forecast_scenes import GoalForecaster
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
@@ -52,7 +53,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedDevice]:
 
 def network_of(stage: str, parameters: Any) -> DenseTNT | MaskedAutoencoder:
     torch.manual_seed(0)
-    return DenseTNT(SMALL) if stage == "finetune" else MaskedAutoencoder(SMALL, parameters)
+    return DenseTNT(SMALL, ARGOVERSE1) if stage == "finetune" else MaskedAutoencoder(SMALL, parameters, ARGOVERSE1)
 
 
 def train(stage: str, store: Path, on: torch.device, run: ResumeFolder | None = None, epochs: int = 2) -> Fit:

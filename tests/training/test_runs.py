@@ -23,7 +23,7 @@ from synthdrive.config.training import ModelParameters, PretrainParameters
 from synthdrive.core import provenance
 from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.provenance import load_provenance
-from synthdrive.core.timing import ARGOVERSE2
+from synthdrive.core.timing import ARGOVERSE1, ARGOVERSE2
 from synthdrive.finetuning.finetune import finetune
 from synthdrive.forecasting.forecast_scenes import checkpoint_forecasts
 from synthdrive.models.densetnt import DenseTNT
@@ -185,7 +185,7 @@ def test_fresh_tensors_depend_on_the_seed_alone() -> None:
 
     def start(seed: int, **changes: Any) -> dict[str, torch.Tensor]:
         seed_model("pretrain", seed)
-        return pretraining_model(model, paper(PretrainParameters, **changes)).state_dict()
+        return pretraining_model(model, paper(PretrainParameters, **changes), ARGOVERSE1).state_dict()
 
     combined = start(0)
     for changes in ({"map_probability": 1.0}, {"map_probability": 0.0}, {"decoder_sees_encoder": False}):
@@ -221,7 +221,9 @@ def test_a_variant_with_another_network_beside_the_baseline(store: Path, tmp_pat
         assert card["model"]["hidden_size"] == 32
         assert network.model.polyline_index == (name == "indexed")
         seed_model("finetune", 0)
-        start, trained = (part.completion.endpoint_encoder.state_dict() for part in (DenseTNT(network.model), network))
+        start, trained = (
+            part.completion.endpoint_encoder.state_dict() for part in (DenseTNT(network.model, network.timing), network)
+        )
         moved = any(not torch.equal(start[key], value) for key, value in trained.items())
         assert moved == (name == "combined")  # the release's detached query leaves it where it was
 
@@ -303,7 +305,7 @@ def test_a_checkpoint_that_is_lost_before_it_is_used_is_not_trained_again(
     capsys.readouterr()
     pretrain(run, store)
     said = capsys.readouterr().out
-    assert "taken up after epoch 1" in said
+    assert "resumed after epoch 1" in said
     assert "epoch 1 of 1" not in said
     assert (run.out / "model.safetensors").read_bytes() == weights
 

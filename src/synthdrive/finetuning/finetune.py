@@ -32,12 +32,12 @@ from synthdrive.training.training_run import TrainingRun, execute, scene_batches
 
 @dataclass(frozen=True)
 class Transfer:
-    """What became of every tensor.
+    """Names of the tensors that were transferred from a pre-trained network, and of those that were not.
 
     Attributes:
-        loaded: tensors of the model that hold pre-trained values now.
-        fresh: tensors of the model that keep their random start.
-        unused: pre-trained tensors that the model did not take.
+        loaded: tensors of the model with pre-trained values.
+        fresh: tensors of the model that keep their initial values.
+        unused: pre-trained tensors that were not loaded.
     """
 
     loaded: list[str]
@@ -45,35 +45,36 @@ class Transfer:
     unused: list[str]
 
     def describe(self) -> dict[str, list[str]]:
-        """Plain values for the metadata."""
+        """Return plain values for the metadata."""
         return {"loaded": self.loaded, "fresh": self.fresh, "unused": self.unused}
 
     def __str__(self) -> str:
-        parts = (("loaded", self.loaded), ("fresh", self.fresh), ("left behind", self.unused))
-        return ", ".join(f"{len(names)} tensors {word} ({_modules(names)})" for word, names in parts if names)
+        parts = (("loaded", self.loaded), ("fresh", self.fresh), ("not used", self.unused))
+        return ", ".join(f"{len(names)} tensors {word} ({_top_modules(names)})" for word, names in parts if names)
 
 
 def transfer(model: nn.Module, pretrained: Mapping[str, Tensor], modules: Sequence[str], where: object) -> Transfer:
-    """Copy the tensors of `modules` from a pre-trained model's into `model`.
+    """Copy the tensors of `modules` from a pre-trained model into `model`.
 
     Args:
-        model: changed in place.
-        pretrained: names and tensors of the pre-trained model.
-        modules: names of modules ("encoder") or of single tensors; none transfers nothing.
-        where: the checkpoint, for the message.
+        model: the model, changed in place.
+        pretrained: tensors of the pre-trained model by name.
+        modules: names of modules ("encoder") or of single tensors; may be empty.
+        where: the checkpoint, for messages.
 
     Raises:
-        InputError: a module is in neither model, or its tensors differ in name, shape or type between the two.
+        InputError: `model` does not have one of the modules, or the models' tensors in them differ in name, shape or
+            type.
     """
     own = model.state_dict()
-    wanted = sorted(name for name in own if _within(name, modules))
-    offered = sorted(name for name in pretrained if _within(name, modules))
+    wanted = sorted(name for name in own if _in_modules(name, modules))
+    offered = sorted(name for name in pretrained if _in_modules(name, modules))
     for module in modules:
-        if not any(_within(name, [module]) for name in wanted):
+        if not any(_in_modules(name, [module]) for name in wanted):
             tops = ", ".join(dict.fromkeys(name.split(".")[0] for name in own))
             raise InputError(
                 f"finetune.load_pretrained_weights: {module}",
-                "no tensor of that name",
+                "no such module or tensor",
                 f"a module of the model: {tops}",
             )
     if wanted != offered:
@@ -91,25 +92,25 @@ def transfer(model: nn.Module, pretrained: Mapping[str, Tensor], modules: Sequen
     return Transfer(wanted, sorted(own.keys() - taken), sorted(pretrained.keys() - taken))
 
 
-def _within(name: str, modules: Sequence[str]) -> bool:
+def _in_modules(name: str, modules: Sequence[str]) -> bool:
     return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
-def _modules(names: Sequence[str]) -> str:
+def _top_modules(names: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
 
 
 def finetune(run: TrainingRun, scenes: Path, pretrained: Path | None = None) -> None:
-    """Fine-tune one variant with one seed, from a pre-trained checkpoint or from scratch, and write its checkpoint.
+    """Fine-tune a variant with one seed, from a pre-trained checkpoint or from scratch, and write its checkpoint.
 
     Args:
-        run: which variant and seed, and where its files are.
-        scenes: scene store of recorded scenes.
-        pretrained: checkpoint of the variant's pre-training; None for a variant that is trained from scratch.
+        run: variant, seed and paths.
+        scenes: folder of the scene store of recorded scenes.
+        pretrained: folder of the pre-training's checkpoint; None for a variant that is trained from scratch.
 
     Raises:
-        InputError: the checkpoint is missing, or not of this variant's pre-training, seed and model.
-        SynthDriveError: parameters or scenes cannot be used, or the loss is not finite.
+        InputError: the checkpoint is missing, or was made with another pre-training, seed or model.
+        SynthDriveError: parameters or scenes are unsuitable, or the loss is not finite.
     """
     parameters = load_variant_section(FinetuneParameters, "finetune", run.variant, run.parameters)
     model = load_variant_section(ModelParameters, "model", run.variant, run.parameters)
@@ -146,10 +147,19 @@ def finetune(run: TrainingRun, scenes: Path, pretrained: Path | None = None) -> 
 
 
 def usable_scenes(store: SceneStore, parameters: FinetuneParameters, seed: int, where: Path) -> Indices:
-    """(N,) scenes to train on: those with a lane, and of these the wanted share.
+    """Select the scenes to train on: of those with lanes, the fraction `parameters.fraction`.
+
+    Args:
+        store: the scenes.
+        parameters: parameters of the fine-tuning.
+        seed: training seed, which determines the fraction.
+        where: folder of the store, for messages.
+
+    Returns:
+        (N,) scenes, ascending.
 
     Raises:
-        InputError: none is left.
+        InputError: no scene has lanes.
     """
     rows = np.flatnonzero(np.diff(store.lane_offsets) > 0)
     if not len(rows):
@@ -164,13 +174,23 @@ def load_pretrained_weights(
     run: TrainingRun,
     pretrained: Path | None,
 ) -> tuple[dict[str, Any], Transfer]:
-    """Load what pre-training learned; returns where it comes from, for the metadata, and what became of each tensor.
+    """Load the pre-trained weights that the parameters name into the network.
 
-    A checkpoint of another variant is as good where its pre-training is the same.
+    The checkpoint may be of another variant with the same pre-training.
+
+    Args:
+        network: the network, changed in place.
+        model: sizes of the network.
+        parameters: `load_pretrained_weights` names the modules to load.
+        run: variant, seed and paths.
+        pretrained: folder of the pre-training's checkpoint; None for a variant that is trained from scratch.
+
+    Returns:
+        The origin of the weights, for the metadata, and the tensors that were transferred.
 
     Raises:
-        InputError: the checkpoint belongs to another pre-training, seed, model or timing, or there is none where one is
-            needed.
+        InputError: the checkpoint was made with another pre-training, seed, model or timing, or the variant is
+            pre-trained and there is no checkpoint.
     """
     wanted = load_variant_section(PretrainParameters, "pretrain", run.variant, run.parameters)
     if pretrained is None:
@@ -192,7 +212,7 @@ def load_pretrained_weights(
         raise InputError(
             f"{pretrained}: {differing[0]}",
             repr(found.get(differing[0])),
-            f"{needed[differing[0]]!r}, as variant {run.variant} has it: pre-train again",
+            f"{needed[differing[0]]!r}, as in variant {run.variant}: pre-train again",
         )
     origin = {
         "trained": True,

@@ -1,4 +1,4 @@
-"""Baselines without training: what a forecast must beat to be worth its network."""
+"""Baselines without training: constant velocity and lane following."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from synthdrive.scenes.scene_store import SceneStore, follows_lanes
 Floats = npt.NDArray[np.float64]
 
 MAX_PATHS = 6
-NEAR = 4.0  # m, the agent may be this far from the centreline of a lane that it follows
-NEAR_ANGLE = np.radians(60.0)  # and its heading this far from the lane's
-FAR_COST = 2.0  # a lane is considered while its cost is no more than this above the best one's
-LINK_GAP = 1.5  # m between a lane's end and the start of its successor
-LINK_ANGLE = np.radians(75.0)
-SAME_PATH = 2.0  # m between the ends of two paths that count as one
+NEAR = 4.0  # m; greatest distance of the agent from the centreline of a lane that it follows
+NEAR_ANGLE = np.radians(60.0)  # greatest difference between its heading and the lane's
+FAR_COST = 2.0  # greatest difference between a lane's cost and the lowest one
+LINK_GAP = 1.5  # m; greatest distance between a lane's end and the start of its successor
+LINK_ANGLE = np.radians(75.0)  # greatest change of direction between them
+SAME_PATH = 2.0  # m; paths whose ends are closer than this count as one
 
 
 def lane_paths(
     lanes: LaneSegments, origin: Floats, position: Floats, heading: Floats, reach: float
 ) -> tuple[list[Floats], Floats]:
-    """Centrelines ahead of an agent, likeliest first.
+    """Return the paths along lanes that an agent may follow, the most probable first.
 
     Args:
-        lanes: of the map crop, city frame.
-        origin: (2,) metres, city frame; all else is relative to it.
-        position: (2,) metres.
-        heading: (2,) unit vector.
-        reach: metres that each path covers at least where there are lanes enough.
+        lanes: lanes of the map crop, city frame.
+        origin: (2,) metres, city frame; positions below are relative to it.
+        position: (2,) metres, the agent's position.
+        heading: (2,) unit vector, the agent's heading.
+        reach: metres that each path should cover, if there are enough lanes.
 
     Returns:
-        At most six paths (P, 2) in metres, relative to `origin`, from the point nearest to the agent on, and their
-        weights, which fall with the distance from the agent's position and heading. None where no lane is near.
+        At most six paths (P, 2) in metres, relative to `origin`, beginning at the point nearest to the agent, and their
+        weights (N,), which fall with the distance from the agent's position and heading. No path if no lane is near.
     """
     points = lanes.points - origin  # [L, 10, 2]
     if not len(lanes):
@@ -58,7 +58,7 @@ def lane_paths(
 
 
 def points_along(path: Floats, distances: Floats) -> Floats:
-    """(N, 2) points at these distances along a path; straight on beyond its end."""
+    """Return points (N, 2) at distances (N,) along a path (P, 2), in metres; beyond its end it goes straight on."""
     steps, length, travelled = np.diff(path, axis=0), step_lengths(path), arc_length(path)
     inside = interpolate(path, distances, travelled)
     moving = np.flatnonzero(length > 0)
@@ -72,7 +72,7 @@ def points_along(path: Floats, distances: Floats) -> Floats:
 def _nearest_positions(
     points: Floats, counts: npt.NDArray[np.int64], position: Floats, heading: Floats
 ) -> list[tuple[float, int, Floats, int]]:
-    """Cost, lane, nearest point and its segment of the lanes that the agent may be on."""
+    """Return cost, lane, nearest point and its segment for each lane that the agent may be on."""
     start, step = points[:, :-1], np.diff(points, axis=1)  # [L, 9, 2]
     square = np.square(step).sum(-1)
     valid = (np.arange(points.shape[1] - 1) < counts[:, None] - 1) & (square > 0)
@@ -89,7 +89,7 @@ def _nearest_positions(
 
 
 def _successors(points: Floats, counts: npt.NDArray[np.int64]) -> list[npt.NDArray[np.intp]]:
-    """Lanes that start where each lane ends, in about its direction."""
+    """Return, for each lane, the lanes that start at its end in about the same direction."""
     rows = np.arange(len(points))
     first, last = points[:, 0], points[rows, counts - 1]
     leaving = _unit(last - points[rows, counts - 2])
@@ -109,7 +109,7 @@ def _extend(
     successors: list[npt.NDArray[np.intp]],
     reach: float,
 ) -> list[Floats]:
-    """All ways on from a lane until they are long enough, end, or come back to a lane."""
+    """Return all continuations of a path on `lane`, each until it is long enough, ends, or would repeat a lane."""
     done: list[Floats] = []
     open_ways: list[tuple[Floats, tuple[int, ...]]] = [(path, (lane,))]
     while open_ways and len(done) + len(open_ways) <= 4 * MAX_PATHS:
@@ -124,7 +124,7 @@ def _extend(
 
 
 def _distinct(found: list[tuple[float, Floats]], reach: float) -> tuple[list[Floats], Floats]:
-    """The likeliest paths with different ends; a path's weight includes those of its likes."""
+    """Return the most probable paths with different ends, and their weights; paths with equal ends are merged."""
     found.sort(key=lambda item: -item[0])
     kept: list[Floats] = []
     ends: list[Floats] = []
@@ -153,21 +153,21 @@ def _length(path: Floats) -> float:
 
 
 VELOCITY_STEPS = 6  # the velocity is the mean over the last 6 steps
-SPEED_FACTORS = (1.0, 0.75, 1.25, 0.5, 1.5, 0.25)  # of the six guesses, likeliest first
+SPEED_FACTORS = (1.0, 0.75, 1.25, 0.5, 1.5, 0.25)  # of the six trajectories, most probable first
 SPEED_WEIGHTS = (1.0, 0.6, 0.6, 0.3, 0.3, 0.2)
-OFFSET_METRES = 20.0  # of driving, in which the distance to the centreline falls to 1/e
+OFFSET_METRES = 20.0  # distance driven until the offset from the centreline has fallen to 1/e
 
 
 class ConstantVelocity:
-    """The focal agent goes on with the mean velocity of its last 6 steps.
+    """Baseline in which the focal agent keeps the mean velocity of its last 6 steps.
 
-    The other five guesses go slower or faster.
+    The other five trajectories are slower or faster.
     """
 
     name = "constant_velocity"
 
     def forecast(self, store: SceneStore, indices: Sequence[int]) -> Forecasts:
-        """Forecasts of these scenes."""
+        """See `forecast_scenes.Forecaster`."""
         agents = observed_tracks(store, indices)
         step = observed_velocity(agents)  # [B, 2]
         times = np.arange(1, store.timing.future_steps + 1)
@@ -178,16 +178,16 @@ class ConstantVelocity:
 
 
 class LaneFollowing:
-    """The focal agent follows the lanes ahead at its present speed, one guess a way, then at other speeds.
+    """Baseline in which the focal agent follows the lanes ahead, first each path at its present speed, then at others.
 
-    An agent that keeps to no lane for motor vehicles (a pedestrian, a cyclist), or has none near it in its direction,
-    is forecast with constant velocity.
+    Pedestrians, cyclists and other agents that do not follow lanes for motor vehicles, and agents without a lane near
+    them in their direction, are forecast with constant velocity.
     """
 
     name = "lane_following"
 
     def forecast(self, store: SceneStore, indices: Sequence[int]) -> Forecasts:
-        """Forecasts of these scenes."""
+        """See `forecast_scenes.Forecaster`."""
         agents, future = observed_tracks(store, indices), store.timing.future_steps
         steps, follows = observed_velocity(agents), follows_lanes(store.manifest)
         fallback = ConstantVelocity().forecast(store, indices)
@@ -201,7 +201,7 @@ class LaneFollowing:
             position, reach = agents[row, -1], _reach(steps[row], future)
             paths, likely = lane_paths(lanes, scene.origin, position, heading(agents[row]), reach)
             if paths:
-                trajectories[row], weights[row] = _guesses(
+                trajectories[row], weights[row] = _trajectories(
                     paths, likely, position, float(np.hypot(*steps[row])), future
                 )
         return Forecasts.ranked(scene_ids(store, indices), trajectories, weights)
@@ -211,24 +211,27 @@ BASELINES = {baseline.name: baseline for baseline in (ConstantVelocity, LaneFoll
 
 
 def observed_tracks(store: SceneStore, indices: Sequence[int]) -> Floats:
-    """(B, T, 2) the focal agent's histories, metres, city axes, relative to each scene's origin."""
+    """Return the focal agents' histories (B, T, 2), metres, city axes, relative to each scene's origin."""
     history = store.timing.history_steps
     return np.stack([store[index].agent[:history] for index in indices]).astype(np.float64)
 
 
 def scene_ids(store: SceneStore, indices: Sequence[int]) -> list[str]:
-    """Names of these scenes."""
+    """Return the names of the given scenes."""
     return [store.scene_ids[index] for index in indices]
 
 
 def observed_velocity(agents: Floats) -> Floats:
-    """(B, 2) metres per step, the mean over the last observed steps."""
+    """Return the mean velocity (B, 2) over the last observed steps of histories (B, T, 2), in metres per step."""
     velocity: Floats = (agents[:, -1] - agents[:, -1 - VELOCITY_STEPS]) / VELOCITY_STEPS
     return velocity
 
 
 def heading(agent: Floats) -> Floats:
-    """(2,) unit vector of the last observed half metre at least; of the whole history where it is shorter."""
+    """Return the heading at the end of a history (T, 2) in metres, as a unit vector (2,).
+
+    It is measured over at least the last 0.5 m, or over the whole history if that is shorter.
+    """
     moved = agent[-1] - agent  # [T, 2]
     length = np.hypot(moved[:, 0], moved[:, 1])
     far = np.flatnonzero(length[:-VELOCITY_STEPS] > 0.5)
@@ -237,14 +240,14 @@ def heading(agent: Floats) -> Floats:
 
 
 def _reach(step: Floats, future_steps: int) -> float:
-    """Metres of lane that the fastest guess covers."""
+    """Return the distance in metres that the fastest trajectory covers."""
     return float(np.hypot(*step)) * future_steps * max(SPEED_FACTORS) + 1.0
 
 
-def _guesses(
+def _trajectories(
     paths: list[Floats], likely: Floats, position: Floats, speed: float, future_steps: int
 ) -> tuple[Floats, Floats]:
-    """(6, T, 2) trajectories along the paths, and their weights: every path at the present speed first."""
+    """Return trajectories (6, T, 2) along the paths, every path at the present speed first, and their weights (6,)."""
     pairs = [(way, 0) for way in range(len(paths))]
     rest = [(way, factor) for factor in range(1, MODES) for way in range(len(paths))]
     rest.sort(key=lambda pair: -likely[pair[0]] * SPEED_WEIGHTS[pair[1]])

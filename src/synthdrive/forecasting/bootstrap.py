@@ -1,9 +1,9 @@
-"""How sure a mean over scenes is: percentile bootstrap intervals, and paired differences between variants.
+"""Confidence intervals of means over scenes: percentile bootstrap, and paired differences between variants.
 
-Scenes are drawn with replacement (Efron 1979). Two variants are compared on the same scenes and the same seeds, so that
-what makes a scene hard for both cancels out. A bootstrap over two or three seeds would be far too sure of itself: what
-another training might give is added by a model of random effects of scenes and seeds, with Student's t weighted by
-their shares of the variance (Cochran 1964): it is large where few seeds decide.
+Scenes are drawn with replacement (Efron 1979). Two variants are compared on the same scenes and seeds, so that effects
+of a scene on both cancel out. A bootstrap over two or three seeds would give intervals that are far too narrow.
+Intervals for other seeds therefore come from a model with random effects of scenes and seeds. Their width is a mean of
+Student's t for each effect, weighted by its share of the variance (Cochran 1964), and large with few seeds.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from synthdrive.core.seeding import generator
 Floats = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
-_BLOCK = 1 << 22  # scenes drawn at a time
+_BLOCK = 1 << 22  # number of scenes drawn at a time
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over scenes with its 95 % interval.
+    """Mean over scenes with its 95 % interval.
 
     Attributes:
-        mean, low, high: in the metric's unit.
-        scenes: how many the mean is over.
+        mean, low, high: mean and ends of the interval, in the metric's unit.
+        scenes: number of scenes.
     """
 
     mean: float
@@ -42,15 +42,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Variant minus baseline on the same scenes and seeds; below 0 the variant is better.
+    """Variant minus baseline on the same scenes and seeds; negative if the variant is better.
 
     Attributes:
-        difference: mean over scenes and seeds; its bootstrap interval says what other scenes might give with these
-            trainings.
-        with_seeds: the interval for other scenes and other seeds; with one seed it is that of `difference`.
-        relative: the mean difference as a fraction of the baseline's mean, with the interval for other scenes and
-            seeds: it leaves out 0 where that of `with_seeds` does.
-        by_seed: (R,) mean difference of each seed.
+        difference: mean over scenes and seeds, with the bootstrap interval for other scenes and the same trainings.
+        with_seeds: the same mean with the interval for other scenes and other seeds; with one seed, `difference`.
+        relative: mean difference as a fraction of the baseline's mean, with the interval for other scenes and seeds. It
+            excludes 0 if that of `with_seeds` does.
+        by_seed: (R,) mean difference for each seed.
     """
 
     difference: Interval
@@ -60,15 +59,15 @@ class PairedDifference:
 
 
 def mean_intervals(values: Floats, samples: int, seed: int, *item: object) -> list[Interval]:
-    """The mean of each column with its interval.
+    """Return the mean of each column with its bootstrap interval.
 
     Args:
-        values: (S, M), a row per scene; all columns share the drawn scenes.
-        samples: resamples.
-        seed, item: of the draws, see `seeding.generator`.
+        values: (S, M), one row per scene; the same scenes are drawn for all columns.
+        samples: number of bootstrap samples.
+        seed, item: seed of the draws, see `seeding.generator`.
 
     Raises:
-        InputError: there is no scene.
+        InputError: there are no scenes.
     """
     scenes = _count(values)
     means = np.concatenate([_resampled(values, drawn) for drawn in _draws(scenes, samples, seed, *item)])
@@ -83,11 +82,13 @@ def paired_difference(variant: Floats, baseline: Floats, samples: int, seed: int
     """Compare two variants.
 
     Args:
-        variant, baseline: (R, S) one metric for R seeds and S scenes, both in the same order; R = 1 where the
-            baseline is not trained.
+        variant, baseline: (R, S) values of one metric for R seeds and S scenes, both in the same order; (1, S) for a
+            baseline without training.
+        samples: number of bootstrap samples.
+        seed, item: seed of the draws, see `seeding.generator`.
 
     Raises:
-        InputError: shapes differ, or there is no scene.
+        InputError: shapes do not match, or there are no scenes.
     """
     if variant.ndim != 2 or variant.shape[1] != baseline.shape[1] or baseline.shape[0] not in (1, variant.shape[0]):
         raise InputError(
@@ -119,10 +120,11 @@ def paired_difference(variant: Floats, baseline: Floats, samples: int, seed: int
 
 
 def _ratio_limits(difference: Floats, base: Floats) -> Floats:
-    """(2,) ends of the 95 % interval of mean(difference) / mean(base), as Fieller (1954) has it.
+    """Return the ends (2,) of the 95 % interval of mean(difference) / mean(base), by Fieller's method (1954).
 
-    It holds the shares r at which difference - r * base is not told from 0: so it leaves out 0 where the interval of
-    the difference does. NaN where it has no end, because base itself is not told from 0.
+    It contains the fractions r for which the mean of difference - r * base does not differ significantly from 0, so it
+    excludes 0 if the interval of the difference does. NaN if the mean of base does not differ significantly from 0,
+    because the interval then has no end.
     """
     if base.mean() <= half_width(base):
         return np.full(2, np.nan)
@@ -141,9 +143,9 @@ def _ratio_limits(difference: Floats, base: Floats) -> Floats:
 
 
 def half_width(values: Floats) -> float:
-    """Half of the 95 % interval of the mean of (R, S) values, R of at least 2, for other seeds and other scenes.
+    """Return half the width of the 95 % interval of the mean of (R, S) values, R >= 2, for other seeds and scenes.
 
-    The variance of the mean is that of the seeds' means and what the scenes' means add to it.
+    The variance of the mean is that of the seeds' means, plus what the scenes' means add to it.
     """
     seeds, scenes = values.shape
     by_seed, by_scene = values.mean(axis=1), values.mean(axis=0)
@@ -163,12 +165,12 @@ def half_width(values: Floats) -> float:
 
 def _count(values: Floats) -> int:
     if len(values) == 0:
-        raise InputError("bootstrap", "no scene", "at least one")
+        raise InputError("bootstrap", "no scenes", "at least one")
     return len(values)
 
 
 def _draws(scenes: int, samples: int, seed: int, *item: object) -> Iterator[npt.NDArray[np.int64]]:
-    """Drawn scenes, (n, S) at a time, `samples` rows in all."""
+    """Draw scenes, (n, S) at a time, `samples` rows in all."""
     random = generator(seed, *item)
     rows = max(1, _BLOCK // scenes)
     for first in range(0, samples, rows):
@@ -176,7 +178,7 @@ def _draws(scenes: int, samples: int, seed: int, *item: object) -> Iterator[npt.
 
 
 def _resampled(values: Floats, drawn: npt.NDArray[np.int64]) -> Floats:
-    """(n, M) means of the columns over each row of drawn scenes."""
+    """Return the means (n, M) of the columns over each row of drawn scenes."""
     scenes = len(values)
     counts = np.stack([np.bincount(row, minlength=scenes) for row in drawn]).astype(np.float64)  # [n, S]
     means: Floats = counts @ values / scenes
@@ -184,7 +186,7 @@ def _resampled(values: Floats, drawn: npt.NDArray[np.int64]) -> Floats:
 
 
 def _limits(means: Floats) -> Floats:
-    """(2, M) lower and upper end of the interval of each column."""
+    """Return the lower and upper ends (2, M) of each column's interval."""
     tail = 100 * (1 - CONFIDENCE) / 2
     limits: Floats = np.percentile(means, [tail, 100 - tail], axis=0)
     return limits

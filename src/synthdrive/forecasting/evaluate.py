@@ -1,10 +1,10 @@
-"""Evaluation: errors of every scene as Argoverse 1 defines them, metrics by stratum, and the headline numbers.
+"""Evaluation: errors of every scene as Argoverse 1 defines them, metrics by stratum, and the headline metrics.
 
-The definitions (docs/method.md 6): of the K likeliest trajectories of a scene the best is the one with the smallest
-endpoint error. minFDE is that error, minADE is the mean displacement OF THAT TRAJECTORY (not the smallest mean
-displacement), and the scene is missed when minFDE exceeds the threshold. p-minADE and p-minFDE add -log p of the best
-trajectory, at most -log 0.05; brier-minADE and brier-minFDE add (1 - p)^2; p-MR counts 1 for a missed scene and 1 - p
-otherwise; p is the trajectory's probability among the K. The figure for a set of scenes is the mean over them.
+Definitions (docs/method.md 6): the best of a scene's K most probable trajectories is the one with the smallest endpoint
+error. minFDE is that error, minADE is the mean displacement of the same trajectory (not the smallest mean one), and the
+scene is missed if minFDE exceeds the miss threshold. With p, the probability of the best trajectory among the K,
+p-minADE and p-minFDE add -log p, at most -log 0.05; brier-minADE and brier-minFDE add (1 - p)^2; p-MR is 1 for a missed
+scene and 1 - p otherwise. A metric of several scenes is the mean over them.
 """
 
 from __future__ import annotations
@@ -27,22 +27,21 @@ from synthdrive.scenes.scene_store import AGENT_TYPE, SceneStore
 Booleans = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
-GUESSES = (1, 6)  # K
-MISS_THRESHOLD = 2.0  # metres
-LOWEST_PROBABILITY = 0.05  # of which -log p is still told apart
+GUESSES = (1, 6)  # values of K
+LOWEST_PROBABILITY = 0.05  # lower bound of p in -log p
 
 ERRORS = ("minADE", "minFDE", "MR")
 PROBABILISTIC_ERRORS = ("p-minADE", "p-minFDE", "p-MR", "brier-minADE", "brier-minFDE")
 
 ALL = "all"
 TURNS = ("left", "right", "straight")
-TYPE = "type_"  # before the name of a type of agent
+TYPE = "type_"  # prefix of the strata of agent types
 
 ERROR_TABLE, STRATA = "errors.parquet", "strata.json"
-IN = "in_"  # before the name of a stratum: the column that says which scenes belong to it
+IN = "in_"  # prefix of the columns that say which scenes belong to a stratum
 
 HEADLINE = ("minADE6", "minFDE6", "MR6", "brier_minFDE6", "minADE1", "minFDE1", "MR1")
-_DIGITS = 6  # of metrics in files: beyond them, sums differ between processors
+_DIGITS = 6  # decimals of metrics in files; further ones differ between processors
 
 
 def displacement_errors(
@@ -52,25 +51,27 @@ def displacement_errors(
     probabilities: npt.NDArray[np.floating[Any]] | None = None,
     counts: npt.NDArray[np.integer[Any]] | None = None,
     horizon: int | None = None,
-    miss_threshold: float = MISS_THRESHOLD,
+    *,
+    miss_threshold: float,
 ) -> dict[str, Floats]:
-    """Errors of every scene.
+    """Compute the errors of every scene.
 
     Args:
-        trajectories: (S, M, T, 2) forecasts, metres; likeliest first where there are no probabilities.
-        truth: (S, T, 2) metres, same frame.
-        guesses: K, how many of a scene's trajectories count.
-        probabilities: (S, M); trajectories are ranked by them (equal ones keep their order) and the K first are
-            renormalised.
-        counts: (S,) how many of the M trajectories a scene has; all where absent.
-        horizon: steps that count; all of the truth where absent.
-        miss_threshold: metres.
+        trajectories: (S, M, T, 2) forecasts, metres; the most probable first if there are no `probabilities`.
+        truth: (S, T, 2) true futures, metres, same frame.
+        guesses: K, the number of trajectories that count in each scene.
+        probabilities: (S, M) probabilities, by which trajectories are ranked (equal ones keep their order); those of
+            the first K are renormalised.
+        counts: (S,) number of trajectories in each scene; defaults to M.
+        horizon: number of steps that count; defaults to those of the truth.
+        miss_threshold: metres; a scene whose minFDE is above it is missed.
 
     Returns:
-        (S,) float64 for each of ERRORS, and of PROBABILISTIC_ERRORS where there are probabilities.
+        (S,) float64 for each of ERRORS and, with `probabilities`, each of PROBABILISTIC_ERRORS. Displacements are in
+        metres.
 
     Raises:
-        InputError: shapes do not fit, or a scene has no trajectory.
+        InputError: shapes do not match, or a scene has no trajectory.
     """
     horizon = truth.shape[1] if horizon is None and truth.ndim > 1 else horizon or 1
     _check_shapes(trajectories, truth, guesses, probabilities, counts, horizon)
@@ -83,7 +84,7 @@ def displacement_errors(
     present = np.take_along_axis(present, rank, axis=1)
     steps = trajectories[:, :, :horizon].astype(np.float64)[np.arange(scenes)[:, None], rank]  # [S, K, T, 2]
     error = np.sqrt(np.square(steps - truth[:, None, :horizon].astype(np.float64)).sum(-1))  # [S, K, T]
-    best = np.where(present, error[..., -1], np.inf).argmin(axis=1)  # the first of equals
+    best = np.where(present, error[..., -1], np.inf).argmin(axis=1)  # the first one if several are equal
     chosen = error[np.arange(scenes), best]  # [S, T]
     errors = {"minADE": chosen.mean(axis=1), "minFDE": chosen[:, -1]}
     errors["MR"] = (errors["minFDE"] > miss_threshold).astype(np.float64)
@@ -122,22 +123,22 @@ def _check_shapes(
         raise InputError("probabilities", f"shape {probabilities.shape}", f"({scenes}, {modes})")
     fewest = modes if counts is None or not len(counts) else int(counts.min())
     if guesses < 1 or fewest < 1:
-        raise InputError("trajectories", f"{fewest} of a scene, {guesses} guesses", "at least one of each")
+        raise InputError("trajectories", f"{fewest} in a scene, {guesses} guesses", "at least one of each")
 
 
 def strata(
     manifest: pa.Table, slow_below: float, fast_above: float, displacement_edges: Sequence[float]
 ) -> dict[str, Booleans]:
-    """Which scenes belong to each stratum, (S,) bool.
+    """Return which scenes belong to each stratum, (S,) bool by name.
 
-    Scenes are told apart by what the agent does, future included: its turn, its mean speed, how far it gets, and
-    whether it crosses an intersection; and by what it is (vehicle, pedestrian, ...). Where a manifest has no such
-    column, those strata are absent.
+    Strata depend on the focal agent's turn, mean speed, displacement and whether it crosses an intersection, all
+    including the future, and on its type (vehicle, pedestrian, ...). Strata whose column is not in the manifest are
+    left out.
 
     Args:
-        manifest: of a scene store.
-        slow_below, fast_above: m/s, mean speed of the agent.
-        displacement_edges: metres from the first to the last step, rising.
+        manifest: manifest of a scene store.
+        slow_below, fast_above: m/s, limits of the mean speed.
+        displacement_edges: metres from the first to the last step, ascending.
     """
     groups = {ALL: np.ones(manifest.num_rows, dtype=np.bool_)}
     if "turn" in manifest.column_names:
@@ -163,14 +164,14 @@ def strata(
 
 
 def scene_errors(forecasts: Forecasts, store: SceneStore, miss_threshold: float) -> dict[str, Floats]:
-    """(S,) float64 errors of every scene.
+    """Compute the errors of every scene, (S,) float64 by name.
 
-    Names are the metric and K: minADE6 (of the trajectory with the smallest endpoint error), minFDE6, MR6,
-    brier_minFDE6, p_minADE6 and so on; and minADE1_1s, minFDE1_1s, minADE1_2s, minFDE1_2s and so on of the likeliest
-    trajectory over each shorter horizon of whole seconds.
+    Names consist of the metric and K: minADE6 (of the trajectory with the smallest endpoint error), minFDE6, MR6,
+    brier_minFDE6, p_minADE6 and so on. In addition, minADE1_1s, minFDE1_1s, minADE1_2s and so on are errors of the most
+    probable trajectory over each shorter horizon of whole seconds.
 
     Raises:
-        InputError: the forecasts are not of exactly these scenes in this order, or the scenes have no future.
+        InputError: the forecasts are not of exactly the store's scenes in its order, or the scenes have no future.
     """
     store.require_future("scenes")
     check_scenes(forecasts, store)
@@ -180,17 +181,24 @@ def scene_errors(forecasts: Forecasts, store: SceneStore, miss_threshold: float)
         found = displacement_errors(
             forecasts.trajectories, truth, guesses, forecasts.probabilities, miss_threshold=miss_threshold
         )
-        names = ERRORS if guesses == 1 else ERRORS + PROBABILISTIC_ERRORS  # with one guess p is 1
+        names = ERRORS if guesses == 1 else ERRORS + PROBABILISTIC_ERRORS  # p is 1 with one guess
         errors |= {f"{name.replace('-', '_')}{guesses}": found[name] for name in names}
     second = round(1 / store.timing.step_seconds)
     for steps in range(second, store.timing.future_steps, second):
-        found = displacement_errors(forecasts.trajectories, truth, 1, forecasts.probabilities, horizon=steps)
+        found = displacement_errors(
+            forecasts.trajectories,
+            truth,
+            1,
+            forecasts.probabilities,
+            horizon=steps,
+            miss_threshold=miss_threshold,
+        )
         errors |= {f"{name}1_{steps // second}s": found[name] for name in ("minADE", "minFDE")}
     return errors
 
 
 def headline_metrics(errors: Mapping[str, Floats]) -> dict[str, float | int]:
-    """The few numbers that `dvc metrics show` is for: means over all scenes, and how many they are."""
+    """Return the metrics that `dvc metrics show` prints: means over all scenes, and the number of scenes."""
     means: dict[str, float | int] = {name: round(float(errors[name].mean()), _DIGITS) for name in HEADLINE}
     return means | {"scenes": len(errors[HEADLINE[0]])}
 
@@ -198,7 +206,7 @@ def headline_metrics(errors: Mapping[str, Floats]) -> dict[str, float | int]:
 def metrics_by_stratum(
     errors: Mapping[str, Floats], manifest: pa.Table, parameters: EvaluateParameters
 ) -> dict[str, dict[str, Any]]:
-    """Every metric in every stratum: {stratum: {"scenes": n, metric: {"mean", "low", "high"}}}; 95 % intervals."""
+    """Return all metrics with 95 % intervals: {stratum: {"scenes": n, metric: {"mean", "low", "high"}}}."""
     groups = strata(manifest, parameters.slow_below, parameters.fast_above, parameters.displacement_edges)
     values = np.column_stack(list(errors.values()))  # [S, M]
     table: dict[str, dict[str, Any]] = {}
@@ -215,7 +223,7 @@ def metrics_by_stratum(
 def score(
     forecasts: Forecasts, store: SceneStore, parameters: EvaluateParameters, details: Path
 ) -> dict[str, float | int]:
-    """Write errors.parquet (a row per scene) and strata.json into a directory; returns the headline metrics."""
+    """Write errors.parquet (one row per scene) and strata.json into `details`; return the headline metrics."""
     errors = scene_errors(forecasts, store, parameters.miss_threshold)
     groups = strata(store.manifest, parameters.slow_below, parameters.fast_above, parameters.displacement_edges)
     columns = {"scene_id": pa.array(forecasts.scene_ids, pa.string())} | {
@@ -235,7 +243,7 @@ def write_evaluation(
     output: Path,
     metrics: Path,
 ) -> dict[str, float | int]:
-    """Write forecasts, metadata, errors and strata into `output`, and the headline numbers to `metrics`."""
+    """Write forecasts, metadata, errors and strata into `output`, and write and return the headline metrics."""
     with atomic_directory(output) as partial:
         forecasts.save(partial, metadata)
         headline = score(forecasts, store, parameters, partial)
@@ -244,19 +252,19 @@ def write_evaluation(
 
 
 def load_scene_errors(directory: Path) -> tuple[list[str], dict[str, Floats]]:
-    """Scene ids and the errors of every scene, as `score` wrote them; for paired comparisons."""
+    """Read scene ids and the errors of every scene, as written by `score`, for paired comparisons."""
     table = read_table(Path(directory) / ERROR_TABLE, {"scene_id": pa.string()})
     names = [field.name for field in table.schema if field.type == pa.float64()]
     return table["scene_id"].to_pylist(), {name: table[name].to_numpy() for name in names}
 
 
 def load_scene_strata(directory: Path) -> dict[str, Booleans]:
-    """(S,) bool for every stratum but the one of all scenes, as `score` wrote them."""
+    """Read which scenes belong to each stratum, (S,) bool by name, as written by `score`; without the stratum `all`."""
     table = read_table(Path(directory) / ERROR_TABLE, {"scene_id": pa.string()})
     names = [field.name for field in table.schema if field.type == pa.bool_()]
     return {name.removeprefix(IN): table[name].to_numpy() for name in names}
 
 
 def describe(name: str, metrics: Mapping[str, float | int]) -> str:
-    """The headline numbers in a line."""
+    """Format the headline metrics as one line."""
     return f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())

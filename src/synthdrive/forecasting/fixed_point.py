@@ -1,8 +1,8 @@
-"""Goal distributions in whole numbers, so that sums are exact and therefore the same in any order, batch and machine.
+"""Goal distributions in whole numbers, whose sums are exact and therefore the same in any batch and on any machine.
 
-A sum of floats depends on the order in which a machine adds them, which depends on the batch and on the processor.
-Coordinates, distances and probabilities are therefore rounded to whole numbers small enough that every sum of their
-products stays below 2^53: float64 holds each of them exactly.
+A sum of floats depends on the order of the additions, which depends on the batch and the processor. Coordinates,
+distances and probabilities are therefore rounded to whole numbers, small enough that every sum of their products stays
+below 2^53, up to which float64 is exact.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ with from_extra("train"):
     from torch import Tensor
 
 UNITS_PER_METRE = 4096.0  # 0.24 mm
-EXTENT_UNITS = 2.0**19  # coordinates stay within +-128 m of the scene's centre, else the unit is doubled
-WEIGHT_UNITS = 2.0**24  # of probability 1
-GRID_COMMON = 324.0  # least common multiple of the 9, 36 and 81 points of a cell
+EXTENT_UNITS = 2.0**19  # largest coordinate, 128 m from the scene's centre; beyond it the unit is doubled
+WEIGHT_UNITS = 2.0**24  # weight that stands for probability 1
+GRID_COMMON = 324.0  # least common multiple of 9, 36 and 81, the numbers of points in a cell
 
-MAX_FLAT_GOALS = 1000  # as many as the published threshold of 0.001 can ever keep
+MAX_FLAT_GOALS = 1000  # the most that the published threshold of 0.001 can keep
 
-# Points a side of a goal's cell, where int(1000 p) is at most 5, at most 10, above (docs/method.md 6).
+# Points along a side of a goal's cell where int(1000 p) is at most 5, at most 10, or larger (docs/method.md 6).
 GRID_SIDES = (3, 6, 9)
 GRID_LIMITS = (5, 10)
 
 
 @dataclass(frozen=True)
 class WeightedPoints:
-    """Points with whole-number weights.
+    """Points of B scenes with whole-number weights.
 
     Attributes:
         xy: (B, N, 2) float64, whole units relative to each scene's centre.
-        weight: (B, N) float64, whole numbers; 0 for padding.
+        weight: (B, N) float64, whole numbers; 0 at padding.
     """
 
     xy: Tensor
@@ -42,13 +42,13 @@ class WeightedPoints:
 
 @dataclass(frozen=True)
 class FixedPointGoals:
-    """What the optimiser works on.
+    """Goal distributions of B scenes in whole numbers, the input of the optimiser.
 
     Attributes:
-        cells: the kept goals, weight in units of 2^-24 of probability.
-        grid: the sample points of their 1 m x 1 m cells, weight in units of 2^-24 / 324.
-        centre: (B, 2) float64 metres, agent frame.
-        unit: (B,) float64 metres.
+        cells: the kept goals; weights are probabilities in units of 2^-24.
+        grid: sample points of their 1 m x 1 m cells; weights are probabilities in units of 2^-24 / 324.
+        centre: (B, 2) float64 metres, agent frame; the origin of `cells` and `grid`.
+        unit: (B,) float64 metres, unit of coordinates.
     """
 
     cells: WeightedPoints
@@ -57,26 +57,27 @@ class FixedPointGoals:
     unit: Tensor
 
     def to_metres(self, xy: Tensor) -> Tensor:
-        """Units to metres in the agent frame; xy (B, ..., 2)."""
+        """Convert coordinates (B, ..., 2) from units to metres in the agent frame."""
         shape = (-1,) + (1,) * (xy.dim() - 1)
         return xy * self.unit.view(shape) + self.centre.view(shape[:1] + (1,) * (xy.dim() - 2) + (2,))
 
     def to_units(self, xy: Tensor) -> Tensor:
-        """Metres in the agent frame to whole units; xy (B, ..., 2)."""
+        """Convert coordinates (B, ..., 2) from metres in the agent frame to whole units."""
         shape = (-1,) + (1,) * (xy.dim() - 1)
         return torch.round((xy - self.centre.view(shape[:1] + (1,) * (xy.dim() - 2) + (2,))) / self.unit.view(shape))
 
 
 def fix_goals(goals: Tensor, log_prob: Tensor, valid: Tensor, min_probability: float) -> FixedPointGoals:
-    """Round the goals that are likely enough to whole units.
+    """Round the goals that are probable enough to whole units.
 
-    Goals with a probability of at least `min_probability` are kept (not renormalised); where none is, as in a
-    distribution that is flat, the 1,000 most likely.
+    Goals with a probability of at least `min_probability` are kept (not renormalised). If a scene has none, because its
+    distribution is flat, the 1,000 most probable are kept.
 
     Args:
         goals: (B, D, 2) metres, agent frame.
-        log_prob: (B, D) natural logarithms of probabilities.
-        valid: (B, D) bool.
+        log_prob: (B, D) natural logarithms of the goals' probabilities.
+        valid: (B, D) bool, False at padding.
+        min_probability: smallest probability to keep.
     """
     xy, probability = _kept_goals(goals, log_prob, valid, min_probability)  # [B, N, 2], [B, N]
     weight = torch.round(probability * WEIGHT_UNITS)
@@ -86,7 +87,7 @@ def fix_goals(goals: Tensor, log_prob: Tensor, valid: Tensor, min_probability: f
 
 
 def _kept_goals(goals: Tensor, log_prob: Tensor, valid: Tensor, min_probability: float) -> tuple[Tensor, Tensor]:
-    """The kept goals in falling order of probability, and their probabilities, 0 for padding."""
+    """Return the kept goals (B, N, 2) in descending order of probability, and their probabilities, 0 at padding."""
     ordered, order = log_prob.double().masked_fill(~valid, -torch.inf).sort(dim=1, descending=True, stable=True)
     probability = ordered.exp()
     kept = (probability >= min_probability).sum(1)
@@ -99,7 +100,7 @@ def _kept_goals(goals: Tensor, log_prob: Tensor, valid: Tensor, min_probability:
 
 
 def _frame(xy: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Centre (whole metres) and unit of each scene, such that its kept goals fit into EXTENT_UNITS."""
+    """Return the centre (in whole metres) and unit of each scene, such that its kept goals fit into EXTENT_UNITS."""
     inside = (weight > 0)[..., None]
     low = torch.where(inside, xy, torch.inf).amin(1)
     high = torch.where(inside, xy, -torch.inf).amax(1)
@@ -111,7 +112,7 @@ def _frame(xy: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _grid(cells: Tensor, weight: Tensor, probability: Tensor, unit: Tensor) -> WeightedPoints:
-    """Sample points of the goals' cells, goal after goal, padded to the longest scene."""
+    """Return the sample points of the goals' cells, goal by goal, padded to the scene with the most."""
     kind = sum((torch.floor(1000.0 * probability) > limit).long() for limit in GRID_LIMITS)  # [B, N]
     per_side = torch.tensor(GRID_SIDES).to(cells.device)[kind]
     count = per_side**2 * (weight > 0)  # [B, N]

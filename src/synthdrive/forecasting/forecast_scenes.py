@@ -1,6 +1,6 @@
-"""Forecasts of a checkpoint: goal distribution, six goals, a trajectory to each (docs/method.md 6).
+"""Forecasts of a trained network: a goal distribution, six goals, and a trajectory to each (docs/method.md 6).
 
-Scenes are forecast in blocks that survive an interruption.
+Scenes are forecast in blocks; an interrupted run keeps its finished blocks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from synthdrive.core.run_folder import RunFolder
 from synthdrive.core.seeding import item_seed
 from synthdrive.forecasting.fixed_point import fix_goals
 from synthdrive.forecasting.forecasts import MODES, Forecasts
-from synthdrive.forecasting.goal_sets import MISS_DISTANCE, GoalSets, optimise_goal_sets, rank_goal_sets
+from synthdrive.forecasting.goal_sets import GoalSets, optimise_goal_sets, rank_goal_sets
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore
@@ -42,45 +42,47 @@ def suppress_non_maxima(
     miss_rate_weight: float = 0.0,
     min_probability: float = 0.001,
     temperature: float = 2.0,
-    miss_threshold: float = MISS_DISTANCE,
+    *,
+    miss_threshold: float,
 ) -> GoalSets:
-    """Take the likeliest goal, drop those nearer than `distance`, and so on until there are six.
+    """Select six goals by non-maximum suppression: the most probable ones that are at least `distance` apart.
 
-    Where no goal is left, the likeliest that has not been taken follows (the release fills up at random), and a scene
-    with fewer than six goals repeats its likeliest.
+    If there are fewer than six, the most probable of the other goals fill up the set (the release fills it up at
+    random). A scene with fewer than six goals repeats its most probable one.
 
     Args:
-        goals: (B, D, 2) metres, agent frame.
-        log_prob: (B, D) natural logarithms of probabilities.
-        valid: (B, D) bool.
+        goals: (B, D, 2) candidate goals, metres, agent frame.
+        log_prob: (B, D) natural logarithms of the candidates' probabilities.
+        valid: (B, D) bool, False at padding.
         distance: metres.
-        miss_rate_weight, min_probability, temperature, miss_threshold: of the objective that is reported and that
-            orders the goals, see `goal_sets`.
+        miss_rate_weight, min_probability, temperature, miss_threshold: parameters of the objective that is reported and
+            by which the goals are ranked, see `goal_sets`.
     """
     ordered = log_prob.double().masked_fill(~valid, -torch.inf).sort(dim=1, descending=True, stable=True).indices
-    xy = goals.double().gather(1, ordered[..., None].expand(-1, -1, 2))  # [B, D, 2], likeliest first
+    xy = goals.double().gather(1, ordered[..., None].expand(-1, -1, 2))  # [B, D, 2], most probable first
     untaken = valid.gather(1, ordered)
     apart = untaken.clone()
     place = torch.arange(xy.shape[1], device=xy.device)
     chosen = []
     for _ in range(MODES):
         candidates = torch.where(apart.any(1, keepdim=True), apart, untaken)
-        first = torch.where(candidates, place, xy.shape[1]).amin(1) % xy.shape[1]  # [B]; 0 where none is left
+        first = torch.where(candidates, place, xy.shape[1]).amin(1) % xy.shape[1]  # [B]; 0 if none is left
         goal = xy.gather(1, first[:, None, None].expand(-1, 1, 2))  # [B, 1, 2]
         chosen.append(goal)
         untaken = untaken & (place != first[:, None])
         apart = apart & untaken & ((xy - goal).square().sum(-1) >= distance**2)
     fixed = fix_goals(goals, log_prob, valid, min_probability)
-    return rank_goal_sets(torch.cat(chosen, dim=1), fixed, miss_rate_weight, temperature, miss_threshold)
+    sets = torch.cat(chosen, dim=1)
+    return rank_goal_sets(sets, fixed, miss_rate_weight, temperature, miss_threshold=miss_threshold)
 
 
 class GoalForecaster:
-    """A network and the way in which its six goals are chosen.
+    """Forecaster that selects six goals from the network's goal distribution and completes a trajectory to each.
 
     Args:
-        network: trained, in evaluation mode.
-        parameters: of goal selection.
-        device: where it runs.
+        network: a trained network; it is moved to `device` and put into evaluation mode.
+        parameters: parameters of goal selection.
+        device: device that the network runs on.
     """
 
     def __init__(self, network: DenseTNT, parameters: EvaluateParameters, device: torch.device) -> None:
@@ -90,10 +92,10 @@ class GoalForecaster:
 
     @torch.no_grad()
     def forecast(self, store: SceneStore, indices: Sequence[int]) -> Forecasts:
-        """Forecasts of these scenes; every scene draws from a seed of its own."""
+        """Forecast the given scenes; each draws random numbers from its own seed."""
         names = [store.scene_ids[index] for index in indices]
         if self.device.type == "cpu":
-            torch.set_num_threads(1)  # of this thread: batches are spread over threads, and sums stay the same
+            torch.set_num_threads(1)  # batches run in parallel threads, and sums must not depend on their number
         batch = collate(store, indices).to(self.device)
         distribution = self.network.goal_distribution(batch)
         seeds = torch.tensor([item_seed(self.parameters.seed, name) for name in names]).to(self.device)
@@ -109,7 +111,7 @@ class GoalForecaster:
         )
 
     def choose(self, goals: Tensor, log_prob: Tensor, valid: Tensor, seeds: Tensor) -> GoalSets:
-        """Six goals a scene, as the parameters ask for."""
+        """Select six goals for each scene by the method in the parameters; arguments as in `optimise_goal_sets`."""
         given = self.parameters
         objective = {
             "miss_rate_weight": given.miss_rate_weight,
@@ -123,10 +125,10 @@ class GoalForecaster:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the first GPU where there is one.
+    """Return the device of a name; "auto" is the first GPU, or the CPU if there is none.
 
     Raises:
-        ParameterError: torch knows no such device, or this machine or this build of torch has none.
+        ParameterError: torch knows no such device, or this machine or this build of torch does not have it.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -139,14 +141,14 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-BLOCK_SCENES = 1024  # forecast scenes that an interruption can cost
+BLOCK_SCENES = 1024  # the most scenes that are forecast again after an interruption
 
 
 class Forecaster(Protocol):
-    """Whatever forecasts scenes of a store: a trained model, a baseline."""
+    """A trained network or a baseline that forecasts scenes of a store."""
 
     def forecast(self, store: SceneStore, indices: Sequence[int]) -> Forecasts:
-        """Forecasts of these scenes, in this order; uses nothing after the last observed step."""
+        """Forecast the given scenes, in this order, without using any step after the last observed one."""
         ...
 
 
@@ -156,18 +158,18 @@ def forecast_scenes(
     """Forecast every scene of a store.
 
     Args:
-        forecaster: called with consecutive scenes, `batch_size` at a time, from several threads if `threads` > 1.
+        forecaster: called with `batch_size` consecutive scenes at a time, from several threads if `threads` > 1.
         store: the scenes.
-        batch_size: scenes at a time.
-        run_directory: where finished blocks wait, so that an interrupted run goes on where it was; its name must
-            stand for everything that settles the forecasts. They stay: whoever has written the forecasts removes them.
-        threads: batches at a time; the forecasts do not depend on it.
+        batch_size: number of scenes in a batch.
+        run_directory: folder of finished blocks, from which an interrupted run continues. Its name must identify
+            everything that determines the forecasts. The caller removes it once the forecasts are written.
+        threads: number of batches at a time; the forecasts do not depend on it.
 
     Raises:
-        InputError: the store has no scene.
+        InputError: the store has no scenes.
     """
     if len(store) == 0:
-        raise InputError("scenes", "no scene", "at least one scene to forecast")
+        raise InputError("scenes", "no scenes", "at least one scene to forecast")
     blocks = [range(first, min(first + BLOCK_SCENES, len(store))) for first in range(0, len(store), BLOCK_SCENES)]
     parts = []
     with ThreadPoolExecutor(threads) as executor:
@@ -186,7 +188,7 @@ def forecast_scenes(
 
 
 def _finished(saved: Path, store: SceneStore, block: range) -> Forecasts | None:
-    """A block that an earlier run finished; None where it is absent, damaged or of other scenes."""
+    """Return a block that an earlier run finished, or None if it is missing, damaged or of other scenes."""
     if not saved.is_dir():
         return None
     try:
@@ -206,23 +208,25 @@ def checkpoint_forecasts(
     runs: Path = Path(".run"),
     provenance: Path = PROVENANCE,
 ) -> Iterator[tuple[Forecasts, SceneStore, dict[str, Any]]]:
-    """Forecast every scene of a store with a fine-tuned model; to be written inside the block.
+    """Forecast every scene of a store with a fine-tuned network, in a context in which the caller writes the forecasts.
 
-    What an interrupted run goes on from is held until the block ends, and removed only where it ends well.
+    The finished blocks of the run are removed only if the context ends without an error, so that an interrupted run can
+    continue.
 
     Args:
-        checkpoint: folder of the model.
-        scenes: folder of the store; its scenes need no future.
-        device: cpu, cuda, or auto (a GPU where there is one).
-        workers: batches at a time on a CPU; see `parallel.worker_count`.
-        runs: where an interrupted run goes on from.
-        provenance: where the record of how they came about is written.
+        checkpoint: folder of the checkpoint.
+        scenes: folder of the scene store; its scenes need no future.
+        parameters: parameters of the evaluation.
+        device: cpu, cuda, or auto (a GPU if there is one).
+        workers: number of batches at a time on a CPU; see `parallel.worker_count`.
+        runs: folder of unfinished runs.
+        provenance: folder of provenance records; one is written here.
 
     Yields:
         The forecasts, the store, and the forecasts' metadata.
 
     Raises:
-        InputError: checkpoint or store are missing, damaged, or empty, or their timings differ.
+        InputError: checkpoint or store is missing, damaged or empty, or their timings differ.
     """
     repeatable_kernels()
     network, trained = load_forecaster(checkpoint)

@@ -1,4 +1,4 @@
-"""Forecasts as an artifact: six trajectories and their probabilities for every scene, readable without the model."""
+"""Forecasts as an artifact: six trajectories with probabilities for every scene, readable without the network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from synthdrive.core.artifacts import read_arrays, read_json, read_table, write_
 from synthdrive.core.errors import InputError
 from synthdrive.scenes.scene_store import SceneStore
 
-MODES = 6  # trajectories of a forecast, the benchmark's K
+MODES = 6  # trajectories in a forecast, the benchmark's K
 
 ARRAYS, MANIFEST, METADATA = "forecasts.safetensors", "manifest.parquet", "metadata.json"
 
@@ -28,13 +28,13 @@ class Forecasts:
     """Forecasts of S scenes.
 
     Attributes:
-        scene_ids: (S,) names, in the order of the arrays.
+        scene_ids: (S,) names of the scenes, in the order of the arrays.
         trajectories: (S, 6, T, 2) float32 metres, city axes, relative to each scene's origin; 0.1 s apart.
-        probabilities: (S, 6) float32, each row falls and sums to 1.
-        objective: (S,) float32 metres, the expected error of the goal set where there is one, else 0.
+        probabilities: (S, 6) float32, each row descending with sum 1.
+        objective: (S,) float32 metres, the expected error of the goal set; 0 for forecasts without goal sets.
 
     Raises:
-        InputError: shapes do not fit, or a value is not finite, or probabilities are none; names the scene.
+        InputError: shapes do not match, a value is not finite, or probabilities are invalid; names the scene.
     """
 
     scene_ids: Sequence[str]
@@ -76,7 +76,7 @@ class Forecasts:
         weights: npt.NDArray[np.floating[Any]],
         objective: npt.NDArray[np.floating[Any]] | None = None,
     ) -> Self:
-        """Forecasts from trajectories (S, 6, T, 2) in any order and their weights (S, 6), not all zero."""
+        """Make forecasts from trajectories (S, 6, T, 2) in any order and weights (S, 6), not all zero in a scene."""
         order = np.argsort(-weights, axis=1, kind="stable")
         probabilities = np.take_along_axis(weights / weights.sum(axis=1, keepdims=True), order, axis=1)
         return cls(
@@ -88,19 +88,19 @@ class Forecasts:
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """All forecasts of the parts, in order."""
+        """Concatenate forecasts."""
         arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS)
         return cls([scene_id for part in parts for scene_id in part.scene_ids], *arrays)
 
     def save(self, directory: Path, metadata: Mapping[str, Any] | None = None) -> None:
-        """Write into an existing directory, with metadata that say what they are."""
+        """Write the forecasts and their metadata into an existing directory."""
         write_arrays(directory / ARRAYS, {name: getattr(self, name) for name in _ARRAYS})
         write_table(directory / MANIFEST, pa.table({"scene_id": pa.array(self.scene_ids, pa.string())}))
         write_json(directory / METADATA, dict(metadata or {}))
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Read what `save` wrote; raises InputError naming the file, array or scene."""
+        """Read forecasts written by `save`; raise InputError, naming the file, array or scene, if they are damaged."""
         directory = Path(directory)
         arrays, _ = read_arrays(directory / ARRAYS, _ARRAYS)
         table = read_table(directory / MANIFEST, {"scene_id": pa.string()})
@@ -111,20 +111,20 @@ class Forecasts:
 
 
 def load_forecast_metadata(directory: Path) -> dict[str, Any]:
-    """What the forecasts are: stage, variant, seed, parameters."""
+    """Read the metadata of forecasts: stage, variant, seed, parameters."""
     metadata: dict[str, Any] = read_json(Path(directory) / METADATA)
     return metadata
 
 
 def check_scenes(forecasts: Forecasts, store: SceneStore) -> None:
-    """Raise InputError unless the forecasts are of exactly the scenes of the store, in its order, and as long."""
+    """Raise InputError unless the forecasts have the scenes of the store, in its order, and as many future steps."""
     steps, wanted = forecasts.trajectories.shape[2], store.timing.future_steps
     if steps != wanted:
-        raise InputError("forecasts", f"{steps} steps", f"{wanted}, as the scene store has them to forecast")
+        raise InputError("forecasts", f"{steps} steps", f"{wanted}, the number of future steps in the scene store")
     if list(forecasts.scene_ids) == store.scene_ids:
         return
     pairs = zip(forecasts.scene_ids, store.scene_ids, strict=False)
     first = next((pair for pair in pairs if pair[0] != pair[1]), None)
     found = f"{len(forecasts)} scenes" if first is None else f"scene {first[0]!r}"
     expected = f"{len(store)} scenes" if first is None else f"scene {first[1]!r}, as in the scene store"
-    raise InputError("forecasts", found, expected, "Forecast these scenes, or score with the scenes forecast.")
+    raise InputError("forecasts", found, expected, "Forecast these scenes, or score with the forecast scenes.")

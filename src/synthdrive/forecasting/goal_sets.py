@@ -1,18 +1,20 @@
 """Goal sets: the six goals that minimise the expected error under a goal distribution (docs/method.md 6).
 
-E(Y) = sum_i p_i mean_z [(1 - r) min_j |z - y_j| + r 10 (min_j |z - y_j| > m)], z on a grid in the 1 m cell of goal i,
-m the distance beyond which a goal is missed, 2 m as published.
+E(Y) = sum_i p_i mean_z [(1 - r) min_j |z - y_j| + r 10 (min_j |z - y_j| > m)], where z runs over a grid in the 1 m cell
+of goal i, and m is the miss threshold (2 m as published).
 
 The published optimiser stops on a CPU clock and draws without a seed. This one takes a fixed number of steps, draws
-from the scene's own seed, and computes in whole numbers (see `fixed_point`): for the same distribution a scene has the
-same goal set in every batch and on every machine, to the last bit. Its steps:
+from the scene's own seed, and computes in whole numbers (see `fixed_point`). For the same distribution, a scene has
+bitwise the same goal set in every batch and on every machine. Its steps:
 
-1. Starts: six goals each, every next one drawn in proportion to what the goals still cost (the seeding of k-medians).
-2. Successive halving: all restarts descend a few steps, the better ones further. A step gives every goal to the nearest
-   of the six and moves each of the six to the weighted median of its own (Weiszfeld's step).
-3. The last few descend on the grid of the objective; the best is the answer.
+1. Restarts: draw sets of six goals, each next goal in proportion to what the candidates still cost (the seeding of
+   k-medians).
+2. Successive halving: all restarts descend a few steps, the better ones further. A step assigns every candidate to the
+   nearest of the six goals and moves each goal towards the weighted median of its candidates (Weiszfeld's step).
+3. The last few descend on the grid of the objective, and the best is returned.
 
-With r > 0 the objective has steps that no descent sees: after 2 and 3 each goal in turn also tries positions around it.
+With r > 0 the objective jumps where a candidate is missed, which the descent cannot see. Therefore each goal in turn
+also tries positions around it, after steps 2 and 3.
 """
 
 from __future__ import annotations
@@ -37,38 +39,37 @@ from synthdrive.forecasting.fixed_point import (
 from synthdrive.forecasting.forecasts import MODES
 from synthdrive.models.batch import uniform
 
-MISS_DISTANCE = 2.0  # metres, as published; what is tried and drawn below is in proportion to it
-MISS_COST = 10.0  # metres of expected error that a miss counts as (docs/method.md 6)
+MISS_COST = 10.0  # metres of error that a miss counts as (docs/method.md 6)
 
-_STREAM = 6  # of the scene's random numbers
+_STREAM = 6  # stream of random numbers, see `models.batch.uniform`
 _ROUNDS = (
     (2, 1 / 4),
     (4, 1 / 8),
     (6, 1 / 16),
     (15, 1 / 32),
-)  # descent steps, fraction of the restarts that stays afterwards
+)  # descent steps, fraction of the restarts that is kept afterwards
 _GRID_STEPS = 12
 _CELL_SOFTENING = 0.1  # m2; sqrt(d2 + 0.1) is about the mean distance to the points of a 1 m cell
-_GRID_SOFTENING = 0.0025  # m2; keeps a goal that lies on a point from sticking to it
-# In miss distances: a goal is drawn towards what it covers within a little more; distances tried around it when r > 0.
-_REACH = 1.25
+_GRID_SOFTENING = 0.0025  # m2; prevents a goal from getting stuck on a point
+# In units of the miss threshold, for r > 0: how far misses attract a goal, and the distances tried around a goal.
+_MISS_REACH = 1.25
 _CELL_SEARCH = (1.0, 0.5, 0.25)
 _GRID_SEARCH = (0.25, 0.125, 0.0625, 0.03125)
 _DIRECTIONS = ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))
 
-# A pass over scenes is cut into parts whose largest array stays in the processor's cache; results do not depend on it.
+# Scenes are optimised in parts whose largest array fits into the processor's cache; results do not depend on it.
 _PART_BYTES = {"cpu": 2**22, "cuda": 2**30}
 
 
 @dataclass(frozen=True)
 class GoalSets:
-    """Six goals a scene, in falling order of probability.
+    """Six goals for each of B scenes, in descending order of probability.
 
     Attributes:
         goals: (B, 6, 2) float64 metres, agent frame.
-        probabilities: (B, 6) float64; sums to 1.
-        single: (B, 6) float64 metres, rising: E of each goal alone.
-        objective: (B,) float64 metres, E of the set; true to 0.0001 m.
+        probabilities: (B, 6) float64; each row sums to 1.
+        single: (B, 6) float64 metres, E of each goal alone, ascending.
+        objective: (B,) float64 metres, E of the set, accurate to 0.0001 m.
     """
 
     goals: Tensor
@@ -79,17 +80,17 @@ class GoalSets:
 
 @dataclass(frozen=True)
 class _Objective:
-    """E over weighted points: `cost` is exact up to a constant factor, `pull` is what a descent step follows."""
+    """E over weighted points: `cost` is E up to a constant factor, `pull` gives the weights of a descent step."""
 
     points: WeightedPoints
     unit: Tensor  # (B,) metres
     miss_rate_weight: float
     miss_threshold: float  # m
     softening: float  # m2
-    precision: float  # factor that makes the rounded pull of a point fine enough and keeps its sums below 2^53
+    precision: float  # factor of the pull before rounding, such that its sums stay below 2^53
 
     def squared_distances(self, sets: Tensor) -> Tensor:
-        """(B, S, K, N) exact squared distances in units of `sets` (B, S, K, 2) to the points."""
+        """Return the exact squared distances (B, S, K, N) of `sets` (B, S, K, 2) to the points, in units squared."""
         batch, num_restarts, modes, _ = sets.shape
         x, y = sets.unbind(-1)
         left = torch.stack([-2 * x, -2 * y, torch.ones_like(x), x * x + y * y], dim=-1)
@@ -98,12 +99,12 @@ class _Objective:
 
     @cached_property
     def _factors(self) -> Tensor:
-        """(B, 4, N) what the points bring to squared distances: x, y, x2 + y2, 1."""
+        """(B, 4, N) factors of the points in squared distances: x, y, x2 + y2, 1."""
         x, y = self.points.xy.unbind(-1)
         return torch.stack([x, y, x * x + y * y, torch.ones_like(x)], dim=1)
 
     def cost_of(self, nearest: Tensor, softening: float) -> Tensor:
-        """(B, S) E in units, times the points' weight unit, from squared distances to the nearest goal (B, S, N)."""
+        """Return E (B, S), in units times weight units, from squared distances to the nearest goal (B, S, N)."""
         cost = nearest.new_zeros(nearest.shape[:2])
         weight = self.points.weight[:, None]
         if self.miss_rate_weight < 1:
@@ -115,21 +116,21 @@ class _Objective:
         return cost
 
     def cost(self, sets: Tensor) -> Tensor:
-        """(B, S) cost of goal sets (B, S, K, 2)."""
+        """Return the cost (B, S) of goal sets (B, S, K, 2)."""
         return self.cost_of(self.squared_distances(sets).amin(2), self.softening)
 
     def pull(self, nearest: Tensor) -> Tensor:
-        """(B, S, N) whole-number pull of each point on its nearest goal, from their squared distance."""
+        """Return each point's pull (B, S, N) on its nearest goal, a whole number, from their squared distance."""
         distance = torch.round(torch.sqrt(nearest + self.softening / self.unit[:, None, None].square()))
         strength = (1 - self.miss_rate_weight) / distance
         if self.miss_rate_weight > 0:
-            reach = (_REACH * self.miss_threshold / self.unit[:, None, None]).square()
+            reach = (_MISS_REACH * self.miss_threshold / self.unit[:, None, None]).square()
             miss = self.miss_rate_weight * MISS_COST / self.unit[:, None, None] * 2 / reach
             strength = strength + miss * (nearest < reach)
         return torch.round(self.points.weight[:, None] * self.precision * strength)
 
     def descend(self, sets: Tensor, steps: int) -> Tensor:
-        """Weiszfeld's steps from goal sets (B, S, K, 2)."""
+        """Take Weiszfeld's steps from goal sets (B, S, K, 2)."""
         batch, num_restarts, modes, _ = sets.shape
         moments = torch.cat([self.points.xy, torch.ones_like(self.points.xy[..., :1])], dim=-1)  # [B, N, 3]
         for _ in range(steps):
@@ -142,7 +143,7 @@ class _Objective:
         return sets
 
     def search(self, sets: Tensor, distances: tuple[float, ...]) -> Tensor:
-        """Each goal of (B, S, K, 2) in turn moves to the best of the positions around it."""
+        """Move each goal of `sets` (B, S, K, 2) in turn to the best of the positions around it."""
         batch, num_restarts, modes, _ = sets.shape
         offsets = torch.tensor(((0, 0), *_DIRECTIONS), dtype=sets.dtype).to(sets.device)  # [9, 2]
         for distance in distances:
@@ -159,7 +160,7 @@ class _Objective:
         return sets
 
     def best(self, sets: Tensor, count: int) -> Tensor:
-        """The `count` sets of lowest cost, (B, count, K, 2)."""
+        """Return the `count` sets of lowest cost, (B, count, K, 2)."""
         order = self.cost(sets).sort(dim=1, stable=True).indices[:, :count]
         return sets.gather(1, order[:, :, None, None].expand(-1, -1, *sets.shape[2:]))
 
@@ -173,20 +174,21 @@ def optimise_goal_sets(
     min_probability: float = 0.001,
     num_restarts: int = 96,
     temperature: float = 2.0,
-    miss_threshold: float = MISS_DISTANCE,
+    *,
+    miss_threshold: float,
 ) -> GoalSets:
-    """The goal set of lowest E that was found for each scene.
+    """Search the goal set of lowest E for each scene.
 
     Args:
-        goals: (B, D, 2) metres, agent frame.
-        log_prob: (B, D) natural logarithms of the goals' probabilities.
-        valid: (B, D) bool, False for padding.
-        seeds: (B,) int64, each scene's own.
+        goals: (B, D, 2) candidate goals, metres, agent frame.
+        log_prob: (B, D) natural logarithms of the candidates' probabilities.
+        valid: (B, D) bool, False at padding.
+        seeds: (B,) int64, seed of each scene's random draws.
         miss_rate_weight: r; 0 minimises the expected minFDE, 1 the expected miss rate.
-        min_probability: less likely goals are left out of E.
-        num_restarts: random starts of each scene.
+        min_probability: less probable candidates are left out of E.
+        num_restarts: number of random starts for each scene.
         temperature: metres, see `rank_goal_sets`.
-        miss_threshold: metres beyond which a goal is missed.
+        miss_threshold: metres beyond which a candidate is missed.
     """
     part = _scenes_at_a_time(goals, num_restarts)
     parts = []
@@ -194,7 +196,7 @@ def optimise_goal_sets(
         block = slice(first, first + part)
         fixed = fix_goals(goals[block], log_prob[block], valid[block], min_probability)
         sets = fixed.to_metres(_optimise(fixed, seeds[block], miss_rate_weight, num_restarts, miss_threshold))
-        parts.append(rank_goal_sets(sets, fixed, miss_rate_weight, temperature, miss_threshold))
+        parts.append(rank_goal_sets(sets, fixed, miss_rate_weight, temperature, miss_threshold=miss_threshold))
     return GoalSets(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(GoalSets)))
 
 
@@ -203,12 +205,13 @@ def rank_goal_sets(
     fixed: FixedPointGoals,
     miss_rate_weight: float,
     temperature: float,
-    miss_threshold: float = MISS_DISTANCE,
+    *,
+    miss_threshold: float,
 ) -> GoalSets:
-    """Goal sets (B, 6, 2) in metres in the order of what each goal alone would cost, the cheapest first.
+    """Sort each goal set (B, 6, 2), in metres, by E of each goal alone, and compute the goals' probabilities.
 
-    That is the published order; it is a median's, so that a goal far out is last however much of a flat distribution's
-    tail is nearest to it. A probability p_j in proportion to exp(-E(y_j) / temperature) is not published.
+    The order is the published one. It puts a goal far out last, even if much of a flat distribution's tail is nearest
+    to it. The probabilities, in proportion to exp(-E(y_j) / temperature), are not published.
     """
     singles = fixed.to_units(sets)[:, :, None]  # [B, 6, 1, 2]
     cost = _Objective(fixed.grid, fixed.unit, miss_rate_weight, miss_threshold, softening=0.0, precision=1.0).cost(
@@ -218,13 +221,14 @@ def rank_goal_sets(
     sets = sets.gather(1, order[..., None].expand_as(sets))
     single = cost * fixed.unit[:, None] / (GRID_COMMON * WEIGHT_UNITS)
     probabilities = torch.softmax(-single / temperature, dim=1)
-    return GoalSets(sets, probabilities, single, expected_error(fixed, sets, miss_rate_weight, miss_threshold))
+    objective = expected_error(fixed, sets, miss_rate_weight, miss_threshold=miss_threshold)
+    return GoalSets(sets, probabilities, single, objective)
 
 
 def expected_error(
-    fixed: FixedPointGoals, sets: Tensor, miss_rate_weight: float = 0.0, miss_threshold: float = MISS_DISTANCE
+    fixed: FixedPointGoals, sets: Tensor, miss_rate_weight: float = 0.0, *, miss_threshold: float
 ) -> Tensor:
-    """E in metres of goal sets (B, K, 2) in metres, (B,) float64; true to 0.0001 m."""
+    """Return E (B,) float64 in metres of goal sets (B, K, 2) in metres, accurate to 0.0001 m."""
     objective = _Objective(fixed.grid, fixed.unit, miss_rate_weight, miss_threshold, softening=0.0, precision=1.0)
     cost = objective.cost(fixed.to_units(sets)[:, None])[:, 0]
     return cost * fixed.unit / (GRID_COMMON * WEIGHT_UNITS)
@@ -233,7 +237,7 @@ def expected_error(
 def _optimise(
     fixed: FixedPointGoals, seeds: Tensor, miss_rate_weight: float, num_restarts: int, miss_threshold: float
 ) -> Tensor:
-    """(B, 6, 2) the best goal set in units."""
+    """Return the best goal set (B, 6, 2) in units."""
     cells = _Objective(fixed.cells, fixed.unit, miss_rate_weight, miss_threshold, _CELL_SOFTENING, precision=2.0**16)
     grid = _Objective(fixed.grid, fixed.unit, miss_rate_weight, miss_threshold, _GRID_SOFTENING, precision=2.0**8)
     sets = _draw_restarts(fixed.cells, seeds, num_restarts)
@@ -248,17 +252,17 @@ def _optimise(
 
 
 def _draw_restarts(cells: WeightedPoints, seeds: Tensor, num_restarts: int) -> Tensor:
-    """(B, S, 6, 2) sets of goals: each next one drawn in proportion to weight times distance from those before it."""
+    """Draw goal sets (B, S, 6, 2), each goal in proportion to weight times distance to the goals before it."""
     batch, size = cells.weight.shape
     counter = torch.arange(num_restarts * MODES, device=seeds.device)
     draws = uniform(seeds.repeat_interleave(len(counter)), _STREAM, counter.repeat(batch)).view(
         batch, num_restarts, MODES
     )
-    far = cells.weight[:, None].expand(-1, num_restarts, -1)  # [B, S, N] what each goal still costs
-    distance = torch.ones_like(far)
+    weight = cells.weight[:, None].expand(-1, num_restarts, -1)  # [B, S, N]
+    distance = torch.ones_like(weight)
     chosen = []
     for mode in range(MODES):
-        reached = (far * distance).cumsum(-1)
+        reached = (weight * distance).cumsum(-1)
         target = draws[..., mode : mode + 1] * reached[..., -1:]
         index = torch.searchsorted(reached, target, right=True).clamp(max=size - 1)  # [B, S, 1]
         goal = cells.xy.gather(1, index.expand(-1, -1, 2))  # [B, S, 2]
@@ -270,7 +274,7 @@ def _draw_restarts(cells: WeightedPoints, seeds: Tensor, num_restarts: int) -> T
 
 
 def _scenes_at_a_time(goals: Tensor, num_restarts: int) -> int:
-    """Scenes whose squared distances fit into the memory that is set aside for them."""
+    """Return the number of scenes whose squared distances fit into the memory set aside for them."""
     per_scene = (
         num_restarts * MODES * min(goals.shape[1], 600) * goals.new_zeros((), dtype=torch.float64).element_size()
     )

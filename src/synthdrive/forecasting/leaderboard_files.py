@@ -1,4 +1,4 @@
-"""The files that the leaderboards take: HDF5 for Argoverse 1, Parquet for Argoverse 2's single-agent challenge."""
+"""Submission files of the leaderboards: HDF5 for Argoverse 1, Parquet for Argoverse 2's single-agent challenge."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HDF5_STEPS, PARQUET_STEPS = ARGOVERSE1.future_steps, ARGOVERSE2.future_steps
 
 DATASET = "argoverse_forecasting"
 HDF5_COLUMNS = ("sequence", "x", "y", "probability")
-MOST_HDF5_ROWS = 10**5 * MODES * HDF5_STEPS  # of 100,000 scenes; Argoverse 1 has 78,143 to forecast
+MOST_HDF5_ROWS = 10**5 * MODES * HDF5_STEPS  # 100,000 scenes; the test split has 78,143
 
 FOCAL_TRACK = "focal_track_id"  # column of a scene store's manifest
 PARQUET_COLUMNS = pa.schema(
@@ -32,34 +32,36 @@ PARQUET_COLUMNS = pa.schema(
         ("predicted_trajectory_y", pa.list_(pa.float64())),
     ]
 )
-MOST_PARQUET_ROWS = 10**6  # of the 24,984 test scenarios, six each: 149,904
-MOST_PARQUET_BYTES = 1 << 31  # unpacked; the official number of rows has 150 million
+MOST_PARQUET_ROWS = 10**6  # six for each of the 24,984 test scenarios are 149,904
+MOST_PARQUET_BYTES = 1 << 31  # uncompressed; 149,904 rows have 150 million
 
 Trajectories = tuple[str, npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
 def leaderboard_rows(forecasts: Forecasts, origins: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(S * 6 * 30, 4) float64: sequence number, x, y (metres, city frame, float32 precision), probability.
-
-    Rows go scene by scene, in a scene trajectory by trajectory, in a trajectory step by step; the probability stands
-    in every row of its trajectory, as the official helper writes it.
+    """Return the rows of the Argoverse 1 file.
 
     Args:
-        forecasts: S scenes whose names are sequence numbers.
-        origins: (S, 2) metres, city frame.
+        forecasts: forecasts of S scenes whose names are sequence numbers.
+        origins: (S, 2) origins of the scenes, metres, city frame.
+
+    Returns:
+        (S * 6 * 30, 4) float64: sequence number, x and y (metres, city frame, float32 precision), and probability.
+        Rows are in the order of scenes, trajectories, steps. As in files by the official helper, the probability is
+        repeated in every row of its trajectory.
 
     Raises:
-        InputError: a scene's name is no number, or the forecasts have another length than the leaderboard's.
+        InputError: a scene's name is not a number, or the forecasts do not have 30 steps.
     """
     if forecasts.trajectories.shape[2] != HDF5_STEPS:
         raise InputError(
             "forecasts",
             f"{forecasts.trajectories.shape[2]} steps",
-            f"{HDF5_STEPS}, as Argoverse 1 has them",
+            f"{HDF5_STEPS}, the future steps of Argoverse 1",
         )
     for name in forecasts.scene_ids:
         if not (name.isascii() and name.isdigit()):
-            raise InputError(f"scene {name!r}", "a name that is no number", "the number of an Argoverse 1 sequence")
+            raise InputError(f"scene {name!r}", "a name that is not a number", "the number of an Argoverse 1 sequence")
     sequence = np.array([int(name) for name in forecasts.scene_ids], dtype=np.float64)
     shape = (len(forecasts), MODES, HDF5_STEPS)
     city = (forecasts.trajectories.astype(np.float64) + origins[:, None, None]).astype(np.float32)
@@ -81,17 +83,20 @@ def write_leaderboard_file(path: Path, forecasts: Forecasts, origins: npt.NDArra
     try:
         import h5py
     except ImportError:
-        raise SynthDriveError("the leaderboard's file needs h5py: pip install h5py") from None
+        raise SynthDriveError("writing a leaderboard file needs h5py: pip install h5py") from None
     rows = leaderboard_rows(forecasts, origins)
     with atomic_file(path) as partial, h5py.File(partial, "w", track_order=False) as file:
         file.create_dataset(DATASET, data=rows, compression="gzip", compression_opts=9, track_times=False)
 
 
 def read_leaderboard_file(path: Path) -> dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-    """Sequence -> trajectories (6, 30, 2) metres, city frame, and probabilities (6,), as the leaderboard reads them.
+    """Read an Argoverse 1 file as the leaderboard does.
+
+    Returns:
+        For each sequence number, trajectories (6, 30, 2) in metres, city frame, and probabilities (6,).
 
     Raises:
-        InputError: the file is damaged, has no such dataset, or its rows are not whole forecasts, scene by scene and
+        InputError: the file is damaged or lacks the dataset, or its rows are not complete forecasts, scene by scene and
             trajectory by trajectory.
     """
     import h5py
@@ -100,7 +105,8 @@ def read_leaderboard_file(path: Path) -> dict[str, tuple[npt.NDArray[np.float64]
         with h5py.File(path) as file:
             if not isinstance(file.get(DATASET), h5py.Dataset):
                 raise InputError(path, f"datasets {sorted(file)}", f"a dataset {DATASET!r}")
-            shape, kind = file[DATASET].shape, file[DATASET].dtype.kind  # before they are read: rows may be claimed
+            # Checked before the rows are read: a damaged file may claim any number of them.
+            shape, kind = file[DATASET].shape, file[DATASET].dtype.kind
             if (
                 len(shape) != 2
                 or shape[1] != len(HDF5_COLUMNS)
@@ -119,7 +125,7 @@ def read_leaderboard_file(path: Path) -> dict[str, tuple[npt.NDArray[np.float64]
         mixed = blocks[..., HDF5_COLUMNS.index(column)] != same
         if mixed.any():
             row = int(mixed.reshape(-1).argmax())
-            expected = f"that of the rows before: scene by scene, trajectory by trajectory, {HDF5_STEPS} rows each"
+            expected = f"the same value as in the rows before: {HDF5_STEPS} rows for each trajectory, scene by scene"
             raise InputError(f"{path}: row {row + 1}: {column}", f"{rows[row, HDF5_COLUMNS.index(column)]:g}", expected)
     sequences, count = np.unique(blocks[:, 0, 0, 0], return_counts=True)
     if (count > 1).any():
@@ -128,20 +134,20 @@ def read_leaderboard_file(path: Path) -> dict[str, tuple[npt.NDArray[np.float64]
 
 
 def submission_table(forecasts: Forecasts, store: SceneStore) -> pa.Table:
-    """S * 6 rows, scenario by scenario, likeliest trajectory first; metres, map frame.
+    """Return the table of an Argoverse 2 submission: S * 6 rows, scenario by scenario, most probable trajectory first.
 
-    A scenario's probabilities sum to 1: what float32 has left over is shared out.
+    Positions are in metres, map frame. Probabilities are renormalised in float64, so that those of a scenario sum to 1.
 
     Raises:
-        InputError: the store is not of Argoverse 2, or the forecasts have another length than the challenge's.
+        InputError: the store is not of Argoverse 2, or the forecasts do not have 60 steps.
     """
     if FOCAL_TRACK not in store.manifest.column_names:
-        raise InputError("scenes", "no names of the focal tracks", "a store of Argoverse 2 scenarios")
+        raise InputError("scenes", f"no column {FOCAL_TRACK} in the manifest", "a store of Argoverse 2 scenarios")
     if forecasts.trajectories.shape[2] != PARQUET_STEPS:
         raise InputError(
             "forecasts",
             f"{forecasts.trajectories.shape[2]} steps",
-            f"{PARQUET_STEPS}, as Argoverse 2 has them",
+            f"{PARQUET_STEPS}, the future steps of Argoverse 2",
         )
     size = len(forecasts)
     xy = (forecasts.trajectories.astype(np.float64) + store.origins[:, None, None]).reshape(
@@ -160,14 +166,14 @@ def submission_table(forecasts: Forecasts, store: SceneStore) -> pa.Table:
 
 
 def write_submission(path: Path, forecasts: Forecasts, store: SceneStore) -> None:
-    """Write the Parquet file; see `submission_table`. The same forecasts give the same bytes."""
+    """Write the table of `submission_table` as Parquet; the same forecasts give the same bytes."""
     table = submission_table(forecasts, store)
     with atomic_file(path) as partial:
         pq.write_table(table, partial, compression="zstd")
 
 
 def is_submission(path: Path) -> bool:
-    """Whether a Parquet file has the challenge's columns, in any order; False where it cannot be read."""
+    """Return whether a Parquet file has the columns of a submission, in any order; False if it cannot be read."""
     try:
         return set(PARQUET_COLUMNS.names) <= set(pq.read_schema(path).names)
     except (pa.ArrowException, OSError, ValueError):
@@ -175,10 +181,14 @@ def is_submission(path: Path) -> bool:
 
 
 def read_submission(path: Path) -> dict[str, Trajectories]:
-    """Scenario -> focal track, trajectories (6, 60, 2) metres, map frame, and probabilities (6,), likeliest first.
+    """Read an Argoverse 2 submission.
+
+    Returns:
+        For each scenario, the focal track, trajectories (6, 60, 2) in metres, map frame, and probabilities (6,), the
+        most probable first.
 
     Raises:
-        InputError: the file is missing or damaged, has other columns, or a scenario's rows are not a whole forecast.
+        InputError: the file is missing or damaged, has other columns, or a scenario's rows are not a complete forecast.
     """
     try:
         with pq.ParquetFile(path) as file:
@@ -205,17 +215,18 @@ def read_submission(path: Path) -> dict[str, Trajectories]:
         x, y = row["predicted_trajectory_x"], row["predicted_trajectory_y"]
         where = f"{path}: scenario {row['scenario_id']}"
         if x is None or y is None or len(x) != PARQUET_STEPS or len(y) != PARQUET_STEPS:
-            raise InputError(where, "a trajectory of another length", f"{PARQUET_STEPS} steps")
+            raise InputError(where, "a trajectory of a different length", f"{PARQUET_STEPS} steps")
         found.setdefault(row["scenario_id"], []).append((row["probability"], row["track_id"], x, y))
-    return {name: _whole(rows_of, f"{path}: scenario {name}") for name, rows_of in found.items()}
+    return {name: _scenario_forecast(rows_of, f"{path}: scenario {name}") for name, rows_of in found.items()}
 
 
-def _whole(rows: list[tuple[float, str, list[float], list[float]]], where: str) -> Trajectories:
+def _scenario_forecast(rows: list[tuple[float, str, list[float], list[float]]], where: str) -> Trajectories:
     rows.sort(key=lambda row: -row[0])
     probability = np.array([row[0] for row in rows])
     xy = np.array([[row[2], row[3]] for row in rows]).transpose(0, 2, 1)
     if len({row[1] for row in rows}) != 1 or len(rows) != MODES:
         raise InputError(where, f"{len(rows)} trajectories", f"{MODES} of one track")
     if not np.isfinite(xy).all() or not np.isclose(probability.sum(), 1.0) or (probability < 0).any():
-        raise InputError(where, "values that are not finite, or probabilities that do not sum to 1", "a forecast")
+        found = "positions that are not finite, or probabilities that do not sum to 1"
+        raise InputError(where, found, "finite positions and probabilities that sum to 1")
     return rows[0][1], xy, probability

@@ -1,4 +1,4 @@
-"""A user's own forecasts, from a file that any program can write (docs/library.md)."""
+"""Reader of users' own forecasts, from files that any program can write (docs/library.md)."""
 
 from __future__ import annotations
 
@@ -26,27 +26,28 @@ COLUMNS = {
 }  # fmt: skip
 ARRAYS = ("scene_ids", "trajectories", "probabilities")
 KINDS = (".npz", ".parquet", ".csv", ".h5")
-FARTHEST_START = 20.0  # m from the agent's last observed position to the first step: 0.1 s at 200 m/s
+FARTHEST_START = 20.0  # m from the agent's last observed position to the first step; 200 m/s in 0.1 s
 
 Scenes = Mapping[str, tuple[Floats, Floats]]  # scene -> trajectories (K, T, 2) and probabilities (K,)
 
 
 def read_own_forecasts(path: Path, store: SceneStore) -> Forecasts:
-    """Forecasts of the scenes of a store, in its order, from a file in whose order they need not be.
+    """Read forecasts of all scenes of a store from a file, which may list them in any order.
 
-    Positions are metres in the city's frame, 0.1 s apart, the first one step after the last observed one. Any number of
-    trajectories a scene: the six likeliest are kept; where there are fewer, the likeliest stands in for the others with
-    probability 0, which changes no metric. Probabilities need not sum to 1.
+    Positions are in metres, city frame, 0.1 s apart, beginning one step after the last observed one. A scene may have
+    any number of trajectories: the six most probable are kept; if there are fewer, the most probable one is repeated
+    with probability 0, which changes no metric. Probabilities need not sum to 1.
 
-    * `.npz`: scene_ids (S,) text, trajectories (S, K, T, 2), probabilities (S, K); T is the number of future steps.
-    * `.parquet`, `.csv`: a row for each step, in any order, with the columns of COLUMNS; `trajectory` tells those of a
-      scene apart, `step` goes from 1 to T, `probability` is that of the row's trajectory.
-    * `.h5`: the file of the Argoverse 1 leaderboard. A `.parquet` with the columns of the Argoverse 2 challenge is read
-      as that.
+    * `.npz`: scene_ids (S,) text, trajectories (S, K, T, 2), probabilities (S, K), where T is the number of future
+      steps.
+    * `.parquet`, `.csv`: a row for each step, in any order, with the columns of COLUMNS: `trajectory` is the number of
+      the trajectory in its scene, `step` goes from 1 to T, `probability` is that of the row's trajectory.
+    * `.h5`: a file for the Argoverse 1 leaderboard.
+    * `.parquet` with the columns of the Argoverse 2 challenge: a submission to it.
 
     Raises:
-        InputError: another kind of file, or a damaged one; scenes that are missing, unknown or there twice; steps that
-            are missing; values that are impossible, or in another frame. Names the file, and the scene or row.
+        InputError: the file is of another kind or damaged; scenes are missing, unknown or repeated; steps are missing;
+            or values are impossible or in another frame. Names the file, and the scene or row.
     """
     path, future = Path(path), store.timing.future_steps
     if not path.is_file():
@@ -63,7 +64,7 @@ def read_own_forecasts(path: Path, store: SceneStore) -> Forecasts:
         scenes = _from_table(path, _read_table(path), future)
     _check_scenes(path, scenes, store)
     pairs = zip(store.scene_ids, store.origins, strict=True)
-    kept = [_six(path, name, *scenes[name], origin) for name, origin in pairs]
+    kept = [_most_probable(path, name, *scenes[name], origin) for name, origin in pairs]
     trajectories, weights = (np.stack(parts) for parts in zip(*kept, strict=True))
     return Forecasts.ranked(store.scene_ids, trajectories, weights)
 
@@ -91,7 +92,7 @@ def _from_arrays(path: Path, future: int) -> Scenes:
 
 
 def _read_table(path: Path) -> pa.Table:
-    """The columns of COLUMNS with their types, without gaps."""
+    """Read the columns of COLUMNS with their types; none may lack a value."""
     try:
         if path.suffix == ".csv":
             options = pa.csv.ConvertOptions(column_types=COLUMNS, strings_can_be_null=True)
@@ -113,7 +114,7 @@ def _read_table(path: Path) -> pa.Table:
 
 
 def _from_table(path: Path, table: pa.Table, future: int) -> Scenes:
-    """Rows in any order, to trajectories of as many steps as the future has."""
+    """Convert rows in any order to trajectories of `future` steps."""
     names = np.array(table["scene_id"].to_pylist(), dtype=np.str_)
     trajectory, step, x, y, probability = (table[name].to_numpy() for name in list(COLUMNS)[1:])
     wrong = np.flatnonzero((step < 1) | (step > future))
@@ -148,18 +149,18 @@ def _check_once(path: Path, names: Sequence[str]) -> None:
 
 
 def _check_scenes(path: Path, scenes: Mapping[str, Any], store: SceneStore) -> None:
-    """The store's scenes and no others: metrics of fewer, or more, could not be compared."""
+    """Raise InputError unless the scenes are exactly those of the store; metrics of others could not be compared."""
     absent = [name for name in store.scene_ids if name not in scenes]
     if absent:
-        found = f"{len(store) - len(absent)} of the store's {len(store)} scenes, not scene {absent[0]}"
+        found = f"{len(store) - len(absent)} of the store's {len(store)} scenes, without scene {absent[0]}"
         raise InputError(path, found, "forecasts of all of them")
     unknown = sorted(scenes.keys() - set(store.scene_ids))
     if unknown:
-        raise InputError(path, f"scene {unknown[0]}", f"none but the store's {len(store)} scenes")
+        raise InputError(path, f"scene {unknown[0]}", f"only the store's {len(store)} scenes")
 
 
-def _six(path: Path, name: str, lines: Floats, weights: Floats, origin: Floats) -> tuple[Floats, Floats]:
-    """The six likeliest trajectories (6, 30, 2) of a scene, relative to its origin, and their weights (6,)."""
+def _most_probable(path: Path, name: str, lines: Floats, weights: Floats, origin: Floats) -> tuple[Floats, Floats]:
+    """Return a scene's six most probable trajectories (6, T, 2), relative to its origin, and their weights (6,)."""
     where = f"{path}: scene {name}"
     wrong = ~(np.isfinite(weights) & (weights >= 0))
     if wrong.any() or weights.sum() <= 0:
@@ -172,7 +173,8 @@ def _six(path: Path, name: str, lines: Floats, weights: Floats, origin: Floats) 
     if wrong.any():
         which = int(wrong.argmax())
         finite = bool(np.isfinite(lines[which]).all())
-        found = f"a first step {start[which]:.4g} m from the agent's last observed position" if finite else "no number"
+        far = f"a first step {start[which]:.4g} m from the agent's last observed position"
+        found = far if finite else "infinity or NaN"
         expected = f"metres in the city's frame, at most {FARTHEST_START:g} m from ({origin[0]:.1f}, {origin[1]:.1f})"
         raise InputError(f"{where}, trajectory {which + 1} of {len(weights)}", found, expected)
     order = np.argsort(-weights, kind="stable")[:MODES]

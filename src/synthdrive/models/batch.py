@@ -1,4 +1,4 @@
-"""Scenes as one block of raw points, what a data loader hands to the device, and each sample's own random numbers."""
+"""Batches of raw scene points, as data loaders pass them to the device, and random numbers from each sample's seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from synthdrive.core.errors import InputError
 from synthdrive.core.seeding import GAMMA, shift_right, splitmix64
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.models.ragged import Ragged
 from synthdrive.models.tensor_group import TensorGroup
 from synthdrive.scenes.lane_map import LaneSegments
@@ -25,26 +25,27 @@ _MANTISSA = (1 << 53) - 1
 
 @dataclass(frozen=True)
 class Batch(TensorGroup):
-    """B scenes with K tracks and M lanes, packed scene by scene; positions in metres, city axes, relative to each
-    scene's origin. T is the number of steps of a scene: of the whole timing, or where there is no future, the observed.
+    """B scenes with K tracks and M lanes in all, packed scene by scene.
+
+    Positions are in metres, along the city's axes, relative to each scene's origin. T is the number of steps in a
+    scene, or of its observed steps where the scenes have no future.
 
     Attributes:
-        timing: of the scenes.
+        timing: timing of the scenes.
         track_xy: (K, T, 2) float32, each track's rows in order of time, zero beyond its length. The first track of a
             scene is AGENT, with all T rows.
-        track_step: (K, T) int64, each row's step; 0 beyond the length.
+        track_step: (K, T) int64, the step of each row; 0 beyond the track's length.
         track_valid: (K, T) bool, True where there is a row.
         track_type: (K,) int64, AGENT, AV or OTHERS of `scenes.scene_store`.
-        track_counts: (B,) int64, tracks of each scene.
-        times: (B, T) float32, seconds since the scene's first row, of each step.
+        track_counts: (B,) int64, number of tracks in each scene.
+        times: (B, T) float32, seconds from the scene's first row to each step.
         lane_xy: (M, 10, 2) float32, centreline points, zero beyond the lane's count.
         lane_valid: (M, 10) bool, True where there is a point.
         lane_turn: (M,) int64, LEFT -1, NONE 0, RIGHT +1.
         lane_is_intersection, lane_has_traffic_control: (M,) bool.
-        lane_counts: (B,) int64, lanes of each scene.
-        sample_seeds: (B,) int64, from which each sample's random draws follow.
-        prepared: what the network that is trained computes of these scenes without its weights (its `prepare`), where
-            that is done already.
+        lane_counts: (B,) int64, number of lanes in each scene.
+        sample_seeds: (B,) int64, seeds of each sample's random draws.
+        prepared: output of the network's `prepare` for these scenes, which needs no weights; None if not computed yet.
     """
 
     timing: Timing
@@ -68,22 +69,22 @@ class Batch(TensorGroup):
 
     @cached_property
     def tracks(self) -> Ragged:
-        """Which scene each track belongs to."""
+        """Scene of each track."""
         return Ragged.from_counts(self.track_counts, len(self.track_type))
 
     @cached_property
     def lanes(self) -> Ragged:
-        """Which scene each lane belongs to."""
+        """Scene of each lane."""
         return Ragged.from_counts(self.lane_counts, len(self.lane_turn))
 
     @property
     def agent(self) -> Tensor:
-        """(B, T, 2) the focal agent's track, metres, city axes."""
+        """(B, T, 2) the focal agents' tracks, metres, city axes, relative to each scene's origin."""
         return self.track_xy[self.track_counts.cumsum(0) - self.track_counts]
 
 
 def check_timing(timing: Timing, batch: Batch) -> None:
-    """Raise InputError unless a network's timing is the batch's; while torch.compile looks, nothing is compared."""
+    """Raise InputError if a batch has another timing than the network; not checked while torch.compile traces."""
     if not torch.compiler.is_compiling():
         timing.require(batch.timing, "batch")
 
@@ -97,13 +98,13 @@ def collate(
     """Gather scenes of a store into a batch.
 
     Args:
-        store: scenes; their lanes' city coordinates are taken relative to each scene's origin in float64.
-        indices: (B,) which scenes, at least one.
-        sample_seeds: (B,) a seed for each; the scene's index where absent.
-        prepare: makes `Batch.prepared`; the preparation of the network that is to read the batch.
+        store: the scenes. Lane points are shifted from city coordinates to each scene's origin in float64.
+        indices: (B,) scenes to gather, at least one.
+        sample_seeds: (B,) seed of each sample; defaults to the scene's index.
+        prepare: computes `Batch.prepared`: the `prepare` of the network that will read the batch.
 
     Raises:
-        InputError: no scene is asked for, or a scene's first track is not a whole AGENT track.
+        InputError: `indices` is empty, or a scene's first track is not a complete AGENT track.
     """
     scenes = np.asarray(indices, dtype=np.int64)
     if scenes.size == 0:
@@ -139,29 +140,29 @@ def pack(
     lanes: LaneSegments,
     lane_counts: npt.NDArray[np.int64],
     sample_seeds: npt.NDArray[np.int64],
+    timing: Timing,
     dtype: torch.dtype = torch.float32,
-    timing: Timing = ARGOVERSE1,
 ) -> Batch:
-    """A batch from arrays joined end to end, track by track and scene by scene.
+    """Make a batch from concatenated arrays, track by track and scene by scene.
 
     Args:
-        xy, step: (R, 2) metres relative to each scene's origin, and (R,), the rows of all tracks.
-        track_lengths: (K,) rows of each track.
-        track_types: (K,) AGENT first in every scene.
-        track_counts, lane_counts: (B,) tracks and lanes of each scene.
+        xy, step: (R, 2) metres, relative to each scene's origin, and (R,) steps: the rows of all tracks.
+        track_lengths: (K,) number of rows in each track.
+        track_types: (K,) types of the tracks, AGENT first in every scene.
+        track_counts, lane_counts: (B,) numbers of tracks and lanes in each scene.
         times: (B, T) seconds.
-        lanes: M lanes whose points are relative to their scene's origin.
-        sample_seeds: (B,).
-        dtype: of the positions and times.
-        timing: of the scenes.
+        lanes: M lanes, with points relative to their scene's origin.
+        sample_seeds: (B,) seeds of the samples' random draws.
+        timing: timing of the scenes.
+        dtype: type of positions and times.
 
     Raises:
-        InputError: a scene's first track is not AGENT's, or does not have a row for each step.
+        InputError: a scene's first track is not AGENT, or does not have a row for each step.
     """
     steps = times.shape[1]
     first = np.cumsum(track_counts) - track_counts
     if np.any(track_counts == 0) or np.any(track_types[first] != AGENT) or np.any(track_lengths[first] != steps):
-        raise InputError("batch", "a scene without a whole AGENT track", f"AGENT first, with {steps} rows")
+        raise InputError("batch", "a scene without a complete AGENT track", f"AGENT first, with {steps} rows")
     size = len(track_lengths)
     valid = np.arange(steps) < track_lengths[:, None]
     track_xy, track_step = np.zeros((size, steps, 2)), np.zeros((size, steps), dtype=np.int64)
@@ -192,7 +193,7 @@ def _integers(array: npt.NDArray[Any]) -> Tensor:
 def _ranges(
     offsets: npt.NDArray[np.int64], items: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """All indices of the items' spans `offsets[i]:offsets[i + 1]`, joined, and each span's length."""
+    """Return the indices in the spans `offsets[i]:offsets[i + 1]` of all items, joined, and the spans' lengths."""
     starts = offsets[items]
     lengths = offsets[items + 1] - starts
     before = np.cumsum(lengths) - lengths
@@ -200,12 +201,15 @@ def _ranges(
 
 
 def uniform(seeds: Tensor, stream: int, counter: Tensor | None = None) -> Tensor:
-    """Numbers in [0, 1), float64, one for each seed: the same on any device, in any batch, on any rank.
+    """Draw a number in [0, 1) from each seed, the same on any device, in any batch and in any process.
 
     Args:
         seeds: (N,) int64, the samples' seeds.
-        stream: what the numbers are for; other streams give independent numbers.
-        counter: (N,) int64, to draw several numbers from one seed; 0 where absent.
+        stream: number of the purpose; different streams give independent numbers.
+        counter: (N,) int64, to draw several numbers from one seed; defaults to 0.
+
+    Returns:
+        (N,) float64.
     """
     state = splitmix64(splitmix64(seeds) + stream)
     bits = splitmix64(state if counter is None else state + counter * GAMMA)

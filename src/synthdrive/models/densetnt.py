@@ -1,4 +1,4 @@
-"""DenseTNT: score the lanes, score goals along them, score a dense grid around the best, complete the trajectory."""
+"""DenseTNT: score lanes, sparse goals along them, and dense goals around the best; then complete the trajectory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthdrive.config.training import ModelParameters
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.models.batch import Batch
 from synthdrive.models.encoder import SceneFeatures, VectorEncoder
 from synthdrive.models.goal_scorer import GoalScorer
@@ -26,22 +26,22 @@ from synthdrive.models.layers import (
 from synthdrive.models.polylines import AgentFrame
 from synthdrive.models.ragged import Ragged
 
-_UNITS = 2**40  # of probability 1
+_PROBABILITY_UNITS = 2**40  # integer that stands for probability 1
 
 
 @dataclass(frozen=True)
 class GoalDistribution:
-    """Where the focal agent may end up when the time to forecast is over, in each of B scenes.
+    """Distribution over the focal agent's position at the last future step, in each of B scenes.
 
     Attributes:
         goals: (B, D, 2) metres, agent frame: the dense goals, then the sparse ones.
-        log_prob: (B, D) float32, -inf at padding; their exponentials sum to 1.
-        valid: (B, D) bool.
-        lane_log_prob: (B, M) of the lanes, -inf at padding.
-        kept_lanes: (B,) int64, lanes that stage one keeps.
+        log_prob: (B, D) float32 log-probabilities, -inf at padding; the probabilities of a scene sum to 1.
+        valid: (B, D) bool, False at padding.
+        lane_log_prob: (B, M) log-probabilities of the lanes, -inf at padding.
+        kept_lanes: (B,) int64, number of lanes kept by the lane scorer.
         agent: (B, S) the focal agent's feature.
-        tokens: (B, P, S), `token_valid` (B, P): the polylines' features, for the completion.
-        frame: the agent frame; `frame.to_city` leads back to the store's axes.
+        tokens: (B, P, S) and `token_valid` (B, P): the polylines' features, for the completion.
+        frame: the agent frame; `frame.to_city` transforms points back to the city's axes.
     """
 
     goals: Tensor
@@ -56,16 +56,16 @@ class GoalDistribution:
 
 
 class DenseTNT(nn.Module):
-    """Goal-based trajectory prediction on the shared encoder.
+    """Goal-based trajectory prediction on top of the vector encoder.
 
     Args:
-        model: sizes.
-        timing: of the scenes that it forecasts.
-        goal_label_std: metres, by which training softens the goals' label (`FinetuneParameters`); forecasts do not
-            depend on it.
+        model: sizes of the network.
+        timing: timing of the scenes to forecast.
+        goal_label_std: metres, standard deviation of the goals' soft label in training (`FinetuneParameters`);
+            forecasts do not depend on it.
     """
 
-    def __init__(self, model: ModelParameters, timing: Timing = ARGOVERSE1, goal_label_std: float = 0.0) -> None:
+    def __init__(self, model: ModelParameters, timing: Timing, goal_label_std: float = 0.0) -> None:
         super().__init__()
         self.model = model
         self.timing = timing
@@ -76,24 +76,24 @@ class DenseTNT(nn.Module):
         scale, second_scale = model.coordinate_scale, model.second_coordinate_scale
         self.goal_scorer = GoalScorer(model.hidden_size, scale, second_scale)
         self.completion = TrajectoryCompletion(
-            model.hidden_size, model.detach_endpoint_query, scale, timing.future_steps, second_scale
+            model.hidden_size, model.detach_endpoint_query, timing.future_steps, scale, second_scale
         )
 
     def forward(self, batch: Batch) -> Losses:
-        """Mean over the batch's scenes of goal NLL + lane NLL + smooth-L1 error of the completion.
+        """Return the mean over scenes of goal loss + lane NLL + smooth-L1 loss of the completion.
 
-        A scene's loss does not depend on the others in the batch.
+        A scene's loss does not depend on the other scenes of the batch.
         """
-        scenes = self._prepared(batch)
+        scenes = self._prepared(batch, with_future=True)
         return self.losses(self._goal_distribution(scenes), scenes.future, scenes.lane)
 
     def losses(self, distribution: GoalDistribution, future: Tensor, lane: Tensor) -> Losses:
-        """Errors of a distribution.
+        """Return the losses of a goal distribution and of the trajectory completed to the true endpoint.
 
         Args:
-            distribution: what `goal_distribution` gave.
+            distribution: the network's output for B scenes.
             future: (B, T, 2) true future, metres, agent frame.
-            lane: (B,) int64, lane with the point nearest to the true endpoint.
+            lane: (B,) int64, the lane with the point nearest to the true endpoint.
         """
         endpoint = future[:, -1]
         distance = torch.linalg.vector_norm(distribution.goals - endpoint[:, None], dim=-1)
@@ -114,11 +114,11 @@ class DenseTNT(nn.Module):
         return Losses(total, {name: part.detach() for name, part in parts.items()})
 
     def goal_distribution(self, batch: Batch) -> GoalDistribution:
-        """Encode the observed scene and score its goals; nothing after the last observed step has an influence."""
-        return self._goal_distribution(self._prepared(batch))
+        """Encode the observed part of the scenes and score their goals; no later step is used."""
+        return self._goal_distribution(self._prepared(batch, with_future=False))
 
-    def _prepared(self, batch: Batch) -> GoalScenes:
-        return batch.prepared if isinstance(batch.prepared, GoalScenes) else self.prepare(batch)
+    def _prepared(self, batch: Batch, with_future: bool) -> GoalScenes:
+        return batch.prepared if isinstance(batch.prepared, GoalScenes) else self.prepare(batch, with_future)
 
     def _goal_distribution(self, scenes: GoalScenes) -> GoalDistribution:
         features = self.encoder(scenes.actors, scenes.lanes)
@@ -127,16 +127,16 @@ class DenseTNT(nn.Module):
     def decode(
         self, features: SceneFeatures, agent: Tensor, sparse: Tensor, items: Ragged, frame: AgentFrame
     ) -> GoalDistribution:
-        """Score lanes, then sparse goals, then the dense goals around the best of them.
+        """Score lanes, then sparse goals, then the dense goals around the best sparse ones.
 
-        The sparse goals are among the dense ones and are scored by the same weights, so they are scored once; the
-        choice of the best has no gradient.
+        The result contains sparse and dense goals. Both are scored with the same weights, so sparse goals are scored
+        only once. No gradient flows through the choice of the best ones.
 
         Args:
-            features: the encoder's.
+            features: output of the encoder.
             agent: (B, S) the focal agent's row of the global graph.
-            sparse: (G, 2) metres, agent frame, at least one a scene; `items`: which scene each belongs to.
-            frame: passed on.
+            sparse: (G, 2) metres, agent frame, at least one goal in each scene; `items`: the scene of each.
+            frame: the agent frame, stored in the result.
         """
         tokens, valid = features.tokens, features.valid
         lane_log_prob = self.lane_scorer(agent, features.lanes, features.lane_valid, tokens, valid)
@@ -165,20 +165,20 @@ class DenseTNT(nn.Module):
         )
 
     def complete(self, distribution: GoalDistribution, goals: Tensor) -> Tensor:
-        """(B, K, 2) endpoints -> (B, K, T, 2) trajectories, metres, agent frame; see `TrajectoryCompletion`."""
+        """Return trajectories (B, K, T, 2) that lead to goals (B, K, 2), all in metres, agent frame."""
         completion: Tensor = self.completion(goals, distribution.agent, distribution.tokens, distribution.token_valid)
         return completion
 
 
 def goal_losses(log_prob: Tensor, distance: Tensor, valid: Tensor, label_std: float = 0.0) -> Tensor:
-    """(B,) cross entropy of the goals' distribution with its label.
+    """Return the (B,) cross entropies between the goals' distributions and their labels.
 
     Args:
-        log_prob: (B, D), -inf at padding.
-        distance: (B, D) metres, of each goal to the true endpoint.
-        valid: (B, D) bool, at least one in each row.
-        label_std: metres; the label is spread over the goals with weights exp(-distance^2 / (2 label_std^2)). 0: it is
-            the nearest goal.
+        log_prob: (B, D) log-probabilities, -inf at padding.
+        distance: (B, D) metres from each goal to the true endpoint.
+        valid: (B, D) bool, True for at least one goal in each row.
+        label_std: metres. The label gives each goal a weight in proportion to exp(-distance^2 / (2 label_std^2)); if
+            this is 0, the label is the nearest goal.
     """
     distance = torch.where(valid, distance, torch.inf)
     if not label_std:
@@ -188,7 +188,7 @@ def goal_losses(log_prob: Tensor, distance: Tensor, valid: Tensor, label_std: fl
 
 
 class LaneScorer(nn.Module):
-    """Probability of each lane to hold the goal."""
+    """Probability of each lane that it is the one nearest to the endpoint."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -196,57 +196,58 @@ class LaneScorer(nn.Module):
         self.decoder = ResidualDecoder(3 * size, size, 1)
 
     def forward(self, agent: Tensor, lanes: Tensor, lane_valid: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
-        """(B, M) log-probabilities, -inf at padding.
+        """Return the lanes' log-probabilities (B, M), -inf at padding.
 
         Args:
-            agent: (B, S).
-            lanes: (B, M, S), `lane_valid` (B, M).
-            tokens: (B, P, S), `valid` (B, P), every polyline.
+            agent: (B, S) the focal agent's feature.
+            lanes: (B, M, S) features of the lanes, `lane_valid` (B, M).
+            tokens: (B, P, S) features of all polylines, `valid` (B, P).
         """
         seen = self.attention(lanes, tokens, valid)
         score = self.decoder(torch.cat([agent[:, None].expand_as(lanes), lanes, seen], dim=-1)).squeeze(-1)
         score = torch.where(lane_valid, full_precision(score), -torch.inf)
-        # A scene without lanes would give NaN; its row stays -inf.
+        # The softmax of a scene without lanes would be NaN; its row must be -inf.
         empty = ~lane_valid.any(dim=1, keepdim=True)
         return torch.where(lane_valid, torch.where(empty, 0.0, score).log_softmax(dim=1), -torch.inf)
 
 
 @torch.no_grad()
 def most_probable_lanes(log_prob: Tensor, probability: float) -> tuple[Tensor, Tensor]:
-    """Lanes in falling order of probability until their sum exceeds `probability`, the last one included.
+    """Select the most probable lanes, as many as it takes for their probabilities to sum to more than `probability`.
 
     Args:
-        log_prob: (B, M), -inf at padding.
-        probability: of all kept lanes together.
+        log_prob: (B, M) log-probabilities, -inf at padding.
+        probability: the sum to exceed.
 
     Returns:
-        (B, N) int64 lane indices, N the most kept in any scene, at least 1, and (B, N) bool, True at kept ones.
+        Indices of the lanes (B, N) int64 in descending order of probability, where N is the largest number selected in
+        any scene (at least 1), and (B, N) bool, True at selected lanes.
     """
     ordered, index = log_prob.sort(dim=1, descending=True)
-    # In whole numbers: sums of floats are not repeatable on every version of CUDA.
-    fraction = (ordered.exp().double() * _UNITS).round().long()
-    kept = (fraction.cumsum(1) - fraction <= round(probability * _UNITS)) & (ordered > -torch.inf)
+    # Summed as integers: cumulative sums of floats are not repeatable on every version of CUDA.
+    units = (ordered.exp().double() * _PROBABILITY_UNITS).round().long()
+    kept = (units.cumsum(1) - units <= round(probability * _PROBABILITY_UNITS)) & (ordered > -torch.inf)
     most = max(int(kept.sum(1).max()), 1)
     return index[:, :most], kept[:, :most]
 
 
 class TrajectoryCompletion(nn.Module):
-    """The trajectory that leads to a given endpoint; it learns apart from the rest, which it sees without gradient.
+    """Decoder of the trajectory that leads to a given endpoint. Its loss sends no gradient to the rest of the network.
 
     Args:
         size: width of the features.
         detach_query: leave the endpoint encoder untrained, as the paper's release does (docs/method.md 8.5).
-        coordinate_scale: metres that count as 1 where an endpoint is encoded, and in what the decoder gives out.
-        steps: of a trajectory.
-        second_scale: a second one at which an endpoint is encoded, see `layers.CoordinateMLP`; 0: none.
+        steps: number of steps in a trajectory.
+        coordinate_scale: metres that count as 1 in the endpoint's encoding and in the decoder's output.
+        second_scale: second scale of the endpoint's encoding, see `layers.CoordinateMLP`; 0 for none.
     """
 
     def __init__(
         self,
         size: int,
         detach_query: bool,
+        steps: int,
         coordinate_scale: float = 1.0,
-        steps: int = ARGOVERSE1.future_steps,
         second_scale: float = 0.0,
     ) -> None:
         super().__init__()
@@ -259,15 +260,15 @@ class TrajectoryCompletion(nn.Module):
         self.decoder = ResidualDecoder(3 * size, size, steps * 2)
 
     def forward(self, endpoints: Tensor, agent: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
-        """(B, K, 2) endpoints -> (B, K, steps, 2), metres, agent frame; the last point is not forced onto the endpoint.
+        """Return trajectories (B, K, steps, 2), metres, agent frame. Their last point may differ from the endpoint.
 
         Args:
-            endpoints: metres, agent frame.
-            agent: (B, S).
-            tokens: (B, P, S), `valid` (B, P): every polyline, before the global graph.
+            endpoints: (B, K, 2) metres, agent frame.
+            agent: (B, S) the focal agent's feature.
+            tokens: (B, P, S) features of all polylines before the global graph, `valid` (B, P).
         """
         tokens, agent = full_precision(tokens.detach()), full_precision(agent.detach())
-        with coordinates_exact(endpoints.device):  # a few endpoints a scene: cheap
+        with coordinates_exact(endpoints.device):  # cheap: there are few endpoints in a scene
             query = self.endpoint_encoder(endpoints)
             if self.detach_query:
                 query = query.detach()

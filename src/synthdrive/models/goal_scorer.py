@@ -1,6 +1,6 @@
-"""Scores of goals, and how packed goals attend to the features of their scene (docs/method.md 5).
+"""Goal scorer, and attention of packed goals to the features of their scene (docs/method.md 5).
 
-They attend scene by scene on a CPU, in blocks of equal size on a GPU.
+The attention runs scene by scene on a CPU and in blocks of equal size on a GPU.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from synthdrive.models.layers import (
     attend,
     coordinates_exact,
     full_precision,
-    in_products,
+    uses_matrix_products,
 )
 from synthdrive.models.ragged import Blocks, Ragged
 
-BLOCK = 32  # goals of one scene that are attended together on a GPU
+BLOCK = 32  # goals in a block, all of one scene
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What the goals of B scenes look at.
+class KeysAndValues:
+    """Features of B scenes that goals attend to.
 
     Attributes:
-        key: (B, P, E).
-        value: (B, P, F).
-        valid: (B, P) bool, True at the first few of each scene, one at least.
+        key: (B, P, E) keys.
+        value: (B, P, F) values.
+        valid: (B, P) bool, True for the first few features of each scene, at least one.
     """
 
     key: Tensor
@@ -45,51 +45,52 @@ class Looked:
 
     @cached_property
     def counts(self) -> list[int]:
-        """How many are valid in each scene."""
+        """Number of valid features in each scene."""
         counts: list[int] = self.valid.sum(dim=1).tolist()
         return counts
 
     @cached_property
     def mask(self) -> Tensor:
-        """(B, P) 0 where valid, else -inf."""
+        """(B, P) mask: 0 where valid, else -inf."""
         return additive_mask(self.valid, self.key)
 
 
 class GoalLayout(Protocol):
-    """How the goals of a batch lie while they are scored.
+    """Arrangement of a batch's packed goals while they are scored.
 
     Attributes:
-        spare: columns that a goal's features are given beside their own, so that kernels run at their best.
+        extra: columns added to the features of goals: one for the direct path to the score (see `GoalScorer.context`),
+            the others to give the row a width that suits the attention kernel.
     """
 
-    spare: ClassVar[int]
+    extra: ClassVar[int]
 
     def place(self, goals: Tensor) -> Tensor:
-        """(G, 2) packed goals in this layout."""
+        """Arrange packed goals (G, 2) in this layout."""
         ...
 
-    def of_each(self, features: Tensor) -> Tensor:
-        """(B, S) features of the scenes -> those of each goal's scene, to be added to features of goals."""
+    def per_goal(self, features: Tensor) -> Tensor:
+        """Expand features (B, S) of the scenes to this layout, so that they can be added to features of goals."""
         ...
 
-    def look(self, query: Tensor, looked: Looked, scale: float) -> Tensor:
-        """Softmax attention of the goals, in this layout, to their own scene."""
+    def attend(self, query: Tensor, attended: KeysAndValues, scale: float) -> Tensor:
+        """Compute softmax attention of goals in this layout to the features of their own scene."""
         ...
 
     def pack(self, values: Tensor) -> Tensor:
-        """Values of the goals in this layout -> (G, ...) packed."""
+        """Pack values of the goals in this layout as (G, ...)."""
         ...
 
 
-def lay_out(items: Ragged) -> GoalLayout:
-    """The layout that suits the device."""
-    return SceneByScene(items) if in_products(items.scene.device) else InBlocks(items)
+def layout_for(items: Ragged) -> GoalLayout:
+    """Return the faster layout on the device of the items."""
+    return SceneByScene(items) if uses_matrix_products(items.scene.device) else InBlocks(items)
 
 
 class SceneByScene:
-    """Goals as they are packed, (G, ...). A scene's scores stay in the processor's cache, and nothing is padded."""
+    """Packed goals (G, ...). Nothing is padded, and the scores of one scene fit into the processor's cache."""
 
-    spare: ClassVar[int] = 1
+    extra: ClassVar[int] = 1
 
     def __init__(self, items: Ragged) -> None:
         self._scene: Tensor = items.scene
@@ -99,13 +100,13 @@ class SceneByScene:
         """See `GoalLayout`."""
         return goals
 
-    def of_each(self, features: Tensor) -> Tensor:
+    def per_goal(self, features: Tensor) -> Tensor:
         """See `GoalLayout`."""
         return features.index_select(0, self._scene)
 
-    def look(self, query: Tensor, looked: Looked, scale: float) -> Tensor:
+    def attend(self, query: Tensor, attended: KeysAndValues, scale: float) -> Tensor:
         """See `GoalLayout`."""
-        return _AttentionByScene.apply(query, looked.key, looked.value, self._counts, looked.counts, scale)  # type: ignore[no-any-return, no-untyped-call]
+        return _AttentionByScene.apply(query, attended.key, attended.value, self._counts, attended.counts, scale)  # type: ignore[no-any-return, no-untyped-call]
 
     def pack(self, values: Tensor) -> Tensor:
         """See `GoalLayout`."""
@@ -113,10 +114,10 @@ class SceneByScene:
 
 
 class InBlocks:
-    """Goals in blocks of one scene each, (N, BLOCK, ...), the last of a scene filled up."""
+    """Goals in blocks (N, BLOCK, ...) of one scene each; the last block of a scene is padded."""
 
-    # The fused kernels of a GPU want one size of keys and values, and a multiple of 8.
-    spare: ClassVar[int] = 8
+    # The fused kernels of a GPU need keys and values of equal width, a multiple of 8.
+    extra: ClassVar[int] = 8
 
     def __init__(self, items: Ragged) -> None:
         self._blocks = Blocks.of(items, BLOCK)
@@ -125,16 +126,16 @@ class InBlocks:
         """See `GoalLayout`."""
         return goals[self._blocks.index]
 
-    def of_each(self, features: Tensor) -> Tensor:
+    def per_goal(self, features: Tensor) -> Tensor:
         """See `GoalLayout`."""
         return features.index_select(0, self._blocks.scene)[:, None]
 
-    def look(self, query: Tensor, looked: Looked, scale: float) -> Tensor:
+    def attend(self, query: Tensor, attended: KeysAndValues, scale: float) -> Tensor:
         """See `GoalLayout`."""
-        given = (looked.key, looked.value, looked.mask)
+        given = (attended.key, attended.value, attended.mask)
         key, value, mask = (part.index_select(0, self._blocks.scene) for part in given)
-        spare = key.shape[-1] - query.shape[-1]
-        return attend(functional.pad(query, (0, spare))[:, None], key[:, None], value[:, None], mask, scale).squeeze(1)
+        extra = key.shape[-1] - query.shape[-1]
+        return attend(functional.pad(query, (0, extra))[:, None], key[:, None], value[:, None], mask, scale).squeeze(1)
 
     def pack(self, values: Tensor) -> Tensor:
         """See `GoalLayout`."""
@@ -144,8 +145,8 @@ class InBlocks:
 class _AttentionByScene(torch.autograd.Function):
     """Attention of packed queries to the keys of their scene, one scene after the other.
 
-    On a CPU this takes half the time of blocks of all scenes at once, and a third without gradients: what passes
-    through memory there stays in the cache here.
+    On a CPU this takes half the time of one call for all scenes, and a third of it without gradients, because the
+    scores of one scene stay in the cache.
     """
 
     @staticmethod
@@ -179,7 +180,7 @@ class _AttentionByScene(torch.autograd.Function):
 
 
 class GoalEncoder(nn.Module):
-    """A goal's feature, from its position and the focal agent's: three MLPs, which half of the latter joins twice."""
+    """Three MLPs from a goal's position to its feature; half of the focal agent's feature joins the last two inputs."""
 
     def __init__(self, size: int, coordinate_scale: float = 1.0, second_scale: float = 0.0) -> None:
         super().__init__()
@@ -188,49 +189,51 @@ class GoalEncoder(nn.Module):
         self.layers = nn.ModuleList([first, MLP(first.width + self.joined, self.joined), MLP(size, size)])
 
     def agent_parts(self, agent: Tensor) -> list[Tensor]:
-        """What the focal agent's feature (B, S) adds to each later layer, (B, out), for all goals alike."""
+        """Return what the focal agent's feature (B, S) adds to each later layer, (B, out), the same for all goals."""
         part = agent[:, : self.joined]
         linears = [layer.linear for layer in list(self.layers)[1:] if isinstance(layer, MLP)]
         return [functional.linear(part, linear.weight[:, -self.joined :], linear.bias) for linear in linears]
 
     def forward(self, goals: Tensor, agent_parts: list[Tensor], layout: GoalLayout) -> Tensor:
-        """(..., 2) goals as they are laid out, and what `agent_parts` gave -> (..., S)."""
+        """Return features (..., S) of goals (..., 2) in metres, arranged by `layout`; see `agent_parts`."""
         first, *others = self.layers
         hidden: Tensor = first(goals)
         for layer, same in zip(others, agent_parts, strict=True):
             assert isinstance(layer, MLP)
             own = functional.linear(hidden, layer.linear.weight[:, : -self.joined])
-            hidden = layer.activate(own.add_(layout.of_each(same)))
+            hidden = layer.activate(own.add_(layout.per_goal(same)))
         return hidden
 
 
 @dataclass(frozen=True)
 class GoalContext:
-    """Whatever is the same for all goals of a scene, computed once for each of B scenes.
+    """Everything that is the same for all goals of a scene, computed once for each of B scenes.
 
     Attributes:
-        encoded: what the focal agent adds to the goals' encoder.
-        constant: (B, S + spare) what the focal agent brings to the score.
-        weight: (S + spare, S) of a goal's own feature.
-        looked: the two sets of features that goals attend to; what each brings goes into the score.
-        spare: columns beside the hidden layer's, of which the first is the direct way to the score.
+        encoded: contributions of the focal agent's feature to the goal encoder.
+        constant: (B, S + extra) contribution of the focal agent's feature to the decoder's hidden layer and score.
+        weight: (S + extra, S) weights of a goal's own feature in the decoder.
+        attended: all polylines, and the kept lanes, with values that already contain the decoder's weights.
+        extra: number of columns after those of the hidden layer, see `GoalLayout`; the first is the direct path.
     """
 
     encoded: list[Tensor]
     constant: Tensor
     weight: Tensor
-    looked: tuple[Looked, Looked]
-    spare: int
+    attended: tuple[KeysAndValues, KeysAndValues]
+    extra: int
 
 
 class GoalScorer(nn.Module):
-    """Scores before the softmax, in float32 whatever the rest of the network is trained in: the gradients of a scene's
-    scores add up to zero over its thousands of goals, and what bfloat16 rounds away is many times what the sum leaves.
+    """Network that scores goals, before the softmax.
+
+    It computes in float32 even if the rest of the network trains in bfloat16: the gradients of a scene's scores sum to
+    zero over its thousands of goals, and the rounding errors of bfloat16 would be many times larger than what remains.
 
     Args:
         size: width of the features.
-        coordinate_scale: metres that count as 1 where a goal is encoded.
-        second_scale: a second one, see `layers.CoordinateMLP`; 0: none.
+        coordinate_scale: metres that count as 1 in the encoding of a goal.
+        second_scale: second scale of the encoding, see `layers.CoordinateMLP`; 0 for none.
     """
 
     def __init__(self, size: int, coordinate_scale: float = 1.0, second_scale: float = 0.0) -> None:
@@ -241,45 +244,48 @@ class GoalScorer(nn.Module):
         self.decoder = ResidualDecoder(4 * size, size, 1)
 
     def context(self, agent: Tensor, tokens: Tensor, valid: Tensor, lanes: Tensor, lane_valid: Tensor) -> GoalContext:
-        """What goals look at.
+        """Compute everything that is the same for all goals of a scene.
 
         Args:
-            agent: (B, S).
-            tokens: (B, P, S), `valid` (B, P): every polyline, before the global graph.
-            lanes: (B, N, S), `lane_valid` (B, N): the lanes kept by stage one.
+            agent: (B, S) the focal agent's feature.
+            tokens: (B, P, S) features of all polylines before the global graph, `valid` (B, P).
+            lanes: (B, N, S) features of the lanes kept by the lane scorer, `lane_valid` (B, N).
         """
         with coordinates_exact(agent.device):
             agent, tokens, lanes = (full_precision(features) for features in (agent, tokens, lanes))
-            spare = SceneByScene.spare if in_products(agent.device) else InBlocks.spare
-            # The decoder joins its hidden layer with its own input. The input's direct way to the score is one more row
-            # of the hidden layer's linear map, before norm and ReLU; the map's columns belong to agent, goal and both
-            # looks.
+            extra = SceneByScene.extra if uses_matrix_products(agent.device) else InBlocks.extra
+            # The decoder's output layer reads its input and its hidden layer. Here the input's direct path to the score
+            # is one more row of the hidden layer's weights, before norm and ReLU. The columns of the weights belong to
+            # the agent, the goal, and the results of its attention to polylines and to kept lanes.
             direct = self.decoder.output.weight[:, : 4 * self.size]
-            weight = functional.pad(torch.cat([self.decoder.mlp.linear.weight, direct]), (0, 0, 0, spare - 1))
-            bias = functional.pad(torch.cat([self.decoder.mlp.linear.bias, self.decoder.output.bias]), (0, spare - 1))
+            weight = functional.pad(torch.cat([self.decoder.mlp.linear.weight, direct]), (0, 0, 0, extra - 1))
+            bias = functional.pad(torch.cat([self.decoder.mlp.linear.bias, self.decoder.output.bias]), (0, extra - 1))
             for_agent, for_goal, for_seen, for_lane = weight.split_with_sizes([self.size] * 4, dim=1)
-            looked = self._looked(tokens, valid, for_seen, spare), self._looked(lanes, lane_valid, for_lane, spare)
+            attended = (
+                self._keys_and_values(tokens, valid, for_seen, extra),
+                self._keys_and_values(lanes, lane_valid, for_lane, extra),
+            )
             constant = functional.linear(agent, for_agent, bias)
-            return GoalContext(self.encoder.agent_parts(agent), constant, for_goal, looked, spare)
+            return GoalContext(self.encoder.agent_parts(agent), constant, for_goal, attended, extra)
 
     def forward(self, goals: Tensor, items: Ragged, context: GoalContext) -> Tensor:
-        """(G,) scores of packed goals (G, 2), float32."""
+        """Return the scores (G,) float32 of packed goals (G, 2) in metres, agent frame; `items`: the scene of each."""
         with coordinates_exact(goals.device):
-            layout = lay_out(items)
+            layout = layout_for(items)
             goal = self.encoder(layout.place(goals), context.encoded, layout)  # [..., S]
-            mixed = functional.linear(goal, context.weight)  # [..., S + spare]
-            mixed = mixed.add_(layout.of_each(context.constant))
-            for looked in context.looked:
-                mixed = mixed.add_(layout.look(goal, looked, self.size**-0.5))
-            hidden, score, _ = mixed.split_with_sizes([self.size, 1, context.spare - 1], dim=-1)
+            mixed = functional.linear(goal, context.weight)  # [..., S + extra]
+            mixed = mixed.add_(layout.per_goal(context.constant))
+            for attended in context.attended:
+                mixed = mixed.add_(layout.attend(goal, attended, self.size**-0.5))
+            hidden, score, _ = mixed.split_with_sizes([self.size, 1, context.extra - 1], dim=-1)
             through_hidden = self.decoder.output.weight[0, 4 * self.size :]
             score = score.squeeze(-1) + self.decoder.mlp.activate(hidden) @ through_hidden
             return layout.pack(score)
 
-    def _looked(self, features: Tensor, valid: Tensor, weight: Tensor, spare: int) -> Looked:
-        """Keys and values of (B, P, S) features, the values through `weight` (S + spare, S)."""
+    def _keys_and_values(self, features: Tensor, valid: Tensor, weight: Tensor, extra: int) -> KeysAndValues:
+        """Return keys and values of features (B, P, S), the values multiplied by `weight` (S + extra, S)."""
         attention = self.attention
         key = functional.linear(attention.key(features), attention.query.weight.T)  # [B, P, S]
-        value = functional.linear(attention.value(features), weight)  # [B, P, S + spare]
-        padded = key if spare == SceneByScene.spare else functional.pad(key, (0, spare))
-        return Looked(padded, value, valid)
+        value = functional.linear(attention.value(features), weight)  # [B, P, S + extra]
+        padded = key if extra == SceneByScene.extra else functional.pad(key, (0, extra))
+        return KeysAndValues(padded, value, valid)

@@ -1,6 +1,6 @@
-"""Where the focal agent may end up: sparse goals along lanes, dense ones on a grid around the best.
+"""Candidate goals: sparse ones along lanes, dense ones on a grid around the best (docs/method.md 1.5, 5).
 
-And all else of a scene that DenseTNT computes without its weights. See docs/method.md 1.5 and 5.
+`GoalPreparation` computes everything that DenseTNT needs from a scene before its weights are used.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ import torch
 from torch import Tensor
 
 from synthdrive.config.training import ModelParameters
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.models.batch import Batch, check_timing
 from synthdrive.models.polylines import AgentFrame, Polylines, actor_polylines, lane_polylines
 from synthdrive.models.ragged import Ragged
 from synthdrive.models.tensor_group import TensorGroup
 
-VELOCITY_STEPS = 5  # the velocity of the focal agent is taken over the last half second
-SAME_POINT = 0.01  # metres; lane points that fall into the same cell of this size are one goal
-_KEY_SPAN = 1 << 24  # cells to either side of the origin that a key can tell apart
+VELOCITY_STEPS = 5  # the focal agent's velocity is its mean over the last half second
+SAME_POINT = 0.01  # metres; lane points in the same cell of this size count as one goal
+_KEY_SPAN = 1 << 24  # greatest coordinate of a cell that fits into a key
 
 
 @dataclass(frozen=True)
 class GoalScenes(TensorGroup):
-    """What DenseTNT reads of B scenes: functions of their raw points alone, in the agent frame.
+    """Inputs and labels of DenseTNT for B scenes, in the agent frame.
 
     Attributes:
         frame: the agent frame.
         actors, lanes: the observed polylines.
-        goals: (G, 2) metres, the sparse goals, at least one a scene; `items`: which scene each belongs to.
-        future: (B, T, 2) metres, the focal agent's; T is 0 where there is none.
-        lane: (B,) int64, lane with the point nearest to the true endpoint; 0 where there is no future.
+        goals: (G, 2) metres, the sparse goals, at least one in each scene; `items`: the scene of each goal.
+        future: (B, T, 2) metres, the focal agent's true future; T is 0 without a future.
+        lane: (B,) int64, the lane with the point nearest to the true endpoint; 0 without a future.
     """
 
     frame: AgentFrame
@@ -45,18 +45,24 @@ class GoalScenes(TensorGroup):
 
 @dataclass(frozen=True)
 class GoalPreparation:
-    """Makes `GoalScenes`, on the device that the batch is on.
+    """Function that makes `GoalScenes` from a batch, on the batch's device.
 
     Attributes:
-        model: sizes.
-        timing: of the scenes.
+        model: sizes of the network, and the spacing and reach of goals.
+        timing: timing of the scenes.
     """
 
     model: ModelParameters
-    timing: Timing = ARGOVERSE1
+    timing: Timing
 
-    def __call__(self, batch: Batch) -> GoalScenes:
-        """Of what lies after the last observed step, nothing but `future` and `lane` depends on it."""
+    def __call__(self, batch: Batch, with_future: bool = True) -> GoalScenes:
+        """Prepare a batch.
+
+        Args:
+            batch: the scenes.
+            with_future: also fill in `future` and `lane`, which only training needs. Nothing else depends on the steps
+                after the last observed one.
+        """
         check_timing(self.timing, batch)
         model, with_index = self.model, self.model.polyline_index
         frame = AgentFrame.of(batch.agent, self.timing)
@@ -65,7 +71,8 @@ class GoalPreparation:
         points = frame[lanes.scene].to_agent(batch.lane_xy)
         goals, items = sparse_goals(points, batch.lane_valid, lanes, model.goal_spacing)
         track = frame.to_agent(batch.agent)
-        observed, future = track[:, : self.timing.history_steps], track[:, self.timing.history_steps :]
+        history = self.timing.history_steps
+        observed, future = track[:, :history], track[:, history : None if with_future else history]
         if model.max_goal_acceleration:
             goals, items = reachable_goals(goals, items, observed, model.max_goal_acceleration, self.timing)
         goals, items = with_goal_everywhere(goals, items, observed, self.timing.future_steps)
@@ -74,32 +81,32 @@ class GoalPreparation:
         else:
             lane = torch.zeros_like(batch.sample_seeds)
         for grouped in (actors.items, lanes, items):
-            _ = grouped.longest  # kept from here on
+            _ = grouped.longest  # a cached property, which travels to the device with the rest
         return GoalScenes(
             frame, actors, lane_polylines(batch, frame, actors.items.counts, with_index), goals, items, future, lane
         )
 
 
 def sparse_goals(lane_points: Tensor, lane_valid: Tensor, lanes: Ragged, spacing: float) -> tuple[Tensor, Ragged]:
-    """Points along every lane, no further apart than `spacing` on average.
+    """Return goals along every lane, no further apart than `spacing` on average.
 
-    Per lane its points that no earlier lane point of the scene coincides with, then n - 1 points that divide each
-    interval evenly, where n is the smallest number with mean interval / n <= spacing.
+    The goals of a lane are its points, except those that coincide with an earlier lane point of the scene, and n - 1
+    points that divide each interval evenly, where n is the smallest number with mean interval / n <= spacing.
 
     Args:
         lane_points: (M, 10, 2) metres, agent frame.
-        lane_valid: (M, 10) bool.
-        lanes: which scene each lane belongs to.
+        lane_valid: (M, 10) bool, False at padding.
+        lanes: the scene of each lane.
         spacing: metres.
 
     Returns:
-        (G, 2) goals, scene by scene and lane by lane, and which scene each belongs to.
+        Goals (G, 2), scene by scene and lane by lane, and the scene of each.
     """
     points = lane_valid.shape[1]
     step = lane_points[:, 1:] - lane_points[:, :-1]
     inside = lane_valid[:, 1:]
     mean = (torch.linalg.vector_norm(step, dim=-1) * inside).sum(1) / inside.sum(1).clamp(min=1)
-    extra = (torch.ceil(mean / spacing).long() - 1).clamp(min=0)  # [M] points inserted in every interval
+    extra = (torch.ceil(mean / spacing).long() - 1).clamp(min=0)  # [M] points inserted into each interval
     counts = points + inside.sum(1) * extra
     lane = torch.repeat_interleave(counts)  # [N] candidates: 10 points, then the inserted ones
     place = torch.arange(len(lane), device=lane.device) - (counts.cumsum(0) - counts)[lane]
@@ -115,22 +122,22 @@ def sparse_goals(lane_points: Tensor, lane_valid: Tensor, lanes: Ragged, spacing
 
 
 def reachable_goals(
-    goals: Tensor, items: Ragged, observed: Tensor, acceleration: float, timing: Timing = ARGOVERSE1
+    goals: Tensor, items: Ragged, observed: Tensor, acceleration: float, timing: Timing
 ) -> tuple[Tensor, Ragged]:
-    """The goals that the focal agent can get to: no further than a t^2 / 2 from where its velocity leads in the time
-    t to forecast.
+    """Return the goals that the focal agent can reach with an acceleration of at most a.
 
-    Whatever its direction, a constant acceleration a displaces it by that much, and a changing one by less. The
-    velocity is the mean over the last half second.
+    They lie within a t^2 / 2 of the point that it would reach at its present velocity, where t is the time to forecast.
+    A constant acceleration a in any direction displaces it by that much, a changing one by less. The present velocity
+    is the mean over the last half second.
 
     Args:
-        goals: (G, 2) metres, agent frame; `items`: which scene each belongs to.
+        goals: (G, 2) metres, agent frame; `items`: the scene of each goal.
         observed: (B, T, 2) the focal agent's history, metres, agent frame.
         acceleration: a, m/s2.
-        timing: says what t is.
+        timing: timing of the scenes, which determines t.
 
     Returns:
-        The goals left, which may be none in a scene, and which scene each belongs to.
+        The reachable goals, possibly none in a scene, and the scene of each.
     """
     steps = timing.future_steps / VELOCITY_STEPS
     last = observed[:, timing.last_observed]
@@ -141,12 +148,12 @@ def reachable_goals(
 
 
 def with_goal_everywhere(goals: Tensor, items: Ragged, observed: Tensor, future_steps: int) -> tuple[Tensor, Ragged]:
-    """Give a scene without goals one: where the focal agent would be at its observed mean velocity.
+    """Add a goal to each scene without one: the point that the focal agent would reach at its mean observed velocity.
 
     Args:
-        goals: (G, 2) and `items`: the sparse goals.
-        observed: (B, T, 2) the focal agent's history, agent frame.
-        future_steps: to the end of the forecast.
+        goals: (G, 2) sparse goals, metres, agent frame; `items`: the scene of each.
+        observed: (B, T, 2) the focal agent's history, metres, agent frame.
+        future_steps: number of steps to forecast.
     """
     empty = torch.nonzero(items.counts == 0).squeeze(1)
     if len(empty) == 0:
@@ -159,15 +166,15 @@ def with_goal_everywhere(goals: Tensor, items: Ragged, observed: Tensor, future_
 
 
 def dense_goals(best: Tensor, best_valid: Tensor, radius: int) -> tuple[Tensor, Ragged]:
-    """All integer points within +-radius of the rounded best sparse goals, each once.
+    """Return all points with whole-metre coordinates within +-radius of the rounded best sparse goals, each once.
 
     Args:
-        best: (B, K, 2) metres, agent frame.
-        best_valid: (B, K) bool.
+        best: (B, K, 2) best sparse goals, metres, agent frame.
+        best_valid: (B, K) bool, False at padding.
         radius: metres, in x and in y.
 
     Returns:
-        (N, 2) goals, scene by scene, at most K (2 radius + 1)^2 of each, and which scene each belongs to.
+        Goals (N, 2), scene by scene, at most K (2 radius + 1)^2 in each, and the scene of each goal.
     """
     side = torch.arange(-radius, radius + 1, device=best.device)
     offset = torch.cartesian_prod(side, side)  # [R, 2]
@@ -183,7 +190,7 @@ def dense_goals(best: Tensor, best_valid: Tensor, radius: int) -> tuple[Tensor, 
 
 
 def nearest_lane(lane_points: Tensor, lane_valid: Tensor, lanes: Ragged, endpoint: Tensor) -> Tensor:
-    """(B,) int64, place among its scene's lanes of the lane that has the point nearest to the true endpoint.
+    """Return the lane with the point nearest to the true endpoint, as an index (B,) int64 among its scene's lanes.
 
     Args:
         lane_points, lane_valid, lanes: see `sparse_goals`.
@@ -195,7 +202,7 @@ def nearest_lane(lane_points: Tensor, lane_valid: Tensor, lanes: Ragged, endpoin
 
 
 def _first_of_each(lane_points: Tensor, lane_valid: Tensor, lanes: Ragged) -> Tensor:
-    """(M, 10) bool, True at the valid points whose cell no earlier point of the scene has."""
+    """Return (M, 10) bool, True at valid points that share their cell with no earlier point of the scene."""
     cell = (lane_points / SAME_POINT).round().long()
     rows = torch.nonzero(lane_valid.flatten()).squeeze(1)
     x, y = cell.flatten(0, 1)[rows].unbind(-1)

@@ -1,4 +1,4 @@
-"""Building blocks: attention without biases (as in the paper's release), perceptrons, what a forward pass returns."""
+"""Building blocks: attention without biases (as in the paper's release), MLPs, and the losses of a forward pass."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from synthdrive.models.polylines import METRES
 
 
 def additive_mask(valid: Tensor, like: Tensor) -> Tensor:
-    """(B, P) bool -> 0 where True and -inf elsewhere: what the kernels use, for callers that attend several times."""
+    """Return 0 where `valid` (B, P) is True, else -inf: a mask for several calls of `attend`."""
     return torch.zeros_like(valid, dtype=like.dtype).masked_fill_(~valid, -torch.inf)
 
 
-def in_products(device: torch.device) -> bool:
-    """Whether attention is computed in plain matrix products: on a CPU, except within torch.compile."""
+def uses_matrix_products(device: torch.device) -> bool:
+    """Return whether attention is computed as plain matrix products: on a CPU, except under torch.compile."""
     return device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-# On a CPU a softmax over fewer numbers than fit into a vector register takes ten times as long.
-FEWEST_KEYS = 16
+# On a CPU, a softmax over fewer numbers than fit into a vector register takes ten times as long.
+MIN_KEYS = 16
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, valid: Tensor, scale: float | None = None) -> Tensor:
-    """Softmax attention over the valid keys.
+    """Compute softmax attention over the valid keys.
 
     Args:
         query: (B, H, Q, E).
-        key, value: (B, H, P, E) and (B, H, P, F); the fused kernels of a GPU want F = E.
-        valid: (B, P) True at keys that may be seen, at least one in each row, or what `additive_mask` made of that.
-        scale: of the scores; 1 / sqrt(E) where absent.
+        key, value: (B, H, P, E) and (B, H, P, F); the fused kernels of a GPU need F = E.
+        valid: (B, P) bool, True for at least one key in each row, or its `additive_mask`.
+        scale: factor of the scores; defaults to 1 / sqrt(E).
 
     Returns:
-        (B, H, Q, F); rows of padded queries are finite and mean nothing.
+        (B, H, Q, F); rows of padded queries are finite but meaningless.
     """
-    if not in_products(query.device):
+    if not uses_matrix_products(query.device):
         mask = valid[:, None, None, :]
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     if valid.dtype == torch.bool:
@@ -46,20 +46,20 @@ def attend(query: Tensor, key: Tensor, value: Tensor, valid: Tensor, scale: floa
     batch, heads = query.shape[:2]
     mask = valid if heads == 1 else valid.repeat_interleave(heads, dim=0)  # [B H, P]
     query, key, value = (part.flatten(0, 1) for part in (query, key, value))
-    spare = FEWEST_KEYS - key.shape[1]
+    spare = MIN_KEYS - key.shape[1]
     if spare > 0:
         key, value = (functional.pad(part, (0, 0, 0, spare)) for part in (key, value))
         mask = functional.pad(mask, (0, spare), value=-torch.inf)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    seen: Tensor = _AttentionInProducts.apply(query, key, value, mask[:, None].to(query.dtype), scale)  # type: ignore[no-untyped-call]
+    seen: Tensor = _MatrixProductAttention.apply(query, key, value, mask[:, None].to(query.dtype), scale)  # type: ignore[no-untyped-call]
     return seen.view(batch, heads, *seen.shape[1:])
 
 
-class _AttentionInProducts(torch.autograd.Function):
+class _MatrixProductAttention(torch.autograd.Function):
     """Attention as plain matrix products: on a CPU faster than torch's fused kernel at every size used here.
 
-    That kernel pads 9 x 9 attention to its block size, and computes the weights again in its backward pass; in
-    bfloat16 it is 2 to 12 times slower. Here the weights are kept, and only they.
+    The fused kernel pads 9 x 9 attention to its block size and computes the weights again in its backward pass; in
+    bfloat16 it is 2 to 12 times slower. This function keeps the weights for the backward pass, and no other result.
     """
 
     @staticmethod
@@ -80,12 +80,12 @@ class _AttentionInProducts(torch.autograd.Function):
 
 
 def coordinates_exact(device: torch.device) -> torch.autocast:
-    """Run what takes in or gives out metres without autocast: bfloat16 would round 50 m to a quarter of a metre."""
+    """Return a context without autocast, for layers that read or predict metres: bfloat16 resolves 50 m to 0.25 m."""
     return torch.autocast(device.type, enabled=False)
 
 
 def full_precision(values: Tensor) -> Tensor:
-    """Values in float32 at least: what comes out of a network that runs in half precision goes into losses so."""
+    """Convert values below float32 to float32: losses are computed from outputs of at least this precision."""
     return values if values.dtype == torch.float64 else values.float()
 
 
@@ -100,7 +100,7 @@ class SelfAttention(nn.Module):
         self.value = nn.Linear(size, size, bias=False)
 
     def forward(self, features: Tensor, valid: Tensor, queries: Tensor | None = None) -> Tensor:
-        """(B, P, S) features and (B, P) valid -> (B, Q, S), for `queries` (B, Q, S) where they are given."""
+        """Attend from `queries` (B, Q, S), by default the features themselves, to valid (B, P) features (B, P, S)."""
         if queries is None:
             weight = torch.cat([self.query.weight, self.key.weight, self.value.weight])
             query, key, value = functional.linear(features, weight).chunk(3, dim=-1)
@@ -123,7 +123,7 @@ class CrossAttention(nn.Module):
         self.value = nn.Linear(size, size, bias=False)
 
     def forward(self, queries: Tensor, features: Tensor, valid: Tensor) -> Tensor:
-        """(B, Q, S) queries, (B, P, S) features and (B, P) valid -> (B, Q, S)."""
+        """Attend from queries (B, Q, S) to the valid (B, P) features (B, P, S); returns (B, Q, S)."""
         query, key, value = (
             part.unsqueeze(1) for part in (self.query(queries), self.key(features), self.value(features))
         )
@@ -131,14 +131,14 @@ class CrossAttention(nn.Module):
 
 
 def column_factors(size: int, coordinate_scale: float) -> Tensor:
-    """(size,) what each column of a full row of features is multiplied by: coordinates over the scale, others as is."""
+    """Return factors (size,) of the columns of a full row: 1 / `coordinate_scale` for coordinates, 1 for the others."""
     factors = torch.ones(size)
     factors[list(METRES)] = 1.0 / coordinate_scale
     return factors
 
 
 class MLP(nn.Module):
-    """Linear, layer norm, ReLU."""
+    """Linear layer, layer norm, ReLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -146,24 +146,24 @@ class MLP(nn.Module):
         self.norm = nn.LayerNorm(outputs, eps=1e-5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) -> (..., outputs)."""
+        """Map (..., inputs) to (..., outputs)."""
         return self.activate(self.linear(x))
 
     def activate(self, x: Tensor) -> Tensor:
-        """Norm and ReLU alone, for callers that apply parts of the linear map themselves."""
+        """Apply only norm and ReLU, for callers that apply the linear layer themselves."""
         # In place: neither norm nor ReLU needs the norm's output for its gradient.
         return functional.relu(self.norm(x), inplace=True)
 
 
 class CoordinateMLP(MLP):
-    """An MLP of coordinates, or two whose outputs are joined: each reads them over a scale of its own.
+    """MLP of coordinates divided by a scale, or two such MLPs of different scales with concatenated outputs.
 
-    Joined behind their norms: before them two scales would be no more than one, since a sum of two linear maps is one.
+    The outputs are joined after the norm: before it, a sum of two linear maps would be no more than one linear map.
 
     Args:
-        inputs, outputs: of each MLP.
+        inputs, outputs: widths of each MLP.
         scale: metres that count as 1.
-        second_scale: of the second MLP; 0: there is none.
+        second_scale: scale of the second MLP; 0 for none.
     """
 
     def __init__(self, inputs: int, outputs: int, scale: float, second_scale: float = 0.0) -> None:
@@ -173,7 +173,7 @@ class CoordinateMLP(MLP):
         self.width = outputs * (1 if self.second is None else 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) metres -> (..., width)."""
+        """Map coordinates (..., inputs) in metres to features (..., width)."""
         features = super().forward(x / self.scale)
         if self.second is None:
             return features
@@ -181,7 +181,7 @@ class CoordinateMLP(MLP):
 
 
 class ResidualDecoder(nn.Module):
-    """A hidden layer, joined with its own input, then a linear map."""
+    """MLP whose output is concatenated with its input, then a linear layer."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__()
@@ -189,18 +189,18 @@ class ResidualDecoder(nn.Module):
         self.output = nn.Linear(hidden + inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) -> (..., outputs)."""
+        """Map (..., inputs) to (..., outputs)."""
         decoded: Tensor = self.output(torch.cat([x, self.mlp(x)], dim=-1))
         return decoded
 
 
 @dataclass(frozen=True)
 class Losses:
-    """A batch's loss and what it is made of.
+    """Loss of a batch, and its parts.
 
     Attributes:
         total: () mean over the batch's scenes, with gradient.
-        parts: named shares and figures of interest, () each, without gradient.
+        parts: () terms of the loss and other figures for the training curve, by name, without gradient.
     """
 
     total: Tensor

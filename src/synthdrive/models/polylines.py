@@ -1,6 +1,6 @@
-"""The agent frame, and actors and lanes as polylines of vectors in it (docs/method.md 1.2 to 1.4).
+"""The agent frame, and tracks and lanes as polylines of vectors in it (docs/method.md 1.2 to 1.4).
 
-Computed from raw points on the batch's device.
+Both are computed from a batch's raw points, on its device.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ HEADING_STEPS = 6  # the heading is the mean of p[j + 2] - p[j] over the last 6 
 
 @dataclass(frozen=True)
 class AgentFrame(TensorGroup):
-    """A rotation and an origin for each of B scenes: x' = dx cos - dy sin, y' = dx sin + dy cos.
+    """Agent frames of B scenes: x' = dx cos - dy sin, y' = dx sin + dy cos, with (dx, dy) = (x, y) - origin.
 
     Attributes:
-        origin: (B, 2) metres, the scene's own city axes.
-        cos, sin: (B,) of the angle.
+        origin: (B, 2) metres, city axes, relative to each scene's origin.
+        cos, sin: (B,) cosine and sine of the angle by which points are turned counterclockwise.
     """
 
     origin: Tensor
@@ -36,19 +36,19 @@ class AgentFrame(TensorGroup):
 
     @classmethod
     def of(cls, agent: Tensor, timing: Timing, angle: Tensor | None = None) -> Self:
-        """Frame of the focal agent's track.
+        """Return the frames of focal agents: their last observed position at the origin, their heading along +y.
 
         Args:
-            agent: (B, T, 2) metres, city axes.
-            timing: says which steps are observed.
-            angle: (B,) radians, by which to turn the frame's content further, counterclockwise.
+            agent: (B, T, 2) tracks of the focal agents, metres, city axes.
+            timing: timing of the scenes.
+            angle: (B,) radians by which to turn the scenes further, counterclockwise.
         """
         last = agent[:, timing.history_steps - HEADING_STEPS : timing.history_steps]  # [B, 6, 2]
         heading = (last[:, 2:] - last[:, :-2]).mean(dim=1)  # [B, 2]
         length = torch.linalg.vector_norm(heading, dim=1)
         moving = length > 0
         scale = torch.where(moving, length, 1.0)
-        # cos(pi/2 - atan2(y, x)) = y / r and sin(...) = x / r; a standing agent heads to +x, as atan2(0, 0) = 0.
+        # cos(pi/2 - atan2(y, x)) = y / r and sin(...) = x / r. A standing agent heads to +x, since atan2(0, 0) = 0.
         cos, sin = heading[:, 1] / scale, torch.where(moving, heading[:, 0] / scale, 1.0)
         if angle is not None:
             turn_cos, turn_sin = torch.cos(angle).to(cos.dtype), torch.sin(angle).to(cos.dtype)
@@ -56,41 +56,42 @@ class AgentFrame(TensorGroup):
         return cls(agent[:, timing.last_observed], cos, sin)
 
     def __getitem__(self, scene: Tensor) -> AgentFrame:
-        """The frames of these scenes, one for each item."""
+        """Return the frames of the given scenes (N,), which may repeat."""
         return AgentFrame(self.origin[scene], self.cos[scene], self.sin[scene])
 
     def to_agent(self, points: Tensor) -> Tensor:
-        """(B, ..., 2) city axes -> agent frame, metres."""
-        origin, cos, sin = self._like(points)
+        """Transform points (B, ..., 2) in metres from city axes, relative to the scene's origin, to the agent frame."""
+        origin, cos, sin = self._broadcast(points)
         dx, dy = (points - origin).unbind(-1)
         return torch.stack([dx * cos - dy * sin, dx * sin + dy * cos], dim=-1)
 
     def to_city(self, points: Tensor) -> Tensor:
-        """(B, ..., 2) agent frame -> city axes relative to the scene's origin, metres."""
-        origin, cos, sin = self._like(points)
+        """Transform points (B, ..., 2) in metres from the agent frame to city axes, relative to the scene's origin."""
+        origin, cos, sin = self._broadcast(points)
         x, y = points.unbind(-1)
         return torch.stack([x * cos + y * sin, y * cos - x * sin], dim=-1) + origin
 
-    def _like(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _broadcast(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         shape = (len(points), *[1] * (points.ndim - 2))
         return self.origin.reshape(*shape, 2), self.cos.reshape(shape), self.sin.reshape(shape)
 
 
+# Columns of an actor vector in the full row of features (docs/method.md 1.3):
 # previous x, y | x, y | time | is AV, is AGENT, is OTHERS | polyline index | row index
 ACTOR_COLUMNS = tuple(range(10))
+# Columns of a lane vector in the full row, counted from its end (docs/method.md 1.4):
 # y, x of the point before the previous | intersection | turn | traffic control | polyline index | point index | 1 |
-# y, x | previous y, x; counted from the end of the row
+# y, x | previous y, x
 LANE_COLUMNS = (-18, -17, *range(-10, 0))
-ACTOR_INDEX, LANE_INDEX = 8, 5  # places of the polyline index among the columns
-ACTOR_XY = (2, 3)  # places of the current x, y among the actor columns
-LANE_XY = (9, 8)  # and among the lane columns
-ACTOR_PREVIOUS, LANE_PREVIOUS = (0, 1), (11, 10)  # places of the previous x, y
+ACTOR_INDEX, LANE_INDEX = 8, 5  # positions of the polyline index in ACTOR_COLUMNS and LANE_COLUMNS
+ACTOR_XY, LANE_XY = (2, 3), (9, 8)  # positions of the current x, y
+ACTOR_PREVIOUS, LANE_PREVIOUS = (0, 1), (11, 10)  # positions of the previous x, y
 
 
 @cache
-def places(columns: tuple[int, ...], device: torch.device) -> Tensor:
-    """(C,) int64 the same numbers as an index on a device; an index of Python numbers is copied there at each use."""
-    return torch.tensor(columns).to(device)
+def cached_tensor(numbers: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return an int64 tensor of the numbers, copied to the device only once."""
+    return torch.tensor(numbers).to(device)
 
 
 METRES = (0, 1, 2, 3, -18, -17, -4, -3, -2, -1)  # columns of the full row that hold coordinates
@@ -101,9 +102,10 @@ class Polylines(TensorGroup):
     """N polylines of one kind.
 
     Attributes:
-        vectors: (N, V, 10) for actors or (N, V, 12) for lanes, in the order of the columns' names above; zero padded.
-        valid: (N, V) bool.
-        items: which scene each polyline belongs to.
+        vectors: (N, V, 10) actor vectors or (N, V, 12) lane vectors, with the columns listed at `ACTOR_COLUMNS` and
+            `LANE_COLUMNS`; zero padded.
+        valid: (N, V) bool, False at padding.
+        items: the scene of each polyline.
     """
 
     vectors: Tensor
@@ -114,22 +116,22 @@ class Polylines(TensorGroup):
         return len(self.vectors)
 
     def take(self, rows: Tensor) -> Polylines:
-        """The polylines `rows` (M,), rising."""
+        """Return the polylines at `rows` (M,), given in ascending order."""
         return Polylines(self.vectors[rows], self.valid[rows], self.items.take(rows))
 
 
 def actor_polylines(batch: Batch, frame: AgentFrame, observed_only: bool, with_index: bool = True) -> Polylines:
-    """Every track with two rows or more as a polyline, the focal agent's the first of its scene.
+    """Return every track with at least two rows as a polyline, the focal agent's first in its scene.
 
     Args:
-        batch: raw points.
-        frame: the frame to see them in.
+        batch: the scenes.
+        frame: the agent frame of each scene.
         observed_only: leave out the rows after the last observed step, as fine-tuning must.
-        with_index: fill in the polyline index; else its column is 0.
+        with_index: fill in the polyline index; otherwise its column is 0.
 
     Returns:
-        Polylines of up to one vector less than there are observed steps, or steps; the first vector of a polyline ends
-        at the track's second row.
+        Polylines of up to T - 1 vectors, where T is the number of observed steps or of all steps. The first vector
+        leads from the track's first row to its second.
     """
     timing = batch.timing
     steps = timing.history_steps if observed_only else timing.steps
@@ -152,13 +154,13 @@ def actor_polylines(batch: Batch, frame: AgentFrame, observed_only: bool, with_i
 
 
 def lane_polylines(batch: Batch, frame: AgentFrame, actor_counts: Tensor, with_index: bool = True) -> Polylines:
-    """Every lane of the crop as a polyline of up to 9 vectors.
+    """Return every lane of the map crop as a polyline of up to 9 vectors.
 
     Args:
-        batch: raw points.
-        frame: the frame to see them in.
-        actor_counts: (B,) actor polylines of each scene, which come first in the polyline index.
-        with_index: fill in the polyline index; else its column is 0.
+        batch: the scenes.
+        frame: the agent frame of each scene.
+        actor_counts: (B,) number of actor polylines in each scene; lanes are numbered after them.
+        with_index: fill in the polyline index; otherwise its column is 0.
     """
     items = batch.lanes
     points = frame[items.scene].to_agent(batch.lane_xy)  # [M, 10, 2]

@@ -1,4 +1,4 @@
-"""Dataclasses of tensors that go from a loading process to this one, and on to a device, together."""
+"""Dataclasses of tensors that move between processes and devices as one."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-ALIGNMENT = 16  # bytes, at which a tensor starts within a block; the largest element has 8
+ALIGNMENT = 16  # bytes; tensors start at multiples of this in a block, and no element is larger than 8 bytes
 
 
 class TensorGroup:
-    """A dataclass of tensors, of other such groups and of plain values.
+    """Base class of dataclasses with tensors, other tensor groups and plain values as attributes.
 
-    Cached properties that have been computed go along, so that a device need not compute them again, nor the host wait
-    for them.
+    Cached properties that have been computed move along, so that the device need not compute them again and the host
+    need not wait for them.
     """
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Self:
-        """The same group on another device."""
+        """Return the group on another device."""
         tensors: list[Tensor] = []
         shape = _take_apart(self, tensors, {})
         moved: Self = _put_together(shape, [tensor.to(device, non_blocking=non_blocking) for tensor in tensors])
         return moved
 
     def pin_memory(self) -> Self:
-        """The same group in page-locked memory, as a data loader asks for it."""
+        """Return the group in page-locked memory; `DataLoader` calls this."""
         tensors: list[Tensor] = []
         shape = _take_apart(self, tensors, {})
         pinned: Self = _put_together(shape, [tensor.pin_memory() for tensor in tensors])
         return pinned
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As one block of memory: each that crosses from a process to another costs a handle, and so a system call."""
+        """Pickle all tensors as one block: each block passed between processes costs a handle and a system call."""
         tensors: list[Tensor] = []
         shape = _take_apart(self, tensors, {})
         return _from_block, (shape, *_join(tensors))
@@ -41,21 +41,21 @@ class TensorGroup:
 
 @dataclass(frozen=True)
 class _Place:
-    """Stands for the tensor of this number."""
+    """Placeholder of the tensor with this number."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """Stands for a group: its class, and its attributes taken apart."""
+    """Placeholder of a group: its class, and its attributes taken apart."""
 
     kind: type
     attributes: dict[str, Any]
 
 
 def _take_apart(value: Any, tensors: list[Tensor], seen: dict[int, _Place]) -> Any:
-    """The value with places instead of its tensors, which are added to `tensors`, each once."""
+    """Return the value with placeholders instead of tensors, and append each distinct tensor to `tensors`."""
     if isinstance(value, Tensor):
         if id(value) not in seen:
             seen[id(value)] = _Place(len(tensors))
@@ -80,7 +80,7 @@ _Layout = list[tuple[int, torch.dtype, tuple[int, ...]]]
 
 
 def _join(tensors: list[Tensor]) -> tuple[Tensor, _Layout]:
-    """The tensors' bytes in one block; where each starts, its type and its shape."""
+    """Return one block with the bytes of all tensors, and the start, type and shape of each tensor."""
     layout: _Layout = []
     end = 0
     for tensor in tensors:

@@ -1,4 +1,4 @@
-"""Masked pre-training: hide lanes or the focal agent's trajectory, and reconstruct them (docs/method.md 4)."""
+"""Masked autoencoder: hide lanes or the focal agent's trajectory, and reconstruct them (docs/method.md 4)."""
 
 from __future__ import annotations
 
@@ -8,28 +8,26 @@ import torch
 from torch import Tensor, nn
 
 from synthdrive.config.training import PLACE, ModelParameters, ObjectiveParameters
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.models.layers import column_factors
-from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines, places
+from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines, cached_tensor
 from synthdrive.models.ragged import Ragged
 from synthdrive.pretraining.masking import MaskedScenes, Masking
 from synthdrive.pretraining.reconstructor import Prediction, ReconstructionDecoder, Reconstructor
 
 
 class MaskedAutoencoder(Reconstructor):
-    """Encoder of what is left, and two decoders for what was hidden.
+    """Encoder of the visible polylines, and two decoders of the hidden lanes and trajectories.
 
     Args:
-        model: sizes.
-        objective: what is hidden and what counts as an error.
-        timing: of the scenes.
+        model: sizes of the network.
+        objective: parameters of masking and loss.
+        timing: timing of the scenes.
     """
 
     factors: Tensor
-    lane_units: Tensor
-    agent_units: Tensor
 
-    def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing = ARGOVERSE1) -> None:
+    def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing) -> None:
         super().__init__(model, objective, timing)
         self.lane_token = nn.Parameter(torch.randn(len(LANE_COLUMNS)) * 0.02)
         self.agent_token = nn.Parameter(torch.randn(len(ACTOR_COLUMNS)) * 0.02)
@@ -37,10 +35,6 @@ class MaskedAutoencoder(Reconstructor):
         sees = objective.decoder_sees_encoder
         self.lane_decoder = ReconstructionDecoder(self.size, len(LANE_COLUMNS), sees)
         self.agent_decoder = ReconstructionDecoder(self.size, objective.modes * len(ACTOR_COLUMNS), sees)
-        # The heads predict in the unit in which the networks read coordinates
-        factors = column_factors(self.size, model.coordinate_scale)
-        self.register_buffer("lane_units", 1.0 / factors[list(LANE_COLUMNS)], persistent=False)
-        self.register_buffer("agent_units", 1.0 / factors[list(ACTOR_COLUMNS)], persistent=False)
 
     def reconstruct_hidden(self, scenes: MaskedScenes, blind: bool = False) -> Prediction:
         """See `Reconstructor`."""
@@ -59,17 +53,17 @@ class MaskedAutoencoder(Reconstructor):
     def _decode_lanes(
         self, lanes: Polylines, actors: Ragged, masking: Masking, encoded: Tensor, encoded_valid: Tensor
     ) -> Tensor:
-        """(N, 9, 12) predictions for the hidden lanes; the decoder runs for the map samples alone.
+        """Predict the vectors (N, 9, 12) of the hidden lanes. The decoder runs on map samples only.
 
-        Every query says which lane it asks for: by the code of the lane's number, or by the lane's first vector.
+        Every query identifies its lane, by a code of the lane's number or by the lane's first vector.
         """
-        by_place = self.objective.lane_query == PLACE
+        by_first_vector = self.objective.lane_query == PLACE
         numbers = lanes.items.position if masking.numbers is None else masking.numbers
         number = (actors.counts[lanes.items.scene] + numbers)[masking.hidden]
         lanes = lanes.take(masking.hidden)
         place = torch.arange(lanes.vectors.shape[1], device=number.device)
         half = self.size // 2
-        which = position_code(torch.zeros_like(number) if by_place else number, half)
+        which = position_code(torch.zeros_like(number) if by_first_vector else number, half)
         code = torch.cat(
             [
                 which[:, None].expand(-1, len(place), -1),
@@ -78,7 +72,7 @@ class MaskedAutoencoder(Reconstructor):
             dim=-1,
         )
         queries = masked_queries(
-            lanes.vectors, self.lane_token, LANE_COLUMNS, code, self.factors, by_place
+            lanes.vectors, self.lane_token, LANE_COLUMNS, code, self.factors, by_first_vector
         )  # [N, 9, S]
         asked = lanes.valid | self.objective.lane_padding_in_loss
         rows = masking.map_rows
@@ -86,14 +80,11 @@ class MaskedAutoencoder(Reconstructor):
         predicted: Tensor = self.lane_decoder(
             items.pad(queries).flatten(1, 2), items.pad(asked, False).flatten(1, 2), encoded[rows], encoded_valid[rows]
         )
-        predicted = predicted.view(len(rows), items.longest, len(place), len(LANE_COLUMNS)) * self.lane_units
-        return items.pack(predicted)
+        predicted = predicted.view(len(rows), items.longest, len(place), len(LANE_COLUMNS))
+        return items.pack(predicted * self._units(LANE_COLUMNS))
 
     def _decode_agents(self, agents: Polylines, rows: Tensor, encoded: Tensor, encoded_valid: Tensor) -> Tensor:
-        """(T, modes, V, 10) predictions for the samples where the focal agent is hidden, `rows`.
-
-        The decoder runs for them alone.
-        """
+        """Predict the vectors (T, modes, V, 10) of the focal agent in the samples `rows`, in which it is hidden."""
         agents = agents.take(rows)
         place = torch.arange(agents.vectors.shape[1], device=rows.device)
         code = position_code(place, self.size).expand(len(rows), -1, -1)
@@ -102,11 +93,15 @@ class MaskedAutoencoder(Reconstructor):
             queries, agents.valid, encoded[rows], encoded_valid[rows]
         )  # [T, V, modes 10]
         shape = (len(rows), len(place), self.objective.modes, len(ACTOR_COLUMNS))
-        return (predicted.view(shape) * self.agent_units).transpose(1, 2)
+        return (predicted.view(shape) * self._units(ACTOR_COLUMNS)).transpose(1, 2)
+
+    def _units(self, columns: tuple[int, ...]) -> Tensor:
+        """Return the units (C,) of predicted columns: coordinates are predicted at the scale at which they are read."""
+        return 1.0 / self.factors[cached_tensor(columns, self.factors.device)]
 
 
 def position_code(position: Tensor, size: int) -> Tensor:
-    """(...,) numbers -> (..., size): sines, then cosines, of position * 10000^(-k / (size / 2)); float32."""
+    """Return codes (..., size) float32 of positions: sines, then cosines, of position * 10000^(-k / (size / 2))."""
     half = size // 2
     frequency = torch.exp(torch.arange(half, device=position.device) * (-math.log(10000.0) / half))
     angle = position[..., None].to(torch.float32) * frequency
@@ -121,20 +116,20 @@ def masked_queries(
     factors: Tensor,
     first_in_each: bool = False,
 ) -> Tensor:
-    """Decoder queries of hidden polylines: the first vector as it is, the others replaced, and a code for the place.
+    """Return the decoder queries of hidden polylines: the first vector, then learned tokens, all with position codes.
 
     Args:
-        vectors: (N, V, C) the hidden polylines.
-        token: (C,) learned.
-        columns: (C,) the columns' places in the full row.
-        code: (N, V, S).
-        factors: (S,) what the columns of the full row are multiplied by, see `layers.column_factors`.
-        first_in_each: add the first vector to the token in the queries that follow it.
+        vectors: (N, V, C) vectors of the hidden polylines.
+        token: (C,) learned token.
+        columns: (C,) positions of the columns in a full row of S numbers.
+        code: (N, V, S) position codes.
+        factors: (S,) factors of the columns of a full row, see `layers.column_factors`.
+        first_in_each: add the first vector to each token.
 
     Returns:
-        (N, V, S).
+        (N, V, S) queries.
     """
-    at = places(tuple(column % code.shape[-1] for column in columns), vectors.device)
+    at = cached_tensor(tuple(column % code.shape[-1] for column in columns), vectors.device)
     first = (vectors[:, :1] * factors[at]).expand_as(vectors)
     later = token + first if first_in_each else token
     is_first = torch.arange(vectors.shape[1], device=vectors.device)[:, None] == 0

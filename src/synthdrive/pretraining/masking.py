@@ -1,4 +1,4 @@
-"""What a pre-training sample hides, drawn from its own seed (docs/method.md 4.2)."""
+"""Random masking of lanes or the focal agent, drawn from each sample's seed (docs/method.md 4.2)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ _ANGLE, _KIND, _LANES, _NUMBERS = range(4)  # streams of random numbers
 
 @dataclass(frozen=True)
 class Masking(TensorGroup):
-    """What is hidden in each of B samples with M lanes in all.
+    """Masking of B samples with M lanes in all.
 
     Attributes:
-        is_map: (B,) bool; True: some lanes are hidden, False: the focal agent is.
+        is_map: (B,) bool, True if lanes of the sample are hidden, False if the focal agent is.
         lanes: (M,) bool, True at hidden lanes.
-        numbers: (M,) int64, the number by which each lane is asked for, from 0 in each sample; None: as they stand.
+        numbers: (M,) int64, the number that identifies each lane in the decoder's queries, from 0 in each sample; None
+            for the order of the lanes in the batch.
     """
 
     is_map: Tensor
@@ -35,35 +36,35 @@ class Masking(TensorGroup):
 
     @cached_property
     def map_rows(self) -> Tensor:
-        """The samples whose lanes are hidden, rising."""
+        """Indices of the map samples, ascending."""
         return torch.nonzero(self.is_map).squeeze(1)
 
     @cached_property
     def agent_rows(self) -> Tensor:
-        """The samples whose focal agent is hidden, rising."""
+        """Indices of the trajectory samples, ascending."""
         return torch.nonzero(~self.is_map).squeeze(1)
 
     @cached_property
     def hidden(self) -> Tensor:
-        """The hidden lanes, rising."""
+        """Indices of the hidden lanes, ascending."""
         return torch.nonzero(self.lanes).squeeze(1)
 
     @cached_property
     def shown(self) -> Tensor:
-        """The other lanes, rising."""
+        """Indices of the visible lanes, ascending."""
         return torch.nonzero(~self.lanes).squeeze(1)
 
 
 @dataclass(frozen=True)
 class MaskedScenes(TensorGroup):
-    """B scenes and what is hidden of them, in the (turned) agent frame.
+    """B scenes with their masking, in the agent frame, turned by `angle`.
 
     Attributes:
-        actors: the tracks that the encoder may see, if they are not hidden.
-        lanes: every lane.
-        agents: the focal agent's whole trajectory, one polyline a sample.
-        masking: what is hidden.
-        angle: (B,) radians by which each sample is turned; None: as it is.
+        actors: tracks as given to the encoder, including those that are hidden.
+        lanes: all lanes, including those that are hidden.
+        agents: the focal agents' complete trajectories, one polyline in each sample.
+        masking: which of them are hidden.
+        angle: (B,) radians by which each sample is turned; None for no rotation.
     """
 
     actors: Polylines
@@ -74,29 +75,29 @@ class MaskedScenes(TensorGroup):
 
     @cached_property
     def seen_actors(self) -> Polylines:
-        """The actors that are not hidden."""
+        """The visible actors."""
         scene, is_map = self.actors.items.scene, self.masking.is_map
         return self.actors.take(torch.nonzero((self.actors.items.position > 0) | is_map[scene]).squeeze(1))
 
     @cached_property
     def seen_lanes(self) -> Polylines:
-        """The lanes that are not hidden."""
+        """The visible lanes."""
         return self.lanes.take(self.masking.shown)
 
     @cached_property
     def hidden_lanes(self) -> Polylines:
-        """The lanes that are hidden."""
+        """The hidden lanes."""
         return self.lanes.take(self.masking.hidden)
 
 
 @dataclass(frozen=True)
 class MaskedPreparation:
-    """Makes `MaskedScenes`, on the device that the batch is on.
+    """Function that makes `MaskedScenes` from a batch, on the batch's device.
 
     Attributes:
-        objective: what is hidden, and whether samples are turned.
-        timing: of the scenes.
-        with_index: whether the features hold the polylines' index; hidden lanes are then asked for by it.
+        objective: parameters of masking and rotation.
+        timing: timing of the scenes.
+        with_index: whether the features contain the polyline index, which then also identifies hidden lanes.
     """
 
     objective: ObjectiveParameters
@@ -104,7 +105,7 @@ class MaskedPreparation:
     with_index: bool
 
     def __call__(self, batch: Batch, angle: Tensor | None = None, masking: Masking | None = None) -> MaskedScenes:
-        """Angle and masking are drawn from each sample's seed where they are absent."""
+        """Prepare a batch; angle (B,) and masking are drawn from the samples' seeds unless they are given."""
         check_timing(self.timing, batch)
         objective = self.objective
         if angle is None and objective.random_rotation:
@@ -116,29 +117,35 @@ class MaskedPreparation:
             masking = Masking(masking.is_map, masking.lanes)
         frame = AgentFrame.of(batch.agent, self.timing, angle)
         tracks = actor_polylines(batch, frame, False, self.with_index)
-        agents = tracks.take(tracks.items.starts)  # the focal agent is each scene's first
+        agents = tracks.take(tracks.items.starts)  # the focal agent is the first track of its scene
         actors = actor_polylines(batch, frame, True, self.with_index) if objective.history_only else tracks
         lanes = lane_polylines(batch, frame, actors.items.counts, self.with_index)
         scenes = MaskedScenes(actors, lanes, agents, masking, angle)
+        # Cached properties travel to the device with the rest.
         for polylines in (scenes.seen_actors, scenes.seen_lanes, scenes.hidden_lanes):
-            _ = polylines.items.longest, masking.map_rows, masking.agent_rows  # kept from here on
+            _ = (
+                polylines.items.longest,
+                masking.map_rows,
+                masking.agent_rows,
+            )
         return scenes
 
 
 def draw_angle(seeds: Tensor) -> Tensor:
-    """(B,) float64 radians, uniform over the circle."""
+    """Draw angles (B,) float64 in radians, uniform over the circle."""
     return uniform(seeds, _ANGLE) * (2.0 * math.pi)
 
 
 def draw_masking(seeds: Tensor, lanes: Ragged, map_probability: float, mask_ratio: float) -> Masking:
-    """Draw each sample's kind, and in map samples keep int(n (1 - mask_ratio)) of its n lanes, any as likely.
+    """Draw whether each sample is a map sample, and hide all but int(n (1 - mask_ratio)) of the n lanes of map samples.
 
-    The lanes are numbered anew in each sample, so that no network can learn the order in which a map lists them.
+    Lanes are hidden with equal probability. They are numbered in random order in each sample, so that no network can
+    learn the order in which a map lists them.
 
     Args:
-        seeds: (B,) int64.
-        lanes: which sample each lane belongs to.
-        map_probability: fraction of map samples.
+        seeds: (B,) int64, seeds of the samples.
+        lanes: the sample of each lane.
+        map_probability: probability of a map sample.
         mask_ratio: fraction of lanes to hide.
     """
     is_map = uniform(seeds, _KIND) < map_probability
@@ -148,6 +155,6 @@ def draw_masking(seeds: Tensor, lanes: Ragged, map_probability: float, mask_rati
 
 
 def _random_ranks(seeds: Tensor, stream: int, lanes: Ragged) -> Tensor:
-    """(M,) int64, each lane's place in a random order of its sample's lanes."""
+    """Return the positions (M,) int64 of the lanes in a random order of their sample's lanes."""
     draw = lanes.pad(uniform(seeds[lanes.scene], stream, lanes.position), torch.inf)  # [B, longest]
     return lanes.pack(draw.argsort(dim=1).argsort(dim=1))

@@ -1,4 +1,4 @@
-"""Pre-training of one variant and seed on synthetic windows (docs/method.md 4)."""
+"""Pre-training of a variant with one seed on synthetic windows (docs/method.md 4)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from synthdrive.config.training import (
 from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.provenance import plain_values
 from synthdrive.core.seeding import generator
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.reconstruction_floors import measure_reconstruction
@@ -36,25 +36,25 @@ from synthdrive.training.data import Indices, subset
 from synthdrive.training.devices import make_accelerator, spread_over_devices
 from synthdrive.training.training_run import TrainingRun, execute, scene_batches, seed_model
 
-ROUTE = ("city", "route")
+ROUTE_COLUMNS = ("city", "route")
 
 
 def pretrain(run: TrainingRun, synthetic: Path) -> None:
-    """Pre-train one variant with one seed and write its checkpoint.
+    """Pre-train a variant with one seed and write its checkpoint.
 
     Args:
-        run: which variant and seed, and where its files are.
-        synthetic: scene store of windows.
+        run: variant, seed and paths.
+        synthetic: folder of the scene store of windows.
 
     Raises:
-        ParameterError: the variant pre-trains nothing.
-        SynthDriveError: parameters or windows cannot be used, or the loss is not finite.
+        ParameterError: the variant has no pre-training.
+        SynthDriveError: parameters or windows are unsuitable, or the loss is not finite.
     """
     parameters = load_variant_section(PretrainParameters, "pretrain", run.variant, run.parameters)
     model = load_variant_section(ModelParameters, "model", run.variant, run.parameters)
     if parameters.objective == NONE:
         key = f"{run.parameters}: variants.{run.variant}.pretrain.objective"
-        raise ParameterError(key, NONE, "an objective; this variant is trained from scratch, by fine-tuning alone")
+        raise ParameterError(key, NONE, "a pre-training objective; this variant is only fine-tuned, from scratch")
     spread_over_devices()
     accelerator = make_accelerator(parameters)
     store = SceneStore.load(synthetic)
@@ -99,9 +99,9 @@ def pretrain(run: TrainingRun, synthetic: Path) -> None:
 
 
 def pretraining_model(
-    model: ModelParameters, parameters: PretrainParameters, timing: Timing = ARGOVERSE1
+    model: ModelParameters, parameters: PretrainParameters, timing: Timing
 ) -> DenseTNT | Reconstructor:
-    """The network that the variant's objective trains; either has the encoder that fine-tuning takes over."""
+    """Make the network for an objective; every one has the encoder that fine-tuning starts from."""
     if parameters.objective == FORECAST:
         return DenseTNT(model, timing, parameters.goal_label_std)
     network = SceneAutoencoder if parameters.objective == SCENE else MaskedAutoencoder
@@ -115,42 +115,56 @@ def usable_windows(
     where: Path,
     among: npt.NDArray[np.bool_] | None = None,
 ) -> Indices:
-    """(N,) windows to train on: of those `among` the store's, of the wanted source and with lanes enough, the fraction.
+    """Select the windows to train on.
+
+    Args:
+        store: the windows.
+        parameters: `windows` is the source to use, `min_lanes` the smallest number of lanes in a window, and `fraction`
+            the fraction of these windows to draw.
+        seed: training seed, which determines the fraction.
+        where: folder of the store, for messages.
+        among: (S,) bool, True at the windows to select from; defaults to all.
+
+    Returns:
+        (N,) windows, ascending.
 
     Raises:
-        InputError: none is left.
+        InputError: no window can be used.
     """
     usable = np.diff(store.lane_offsets) >= parameters.min_lanes
     if among is not None:
         usable &= among
     if parameters.windows != "all":
         if "source" not in store.manifest.column_names:
-            raise InputError(f"{where}: manifest", "no column source", f"one, to train on {parameters.windows} windows")
+            raise InputError(f"{where}: manifest", "no column source", f"one, to select {parameters.windows} windows")
         usable &= store.manifest["source"].to_numpy(zero_copy_only=False) == parameters.windows
     rows = np.flatnonzero(usable)
     if not len(rows):
         wanted = f"{parameters.windows} windows with at least {parameters.min_lanes} lanes"
-        raise InputError(where, f"none of {len(store)} windows usable", wanted)
+        raise InputError(where, f"none of {len(store)} windows can be used", wanted)
     return rows[subset(len(rows), parameters.fraction, seed)].astype(np.int64)
 
 
 def held_out_windows(store: SceneStore, fraction: float, where: Path) -> npt.NDArray[np.bool_]:
-    """(S,) True at the windows held out: those of a fraction of the routes, original and augmented drives alike.
+    """Select the windows to hold out from training: those of a fraction of the routes, on original and augmented maps.
 
-    Whole routes, since windows of one route share its road. The same in every variant and for every seed, so that their
-    losses compare.
+    Whole routes are held out because windows of one route share its road. They are the same for all variants and seeds,
+    so that losses on them can be compared.
+
+    Returns:
+        (S,) bool, True at windows that are held out.
 
     Raises:
-        InputError: the store does not say which route each window is of, or has a single one.
+        InputError: the store does not give the route of each window, or has only one route.
     """
     if fraction == 0:
         return np.zeros(len(store), dtype=np.bool_)
     if "route" not in store.manifest.column_names:
         raise InputError(f"{where}: manifest", "no column route", "one, or pretrain.held_out_fraction: 0")
-    routes = list(zip(*(store.manifest[name].to_pylist() for name in ROUTE), strict=True))
+    routes = list(zip(*(store.manifest[name].to_pylist() for name in ROUTE_COLUMNS), strict=True))
     known = sorted(set(routes))
     if len(known) < 2:
-        raise InputError(f"{where}: manifest", "a single route", "two at least, or pretrain.held_out_fraction: 0")
+        raise InputError(f"{where}: manifest", "a single route", "two or more, or pretrain.held_out_fraction: 0")
     count = min(max(1, round(len(known) * fraction)), len(known) - 1)
     chosen = {known[row] for row in generator(0, "held back").permutation(len(known))[:count]}
     return np.array([route in chosen for route in routes])

@@ -1,4 +1,4 @@
-"""How well a pre-trained network reconstructs held-back windows, beside what needs no encoder (docs/objectives.md)."""
+"""Losses on held-out windows of a pre-trained network, and of predictors without an encoder (docs/objectives.md)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from synthdrive.config.training import PretrainParameters
 from synthdrive.core.seeding import generator, item_seed
-from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
+from synthdrive.core.timing import STEP_SECONDS
 from synthdrive.models.batch import Batch, collate
 from synthdrive.models.polylines import ACTOR_PREVIOUS, ACTOR_XY, LANE_PREVIOUS, LANE_XY
 from synthdrive.pretraining.masking import draw_masking
@@ -23,10 +23,10 @@ from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.data import Indices, SceneBatches, Sharing
 from synthdrive.training.optimisation import Adam, learning_rate
 
-MOST_WINDOWS = 512  # that are looked at; half a second of a CPU for every hundred
+MOST_WINDOWS = 512  # a hundred take half a second on a CPU
 
-_LANE_BEFORE, _LANE_POINT = (1, 0), 6  # places among the lane columns; x, y
-_ACTOR_TIME, _ACTOR_ROW = 4, 9  # and among the actor columns
+_LANE_BEFORE, _LANE_POINT = (1, 0), 6  # positions in LANE_COLUMNS; x, y
+_ACTOR_TIME, _ACTOR_ROW = 4, 9  # positions in ACTOR_COLUMNS
 
 Losses = dict[str, dict[str, float]]
 
@@ -41,18 +41,23 @@ def measure_reconstruction(
     seed: int,
     accelerator: Accelerator,
 ) -> dict[str, dict[str, float] | None]:
-    """Losses on held-back windows of the network, of a blind decoder, and of predictions that need no network.
+    """Return losses on held-out windows of the network, of a blind decoder, and of predictors without a network.
 
     Args:
         network: the pre-trained network.
-        untrained: makes such a network before training.
-        trained: (N,) windows that it was trained on; the blind decoder is trained on the same, as long and as fast.
-        held_out: (H,) windows that it was not trained on, of other routes.
+        untrained: function that makes the same network before training.
+        parameters: parameters of the pre-training.
+        synthetic: folder of the scene store of windows.
+        trained: (N,) windows on which the network was trained. The blind decoder is trained on them in the same steps.
+        held_out: (H,) windows of other routes.
+        seed: training seed.
+        accelerator: accelerator of this process.
 
     Returns:
-        By `lanes` and `trajectory`, or None where the variant does not reconstruct them: `loss`, `blind`, `gain`
-        (1 - loss / blind: what seeing the encoder saves), and the floors, see `lane_floors` and `trajectory_floors`.
-        All losses are means over samples of what the objective calls its error, without the dead-mode term.
+        For `lanes` and `trajectory`, None if the variant does not reconstruct them, otherwise `loss`, `blind`, `gain`
+        (1 - loss / blind, the encoder gain), and the losses of simple predictors, see `lane_floors`,
+        `trajectory_floors` and `future_floors`. Losses are means over samples of the objective's error, without the
+        dead-mode term.
     """
     store = SceneStore.load(synthetic)
     windows = np.sort(generator(0, "floors").permutation(held_out)[:MOST_WINDOWS])
@@ -78,10 +83,7 @@ def train_blind_decoder(
     seed: int,
     accelerator: Accelerator,
 ) -> Reconstructor:
-    """Train a network's decoders without the encoder, on the same samples in the same steps as pre-training does.
-
-    The encoder never runs, which saves most of the time.
-    """
+    """Train a network's decoders without running its encoder, on the same samples and steps as in pre-training."""
     sharing = Sharing(parameters.global_batch_size, parameters.micro_batch_size)
     batches = SceneBatches(synthetic, indices, seed, sharing, collate)
     network.to(accelerator.device)
@@ -101,7 +103,7 @@ def train_blind_decoder(
 
 @torch.no_grad()
 def held_out_losses(network: Reconstructor, batches: list[Batch], accelerator: Accelerator, blind: bool) -> Losses:
-    """Mean losses over the samples: by kind, `loss` and, of a network that sees, the floors."""
+    """Return mean losses over the samples by kind: `loss` and, unless `blind`, those of the simple predictors."""
     training = network.training
     network.eval()
     fraction, both = network.objective.map_probability, network.hides_both
@@ -114,7 +116,7 @@ def held_out_losses(network: Reconstructor, batches: list[Batch], accelerator: A
             masking = draw_masking(batch.sample_seeds, batch.lanes, hides_lanes, network.objective.mask_ratio)
             with accelerator.autocast():
                 prediction = network.predict(batch, masking=masking, blind=blind)
-            floors = {} if blind else dict(_floors(prediction, kind, network.timing.last_observed))
+            floors = {} if blind else dict(_simple_predictions(prediction, kind, network.timing.last_observed))
             for name, other in {"loss": prediction, **floors}.items():
                 losses.setdefault(name, []).append(_losses(network, other, kind))
         found[kind] = {name: float(torch.cat(values).double().mean()) for name, values in losses.items()}
@@ -123,11 +125,11 @@ def held_out_losses(network: Reconstructor, batches: list[Batch], accelerator: A
 
 
 def _losses(network: Reconstructor, prediction: Prediction, kind: str) -> Tensor:
-    """(B,) losses of the samples."""
+    """Return the losses (B,) of the samples."""
     return network.lane_losses(prediction) if kind == "lanes" else network.mode_losses(prediction).amin(dim=1)
 
 
-def _floors(prediction: Prediction, kind: str, last_observed: int) -> Iterator[tuple[str, Prediction]]:
+def _simple_predictions(prediction: Prediction, kind: str, last_observed: int) -> Iterator[tuple[str, Prediction]]:
     if kind == "lanes":
         vectors = prediction.lanes.take(prediction.masking.hidden).vectors
         for name, lanes in lane_floors(vectors).items():
@@ -140,10 +142,10 @@ def _floors(prediction: Prediction, kind: str, last_observed: int) -> Iterator[t
 
 
 def lane_floors(vectors: Tensor) -> Mapping[str, Tensor]:
-    """Predictions for (N, 9, 12) lanes from what their queries are given, the first vector.
+    """Return simple predictions for lanes (N, 9, 12) from their first vectors, which the queries contain.
 
     Returns:
-        `zero` everywhere; `repeat`: the first vector in each place; `straight`: it is laid end to end.
+        `zero`: zeros; `repeat`: the first vector, repeated; `straight`: copies of it, laid end to end.
     """
     first = vectors[:, :1]
     step = torch.zeros_like(first)
@@ -159,14 +161,15 @@ def lane_floors(vectors: Tensor) -> Mapping[str, Tensor]:
     }
 
 
-def trajectory_floors(vectors: Tensor, last_observed: int = ARGOVERSE1.last_observed) -> Mapping[str, Tensor]:
-    """Predictions for (T, V, 10) trajectories from what their queries are given.
+def trajectory_floors(vectors: Tensor, last_observed: int) -> Mapping[str, Tensor]:
+    """Return simple predictions for complete trajectories (T, V, 10) from what their queries contain.
 
-    Given are the first vector and, by the choice of the frame, that the focal agent is at the origin at the last
-    observed step.
+    This is the first vector and, by the choice of the frame, the focal agent's position at the last observed step, the
+    origin.
 
     Returns:
-        `zero` everywhere; `constant_velocity`: the first vector's; `quadratic`: through the three points given.
+        `zero`: zeros; `constant_velocity`: the velocity of the first vector; `quadratic`: a parabola through the three
+        known points.
     """
     first = vectors[:, :1]
     start, move = first[..., ACTOR_PREVIOUS], first[..., ACTOR_XY] - first[..., ACTOR_PREVIOUS]
@@ -184,14 +187,14 @@ def trajectory_floors(vectors: Tensor, last_observed: int = ARGOVERSE1.last_obse
     return guesses
 
 
-def future_floors(vectors: Tensor, last_observed: int = ARGOVERSE1.last_observed) -> Mapping[str, Tensor]:
-    """Predictions of the positions of (T, V, 10) trajectories after the last observed step, from those up to it.
+def future_floors(vectors: Tensor, last_observed: int) -> Mapping[str, Tensor]:
+    """Return simple predictions of the positions of trajectories (T, V, 10) after the last observed step.
 
     Returns:
-        `zero` everywhere; `constant_velocity` of the last observed vector; `quadratic`: through the positions 1 s ago,
-        0.5 s ago and now.
+        `zero`: zeros; `constant_velocity`: the velocity of the last observed vector; `quadratic`: a parabola through
+        the positions 1 s and 0.5 s before the last observed step and at it.
     """
-    positions = vectors[..., ACTOR_XY]  # [T, V, 2], of steps 1 to V
+    positions = vectors[..., ACTOR_XY]  # [T, V, 2], at steps 1 to V
     now, before, long_before = (positions[:, [last_observed - 1 - ago]] for ago in (0, 5, 10))
     count = torch.arange(vectors.shape[1], device=vectors.device, dtype=vectors.dtype)[:, None] - (last_observed - 1)
     velocity = now - positions[:, [last_observed - 2]]

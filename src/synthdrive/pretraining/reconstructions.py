@@ -1,4 +1,4 @@
-"""A few fixed windows, always masked and rotated alike: how the network fills in what is hidden, epoch by epoch."""
+"""Reconstructions of a few windows with fixed masking and rotation, after every epoch of pre-training."""
 
 from __future__ import annotations
 
@@ -37,19 +37,20 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """B samples with M lanes in all, N of them hidden; T samples hide the focal agent. Metres, turned agent frames.
+    """Reconstructions of B samples with M lanes, of which N are hidden; T samples hide the focal agent.
 
-    The last three fields have a row for the start of training, then one for each of E epochs.
+    Positions are in metres in the agent frame, turned by the sample's angle. The last three fields have a row for the
+    start of training and one for each of E epochs.
 
     Attributes:
-        is_map: (B,) bool; False: the focal agent is hidden.
-        lane_scene: (M,) int64, each lane's sample.
-        lane_hidden: (M,) bool.
-        lane_points: (M, 9, 2) true end points of each vector, `lane_valid` (M, 9) bool.
-        agent_points: (B, V, 2) true trajectory from its second row on.
-        lane_predicted: (1 + E, N, 9, 2) the hidden lanes as the network draws them.
-        agent_predicted: (1 + E, T, modes, V, 2).
-        agent_best: (1 + E, T) int64, mode with the smallest mean distance to the truth.
+        is_map: (B,) bool, True if lanes of the sample are hidden, False if the focal agent is.
+        lane_scene: (M,) int64, the sample of each lane.
+        lane_hidden: (M,) bool, True at hidden lanes.
+        lane_points: (M, 9, 2) true end points of the lanes' vectors, `lane_valid` (M, 9) bool.
+        agent_points: (B, V, 2) true trajectory of the focal agent, from its second row.
+        lane_predicted: (1 + E, N, 9, 2) reconstructed end points of the hidden lanes.
+        agent_predicted: (1 + E, T, modes, V, 2) reconstructed trajectories of the hidden focal agents.
+        agent_best: (1 + E, T) int64, mode with the smallest mean distance from the truth.
     """
 
     is_map: npt.NDArray[np.bool_]
@@ -64,10 +65,10 @@ class Reconstructions:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read the file that pre-training wrote.
+        """Read a file written by pre-training.
 
         Raises:
-            InputError: it is missing or damaged, or its arrays do not belong together.
+            InputError: the file is missing or damaged, or its arrays do not match.
         """
         arrays: dict[str, Any] = read_arrays(path, KINDS)[0]
         found = cls(**{field.name: arrays[field.name] for field in fields(cls)})
@@ -90,14 +91,14 @@ class Reconstructions:
             if arrays[name].shape != shape:
                 raise InputError(f"{path}: {name}", f"shape {arrays[name].shape}", f"shape {shape}")
         if not rows or not ((found.lane_scene >= 0) & (found.lane_scene < samples)).all():
-            raise InputError(path, "no epoch, or lanes of no sample", "what pre-training keeps")
+            raise InputError(path, "no rows, or lanes of an unknown sample", "reconstructions written by pre-training")
         if not ((found.agent_best >= 0) & (found.agent_best < modes)).all():
-            raise InputError(f"{path}: agent_best", "a mode that is not there", f"0 to {modes - 1}")
+            raise InputError(f"{path}: agent_best", "an unknown mode", f"0 to {modes - 1}")
         return found
 
     @property
     def epochs(self) -> int:
-        """E, epochs of training; 0 where only the start is kept."""
+        """Number of epochs E; 0 if only the start of training is stored."""
         return len(self.agent_predicted) - 1
 
 
@@ -105,15 +106,15 @@ SAMPLES = 3  # of each kind
 
 
 class FixedWindows:
-    """`SAMPLES` map samples and as many trajectory samples, of the kinds that the objective trains.
+    """Examples to watch during pre-training: `SAMPLES` of each kind, map or trajectory, that the objective trains.
 
-    They are a function of seed and windows alone, so that variants of a seed show the same ones.
+    They depend only on seed and windows, so that all variants of a seed show the same ones.
 
     Args:
         store: the windows.
-        indices: (N,) those that are trained on.
-        objective: which kinds there are, and how much is hidden.
-        seed: the training seed.
+        indices: (N,) windows that are trained on.
+        objective: parameters of masking.
+        seed: training seed.
     """
 
     file = RECONSTRUCTIONS
@@ -121,7 +122,8 @@ class FixedWindows:
     def __init__(self, store: SceneStore, indices: Indices, objective: ObjectiveParameters, seed: int) -> None:
         fraction = objective.map_probability
         kinds = [is_map for is_map, trained in ((True, fraction > 0), (False, fraction < 1)) if trained]
-        drawn = np.resize(generator(seed, "fixed windows").permutation(indices), (2, SAMPLES))  # repeats what is few
+        # np.resize repeats windows if there are too few.
+        drawn = np.resize(generator(seed, "fixed windows").permutation(indices), (2, SAMPLES))
         rows = np.concatenate([drawn[0 if is_map else 1] for is_map in kinds]).tolist()
         self._batch = collate(store, rows, [item_seed(seed, "fixed window", row) for row in rows])
         is_map = torch.tensor(kinds).repeat_interleave(SAMPLES)
@@ -130,7 +132,7 @@ class FixedWindows:
         self._masking = replace(drawn_masking, is_map=is_map, lanes=drawn_masking.lanes & is_map[lanes.scene])
 
     def look(self, model: nn.Module) -> dict[str, Tensor]:
-        """How the model fills in what is hidden; see `Reconstructions`."""
+        """Return the model's reconstructions; see `Reconstructions`."""
         made = self._reconstruct(model)
         hides_agent = ~made.is_map
         return {
@@ -140,7 +142,7 @@ class FixedWindows:
         }
 
     def fixed(self, model: nn.Module) -> dict[str, Tensor]:
-        """The truth and what of it is hidden; see `Reconstructions`."""
+        """Return the truth and the masking; see `Reconstructions`."""
         made = self._reconstruct(model)
         names = ("is_map", "lane_scene", "lane_hidden", "lane_points", "lane_valid", "agent_points")
         return {name: getattr(made, name) for name in names}

@@ -1,4 +1,4 @@
-"""What networks that reconstruct hidden parts of a scene share: decoder, predictions, errors (docs/method.md 4.1)."""
+"""Base of networks that reconstruct hidden parts of a scene: decoder, predictions, losses (docs/method.md 4.1)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthdrive.config.training import XY, ModelParameters, ObjectiveParameters
-from synthdrive.core.timing import ARGOVERSE1, Timing
+from synthdrive.core.timing import Timing
 from synthdrive.models.batch import Batch
 from synthdrive.models.encoder import VectorEncoder
 from synthdrive.models.layers import MLP, Losses, SelfAttention, coordinates_exact, full_precision
@@ -21,19 +21,19 @@ from synthdrive.models.polylines import (
     LANE_INDEX,
     LANE_XY,
     Polylines,
-    places,
+    cached_tensor,
 )
 from synthdrive.pretraining.masking import MaskedPreparation, MaskedScenes, Masking
 
 
 class ReconstructionDecoder(nn.Module):
-    """One pre-norm transformer layer and a head; only the queries' rows are computed beyond keys and values.
+    """A pre-norm transformer layer over queries and encoder outputs, and a head for the queries.
 
     Args:
         size: width of the features.
-        outputs: numbers to predict for each query.
-        sees_encoder: False hides the encoder's outputs from the queries, as the paper's release does; the encoder
-            then gets a gradient of exactly zero.
+        outputs: number of values to predict for each query.
+        sees_encoder: whether queries attend to the encoder's outputs. In the paper's release they do not, so that the
+            encoder's gradient is exactly zero.
     """
 
     def __init__(self, size: int, outputs: int, sees_encoder: bool) -> None:
@@ -49,14 +49,14 @@ class ReconstructionDecoder(nn.Module):
         self.head = nn.Linear(size, outputs)
 
     def forward(self, queries: Tensor, query_valid: Tensor, encoded: Tensor, encoded_valid: Tensor) -> Tensor:
-        """Predictions.
+        """Decode queries.
 
         Args:
-            queries: (B, Q, S), `query_valid` (B, Q) bool.
-            encoded: (B, P, S) the encoder's outputs, `encoded_valid` (B, P) bool.
+            queries: (B, Q, S) and `query_valid` (B, Q) bool.
+            encoded: (B, P, S) outputs of the encoder and `encoded_valid` (B, P) bool.
 
         Returns:
-            (B, Q, outputs).
+            (B, Q, outputs) predictions.
         """
         visible = encoded_valid & self.sees_encoder
         valid = torch.cat([query_valid, visible], dim=1)
@@ -75,16 +75,16 @@ class ReconstructionDecoder(nn.Module):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the decoders say of what was hidden, in the (turned) agent frame.
+    """Predictions for the hidden polylines of B samples, and the truth, in the agent frame, turned by a sample's angle.
 
     Attributes:
-        masking: which samples are map samples, which lanes are hidden.
-        lanes: every lane of the batch, as it is.
-        agents: the focal agent's whole trajectory, one polyline a sample.
+        masking: masking of the samples.
+        lanes: true vectors of all lanes.
+        agents: true vectors of the focal agents' complete trajectories, one polyline in each sample.
         hidden_lanes: (N, 9, 12) predicted vectors of the N hidden lanes.
-        hidden_agents: (T, modes, V, 10) predicted vectors of the T samples where the focal agent is hidden.
-        agent_rows: (T,) int64, which samples these are, rising.
-        first_hidden: the first of the focal agent's V vectors that is hidden.
+        hidden_agents: (T, modes, V, 10) predicted vectors of the T hidden focal agents.
+        agent_rows: (T,) int64, samples of the hidden focal agents, ascending.
+        first_hidden: index of the first hidden one among a focal agent's V vectors.
     """
 
     masking: Masking
@@ -98,17 +98,17 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Truth and reconstruction as points, for pictures; metres, agent frame (turned where rotation is on).
+    """Truth and reconstruction as points for pictures, in metres, agent frame, turned by the sample's angle.
 
     Attributes:
-        is_map: (B,) bool; False: the focal agent was hidden.
-        lane_scene: (M,) int64, each lane's sample.
-        lane_hidden: (M,) bool.
-        lane_points: (M, 9, 2) true end points of each vector, `lane_valid` (M, 9) bool.
-        lane_predicted: (M, 9, 2) the reconstruction; NaN where the lane was not hidden.
-        agent_points: (B, V, 2) true trajectory from its second row on.
-        agent_predicted: (B, modes, V, 2); NaN where the focal agent was not hidden.
-        agent_best: (B,) int64, mode with the smallest mean distance to the truth.
+        is_map: (B,) bool, True if lanes of the sample were hidden, False if the focal agent was.
+        lane_scene: (M,) int64, the sample of each lane.
+        lane_hidden: (M,) bool, True at hidden lanes.
+        lane_points: (M, 9, 2) true end points of the lanes' vectors, `lane_valid` (M, 9) bool.
+        lane_predicted: (M, 9, 2) reconstructed end points; NaN for lanes that were not hidden.
+        agent_points: (B, V, 2) true trajectory of the focal agent, from its second row.
+        agent_predicted: (B, modes, V, 2) reconstructed trajectories; NaN if the focal agent was not hidden.
+        agent_best: (B,) int64, mode with the smallest mean distance from the truth.
     """
 
     is_map: Tensor
@@ -123,20 +123,20 @@ class Reconstruction:
 
 
 class Reconstructor(nn.Module):
-    """Encoder of what is left of a scene; subclasses decode what is hidden.
+    """Base class of networks that encode the visible part of a scene and decode the hidden one.
 
     Args:
-        model: sizes.
-        objective: what is hidden and what counts as an error.
-        timing: of the scenes.
+        model: sizes of the network.
+        objective: parameters of masking and loss.
+        timing: timing of the scenes.
 
     Attributes:
-        hides_both: lanes and the focal agent are hidden in the same sample.
+        hides_both: whether lanes and the focal agent are hidden in the same sample.
     """
 
     hides_both = False
 
-    def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing = ARGOVERSE1) -> None:
+    def __init__(self, model: ModelParameters, objective: ObjectiveParameters, timing: Timing) -> None:
         super().__init__()
         self.timing = timing
         self.size = model.hidden_size
@@ -152,31 +152,30 @@ class Reconstructor(nn.Module):
 
         Args:
             batch: B samples.
-            angle: (B,) radians to turn each sample by; drawn from its seed where absent and rotation is on.
-            masking: what to hide; drawn from the seeds where absent.
-            blind: decode without the encoder, which then does not run.
+            angle: (B,) radians by which to turn each sample; by default drawn from its seed, or 0 without rotation.
+            masking: what to hide; by default drawn from the seeds.
+            blind: decode without running the encoder.
         """
         given = batch.prepared if angle is None and masking is None else None
         scenes = given if isinstance(given, MaskedScenes) else self.prepare(batch, angle, masking)
         return self.reconstruct_hidden(scenes, blind)
 
     def reconstruct_hidden(self, scenes: MaskedScenes, blind: bool = False) -> Prediction:
-        """Encode what is left of the scenes and decode what is hidden; see `predict`."""
+        """Encode the visible part of the scenes and decode the hidden one; see `predict`."""
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> Losses:
-        """Mean reconstruction error of the batch's samples.
+        """Return the mean reconstruction loss of the batch's samples.
 
-        The dead-mode term counts wins within the batch it is given, in the order of the samples, so it alone makes a
-        sample's loss depend on its batch: on each process's share under data parallelism, and on each part where a
-        batch is accumulated in parts. Everything else is a function of the sample and its seed.
+        Only the dead-mode term depends on the batch, because it counts which modes have been the best for an earlier
+        sample of the same forward pass. Everything else is a function of the sample and its seed.
         """
         return self.losses(self.predict(batch))
 
     def losses(self, prediction: Prediction) -> Losses:
-        """Errors of a prediction: map, trajectory and dead_mode add up to the total.
+        """Return the losses of a prediction; the parts map, trajectory and dead_mode sum to the total.
 
-        modes_won counts the modes that are the best of some sample: 1 says that the modes have become one.
+        The part modes_won is the number of modes that are the best for at least one sample; 1 shows mode collapse.
         """
         is_map, lanes = prediction.masking.is_map, self.lane_losses(prediction)
         modes = self.mode_losses(prediction)
@@ -192,7 +191,7 @@ class Reconstructor(nn.Module):
         return Losses(total, {name: part.detach() for name, part in parts.items()})
 
     def lane_losses(self, prediction: Prediction) -> Tensor:
-        """(B,) mean error of each sample's hidden lanes; 0 where none is hidden."""
+        """Return the mean errors (B,) of the samples' hidden lanes; 0 if a sample has none."""
         lanes = prediction.lanes.take(prediction.masking.hidden)
         counted = lanes.valid | self.objective.lane_padding_in_loss
         weight = counted[..., None] * self._target_columns(LANE_XY, LANE_INDEX, len(LANE_COLUMNS), counted.device)
@@ -201,7 +200,7 @@ class Reconstructor(nn.Module):
         return total / lanes.items.counts.clamp(min=1)
 
     def mode_losses(self, prediction: Prediction) -> Tensor:
-        """(T, modes) mean error of each mode in each sample that hides the focal agent, over the hidden vectors."""
+        """Return the mean errors (T, modes) of the modes over the hidden vectors of the T hidden focal agents."""
         agents = prediction.agents.take(prediction.agent_rows)
         columns = self._target_columns(ACTOR_XY, ACTOR_INDEX, len(ACTOR_COLUMNS), agents.valid.device)
         place = torch.arange(agents.valid.shape[1], device=agents.valid.device)
@@ -211,7 +210,7 @@ class Reconstructor(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch, masking: Masking | None = None) -> Reconstruction:
-        """Hide, reconstruct and show: what `forward` would be judged by, as points; `masking` as in `predict`."""
+        """Reconstruct the hidden parts of a batch as points; `masking` as in `predict`."""
         prediction = self.predict(batch, masking=masking)
         is_map, hidden = prediction.masking.is_map, prediction.masking.lanes
         lane_points = prediction.lanes.vectors[..., LANE_XY]
@@ -236,21 +235,21 @@ class Reconstructor(nn.Module):
         )
 
     def _target_columns(self, xy: tuple[int, int], index: int, columns: int, device: torch.device) -> Tensor:
-        """(columns,) int64, 1 at the columns that count as targets, else 0."""
+        """Return (columns,) int64, 1 at columns that are targets, else 0."""
         every = self.objective.targets != XY
         counts = [(every or column in xy) and (column != index or self.with_index) for column in range(columns)]
-        return places(tuple(int(counted) for counted in counts), device)
+        return cached_tensor(tuple(int(counted) for counted in counts), device)
 
 
 def absolute_error(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute error over the last two dimensions, weighted.
+    """Return the weighted mean absolute error over the last two dimensions.
 
     Args:
         predicted, target: (..., V, C).
-        weight: broadcastable to them; 0 leaves an entry out.
+        weight: weights, broadcastable to (..., V, C).
 
     Returns:
-        (...,); 0 where every weight is 0.
+        (...,) errors; 0 if all weights are 0.
     """
     weight = weight.to(predicted.dtype).expand_as(predicted)
     error = functional.l1_loss(predicted, target.expand_as(predicted), reduction="none") * weight
@@ -258,18 +257,20 @@ def absolute_error(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def dead_mode_losses(modes: Tensor, winner: Tensor) -> Tensor:
-    """(T,) loss of the first mode that no sample so far has won, 0 once every mode has (docs/method.md 4.3).
+    """Return the losses (T,) of the first dead mode: one that has not yet been the best mode of any sample.
+
+    The loss is 0 for samples at which every mode has been the best of some sample (docs/method.md 4.3).
 
     Args:
-        modes: (T, modes) losses.
-        winner: (T,) int64, each sample's best mode.
+        modes: (T, modes) losses of the modes.
+        winner: (T,) int64, the best mode of each sample.
     """
-    dead = wins_of(winner, modes.shape[1]).cumsum(0) == 0  # [T, modes], this sample's own win included
+    dead = wins_of(winner, modes.shape[1]).cumsum(0) == 0  # [T, modes], including this sample's best mode
     first = dead.to(torch.int8).argmax(dim=1)
     loss = modes.gather(1, first[:, None]).squeeze(1)
     return torch.where(dead.any(dim=1), loss, torch.zeros_like(loss))
 
 
 def wins_of(winner: Tensor, modes: int) -> Tensor:
-    """(T, modes) 1 where the mode is the sample's best, else 0."""
+    """Return (T, modes) int64, 1 at the best mode of each sample, else 0."""
     return functional.one_hot(winner, modes)

@@ -1,7 +1,7 @@
-"""What training writes: checkpoints, and the states that a killed run continues from.
+"""Checkpoints, and the resume states from which an interrupted run continues.
 
-A checkpoint is a network's tensors as safetensors, with metadata that say what they are and the curve of its training.
-States are written at epoch boundaries and kept until the run's result is used.
+A checkpoint consists of a network's tensors (safetensors), metadata and the training curve. Resume states are written
+after every epoch and kept until the run's checkpoint is used.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from synthdrive.core.timing import read_timing
 from synthdrive.models.densetnt import DenseTNT
 
 MODEL, METADATA, CURVE = "model.safetensors", "metadata.json", "curve.csv"
-RECONSTRUCTIONS = "reconstructions.safetensors"  # of masked pre-training, a few windows
-RECONSTRUCTION = "reconstruction.json"  # its losses on held-back windows, beside their floors
+RECONSTRUCTIONS = "reconstructions.safetensors"  # a few windows, reconstructed in masked pre-training
+RECONSTRUCTION = "reconstruction.json"  # losses on held-out windows, of the network and of simple predictors
 
-LEADING = ("epoch", "step", "learning_rate", "loss")
+LEADING_COLUMNS = ("epoch", "step", "learning_rate", "loss")
 
-KEPT = 2  # states; the older one is there for the case that the newer is damaged
+KEPT_STATES = 2  # the older one is a backup, in case the newer one is damaged
 
-_IN_WORDS = {  # parts of an identity whose values say nothing to a reader
+_REASONS = {  # words for entries of an identity that are hashes
     "stage_code": "other code",
     "parameters_sha256": "other parameters",
     "inputs": "other data",
@@ -51,7 +51,7 @@ def save_checkpoint(
     others: Mapping[str, Mapping[str, Tensor]] | None = None,
     documents: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write model, card, curve, and by file the tensors of `others` and the values of `documents`, all or nothing."""
+    """Write a checkpoint folder atomically; `others` are further files of tensors, `documents` further JSON files."""
     with atomic_directory(directory) as partial:
         save_tensors(partial / MODEL, model.state_dict())
         for name, tensors in (others or {}).items():
@@ -63,7 +63,7 @@ def save_checkpoint(
 
 
 def load_model_state(directory: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, on the CPU; raises InputError when there are none or the file is damaged."""
+    """Read a checkpoint's tensors onto the CPU; raise InputError if the file is missing or damaged."""
     return load_tensors(Path(directory) / MODEL)
 
 
@@ -75,17 +75,17 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read named tensors onto the CPU; raises InputError when the file is missing or damaged."""
+    """Read named tensors onto the CPU; raise InputError if the file is missing or damaged."""
     try:
         return load_file(path)
     except FileNotFoundError:
         raise InputError(path, "no such file", "the tensors of a trained model") from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(path, f"unreadable safetensors ({error})", "a whole safetensors file") from None
+        raise InputError(path, f"unreadable safetensors ({error})", "a complete safetensors file") from None
 
 
 def load_exactly(model: nn.Module, state: Mapping[str, Tensor], where: object) -> None:
-    """Load tensors into a model; raises InputError unless names and shapes are exactly the model's."""
+    """Load tensors into a model; raise InputError unless names and shapes are exactly those of the model."""
     own = model.state_dict()
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     if missing or unknown:
@@ -100,23 +100,23 @@ def load_exactly(model: nn.Module, state: Mapping[str, Tensor], where: object) -
 
 
 def write_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
-    """Write what a checkpoint is."""
+    """Write the metadata of a checkpoint."""
     write_json(path, dict(metadata))
 
 
 def load_metadata(directory: Path) -> dict[str, Any]:
-    """The metadata of a checkpoint directory; raises InputError when they are missing or incomplete."""
+    """Read the metadata of a checkpoint folder; raise InputError if they are missing or incomplete."""
     path = Path(directory) / METADATA
     metadata = read_json(path)
     if not isinstance(metadata, dict) or not {"stage", "variant", "seed"} <= metadata.keys():
-        raise InputError(path, "no stage, variant and seed in it", "the metadata of a checkpoint")
+        raise InputError(path, "no stage, variant and seed", "the metadata of a checkpoint")
     return metadata
 
 
 def write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Write the training curve as CSV: a row per interval, LEADING columns first."""
+    """Write the training curve as CSV: one row per interval, LEADING_COLUMNS first."""
     names = {key for row in rows for key in row}
-    columns = [name for name in LEADING if name in names] + sorted(names - set(LEADING))
+    columns = [name for name in LEADING_COLUMNS if name in names] + sorted(names - set(LEADING_COLUMNS))
     with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()
@@ -125,10 +125,10 @@ def write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
 
 
 def load_forecaster(directory: Path) -> tuple[DenseTNT, dict[str, Any]]:
-    """A fine-tuned network, ready to forecast on the CPU, and its metadata.
+    """Read a fine-tuned network, in evaluation mode on the CPU, and its metadata.
 
     Raises:
-        InputError: metadata or tensors are missing, damaged, or do not fit together.
+        InputError: metadata or tensors are missing or damaged, or do not match.
     """
     metadata = load_metadata(directory)
     if metadata["stage"] != "finetune":
@@ -141,13 +141,13 @@ def load_forecaster(directory: Path) -> tuple[DenseTNT, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class EpochState:
-    """All that the rest of a run follows from.
+    """State of a run after an epoch, from which the rest of the run follows.
 
     Attributes:
-        epochs: epochs done.
+        epochs: number of epochs done.
         model, optimiser: tensors by name.
-        history: plain values that end up in curve and metadata.
-        seen: what the network made of the examples on which it is watched, a row for the start and one for each epoch.
+        history: plain values for the training curve and metadata, see `loop.History`.
+        seen: outputs for the watched examples, with a row for the start and one for each epoch.
     """
 
     epochs: int
@@ -158,21 +158,21 @@ class EpochState:
 
 
 class ResumeFolder(RunFolder):
-    """The folder of a training run, with the state after each epoch."""
+    """Folder of a training run's resume states, one for each of the last epochs."""
 
     def save(self, state: EpochState) -> None:
-        """Write the state after an epoch, then drop the oldest ones."""
+        """Write the state after an epoch, and remove the oldest ones."""
         with atomic_directory(self.path / f"epoch-{state.epochs:04d}") as partial:
             save_tensors(partial / "model.safetensors", state.model)
             save_tensors(partial / "optimiser.safetensors", state.optimiser)
             save_tensors(partial / "seen.safetensors", state.seen)
             content = {"epochs": state.epochs, "history": state.history, "identity": self.identity}
             write_json(partial / "state.json", content)
-        for old in self._states()[KEPT:]:
+        for old in self._states()[KEPT_STATES:]:
             shutil.rmtree(old)
 
     def load(self) -> EpochState | None:
-        """The newest whole state, None when there is none; a damaged one is named and passed over."""
+        """Return the newest undamaged state, or None if there is none; print a warning about a damaged one."""
         for path in self._states():
             try:
                 content = read_json(path / "state.json")
@@ -184,20 +184,20 @@ class ResumeFolder(RunFolder):
                     seen=load_tensors(path / "seen.safetensors"),
                 )
             except (InputError, KeyError, TypeError, ValueError) as error:
-                if lack(error):  # the state may be whole: do not train again what it holds
+                if lack(error):  # the state may be undamaged, and its epochs must not be trained again
                     raise
-                print(f"warning: damaged resume state passed over: {error}", file=sys.stderr)
+                print(f"warning: skipped a damaged resume state: {error}", file=sys.stderr)
         return None
 
-    def unlike_superseded(self) -> str | None:
-        """What keeps this run from taking up the last superseded run of its name, in words; None without such a run."""
+    def why_not_resumed(self) -> str | None:
+        """Return why this run cannot resume the last state of another run of its name; None if there is none."""
         for path in (state for folder in self._superseded() for state in sorted(folder.glob("epoch-*"), reverse=True)):
             try:
                 then = dict(read_json(path / "state.json")["identity"])
             except (InputError, KeyError, TypeError, ValueError):
                 continue
             differing = [key for key, now in self.identity.items() if then.get(key) != now]
-            words = [_IN_WORDS.get(key) or f"{key} {then.get(key)} (now {self.identity[key]})" for key in differing]
+            words = [_REASONS.get(key) or f"{key} {then.get(key)} (now {self.identity[key]})" for key in differing]
             return f"the state in {path.parent} was made with {', '.join(words)}"
         return None
 
@@ -206,18 +206,18 @@ class ResumeFolder(RunFolder):
 
 
 def training_identity(variant: str, record: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
-    """What settles the numbers of a training run: all that a state must agree in to be taken up."""
-    return {"variant": variant, **settled(record, training)}
+    """Return everything that determines the result of a training run; a state with the same identity can be resumed."""
+    return {"variant": variant, **run_identity(record, training)}
 
 
-def settled(record: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
-    """What settles the numbers of a run: its provenance record, and how it was divided (`devices.division`)."""
+def run_identity(record: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what determines the result of a run, from its provenance record and `devices.division`."""
     recorded = ("stage_code", "parameters_sha256", "inputs", "packages", "python", "device", "seed")
     return {key: record.get(key) for key in recorded} | {key: training.get(key) for key in ("processes", "threads")}
 
 
 def discard_states(root: Path, provenance: Mapping[str, Any]) -> None:
-    """Remove the states of the run that made a checkpoint, named by its provenance: its result is safe."""
+    """Remove the resume states of the run with this provenance record, whose checkpoint is in use."""
     if {"stage", "name", "variant", "made_by", "training"} <= provenance.keys():
         identity = training_identity(provenance["variant"], provenance["made_by"], provenance["training"])
         ResumeFolder(root, provenance["stage"], identity, provenance["name"]).discard()

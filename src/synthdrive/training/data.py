@@ -1,7 +1,7 @@
-"""Which scenes make up each step, and how they reach the device; pure functions of (seed, epoch).
+"""The scenes of each training step, as functions of seed and epoch, and their loading.
 
-The batch of a step does not depend on the number of devices or loading processes, nor on the variant: a device takes
-its share of the same global batch.
+The global batch of a step does not depend on the number of devices or loading processes, nor on the variant; each
+device takes its share of it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Sharing:
-    """How one global batch is divided.
+    """Division of a global batch among devices and forward passes.
 
     Attributes:
-        global_batch_size: scenes per optimiser step, over all devices.
-        micro_batch_size: most scenes in one forward pass.
-        processes: number of devices.
-        rank: which of them this process drives.
+        global_batch_size: number of scenes in an optimiser step, over all devices.
+        micro_batch_size: largest number of scenes in one forward pass.
+        processes: number of processes, one for each device.
+        rank: number of this process, from 0.
     """
 
     global_batch_size: int
@@ -40,21 +40,21 @@ class Sharing:
     rank: int = 0
 
     def parts(self, size: int) -> int:
-        """Forward passes per device for a batch of `size` scenes; the same on every device."""
+        """Return the number of forward passes on each device for a global batch of `size` scenes."""
         share = -(-size // self.processes)
         return -(-share // self.micro_batch_size)
 
 
 @dataclass(frozen=True)
 class Part:
-    """The scenes of one forward pass.
+    """The scenes of one forward pass, a part of the global batch.
 
     Attributes:
         indices: (N,) int64, scenes of the store.
         sample_seeds: (N,) int64, seed of each scene in this epoch.
-        weight: this part's share of the global batch; 0 where a device has no scene left and takes one along unseen.
-        step: optimiser step within the epoch.
-        last: whether the optimiser steps after it.
+        weight: fraction of the global batch; 0 if the device has no scene left and runs on one that does not count.
+        step: optimiser step within the epoch, from 0.
+        last: whether this is the last part before the optimiser step.
     """
 
     indices: Indices
@@ -65,12 +65,12 @@ class Part:
 
 
 def steps_per_epoch(scenes: int, batch: int) -> int:
-    """Optimiser steps of an epoch; the last one takes what is left (docs/method.md 1.1: 3,218 steps of 64)."""
+    """Return the number of optimiser steps in an epoch; the last batch may be smaller (docs/method.md 1.1)."""
     return -(-scenes // batch)
 
 
 def subset(size: int, fraction: float, seed: int) -> Indices:
-    """Rows of a fraction of `size` scenes, rising; for one seed the smaller subsets lie within the larger."""
+    """Draw a fraction of `size` scenes, ascending (N,); smaller subsets of a seed are contained in larger ones."""
     count = max(1, round(size * fraction))
     if count >= size:
         return np.arange(size, dtype=np.int64)
@@ -78,7 +78,7 @@ def subset(size: int, fraction: float, seed: int) -> Indices:
 
 
 def sample_seeds(seed: int, epoch: int, indices: Indices) -> npt.NDArray[np.int64]:
-    """(N,) int64, at least 0: the seed of each scene's random draws in this epoch."""
+    """Return the seeds (N,) int64, at least 0, of the scenes' random draws in an epoch."""
     state = item_seed(seed, "sample", epoch) + indices * GAMMA
     seeds: npt.NDArray[np.int64] = shift_right(splitmix64(state), 1)
     return seeds
@@ -87,45 +87,46 @@ def sample_seeds(seed: int, epoch: int, indices: Indices) -> npt.NDArray[np.int6
 def epoch_parts(
     indices: Indices, sizes: npt.NDArray[np.int64], seed: int, epoch: int, sharing: Sharing
 ) -> Iterator[Part]:
-    """The forward passes of one epoch on one device, in order.
+    """Yield the forward passes of one epoch on one device, in order.
 
     Args:
         indices: (N,) scenes to train on.
-        sizes: (S,) cost of every scene of the store; scenes of a batch are passed on in this order, so that those
-            padded to one another are of a kind. The sum over the batch stays the same.
-        seed, epoch: settle the order of the scenes.
+        sizes: (S,) size of every scene of the store. Scenes of a batch are sorted by it, so that scenes of similar size
+            are padded together; the sum over the batch stays the same.
+        seed, epoch: determine the order of the scenes.
+        sharing: division of the global batch.
     """
     order = indices[generator(seed, "order", epoch).permutation(len(indices))]
     for step in range(steps_per_epoch(len(order), sharing.global_batch_size)):
-        whole = order[step * sharing.global_batch_size : (step + 1) * sharing.global_batch_size]
-        whole = whole[np.argsort(sizes[whole], kind="stable")]
-        parts = np.array_split(whole[sharing.rank :: sharing.processes], sharing.parts(len(whole)))
+        batch = order[step * sharing.global_batch_size : (step + 1) * sharing.global_batch_size]
+        batch = batch[np.argsort(sizes[batch], kind="stable")]
+        parts = np.array_split(batch[sharing.rank :: sharing.processes], sharing.parts(len(batch)))
         for number, part in enumerate(parts):
-            scenes = part if len(part) else whole[:1]
+            scenes = part if len(part) else batch[:1]
             yield Part(
-                scenes, sample_seeds(seed, epoch, scenes), len(part) / len(whole), step, number == len(parts) - 1
+                scenes, sample_seeds(seed, epoch, scenes), len(part) / len(batch), step, number == len(parts) - 1
             )
 
 
 def scene_sizes(store: SceneStore) -> npt.NDArray[np.int64]:
-    """(S,) int64, polylines (tracks and lanes) of every scene."""
+    """Return the number (S,) int64 of polylines (tracks and lanes) in every scene."""
     return np.diff(store.scene_tracks) + np.diff(store.lane_offsets)
 
 
 class SceneBatches:
-    """Collated scenes of a store, epoch by epoch, in constant memory: the arrays stay memory-mapped.
+    """Batches of a scene store, epoch by epoch, in constant memory: the arrays stay memory-mapped.
 
     Args:
-        store: directory of the scene store; loading processes open it themselves.
+        store: folder of the scene store; each loading process opens it again.
         indices: (N,) scenes to train on.
-        seed: settles order and sample seeds.
-        sharing: how a global batch is divided.
-        collate: makes a batch of scenes.
-        workers: loading processes; 0 loads in this one. It changes no number.
-        pin: page-locked memory, for a CUDA device.
+        seed: determines the order of scenes and the sample seeds.
+        sharing: division of the global batch.
+        collate: function that makes a batch of scenes.
+        workers: number of loading processes; 0 loads in this process. The batches do not depend on it.
+        pin: put batches into page-locked memory, for a CUDA device.
 
     Raises:
-        InputError: the store is damaged or holds no future, or there is nothing to train on.
+        InputError: the store is damaged or has no future, or there are no scenes to train on.
     """
 
     def __init__(
@@ -139,13 +140,13 @@ class SceneBatches:
         pin: bool = False,
     ) -> None:
         if not len(indices):
-            raise InputError(store, "no scenes to train on", "one at least")
+            raise InputError(store, "no scenes to train on", "at least one")
         self.indices, self.seed, self.sharing = indices, seed, sharing
-        self._scenes = _Scenes(store, collate)
-        self._plan = _Plan(self)
+        self._dataset = _PartDataset(store, collate)
+        self._sampler = _PartSampler(self)
         self._loader = DataLoader(
-            self._scenes,
-            sampler=self._plan,
+            self._dataset,
+            sampler=self._sampler,
             batch_size=None,
             num_workers=workers,
             pin_memory=pin,
@@ -155,36 +156,36 @@ class SceneBatches:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of an epoch."""
+        """Number of optimiser steps in an epoch."""
         return steps_per_epoch(len(self.indices), self.sharing.global_batch_size)
 
     @property
     def parts_per_epoch(self) -> int:
-        """Forward passes of an epoch on each device."""
+        """Number of forward passes in an epoch on each device."""
         whole, rest = divmod(len(self.indices), self.sharing.global_batch_size)
         return whole * self.sharing.parts(self.sharing.global_batch_size) + self.sharing.parts(rest)
 
     @property
     def store(self) -> SceneStore:
-        """The store, as this process sees it."""
-        return self._scenes.store
+        """The store, as opened by this process."""
+        return self._dataset.store
 
     def parts(self, epoch: int) -> Iterator[Part]:
-        """What each forward pass of an epoch is made of, without loading it."""
-        return epoch_parts(self.indices, self._scenes.sizes, self.seed, epoch, self.sharing)
+        """Yield the forward passes of an epoch without loading their batches."""
+        return epoch_parts(self.indices, self._dataset.sizes, self.seed, epoch, self.sharing)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Part, Any]]:
-        """Every forward pass of an epoch on this device: what it is made of, and its batch."""
-        self._plan.epoch = epoch
+        """Yield the forward passes of an epoch on this device with their batches."""
+        self._sampler.epoch = epoch
         yield from zip(self.parts(epoch), self._loader, strict=True)
 
     def collate(self, part: Part) -> Any:
-        """The batch of one part, made in this process."""
-        return self._scenes[part]
+        """Make the batch of a forward pass in this process."""
+        return self._dataset[part]
 
 
-class _Scenes(Dataset[Any]):
-    """Collates a part; travels to loading processes as a path alone."""
+class _PartDataset(Dataset[Any]):
+    """Dataset that maps a `Part` to its batch; only the store's path is pickled for loading processes."""
 
     def __init__(self, directory: Path, collate: Collate, check: bool = True) -> None:
         self._directory, self._collate = Path(directory), collate
@@ -202,8 +203,8 @@ class _Scenes(Dataset[Any]):
         self.__init__(state["directory"], state["collate"], check=False)  # type: ignore[misc]
 
 
-class _Plan(Sampler[Part]):
-    """The parts of the current epoch."""
+class _PartSampler(Sampler[Part]):
+    """Sampler that yields the parts of the current epoch."""
 
     def __init__(self, batches: SceneBatches) -> None:
         self._batches, self.epoch = batches, 0

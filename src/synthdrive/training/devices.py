@@ -1,4 +1,4 @@
-"""Where training runs: one process per device, whatever started it, and the memory that it keeps."""
+"""Devices, processes and memory of training."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from synthdrive.config.training import OptimisationParameters
 from synthdrive.core.errors import ParameterError, SynthDriveError
 from synthdrive.core.parallel import worker_count
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of mallopt, in glibc's malloc.h
-_LARGEST = (1 << 31) - 1  # an int; larger blocks are still mapped one by one
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # options of mallopt, from glibc's malloc.h
+_LARGEST_INT = (1 << 31) - 1  # larger blocks are still mapped one by one
 
-_PRODUCTS = 64  # more than one layer's, forward and backward, need between two uses
-_PRODUCT_CACHES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")  # torch's own, and oneDNN's beneath it
+_CACHED_PRODUCTS = 64  # more than one layer uses in its forward and backward passes
+_CACHE_VARIABLES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")  # of torch, and of oneDNN below it
 
-# Read by Accelerate, whatever it is told: each would change a run's numbers, or the way in which it is trained.
-_DECIDED_ELSEWHERE = (
+# Accelerate reads these even if its arguments say otherwise. Each would change how a run is trained, and its numbers.
+_ACCELERATE_VARIABLES = (
     "ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_USE_DEEPSPEED",
     "ACCELERATE_USE_FSDP", "ACCELERATE_USE_MEGATRON_LM", "ACCELERATE_USE_PARALLELISM_CONFIG",
 )  # fmt: skip
 
 
 def keep_freed_memory() -> bool:
-    """Have this process reuse freed memory rather than give it back to the system.
+    """Make this process reuse freed memory instead of returning it to the system.
 
-    By default glibc maps every block above some megabytes anew and unmaps it when it is freed, so that each activation
-    of each training step on a CPU is paid for in page faults: a tenth of the time for small batches, a third for
-    batches of 64 scenes. Peak memory stays the same; it is just not returned until the process ends.
+    By default, glibc maps every block above some megabytes anew and unmaps it when it is freed. On a CPU, the page
+    faults of a training step's activations then take a tenth of the time with small batches, and a third with batches
+    of 64 scenes. Peak memory stays the same, but is not returned until the process ends.
 
     Returns:
-        True where the C library took the setting (glibc), False elsewhere.
+        Whether the C library accepted the setting; only glibc does.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -45,122 +45,122 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    settings = ((_MMAP_THRESHOLD, _LARGEST), (_TRIM_THRESHOLD, _LARGEST), (_TOP_PAD, 1 << 26))
+    settings = ((_MMAP_THRESHOLD, _LARGEST_INT), (_TRIM_THRESHOLD, _LARGEST_INT), (_TOP_PAD, 1 << 26))
     return all(mallopt(option, value) == 1 for option, value in settings)
 
 
-def keep_few_products() -> None:
-    """Have torch keep the code of a few matrix products in bfloat16; to be called before the first of them.
+def limit_product_cache() -> None:
+    """Limit the number of compiled bfloat16 matrix products that torch caches; call this before the first product.
 
-    oneDNN compiles one for each shape, of half a megabyte, and torch keeps up to 1,024 of them twice over. Scenes make
-    ever new shapes, so that most are never used again: a gigabyte, which lies scattered among the memory that steps
-    reuse, so that new steps find no room there and take as much again. A user's own setting stays.
+    oneDNN compiles half a megabyte of code for each shape, and torch caches up to 1,024 shapes twice. Scenes keep
+    producing new shapes, so that most are never used again: they take a gigabyte and fragment the memory that steps
+    reuse, which costs as much again. Environment variables set by the user have precedence.
     """
-    for name in _PRODUCT_CACHES:
-        os.environ.setdefault(name, str(_PRODUCTS))
+    for name in _CACHE_VARIABLES:
+        os.environ.setdefault(name, str(_CACHED_PRODUCTS))
 
 
 PROCESSES = "SYNTHDRIVE_PROCESSES"
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes."""
+    """Return whether this process is the one that writes files."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def spread_over_devices() -> None:
-    """Start the running script again in as many processes as `SYNTHDRIVE_PROCESSES` says, in place of this one.
+    """Replace this process by a restart of its script in as many processes as `SYNTHDRIVE_PROCESSES` says.
 
-    Does nothing when that is unset or 1, or when a launcher (torchrun, accelerate launch) has started this process.
+    Do nothing if that variable is unset or 1, or if a launcher (torchrun, accelerate launch) started this process.
 
     Raises:
-        ParameterError: the variable is not a whole number from 1.
+        ParameterError: the variable is not a positive whole number.
     """
     text = os.environ.get(PROCESSES, "1")
     if not text.isdigit() or int(text) < 1:
-        raise ParameterError(PROCESSES, repr(text), "a whole number from 1")
+        raise ParameterError(PROCESSES, repr(text), "a positive whole number")
     if int(text) == 1 or "WORLD_SIZE" in os.environ:
         return
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={text}"]
-    # torch warns that no parameter was unused in the first batch; in others, as in masked pre-training, some are.
+    # torch warns if no parameter was unused in the first batch, but in masked pre-training some are in later ones.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     os.execv(sys.executable, [*launcher, *sys.argv])
 
 
-GPU_LOADERS = 8  # loading processes per GPU at most; one on its own does not keep up with an H200
+GPU_LOADERS = 8  # largest number of loading processes for each GPU; a single one is too slow for an H200
 
 
 def make_accelerator(parameters: OptimisationParameters) -> Accelerator:
-    """The accelerator of this process, with torch set to give the same numbers on every run of one machine.
+    """Return the accelerator of this process, with torch set to give the same results in every run on one machine.
 
     Raises:
-        SynthDriveError: the launcher started several processes that do not know of one another, or there is no
-            compiler where one is needed.
+        SynthDriveError: the launcher started several processes that are not connected, or `compile` is true and the
+            necessary compiler is missing.
     """
     if parameters.compile and not torch.cuda.is_available():
         require_compiler()
     repeatable_kernels()
-    # The same as use_deterministic_algorithms(True, warn_only=...), which imports the compiler as well (1.5 s). Where
-    # it only warns, memory-efficient attention adds atomically in its backward pass on CUDA.
+    # Equals use_deterministic_algorithms(True, warn_only=...), which would also import the compiler (1.5 s). A warning
+    # is not enough on CUDA: memory-efficient attention then uses atomic additions in its backward pass.
     torch.set_deterministic_debug_mode("error" if torch.cuda.is_available() else "warn")
-    # Filling fresh memory finds bugs, costs time and changes no number.
+    # Filling new memory only helps to find bugs, and takes time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = parameters.precision == "tf32"
     torch.backends.cudnn.allow_tf32 = parameters.precision == "tf32"
     if not torch.cuda.is_available():
         keep_freed_memory()
-        keep_few_products()
+        limit_product_cache()
         torch.set_num_threads(parameters.cpu_threads)
-    for name in _DECIDED_ELSEWHERE:  # in a shell or a launcher's configuration; parameters alone decide
+    for name in _ACCELERATE_VARIABLES:  # set in a shell or by a launcher; only parameters may decide
         os.environ.pop(name, None)
-    AcceleratorState._reset_state()  # a process may run several runs, of other precisions too
+    AcceleratorState._reset_state()  # a process may execute several runs, with different precisions
     accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(),  # several processes find one another on a CPU only when told so
+        cpu=not torch.cuda.is_available(),  # needed to connect several processes on a CPU
         mixed_precision="bf16" if parameters.precision == "bfloat16" else "no",
-        # Samples of one kind leave the other kind's decoder without gradient.
+        # A batch without map samples or without trajectory samples leaves a decoder without gradient.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != started:
         raise SynthDriveError(
-            f"{started} processes were started, of which each sees {accelerator.num_processes}: "
+            f"{started} processes were started, but each is connected to {accelerator.num_processes} only: "
             "use torchrun, or accelerate launch with --config_file accelerate.yaml"
         )
     return accelerator
 
 
 def repeatable_kernels() -> None:
-    """Settings of CUDA without which sums differ from run to run, or attention plans a graph for every new shape."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its sums only with this
-    torch.backends.cuda.enable_cudnn_sdp(False)  # Hopper would take it in bfloat16; shapes differ at every step
+    """Set up CUDA so that sums are the same in every run and attention does not plan a graph for every new shape."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
+    torch.backends.cuda.enable_cudnn_sdp(False)  # the default for bfloat16 on Hopper; shapes differ at every step
 
 
 def require_compiler() -> None:
-    """Raise SynthDriveError where torch.compile would find no C++ compiler, which it needs on a CPU."""
-    wanted = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # what torch looks for
+    """Raise SynthDriveError if the C++ compiler that torch.compile needs on a CPU is missing."""
+    wanted = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # as torch looks for it
     if shutil.which(wanted) is None:
         raise SynthDriveError(
             f"compile: true needs a C++ compiler on a CPU, and there is no {wanted}: "
-            "install one (Debian: apt-get install g++), name another in CXX, or set compile: false"
+            "install it (Debian: apt-get install g++), name another in CXX, or set compile: false"
         )
 
 
 def device_name(device: torch.device) -> str:
-    """The device in words, for provenance."""
+    """Return the device's name for provenance records."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def division(accelerator: Accelerator) -> dict[str, int | None]:
-    """Over what a training's sums are divided, which settles their last bits: processes, and threads of each on a CPU.
+    """Return the numbers of processes and of CPU threads in each, on which the last bits of a training's sums depend.
 
-    Threads are None on a GPU, where they touch no sum.
+    The number of threads is None on a GPU, where no sum depends on it.
     """
     threads = torch.get_num_threads() if accelerator.device.type == "cpu" else None
     return {"processes": accelerator.num_processes, "threads": threads}
 
 
 def loading_workers(device: torch.device, processes: int) -> int:
-    """Loading processes per device by default: none on a CPU, where they would only take cores from the training."""
+    """Return the default number of loading processes per device: 0 on a CPU, where they would compete with training."""
     if device.type == "cpu":
         return 0
     return max(1, min(GPU_LOADERS, worker_count() // max(1, processes) - 1))

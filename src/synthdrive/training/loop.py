@@ -1,4 +1,4 @@
-"""The training loop of both stages: CPU, one GPU or several, resumable at epoch boundaries."""
+"""Training loop of pre-training and fine-tuning, on a CPU or on one or more GPUs, resumable after every epoch."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from synthdrive.training.optimisation import Adam, learning_rate
 
 Item = TypeVar("Item")
 
-GPU_CHECK_STEPS = 16  # a look at the loss makes the device wait; on a CPU it is free and done at every step
+GPU_CHECK_STEPS = 16  # reading the loss makes a GPU wait; on a CPU it is read at every step
 
 
 @dataclass
 class History:
-    """What a run remembers beside its tensors; plain values, kept in the resume state.
+    """Plain values in a run's resume state, beside its tensors.
 
     Attributes:
         curve: rows of the training curve.
-        seconds, waiting: time in the loop, and the fraction of it spent waiting for data.
-        resumed_after: epochs after which the run was taken up again.
+        seconds, waiting: seconds spent in the loop, and those of them spent waiting for data.
+        resumed_after: numbers of epochs after which the run was resumed.
     """
 
     curve: list[dict[str, float]] = field(default_factory=list)
@@ -46,15 +46,15 @@ class History:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a training run did, for its metadata; the model itself was trained in place.
+    """Summary of a training run; the model itself was trained in place.
 
     Attributes:
         curve: rows of the training curve.
-        last_epoch: means over the last epoch: loss, its parts, gradient norms.
-        encoder: tensors, how many of them training moved, relative change of the whole, mean gradient norm per epoch.
-        training: epochs, scenes, steps, batch.
-        course: how it went on this machine: devices, threads, speed, interruptions; provenance, no part of a result.
-        seen: what the model made of the watched examples, (1 + epochs, ...) each; in the main process alone.
+        last_epoch: means over the last epoch of the loss, its parts and gradient norms.
+        encoder: number of tensors, how many of them changed, relative change of all, mean gradient norm of each epoch.
+        training: numbers of epochs, scenes and steps, and the batch size.
+        course: devices, threads, speed and interruptions on this machine; belongs to the provenance, not the result.
+        seen: outputs for the watched examples, (1 + epochs, ...) each; empty except in the main process.
     """
 
     curve: list[dict[str, float]]
@@ -75,34 +75,36 @@ def fit(
     inspection: Path = Path(".run/non-finite"),
     watched: Watched | None = None,
 ) -> Fit:
-    """Train a model whose `forward(batch)` gives `Losses` and whose encoder is `model.encoder`.
+    """Train a model whose `forward(batch)` returns `Losses` and whose encoder is `model.encoder`.
 
-    A step's loss is the mean over the global batch, whatever the number of devices and forward passes.
+    The loss of a step is the mean over the global batch, for any number of devices and forward passes.
 
     Args:
-        model: trained in place.
-        batches: what it is trained on.
-        run: where the state after each epoch is kept, and from where a killed run goes on.
-        label: of the line that is printed after each epoch.
-        inspection: where a batch with a non-finite loss is saved.
-        watched: examples to look at before training and after each epoch.
+        model: the network, trained in place.
+        batches: the training data.
+        parameters: parameters of the optimisation.
+        accelerator: accelerator of this process.
+        run: folder of the states after each epoch, from which an interrupted run continues.
+        label: beginning of the lines that are printed.
+        inspection: folder in which a batch with a non-finite loss is saved.
+        watched: examples to evaluate before training and after each epoch.
 
     Raises:
-        NonFiniteLossError: the loss or its gradient is not a finite number.
+        NonFiniteLossError: the loss or its gradient is not finite.
     """
     model.to(accelerator.device)
     adam = Adam(model.named_parameters(), parameters.ema_decay)
     start = {name: tensor.clone() for name, tensor in encoder_tensors(model).items()}
-    history, epochs_done, seen = _take_up(model, adam, run)
+    history, epochs_done, seen = _resume(model, adam, run)
     watched = watched if accelerator.is_main_process else None
     if watched is not None and not epochs_done:
         seen = look_again(watched, model, {})
     trainer = _Trainer(model, adam, batches, parameters, accelerator, inspection, Curve(history.curve))
     if accelerator.is_main_process and run is not None:
         if epochs_done:
-            print(f"{label}: taken up after epoch {epochs_done} from {run.path}", flush=True)
-        elif unlike := run.unlike_superseded():
-            print(f"{label}: starts from the beginning: {unlike}", flush=True)
+            print(f"{label}: resumed after epoch {epochs_done} from {run.path}", flush=True)
+        elif reason := run.why_not_resumed():
+            print(f"{label}: starts from the beginning: {reason}", flush=True)
     for epoch in range(epochs_done, parameters.epochs):
         clock = time.perf_counter()
         waited = trainer.epoch(epoch, label)
@@ -121,13 +123,13 @@ def fit(
 
 
 def encoder_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """The encoder's parameters by name, without gradient."""
+    """Return the encoder's parameters by name, without gradients."""
     encoder = model.get_submodule("encoder")
     return {f"encoder.{name}": value.detach() for name, value in encoder.named_parameters()}
 
 
 class _Trainer:
-    """One process's share of the training."""
+    """Training in one process."""
 
     def __init__(
         self,
@@ -141,14 +143,14 @@ class _Trainer:
     ) -> None:
         self.adam, self.batches, self.parameters, self.accelerator = adam, batches, parameters, accelerator
         self.inspection, self.curve = inspection, curve
-        # A lone process needs no wrapper around its model, and preparing one imports 1.3 s of distributed tensors.
+        # A single process needs no wrapper, and preparing one takes 1.3 s for imports.
         self.prepared = accelerator.prepare(model) if accelerator.num_processes > 1 else model
         self.forward = torch.compile(self.prepared) if parameters.compile else self.prepared
         self.check_steps = 1 if accelerator.device.type == "cpu" else GPU_CHECK_STEPS
         self._unchecked: list[tuple[list[Part], Tensor]] = []
 
     def epoch(self, epoch: int, label: str) -> float:
-        """Train for one epoch; returns the seconds spent waiting for data."""
+        """Train for one epoch; return the seconds spent waiting for data."""
         torch.manual_seed(item_seed(self.batches.seed, "epoch", epoch))
         steps, waited = self.batches.steps, [0.0]
         row_steps = max(1, steps // ROWS_PER_EPOCH)
@@ -172,18 +174,18 @@ class _Trainer:
         return waited[0]
 
     def _backward(self, part: Part, batch: Any) -> tuple[list[str], Tensor]:
-        """Add a part's gradient; returns its share of the batch's loss and of the loss's parts, with their names."""
+        """Add a part's gradient; return its share of the batch's loss and of the terms: names and values (N,)."""
         wait = contextlib.nullcontext() if part.last else self.accelerator.no_sync(self.prepared)
         with wait:
             with self.accelerator.autocast():
                 losses = self.forward(batch.to(self.accelerator.device))
-            # Devices average their gradients, so each counts its share of the sum that many times over.
+            # Gradients are averaged over devices, but each device holds a share of a sum: hence the factor.
             self.accelerator.backward(losses.total * (part.weight * self.accelerator.num_processes))
         figures = torch.stack([losses.total.detach().float(), *(value.float() for value in losses.parts.values())])
         return ["loss", *losses.parts], figures * part.weight
 
     def _step(self, rate: float, losses: Tensor, parts: list[Part], epoch: int, last: bool) -> Tensor:
-        """One optimiser step; returns (N,) the batch's loss, its parts, and the norms of both gradients."""
+        """Take an optimiser step; return (N,) the loss, its terms, and the gradient norms of model and encoder."""
         gradients = self.adam.gradients()
         norm = get_total_norm(gradients.values())
         encoder = [value for name, value in gradients.items() if name.startswith("encoder.")]
@@ -201,7 +203,7 @@ class _Trainer:
         return figures
 
     def _check(self, epoch: int) -> None:
-        """Stop at the first step, of those not looked at yet, whose loss or gradient is not finite."""
+        """Stop if the loss or gradient of an unchecked step is not finite."""
         values = torch.stack([value for _, value in self._unchecked])  # [N, 2]
         for (parts, _), (loss, norm) in zip(self._unchecked, values.tolist(), strict=True):
             if not (abs(loss) < float("inf") and norm < float("inf")):
@@ -210,8 +212,8 @@ class _Trainer:
         self._unchecked.clear()
 
 
-def _take_up(model: nn.Module, adam: Adam, run: ResumeFolder | None) -> tuple[History, int, dict[str, Tensor]]:
-    """Load the newest state, where there is one; returns the history, the number of epochs done, and what was seen."""
+def _resume(model: nn.Module, adam: Adam, run: ResumeFolder | None) -> tuple[History, int, dict[str, Tensor]]:
+    """Load the newest state, if any; return the history, the number of epochs done, and the watched outputs."""
     state = run.load() if run is not None else None
     if state is None:
         return History(), 0, {}
@@ -223,7 +225,7 @@ def _take_up(model: nn.Module, adam: Adam, run: ResumeFolder | None) -> tuple[Hi
 
 
 def _timed(items: Iterator[Item], waited: list[float]) -> Iterator[Item]:
-    """Pass items on and add up the seconds that fetching them took."""
+    """Yield the items, and add the seconds spent waiting for each to `waited[0]`."""
     while True:
         clock = time.perf_counter()
         item = next(items, None)

@@ -1,4 +1,4 @@
-"""What training shows while it runs: its curve, watched examples, and a loss that is not a number."""
+"""Monitoring of training: its curve, watched examples, and losses that are not finite."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ROWS_PER_EPOCH = 20
 
 
 class Curve:
-    """Rows of the curve: epoch (with its fraction), step, learning rate and the means of what was added since.
+    """Training curve: rows with epoch (a fraction), step, learning rate, and means of figures since the last row.
 
     Args:
-        rows: rows of earlier epochs, to go on from.
+        rows: rows of earlier epochs, to which new ones are appended.
     """
 
     def __init__(self, rows: Sequence[dict[str, float]] = ()) -> None:
@@ -32,12 +32,12 @@ class Curve:
         self._steps = 0
 
     def add(self, names: Sequence[str], values: Tensor) -> None:
-        """Add one step's figures: (N,) values with their names."""
+        """Add the figures of a step: values (N,) with their names."""
         self._names, self._steps = list(names), self._steps + 1
         self._sum = values.clone() if self._sum is None else self._sum + values
 
     def close_row(self, epoch: float, step: int, learning_rate: float) -> None:
-        """End an interval after optimiser step `step`, counted from 1."""
+        """Append a row for the steps since the last one, up to `step`, counted from 1."""
         if self._sum is None:
             return
         means = (self._sum / self._steps).tolist()
@@ -46,7 +46,7 @@ class Curve:
         self._sum, self._steps = None, 0
 
     def epoch_means(self, epoch: int) -> dict[str, float]:
-        """Means over epoch number `epoch`, counted from 1, weighted by the steps of each row."""
+        """Return the means over an epoch, counted from 1; each row is weighted by its number of steps."""
         rows = [row for row in self.rows if epoch - 1 < row["epoch"] <= epoch]
         before = max((row["step"] for row in self.rows if row["epoch"] <= epoch - 1), default=0.0)
         steps = torch.tensor([row["step"] for row in rows], dtype=torch.float64)
@@ -58,26 +58,26 @@ class Curve:
 
 
 class Watched(Protocol):
-    """Fixed examples; nothing about them draws a random number of torch's, so watching changes no result.
+    """Fixed examples on which a model is evaluated during training, without drawing from torch's random numbers.
 
     Attributes:
-        file: name of what is kept, beside the checkpoint.
+        file: name of the file in the checkpoint that stores the outputs.
     """
 
     file: str
 
     def look(self, model: nn.Module) -> dict[str, Tensor]:
-        """What the model makes of the examples: always the same names and shapes."""
+        """Return the model's outputs for the examples, always with the same names and shapes."""
         ...
 
     def fixed(self, model: nn.Module) -> dict[str, Tensor]:
-        """What does not change in training, to be kept with the looks."""
+        """Return tensors that do not depend on the training, to store with the outputs."""
         ...
 
 
 @torch.no_grad()
 def look_again(watched: Watched, model: nn.Module, before: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What was seen before, (N, ...) each, and behind it what is seen now; the model stays as it is."""
+    """Append the model's present outputs for the watched examples to those `before`, (N, ...) each."""
     training = model.training
     model.eval()
     seen = {name: value[None].cpu() for name, value in watched.look(model).items()}
@@ -86,15 +86,15 @@ def look_again(watched: Watched, model: nn.Module, before: Mapping[str, Tensor])
 
 
 class NonFiniteLossError(SynthDriveError):
-    """The loss or its gradient is infinite or not a number."""
+    """Error for a loss or gradient that is infinite or NaN."""
 
 
 def report_non_finite(
     directory: Path, batches: SceneBatches, parts: Sequence[Part], epoch: int, loss: float, norm: float, device: int
 ) -> None:
-    """Save the step's batch, part by part, and raise.
+    """Save the batch of a step, part by part, and raise NonFiniteLossError.
 
-    Writes `device<d>-part<n>.safetensors` (the batch's tensors) and `device<d>.json` (scenes, seeds, step).
+    The files are `device<d>-part<n>.safetensors` (tensors of the batch) and `device<d>.json` (scenes, seeds, step).
 
     Raises:
         NonFiniteLossError: always.
@@ -114,10 +114,10 @@ def report_non_finite(
     write_json(directory / f"device{device}.json", description)
     raise NonFiniteLossError(
         f"loss {loss}, gradient norm {norm} at epoch {epoch + 1}, step {parts[0].step + 1}: stopped; its batch is in "
-        f"{directory}. A lower learning_rate, warmup_epochs or max_grad_norm may help"
+        f"{directory}. A lower learning_rate, or warmup_epochs or max_grad_norm, may help"
     )
 
 
 def batch_tensors(batch: Any) -> dict[str, Tensor]:
-    """The tensors of a batch (a dataclass of tensors) by name."""
+    """Return the tensors of a batch (a dataclass) by name."""
     return {item.name: value for item in fields(batch) if isinstance(value := getattr(batch, item.name), Tensor)}

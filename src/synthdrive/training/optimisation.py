@@ -1,4 +1,4 @@
-"""Adam with plain named tensors as its state, and the learning rate as a pure function of the optimiser step."""
+"""Adam with named tensors as its state, and the learning rate as a function of the step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from synthdrive.core.errors import InputError
 
 
 def learning_rate(step: int, steps_per_epoch: int, parameters: OptimisationParameters) -> float:
-    """Learning rate of optimiser step `step`, counted from 0.
+    """Return the learning rate of an optimiser step, counted from 0.
 
     The paper's two schedules are "constant" (pre-training) and "step" (fine-tuning); see docs/method.md 4.4 and 5.
     """
@@ -39,12 +39,12 @@ EPSILON = 1e-8  # docs/method.md 4.4
 class Adam:
     """Adam (beta 0.9 and 0.999, eps 1e-8, no weight decay) over named parameters.
 
-    A parameter without a gradient is left alone, its own step count too, as in `torch.optim.Adam`.
+    A parameter without a gradient is not changed, nor is its step count, as in `torch.optim.Adam`.
 
     Args:
-        parameters: with their names.
-        ema_decay: of the exponential moving average of the weights, which starts at their start and moves by
-            1 - ema_decay of the way at each step; 0 keeps none.
+        parameters: names and parameters.
+        ema_decay: decay of the exponential moving average of the weights, which begins at their initial values; 0 for
+            no average.
     """
 
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], ema_decay: float = 0.0) -> None:
@@ -60,12 +60,12 @@ class Adam:
         self._average = {name: parameter.detach().clone() for name, parameter in averaged.items()}
 
     def gradients(self) -> dict[str, Tensor]:
-        """The gradients that are there, by name."""
+        """Return the gradients by name, without parameters that have none."""
         return {name: value.grad for name, value in self.parameters.items() if value.grad is not None}
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient, and the moving average."""
         gradients = self.gradients()
         adam(
             [self.parameters[name] for name in gradients],
@@ -89,22 +89,22 @@ class Adam:
 
     @torch.no_grad()
     def take_average(self) -> None:
-        """Put the averages, where they are kept, in the weights' place."""
+        """Replace the weights by their moving average, if there is one."""
         for name, average in self._average.items():
             self.parameters[name].copy_(average)
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Remove all gradients."""
         for parameter in self.parameters.values():
             parameter.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """Moments, step counts and averages: `<moment>/<parameter>` -> tensor."""
+        """Return moments, step counts and averages as tensors, named `<moment>/<parameter>`."""
         held = {"mean": self._mean, "square": self._square, "step": self._step, "average": self._average}
         return {f"{moment}/{name}": value for moment, values in held.items() for name, value in values.items()}
 
     def load_state(self, state: Mapping[str, Tensor], where: object = "optimiser state") -> None:
-        """Take over what `state` returned; raises InputError when the names differ."""
+        """Load tensors returned by `state`; raise InputError if the names differ."""
         own = self.state()
         if own.keys() != state.keys():
             differing = sorted(own.keys() ^ state.keys())

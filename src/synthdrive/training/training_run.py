@@ -1,4 +1,4 @@
-"""One run of the study, a variant with a seed: start or resume, fit, write the checkpoint with its metadata."""
+"""A training run, that is a variant with a seed: start or resume it, fit the network, write its checkpoint."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ RUNS = Path(".run")
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One variant and seed, and where its files are.
+    """A variant with a seed, and the paths of its files.
 
     Attributes:
-        variant: its name under `variants` in the parameter file.
-        seed: training seed: settles the model's start, the order of the scenes, and every random draw.
-        out: directory to write: model.safetensors, metadata.json, curve.csv; reconstructions.safetensors where masked
-            pre-training has made them.
+        variant: name of the variant under `variants` in the parameter file.
+        seed: training seed, which determines initial weights, the order of scenes and every random draw.
+        out: folder of the checkpoint to write: model.safetensors, metadata.json, curve.csv and, after masked
+            pre-training, reconstructions.safetensors.
         parameters: the parameter file.
-        curve: a second place for the curve, where one is wanted.
-        workers: loading processes; None: none on a CPU, some on a GPU. Changes no number.
-        runs: where resume states are kept.
-        provenance: where the record of how it came about is written; no other stage depends on it.
+        curve: path of a second copy of the training curve, if any.
+        workers: number of loading processes; None for the default of the device. The results do not depend on it.
+        runs: folder of resume states.
+        provenance: folder of provenance records; no other stage depends on them.
     """
 
     variant: str
@@ -57,11 +57,11 @@ class TrainingRun:
 
     @property
     def name(self) -> str:
-        """The run as the pipeline names it."""
+        """Name of the run in the pipeline."""
         return f"{self.variant}-{self.seed}"
 
     def metadata(self, stage: str, **content: object) -> dict[str, Any]:
-        """What a checkpoint of this run is; the same on every machine, commit and day."""
+        """Return the metadata of a checkpoint of this run; they contain no machine, commit or time."""
         variant = load_variant(self.variant, self.parameters)
         return {
             "stage": stage,
@@ -73,10 +73,10 @@ class TrainingRun:
 
 
 def seed_model(stage: str, seed: int) -> None:
-    """Settle the random start of a stage's model: the same in every variant of a seed, so that variants are paired.
+    """Seed the initial weights of a stage's network, equally in all variants, so that they can be compared in pairs.
 
-    The two stages start from different draws, as two runs would: a variant whose pre-training leaves the encoder as it
-    was (docs/method.md 4.6) then shows what another random start does.
+    The two stages use different draws, as two independent runs would. A variant whose pre-training does not change the
+    encoder (docs/method.md 4.6) then shows the effect of different initial weights.
     """
     torch.manual_seed(item_seed(seed, "model", stage))
 
@@ -89,7 +89,7 @@ def scene_batches(
     accelerator: Accelerator,
     prepare: Callable[[Batch], TensorGroup],
 ) -> SceneBatches:
-    """The batches of this process, prepared for a network where they are loaded."""
+    """Return the batches of this process; the loading processes apply `prepare` to them."""
     sharing = Sharing(
         parameters.global_batch_size, parameters.micro_batch_size, accelerator.num_processes, accelerator.process_index
     )
@@ -113,20 +113,24 @@ def execute(
 ) -> Fit:
     """Fit the model and write the run's checkpoint.
 
-    The last epoch's state stays: until DVC has recorded the checkpoint, it may yet be lost. The next stage, which can
-    only begin after that, discards it.
+    The resume state of the last epoch is kept, because the checkpoint may be lost until DVC has recorded it. The next
+    stage, which can only begin after that, discards the state.
 
     Args:
-        parameters: the parameters used, by section; that of `stage` holds the optimisation's.
-        inputs: what the stage read, by the names that the provenance gives them.
-        content: what else the metadata says.
-        entry: the module that the stage enters the package by: what it can import, and nothing else of the package,
-            settles a training.
-        watched: examples to look at before training and after each epoch, kept beside the checkpoint.
-        measured: files of JSON beside the checkpoint, and what makes their values of the trained model.
+        stage: pretrain or finetune.
+        run: the run.
+        model: the network, trained in place.
+        batches: the training data.
+        parameters: all parameters used, by section; the section of `stage` contains those of the optimisation.
+        inputs: paths of the stage's inputs, by their names in the provenance record.
+        accelerator: accelerator of this process.
+        content: further entries of the metadata.
+        entry: module of the package that the stage calls. Only the code that it can import affects the training.
+        watched: examples to evaluate before training and after each epoch; the results are stored in the checkpoint.
+        measured: functions of the trained model, whose results are stored in the checkpoint as JSON, by file name.
 
     Raises:
-        SystemExit: interrupted (130); the state of the last whole epoch stays.
+        SystemExit: the run was interrupted (status 130); the state of the last complete epoch is kept.
     """
     hashes = {name: file_hash(path) for name, path in inputs.items()}
     record = run_record(parameters, hashes, run.seed, device_name(accelerator.device), entry)
@@ -139,7 +143,8 @@ def execute(
             fitted = fit(model, batches, parameters[stage], accelerator, states, label, place, watched)
         except KeyboardInterrupt:
             print(
-                f"{label}: stopped; the same command goes on after the last epoch, from {states.path}", file=sys.stderr
+                f"{label}: stopped; the same command continues after the last complete epoch, from {states.path}",
+                file=sys.stderr,
             )
             raise SystemExit(130) from None
         if accelerator.is_main_process:
