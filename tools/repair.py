@@ -20,7 +20,7 @@ from typing import Any
 from synthdrive.core.artifacts import atomic_file
 from synthdrive.core.errors import exit_on_error
 from tools.dvc_commands import dvc
-from tools.verify import changes_since_lock, read_yaml
+from tools.verify import changes_since_lock, read_lock
 
 FOLDER = ".dir"  # end of a folder's hash: that of the list of its files, which the cache holds as JSON
 CACHE_MODE = 0o444  # of a cached file that DVC takes for whole
@@ -56,7 +56,7 @@ def repair(repository: Path, change: bool = True) -> Counter[str]:
     """
     changed = {what for found in changes_since_lock(repository).values() for what in found}
     cache = repository / dvc("cache", "dir", repository=repository, captured=True).strip() / "files" / "md5"
-    stages = read_yaml(repository / "dvc.lock")["stages"].values()
+    stages = read_lock(repository).values()
     outs = [out for stage in stages for out in stage.get("outs", []) if f"{out['path']} modified" not in changed]
     _restore_lists(repository, cache, outs, change)
     counts = Counter[str]()

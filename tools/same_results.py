@@ -16,7 +16,7 @@ from synthdrive.config.report import VerifyParameters
 from synthdrive.core.errors import InputError, exit_on_error
 from synthdrive.core.parameters import load_section
 from tools.metrics_files import recorded_files
-from tools.verify import Stages, Verdict, compare_metrics, compare_outputs, read_yaml
+from tools.verify import Stages, Verdict, compare_metrics, compare_outputs, read_lock
 
 
 def same_results(here: Path, there: Path, verdict: Verdict) -> None:
@@ -26,7 +26,7 @@ def same_results(here: Path, there: Path, verdict: Verdict) -> None:
         InputError: `there` has no result to compare with.
     """
     parameters = load_section(VerifyParameters, "verify", there / "params.yaml")
-    stages = read_yaml(there / "dvc.lock")["stages"]
+    stages = read_lock(there)
     if not any((there / path).is_file() for path in recorded_files(stages)):
         raise InputError(there / "metrics", "no metrics", "the metrics of a pipeline that has run", "Run: make repro")
     recorded = {name.split("@")[0] for name in stages}
@@ -34,7 +34,7 @@ def same_results(here: Path, there: Path, verdict: Verdict) -> None:
         raise InputError(there / "dvc.lock", f"no {', '.join(absent)}", "every data stage", "Run: make repro")
     compare_outputs(here, stages, parameters, verdict)
     compare_metrics(here, there, stages, parameters.tolerances, verdict)
-    compare_locks(read_yaml(here / "dvc.lock")["stages"], stages, parameters.spot_stages, verdict)
+    compare_locks(read_lock(here), stages, parameters.spot_stages, verdict)
 
 
 def compare_locks(made: Stages, recorded: Stages, data_stages: Collection[str], verdict: Verdict) -> None:

@@ -23,7 +23,7 @@ import yaml
 
 from synthdrive.config.report import VerifyParameters
 from synthdrive.config.whole_file import changed_parameters
-from synthdrive.core.artifacts import read_json
+from synthdrive.core.artifacts import read_json, read_yaml
 from synthdrive.core.errors import InputError, exit_on_error
 from synthdrive.core.parameters import load_section
 from tools.dependencies import problems
@@ -34,6 +34,7 @@ LEVELS = ("lock", "spot", "full")
 Stages = dict[str, Any]  # of dvc.lock: those that dvc.yaml still has
 Changes = dict[str, list[str]]  # what differs from dvc.lock, in words, by stage
 METADATA = "metadata.json"
+RUN_FROM_ROOT = "Run from the repository's root."
 ABSENT = ("deleted", "not in cache")  # what DVC says of an artifact that is not in the workspace
 
 
@@ -53,14 +54,10 @@ class Verdict:
             print(f"      {problem}", flush=True)
 
 
-def read_yaml(path: Path) -> Any:
-    """A YAML file's plain content; raises InputError naming the file."""
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(path, "no such file", "the pipeline's file", "Run from the repository's root.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(path, f"unreadable YAML ({error})", "a whole YAML file") from None
+def read_lock(repository: Path) -> Stages:
+    """Return the stages of a repository's dvc.lock; raises InputError if the file is missing or unreadable."""
+    stages: Stages = read_yaml(repository / "dvc.lock", "DVC's lock file", RUN_FROM_ROOT)["stages"]
+    return stages
 
 
 def verify_lock(repository: Path, changes: Changes, verdict: Verdict) -> Stages:
@@ -69,8 +66,8 @@ def verify_lock(repository: Path, changes: Changes, verdict: Verdict) -> Stages:
     DVC leaves the entries of stages that are gone, as after a run of fewer variants or seeds: they are named, and no
     difference.
     """
-    lock = read_yaml(repository / "dvc.lock")["stages"]
-    content = read_yaml(repository / "dvc.yaml")
+    lock = read_lock(repository)
+    content = read_yaml(repository / "dvc.yaml", "the pipeline's file", RUN_FROM_ROOT)
     verdict.compare("dvc.yaml declares what the stages import", list(problems(content, repository)))
     checked = dvc("stage", "list", "--name-only", repository=repository, captured=True).split()
     stale = [f"{name}: {what}" for name, found in changes.items() for what in found]
@@ -153,7 +150,7 @@ def fresh_copy(repository: Path) -> Iterator[Path]:
         ).stdout.split("\0")
     except (subprocess.CalledProcessError, FileNotFoundError):
         raise InputError(repository, "no git checkout", "the repository with its history") from None
-    lock = read_yaml(repository / "dvc.lock")["stages"]
+    lock = read_lock(repository)
     outputs = {out["path"] for stage in lock.values() for out in stage.get("outs", [])}
     inputs = {dependency["path"] for stage in lock.values() for dependency in stage.get("deps", [])} - outputs
     with tempfile.TemporaryDirectory(prefix="synthdrive-verify-") as name:
@@ -173,7 +170,7 @@ def fresh_copy(repository: Path) -> Iterator[Path]:
 
 def compare_outputs(copy: Path, recorded: Stages, parameters: VerifyParameters, verdict: Verdict) -> None:
     """Hashes of the outputs of `spot_stages` (matrix cells included), made again against recorded."""
-    again = read_yaml(copy / "dvc.lock")["stages"]
+    again = read_lock(copy)
     for name in recorded:
         if name.split("@")[0] in parameters.spot_stages:
             new = {out["path"]: out.get("md5") for out in again.get(name, {}).get("outs", [])}

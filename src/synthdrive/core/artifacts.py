@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -135,6 +136,24 @@ def read_json(path: Path) -> Any:
         raise InputError(path, "no such file", "a JSON file") from None
     except (ValueError, RecursionError, OSError) as error:  # ValueError: no JSON, no text, or a number of many digits
         raise InputError(path, f"unreadable JSON ({error})", "a whole JSON file") from None
+
+
+def read_yaml(path: Path, expected: str = "a YAML file", advice: str = "") -> Any:
+    """Read a YAML file as plain values.
+
+    Args:
+        expected: what the file should be, for the error message.
+        advice: what to do where the file is missing, for the error message.
+
+    Raises:
+        InputError: the file is missing or unreadable.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(path, "no such file", expected, advice) from None
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:  # ValueError: not UTF-8, or no such date
+        raise InputError(path, f"unreadable YAML ({error})", expected) from None
 
 
 def write_table(path: Path, table: pa.Table) -> None:
