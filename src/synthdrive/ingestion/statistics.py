@@ -173,7 +173,7 @@ def agent_statistics(
     travelled = np.concatenate([np.zeros((len(path), 1)), np.cumsum(steps, axis=1)], axis=1)
     intervals = np.diff(times, axis=1)
     over = times[:, SPEED_STEPS:] - times[:, :-SPEED_STEPS]
-    change = heading_change(path, last_observed)
+    change = future_heading_changes(path, last_observed)
     turn = np.where(change >= turn_angle, "left", np.where(change <= -turn_angle, "right", "straight"))
     return {
         "agent_mean_speed": travelled[:, -1] / (times[:, -1] - times[:, 0]),
@@ -188,7 +188,7 @@ def agent_statistics(
     }
 
 
-def heading_change(agents: npt.NDArray[np.float64], last_observed: int) -> npt.NDArray[np.float64]:
+def future_heading_changes(agents: npt.NDArray[np.float64], last_observed: int) -> npt.NDArray[np.float64]:
     """(B,) radians in (-pi, pi], left positive, from the heading at the last observed step to that at the last step.
 
     A heading is that of the chord to the point at least half a second and 1 m back. An agent that has not moved as
