@@ -176,7 +176,7 @@ BOMBS = {
     "one large member": "unpacks to more than the limit",
     "many empty members": "unpacks to more than the limit",
     "a long name": "a header of 62914560 bytes",
-    "zeros after the end": "more after the end",
+    "zeros after the end": "data after the end",
 }
 
 
