@@ -18,12 +18,12 @@ from synthdrive.scenes.scene_store import SceneStore
 
 
 def main() -> None:
-    """Forecast every scene with every baseline, write forecasts and metrics."""
+    """Forecast every scene with every baseline, and write forecasts and metrics."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--scenes", type=Path, default=Path("data/scenes/val"), help="scene store (default: %(default)s)"
     )
-    parser.add_argument("--out", type=Path, default=Path("forecasts"), help="a folder for each (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("forecasts"), help="parent of <baseline>/ (%(default)s)")
     parser.add_argument(
         "--metrics", type=Path, default=Path("metrics"), help="folder for <baseline>.json (%(default)s)"
     )

@@ -1,7 +1,7 @@
-"""Write the file that a motion forecasting leaderboard takes, from a checkpoint or stored forecasts.
+"""Write a submission to a motion forecasting leaderboard, from a checkpoint or stored forecasts.
 
-A name that ends with .h5 gives the file of Argoverse 1, one that ends with .parquet that of Argoverse 2. The
-leaderboard's test scenes hold the observed steps alone: `stages/ingest.py --test-out` reads them.
+The name of the file decides the format: .h5 for Argoverse 1, .parquet for Argoverse 2. The leaderboard's test scenes
+have only the observed steps; `stages/ingest.py --test-out` reads them.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from synthdrive.scenes.scene_store import SceneStore
 
 
 def main() -> None:
-    """Forecast the scenes or read their forecasts, write the .h5 file."""
+    """Forecast the scenes or read their forecasts, and write the submission."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--checkpoint", type=Path, help="folder of a fine-tuned model, to forecast the scenes with")
-    source.add_argument("--forecasts", type=Path, help="folder that evaluate wrote")
+    source.add_argument("--checkpoint", type=Path, help="folder of a fine-tuned model, which forecasts")
+    source.add_argument("--forecasts", type=Path, help="folder written by evaluate")
     parser.add_argument(
         "--scenes", type=Path, default=Path("data/scenes/val"), help="scene store (default: %(default)s)"
     )
     parser.add_argument("--out", type=Path, required=True, help="file to write, .h5 or .parquet")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU where there is one")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU if there is one")
     parser.add_argument(
         "--workers", type=int, help="batches at a time on a CPU (default: SYNTHDRIVE_WORKERS, else all)"
     )
-    parser.add_argument("--runs", type=Path, default=Path(".run"), help="where an interrupted run goes on from")
+    parser.add_argument("--runs", type=Path, default=Path(".run"), help="folder from which an interrupted run resumes")
     given = parser.parse_args()
     with exit_on_error():
         if given.out.suffix not in (".h5", ".parquet"):

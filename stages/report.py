@@ -1,4 +1,4 @@
-"""Stage report: the results beside the published ones, the claims ledger and the pictures, as one HTML page."""
+"""Stage report: an HTML page with the results next to the published ones, the claims ledger and pictures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from synthdrive.reporting.run_results import RunPaths
 
 
 def main() -> None:
-    """Read a run's artifacts, write the report."""
+    """Read the artifacts of the pipeline and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("reports"), help="folder to write (default: %(default)s)")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument(
         "--published", type=Path, default=Path("published.yaml"), help="published numbers (default: %(default)s)"
     )
-    parser.add_argument("--sheet", type=Path, help="write only six forecasts as this PNG, as in the README")
+    parser.add_argument("--sheet", type=Path, help="write only this PNG with six forecasts, as in the README")
     for field in fields(RunPaths):
         parser.add_argument(f"--{field.name}", type=Path, default=field.default, help="default: %(default)s")
     parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder of records (%(default)s)")

@@ -1,6 +1,6 @@
-"""Cut the scenes of a list out of an official tarball: a smaller one under an official name, for `ingest` to read.
+"""Extract the scenes of a list from an official tarball into a smaller one, which `ingest` can read.
 
-The study's scenes, all of the official train split:
+The scenes of the study argoverse1_small, all from the official train split:
     for split in train val; do
       python stages/select_scenes.py --source forecasting_train_v1.1.tar.gz \\
         --ids studies/argoverse1_small/scenes/$split.txt --split $split \\
@@ -22,11 +22,11 @@ from synthdrive.ingestion.scene_subsets import read_ids, select_scenes
 
 
 def main() -> None:
-    """Read the list, write the tarball."""
+    """Read the list and write the tarball."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, required=True, help="official tarball, or the folder it unpacks to")
-    parser.add_argument("--ids", type=Path, required=True, help="text file, a scene id a line")
-    parser.add_argument("--split", choices=("train", "val"), required=True, help="in whose name they are written")
+    parser.add_argument("--source", type=Path, required=True, help="official tarball, or a folder with its contents")
+    parser.add_argument("--ids", type=Path, required=True, help="text file with a scene id per line")
+    parser.add_argument("--split", choices=("train", "val"), required=True, help="split under which they are written")
     parser.add_argument("--out", type=Path, required=True, help="tarball to write, .tar.gz")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
     given = parser.parse_args()

@@ -1,7 +1,7 @@
-"""`make profile NAME=paper`: params.yaml as it is committed, with the values of a profile.
+"""Give params.yaml the values of a profile, as `make profile NAME=paper` does.
 
-Only values change: comments, order and layout of params.yaml stay. The profile is applied to the committed file, so
-that nothing of another profile is left; where there is no git, to the file as it is.
+Only values change; comments, order and layout of params.yaml stay. The profile is applied to the committed file, so
+that no values of another profile remain; without git, it is applied to the present file.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ PROFILES = Path("profiles")
 
 
 def apply_profile(profile: Path, parameters: Path) -> list[str]:
-    """Give a parameter file, as committed, the values of a profile; returns the dotted names of what differs then.
+    """Apply a profile to the committed version of a parameter file; return the dotted names of the changed parameters.
 
     Raises:
-        ParameterError: a file is missing or not valid, or the parameter file's values are neither the committed ones
-            nor those of a profile beside this one: they would be lost.
+        ParameterError: a file is missing or not valid, or the parameter file has uncommitted values, other than those
+            of a profile in the same folder, which would be lost.
     """
     present = read_parameters(parameters)
     text = committed(parameters) or parameters.read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ def apply_profile(profile: Path, parameters: Path) -> list[str]:
         raise ParameterError(
             parameters,
             "values that are not committed",
-            f"the committed file, or that with a profile of {profile.parent}",
+            f"the committed values, or those of a profile in {profile.parent}",
             f"Commit them, or drop them: git checkout {parameters}",
         )
     with atomic_file(parameters) as partial:
@@ -49,7 +49,7 @@ def apply_profile(profile: Path, parameters: Path) -> list[str]:
 
 
 def restore_layout(parameters: Path) -> None:
-    """Give the committed parameter file the present values: its comments come back that `dvc exp run -S` has lost."""
+    """Bring back the comments that `dvc exp run -S` removes: write the present values into the committed file."""
     text = committed(parameters)
     if text is None:
         raise ParameterError(parameters, "no committed version", "a file that git knows")
@@ -59,7 +59,7 @@ def restore_layout(parameters: Path) -> None:
 
 
 def committed(path: Path) -> str | None:
-    """A file's text in git's last commit; None where there is no git, or the file is in no commit."""
+    """Return a file's text in the last commit; None without git, or if the file is not committed."""
     command = ["git", "show", f"HEAD:./{path.name}"]
     try:
         shown = subprocess.run(command, cwd=path.parent, check=False, capture_output=True, encoding="utf-8")
@@ -69,7 +69,7 @@ def committed(path: Path) -> str | None:
 
 
 def with_values(text: str, values: Mapping[str, Any]) -> str:
-    """A YAML text with other values, its comments and layout kept."""
+    """Return a YAML text with other values, but the same comments and layout."""
     yaml = YAML()
     yaml.width = 1 << 16
     content = yaml.load(text)
@@ -84,7 +84,7 @@ def _put(present: CommentedMap, values: Mapping[str, Any]) -> None:
         del present[key]
     for key, value in values.items():
         if key not in present:
-            # Before the last key: ruamel keeps the comment above the next section with what comes last in this one.
+            # Not after the last key, because ruamel attaches the comment above the next section to that.
             present.insert(max(len(present) - 1, 0), key, _written(value))
         elif isinstance(present[key], CommentedMap) and isinstance(value, Mapping) and present[key] and value:
             _put(present[key], value)
@@ -93,7 +93,7 @@ def _put(present: CommentedMap, values: Mapping[str, Any]) -> None:
 
 
 def _written(value: Any, flow: bool = False) -> Any:
-    """A value as params.yaml writes it: lists of plain values on one line; `flow`: mappings on one line too."""
+    """Style a value as in params.yaml: lists of plain values on one line and, with `flow`, mappings too."""
     if isinstance(value, Mapping):
         mapping = CommentedMap((key, _written(inner, flow)) for key, inner in value.items())
         if flow:
@@ -125,7 +125,7 @@ def _differing(before: Any, after: Any, name: str = "") -> list[str]:
 
 
 def listed(folder: Path) -> str:
-    """Each profile of a folder with the first line of its comment."""
+    """Format a list of the profiles in a folder, each with the first line of its comment."""
     profiles = {
         path.stem: path.read_text(encoding="utf-8").partition("\n")[0] for path in sorted(folder.glob("*.yaml"))
     }
@@ -133,15 +133,15 @@ def listed(folder: Path) -> str:
 
 
 def main() -> None:
-    """Command line: `python -m tools.profiles paper`."""
+    """Command line: `python -m tools.profiles NAME`."""
     parser = argparse.ArgumentParser(
         description="Give params.yaml the values of a profile; comments and layout stay.",
         epilog=f"profiles:\n{listed(PROFILES)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", nargs="?", help="a profile's name, or the path of one")
+    parser.add_argument("name", nargs="?", help="name or path of a profile")
     parser.add_argument("--list", action="store_true", help="list the profiles")
-    parser.add_argument("--restore-layout", action="store_true", help="keep the values; bring back lost comments")
+    parser.add_argument("--restore-layout", action="store_true", help="keep the values, but bring back lost comments")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     given = parser.parse_args()
     with exit_on_error():
