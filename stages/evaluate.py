@@ -32,15 +32,21 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=Path, default=Path(".run"), help="folder from which an interrupted run resumes")
     parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder for its provenance (%(default)s)")
-    given = parser.parse_args()
-    name = given.checkpoint.name
+    arguments = parser.parse_args()
+    name = arguments.checkpoint.name
     with exit_on_error():
-        parameters = load_section(EvaluateParameters, "evaluate", given.params)
-        SceneStore.load(given.scenes, check=False).require_future(given.scenes)
-        out = given.out or Path("forecasts") / name
-        metrics = given.metrics or Path("metrics") / f"{name}.json"
+        parameters = load_section(EvaluateParameters, "evaluate", arguments.params)
+        SceneStore.load(arguments.scenes, check=False).require_future(arguments.scenes)
+        out = arguments.out or Path("forecasts") / name
+        metrics = arguments.metrics or Path("metrics") / f"{name}.json"
         with checkpoint_forecasts(
-            given.checkpoint, given.scenes, parameters, given.device, given.workers, given.runs, given.provenance
+            arguments.checkpoint,
+            arguments.scenes,
+            parameters,
+            arguments.device,
+            arguments.workers,
+            arguments.runs,
+            arguments.provenance,
         ) as (forecasts, store, metadata):
             headline = write_evaluation(forecasts, store, parameters, metadata, out, metrics)
         print(describe(name, headline), file=sys.stderr)

@@ -35,21 +35,21 @@ def main() -> None:
         "--workers", type=int, help="batches at a time on a CPU (default: SYNTHDRIVE_WORKERS, else all)"
     )
     parser.add_argument("--runs", type=Path, default=Path(".run"), help="folder from which an interrupted run resumes")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with exit_on_error():
-        if given.out.suffix not in (".h5", ".parquet"):
-            raise ParameterError("--out", repr(given.out.name), "a name that ends with .h5 or .parquet")
-        if given.forecasts is None:
-            parameters = load_section(EvaluateParameters, "evaluate", given.params)
+        if arguments.out.suffix not in (".h5", ".parquet"):
+            raise ParameterError("--out", repr(arguments.out.name), "a name that ends with .h5 or .parquet")
+        if arguments.forecasts is None:
+            parameters = load_section(EvaluateParameters, "evaluate", arguments.params)
             with checkpoint_forecasts(
-                given.checkpoint, given.scenes, parameters, given.device, given.workers, given.runs
+                arguments.checkpoint, arguments.scenes, parameters, arguments.device, arguments.workers, arguments.runs
             ) as (forecasts, store, _):
-                _write(given.out, forecasts, store)
+                _write(arguments.out, forecasts, store)
         else:
-            forecasts, store = Forecasts.load(given.forecasts), SceneStore.load(given.scenes)
+            forecasts, store = Forecasts.load(arguments.forecasts), SceneStore.load(arguments.scenes)
             check_scenes(forecasts, store)
-            _write(given.out, forecasts, store)
-        print(f"{given.out}: {len(forecasts)} scenes")
+            _write(arguments.out, forecasts, store)
+        print(f"{arguments.out}: {len(forecasts)} scenes")
 
 
 def _write(out: Path, forecasts: Forecasts, store: SceneStore) -> None:

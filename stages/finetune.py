@@ -29,14 +29,21 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="loading processes (default: 0 on a CPU, up to 8 per GPU)")
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of states to resume from (%(default)s)")
     parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder for its provenance (%(default)s)")
-    given = parser.parse_args()
-    name = f"{given.variant}-{given.seed}"
-    out = given.out or Path(f"models/finetuned/{name}")
+    arguments = parser.parse_args()
+    name = f"{arguments.variant}-{arguments.seed}"
+    out = arguments.out or Path(f"models/finetuned/{name}")
     with exit_on_error():
         run = TrainingRun(
-            given.variant, given.seed, out, given.params, given.curve, given.workers, given.runs, given.provenance
+            arguments.variant,
+            arguments.seed,
+            out,
+            arguments.params,
+            arguments.curve,
+            arguments.workers,
+            arguments.runs,
+            arguments.provenance,
         )
-        finetune(run, given.scenes, given.pretrained)
+        finetune(run, arguments.scenes, arguments.pretrained)
 
 
 if __name__ == "__main__":

@@ -31,23 +31,23 @@ def main() -> None:
     for field in fields(RunPaths):
         parser.add_argument(f"--{field.name}", type=Path, default=field.default, help="default: %(default)s")
     parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder of records (%(default)s)")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with exit_on_error():
         inputs = ReportInputs(
-            paths=RunPaths(**{field.name: getattr(given, field.name) for field in fields(RunPaths)}),
-            runs=load_selected_runs(given.params),
-            source=load_section(DataParameters, "data", given.params).source,
-            published=given.published,
-            claims=given.claims,
-            parameters=load_section(ReportParameters, "report", given.params),
+            paths=RunPaths(**{field.name: getattr(arguments, field.name) for field in fields(RunPaths)}),
+            runs=load_selected_runs(arguments.params),
+            source=load_section(DataParameters, "data", arguments.params).source,
+            published=arguments.published,
+            claims=arguments.claims,
+            parameters=load_section(ReportParameters, "report", arguments.params),
         )
-        if given.sheet:
-            write_forecast_sheet(inputs, given.sheet)
+        if arguments.sheet:
+            write_forecast_sheet(inputs, arguments.sheet)
         else:
-            content = write_report(inputs, given.out)
+            content = write_report(inputs, arguments.out)
             runs = [f"{variant}-{seed}" for variant in inputs.runs.variants for seed in inputs.runs.seeds]
-            write_provenance_page(given.provenance, runs)
-            print(f"report: {given.out / 'index.html'}: {content.headline}", file=sys.stderr)
+            write_provenance_page(arguments.provenance, runs)
+            print(f"report: {arguments.out / 'index.html'}: {content.headline}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -29,12 +29,12 @@ def main() -> None:
     parser.add_argument("--split", choices=("train", "val"), required=True, help="split under which they are written")
     parser.add_argument("--out", type=Path, required=True, help="tarball to write, .tar.gz")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with exit_on_error():
-        limits = archive_limits(load_section(IngestParameters, "ingest", given.params))
-        ids = read_ids(given.ids)
-        select_scenes(given.source, ids, given.split, given.out, limits)
-        print(f"{given.out}: {len(ids)} scenes")
+        limits = archive_limits(load_section(IngestParameters, "ingest", arguments.params))
+        ids = read_ids(arguments.ids)
+        select_scenes(arguments.source, ids, arguments.split, arguments.out, limits)
+        print(f"{arguments.out}: {len(ids)} scenes")
 
 
 if __name__ == "__main__":

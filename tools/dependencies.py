@@ -41,8 +41,8 @@ def undeclared_and_unneeded(dvc_yaml: dict[str, Any], repository: Path) -> dict[
             continue
         declared = [str(dependency) for dependency in stage.get("deps", []) if _is_code(str(dependency))]
         needed = [*import_closure(Path(script), repository), ENVIRONMENT]
-        missing = [path for path in needed if not any(_holds(dependency, path) for dependency in declared)]
-        unneeded = [dependency for dependency in declared if not any(_holds(dependency, path) for path in needed)]
+        missing = [path for path in needed if not any(_covers(dependency, path) for dependency in declared)]
+        unneeded = [dependency for dependency in declared if not any(_covers(dependency, path) for path in needed)]
         result[name] = (missing, unneeded)
     return result
 
@@ -58,7 +58,7 @@ def _is_code(dependency: str) -> bool:
     return dependency.startswith(("src/", "stages/")) or dependency == ENVIRONMENT
 
 
-def _holds(dependency: str, path: str) -> bool:
+def _covers(dependency: str, path: str) -> bool:
     return path == dependency or path.startswith(dependency.rstrip("/") + "/")
 
 

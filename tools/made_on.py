@@ -58,10 +58,10 @@ def main() -> None:
     """Command line: `python -m tools.made_on [--write]`; exit status 0 if this machine equals the recorded one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help=f"record this machine in {RECORD}")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     here = this_machine()
     with exit_on_error():
-        if given.write:
+        if arguments.write:
             write_json(RECORD, here)
         found = differing(read_json(RECORD), here)
     print("\n".join([f"dvc.lock was made on a machine {'un' if found else ''}like this one", *found]))

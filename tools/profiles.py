@@ -36,7 +36,7 @@ def apply_profile(profile: Path, parameters: Path) -> list[str]:
     text = committed(parameters) or parameters.read_text(encoding="utf-8")
     start = parse_mapping(text, parameters)
     content = compose(start, profile)
-    if present not in (start, content) and not _of_a_profile(present, start, profile.parent):
+    if present not in (start, content) and not _matches_a_profile(present, start, profile.parent):
         raise ParameterError(
             parameters,
             "values that are not committed",
@@ -45,7 +45,7 @@ def apply_profile(profile: Path, parameters: Path) -> list[str]:
         )
     with atomic_file(parameters) as partial:
         partial.write_text(with_values(text, content), encoding="utf-8")
-    return _differing(start, content)
+    return _changed_names(start, content)
 
 
 def restore_layout(parameters: Path) -> None:
@@ -73,41 +73,41 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
     yaml = YAML()
     yaml.width = 1 << 16
     content = yaml.load(text)
-    _put(content, values)
+    _set_values(content, values)
     written = io.StringIO()
     yaml.dump(content, written)
     return written.getvalue()
 
 
-def _put(present: CommentedMap, values: Mapping[str, Any]) -> None:
+def _set_values(present: CommentedMap, values: Mapping[str, Any]) -> None:
     for key in [key for key in present if key not in values]:
         del present[key]
     for key, value in values.items():
         if key not in present:
             # Not after the last key, because ruamel attaches the comment above the next section to that.
-            present.insert(max(len(present) - 1, 0), key, _written(value))
+            present.insert(max(len(present) - 1, 0), key, _styled(value))
         elif isinstance(present[key], CommentedMap) and isinstance(value, Mapping) and present[key] and value:
-            _put(present[key], value)
+            _set_values(present[key], value)
         elif present[key] != value:
-            present[key] = _written(value, flow=isinstance(present[key], CommentedMap))
+            present[key] = _styled(value, flow=isinstance(present[key], CommentedMap))
 
 
-def _written(value: Any, flow: bool = False) -> Any:
+def _styled(value: Any, flow: bool = False) -> Any:
     """Style a value as in params.yaml: lists of plain values on one line and, with `flow`, mappings too."""
     if isinstance(value, Mapping):
-        mapping = CommentedMap((key, _written(inner, flow)) for key, inner in value.items())
+        mapping = CommentedMap((key, _styled(inner, flow)) for key, inner in value.items())
         if flow:
             mapping.fa.set_flow_style()
         return mapping
     if isinstance(value, list):
-        items = CommentedSeq(_written(item) for item in value)
+        items = CommentedSeq(_styled(item) for item in value)
         if not any(isinstance(item, Mapping) for item in value):
             items.fa.set_flow_style()
         return items
     return value
 
 
-def _of_a_profile(present: Mapping[str, Any], start: Mapping[str, Any], folder: Path) -> bool:
+def _matches_a_profile(present: Mapping[str, Any], start: Mapping[str, Any], folder: Path) -> bool:
     for profile in sorted(folder.glob("*.yaml")):
         with suppress(ParameterError):
             if present == merge(start, profile):
@@ -115,13 +115,13 @@ def _of_a_profile(present: Mapping[str, Any], start: Mapping[str, Any], folder: 
     return False
 
 
-def _differing(before: Any, after: Any, name: str = "") -> list[str]:
+def _changed_names(before: Any, after: Any, name: str = "") -> list[str]:
     if before == after:
         return []
     if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
         return [name]
     names = {key: f"{name}.{key}" if name else str(key) for key in (*before, *after)}
-    return [each for key, inner in names.items() for each in _differing(before.get(key), after.get(key), inner)]
+    return [each for key, inner in names.items() for each in _changed_names(before.get(key), after.get(key), inner)]
 
 
 def listed(folder: Path) -> str:
@@ -143,14 +143,14 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="list the profiles")
     parser.add_argument("--restore-layout", action="store_true", help="keep the values, but bring back lost comments")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with exit_on_error():
-        if given.list:
+        if arguments.list:
             print(listed(PROFILES))
-        elif given.restore_layout:
-            restore_layout(given.params)
+        elif arguments.restore_layout:
+            restore_layout(arguments.params)
         else:
-            _apply(given.name, given.params)
+            _apply(arguments.name, arguments.params)
 
 
 def _apply(name: str | None, parameters: Path) -> None:

@@ -62,7 +62,7 @@ def repair(repository: Path, change: bool = True) -> Counter[str]:
     counts = Counter[str]()
     copies: dict[str, Path] = {}
     damaged: list[Stored] = []
-    for file in [*_cached(cache), *(file for out in outs for file in _in_workspace(repository, cache, out))]:
+    for file in [*_cached_files(cache), *(file for out in outs for file in _workspace_files(repository, cache, out))]:
         counts["read"] += 1
         if file.intact():
             copies.setdefault(file.md5, file.path)
@@ -74,11 +74,11 @@ def repair(repository: Path, change: bool = True) -> Counter[str]:
         counts.update(["damaged", done])
         print(f"{_relative(file.path, repository)}: damaged, {done}", flush=True)
         if change:
-            _put_back(file, copy)
+            _restore_or_remove(file, copy)
     return counts
 
 
-def _put_back(file: Stored, copy: Path | None) -> None:
+def _restore_or_remove(file: Stored, copy: Path | None) -> None:
     if copy is None:
         file.path.unlink()
         return
@@ -88,12 +88,12 @@ def _put_back(file: Stored, copy: Path | None) -> None:
             partial.chmod(CACHE_MODE)
 
 
-def _cached(cache: Path) -> Iterator[Stored]:
+def _cached_files(cache: Path) -> Iterator[Stored]:
     for path in sorted(cache.glob("??/*")):
         yield Stored(path, path.parent.name + path.name.removesuffix(FOLDER), cached=True)
 
 
-def _in_workspace(repository: Path, cache: Path, out: dict[str, Any]) -> Iterator[Stored]:
+def _workspace_files(repository: Path, cache: Path, out: dict[str, Any]) -> Iterator[Stored]:
     """Yield the existing files of an output; DVC itself detects missing ones."""
     place, md5 = repository / out["path"], out.get("md5", "")
     if not md5.endswith(FOLDER):

@@ -51,7 +51,7 @@ def compare_locks(made: Stages, recorded: Stages, data_stages: Collection[str], 
     ]
     problems, explained = [], 0
     for name in sorted({*made, *recorded}):
-        old, new = _locked(recorded.get(name, {})), _locked(made.get(name, {}))
+        old, new = _entries(recorded.get(name, {})), _entries(made.get(name, {}))
         for what in sorted({*old, *new}):
             if old.get(what) != new.get(what):
                 place = Path(what)
@@ -65,7 +65,7 @@ def compare_locks(made: Stages, recorded: Stages, data_stages: Collection[str], 
     verdict.compare(f"dvc.lock: {explained} hashes differ, all of trained models or results made from them", problems)
 
 
-def _locked(stage: dict[str, Any]) -> dict[str, Any]:
+def _entries(stage: dict[str, Any]) -> dict[str, Any]:
     """Return the entries of a stage in dvc.lock: hashes by path, the command and the parameters."""
     entries = [*stage.get("deps", []), *stage.get("outs", [])]
     return {entry["path"]: entry.get("md5") for entry in entries} | {

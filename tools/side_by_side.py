@@ -84,9 +84,9 @@ def main() -> None:
     """Command line: `python -m tools.side_by_side [--jobs 2]`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=default_jobs(), help="runs at a time (default: %(default)s)")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with exit_on_error():
-        reproduce(given.jobs)
+        reproduce(arguments.jobs)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def local_executor(workers: int | None = None) -> Iterator[Executor]:
 
     If the block raises, pending work is cancelled; if it is interrupted, running work is terminated too.
     """
-    executor = ProcessPoolExecutor(worker_count(workers), get_context("forkserver"), _serve_parent)
+    executor = ProcessPoolExecutor(worker_count(workers), get_context("forkserver"), _tie_to_parent)
     try:
         yield executor
     except BaseException as error:
@@ -77,7 +77,7 @@ def local_executor(workers: int | None = None) -> Iterator[Executor]:
     executor.shutdown()
 
 
-def _serve_parent() -> None:
+def _tie_to_parent() -> None:
     """Ignore Ctrl-C, which the parent handles, and exit when the parent has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()

@@ -135,11 +135,11 @@ def _check(kind: Any, limits: Allowed, found: Any, where: str) -> None:
     elif isinstance(found, str) and "${" in found:
         advice = "DVC would track the expression and not its value."
         raise ParameterError(where, _shown(found), "a plain value without interpolation", advice)
-    elif kind in KINDS and not _is_a(kind, found, limits):
+    elif kind in KINDS and not _is_allowed(kind, found, limits):
         raise ParameterError(where, _shown(found), limits.describe(kind))
 
 
-def _is_a(kind: type, found: Any, limits: Allowed) -> bool:
+def _is_allowed(kind: type, found: Any, limits: Allowed) -> bool:
     right_type = type(found) is kind or (kind is float and type(found) is int)
     return right_type and (kind is bool or limits.holds(found))
 

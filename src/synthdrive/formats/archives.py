@@ -86,7 +86,7 @@ def is_hidden(name: str) -> bool:
 def _read_folder(folder: Path, wanted: Callable[[str], bool], limits: Limits) -> Iterator[tuple[str, bytes]]:
     near = (folder.resolve(), folder.absolute().parent.resolve())
     seen: set[Path] = set()
-    for root, directories, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+    for root, directories, names in os.walk(folder, onerror=_raise_unreadable, followlinks=True):
         place = Path(root)
         if place.resolve() in seen:  # reached by another link, or by links in a circle
             directories.clear()
@@ -111,7 +111,7 @@ def _read_folder(folder: Path, wanted: Callable[[str], bool], limits: Limits) ->
             yield inner, path.read_bytes()
 
 
-def _unreadable(error: OSError) -> None:
+def _raise_unreadable(error: OSError) -> None:
     """Raise InputError for a folder that os.walk would silently skip."""
     raise InputError(error.filename, f"a folder that cannot be read ({error.strerror})", "a readable folder") from None
 
@@ -125,8 +125,8 @@ def _check_link(directory: Path, near: tuple[Path, ...]) -> None:
 
 
 def _read_tarball(archive: Path, wanted: Callable[[str], bool], limits: Limits) -> Iterator[tuple[str, bytes]]:
-    with _opened(archive, limits) as stream:
-        for name, size in _members(stream):
+    with _open_tarball(archive, limits) as stream:
+        for name, size in _file_members(stream):
             padded = -(-size // BLOCK) * BLOCK
             if is_hidden(name) or not wanted(name):
                 stream.skip(padded)
@@ -171,7 +171,7 @@ class _Stream:
                 raise InputError(self.archive, "data after the end of the archive", "only zeros that fill the record")
 
 
-def _members(stream: _Stream) -> Iterator[tuple[str, int]]:
+def _file_members(stream: _Stream) -> Iterator[tuple[str, int]]:
     """Yield name and size of each file; the caller must read its content, padded to whole blocks, before the next."""
     long_name = ""
     for _ in range(MAX_MEMBERS):
@@ -241,7 +241,7 @@ def _pax_path(archive: Path, content: bytes) -> str:
 
 
 @contextmanager
-def _opened(archive: Path, limits: Limits) -> Iterator[_Stream]:
+def _open_tarball(archive: Path, limits: Limits) -> Iterator[_Stream]:
     """Open the unpacked stream; raise InputError if the gzip container is damaged."""
     with archive.open("rb") as file:
         zipped = file.read(2) == GZIP_MAGIC

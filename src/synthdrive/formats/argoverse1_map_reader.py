@@ -162,7 +162,7 @@ def _segments(parser: _VectorMapParser) -> LaneSegments:
     ways, where = parser.ways, parser.where
     for way in ways:
         if not 2 <= len(way.nodes) <= MAX_POINTS:
-            raise InputError(_lane(where, way), f"{len(way.nodes)} centreline points", f"2 to {MAX_POINTS}")
+            raise InputError(_lane_name(where, way), f"{len(way.nodes)} centreline points", f"2 to {MAX_POINTS}")
     counts = np.array([len(way.nodes) for way in ways], dtype=np.int64)
     points = np.zeros((len(ways), MAX_POINTS, 2))
     points[np.arange(MAX_POINTS) < counts[:, None]] = _node_points(parser)
@@ -179,7 +179,9 @@ def _segments(parser: _VectorMapParser) -> LaneSegments:
     moved = ((points != points[:, :1]) & segments.valid[..., None]).any(axis=(1, 2))
     if not moved.all():
         way = ways[int(np.flatnonzero(~moved)[0])]
-        raise InputError(_lane(where, way), "centreline points that are all the same", "at least 2 distinct points")
+        raise InputError(
+            _lane_name(where, way), "centreline points that are all the same", "at least 2 distinct points"
+        )
     return segments
 
 
@@ -196,7 +198,7 @@ def _node_points(parser: _VectorMapParser) -> npt.NDArray[np.float64]:
     except KeyError:
         way, node = next((way, node) for way in parser.ways for node in way.nodes if node not in parser.node_rows)
         found = f"node {node[:40]!r}, which is not in the file"
-        raise InputError(_lane(parser.where, way), found, "a node of the file") from None
+        raise InputError(_lane_name(parser.where, way), found, "a node of the file") from None
     return coordinates[rows]
 
 
@@ -204,11 +206,11 @@ def _attribute(where: str, way: _Way, key: str, allowed: dict[str, int] | dict[s
     value = way.tags.get(key)
     if value is None or value not in allowed:
         found = f"no {key}" if value is None else f"{key} {value[:40]!r}"
-        raise InputError(_lane(where, way), found, f"{key} as one of {', '.join(allowed)}")
+        raise InputError(_lane_name(where, way), found, f"{key} as one of {', '.join(allowed)}")
     return allowed[value]
 
 
-def _lane(where: str, way: _Way) -> str:
+def _lane_name(where: str, way: _Way) -> str:
     return f"{where}, line {way.line}, lane {way.lane_id}"
 
 
@@ -230,7 +232,7 @@ class _Linker:
     def _resolves(self, way: _Way, kind: str, lane_id: str) -> bool:
         if lane_id not in self.rows_by_id and not self.drop:
             raise InputError(
-                _lane(self.where, way), f"{kind} {lane_id[:40]!r}, which is not in the map", "a lane of the map",
+                _lane_name(self.where, way), f"{kind} {lane_id[:40]!r}, which is not in the map", "a lane of the map",
                 "Set ingest.on_dangling_link to drop to ignore such links.",
             )  # fmt: skip
         return lane_id in self.rows_by_id

@@ -163,14 +163,14 @@ def ragged_rows(starts: npt.NDArray[np.integer[Any]], lengths: npt.NDArray[np.in
     return np.repeat(np.asarray(starts, dtype=np.int64) - before, lengths) + np.arange(lengths.sum())
 
 
-def _chunk(table: pa.Table, column: str) -> pa.Array:
+def _as_one_array(table: pa.Table, column: str) -> pa.Array:
     """Return a column as one array, to read its buffers; Arrow's to_numpy would import pandas (0.4 s and 60 MB)."""
     return table[column].chunk(0) if table[column].num_chunks == 1 else table[column].combine_chunks()
 
 
 def floats(table: pa.Table, column: str) -> npt.NDArray[np.float64]:
     """Return a column of numbers as (R,) float64, NaN where a value is missing."""
-    array = _chunk(table, column)
+    array = _as_one_array(table, column)
     values = np.frombuffer(array.buffers()[1], dtype=np.float64)[array.offset : array.offset + len(array)]
     if array.null_count:
         values = np.where([value is None for value in array.to_pylist()], np.nan, values)
@@ -179,12 +179,12 @@ def floats(table: pa.Table, column: str) -> npt.NDArray[np.float64]:
 
 def integers(table: pa.Table, column: str) -> npt.NDArray[np.int64]:
     """Return a column without missing values as (R,) int64."""
-    array = _chunk(table, column)
+    array = _as_one_array(table, column)
     return np.frombuffer(array.buffers()[1], dtype=np.int64)[array.offset : array.offset + len(array)]
 
 
 def categories(table: pa.Table, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
     """Return (R,) int32, the index of each row's string, and the distinct strings, in order of appearance."""
-    array = _chunk(table, column)
+    array = _as_one_array(table, column)
     indices = np.frombuffer(array.indices.buffers()[1], dtype=np.int32)[array.offset : array.offset + len(array)]
     return indices, array.dictionary.to_pylist()
