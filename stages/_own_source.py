@@ -1,6 +1,6 @@
-"""Imported before `synthdrive` by every stage: what runs is the code in the `src` folder beside the stage.
+"""Makes a stage run the code in the `src` folder of its own checkout; every stage imports it before `synthdrive`.
 
-Copies of a tree (DVC's queue, git worktrees, clones) share an environment, and each has to run its own code.
+Several checkouts (DVC's queue, git worktrees, clones) may share an environment, and each must run its own code.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 sys.path.insert(0, str(SOURCE))
-# For the processes that a stage starts.
+# For processes that the stage starts
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
 
 _found = find_spec("synthdrive")
 _origin = _found.origin if _found is not None else None
 if _origin is None or Path(_origin).resolve() != SOURCE / "synthdrive" / "__init__.py":
-    raise SystemExit(f"error: {sys.argv[0]}: synthdrive comes from {_origin}, this stage belongs to {SOURCE}")
+    raise SystemExit(f"error: {sys.argv[0]}: synthdrive comes from {_origin}, but this stage needs that in {SOURCE}")

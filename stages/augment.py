@@ -18,7 +18,7 @@ from synthdrive.scenes.lane_map import load_maps
 
 
 def main() -> None:
-    """Read the maps, write the augmented scenes."""
+    """Read the maps and write the augmented scenes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="file of parameters")
     parser.add_argument("--maps", type=Path, default=Path("data/maps"), help="folder of <CITY>.safetensors lane maps")

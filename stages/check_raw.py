@@ -1,4 +1,4 @@
-"""Stage check_raw: data validation of lane maps and recorded scenes; exits with 1 where an expectation is not met."""
+"""Stage check_raw: data validation of lane maps and recorded scenes; exits with 1 if an expectation is not met."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from synthdrive.core.parameters import DEFAULT_PATH, load_section
 
 
 def main() -> int:
-    """Run the stage; the exit status."""
+    """Run the stage and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--maps", type=Path, default=Path("data/maps"), help="lane maps and their manifest")
     parser.add_argument("--train", type=Path, default=Path("data/scenes/train"), help="store of the train scenes")

@@ -1,4 +1,4 @@
-"""Stage check_synthetic: data validation of the synthetic windows; exits with 1 where an expectation is not met."""
+"""Stage check_synthetic: data validation of the synthetic windows; exits with 1 if an expectation is not met."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from synthdrive.core.parameters import DEFAULT_PATH, load_section
 
 
 def main() -> int:
-    """Run the stage; the exit status."""
+    """Run the stage and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--synthetic", type=Path, default=Path("data/synthetic"), help="store of the windows")
     parser.add_argument("--out", type=Path, default=Path("data/checks/synthetic.json"), help="result, as JSON")

@@ -1,4 +1,4 @@
-"""Draw a lane map as one picture, with the synthetic windows on it if they are given."""
+"""Draw a lane map, optionally with synthetic windows on it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from synthdrive.scenes.scene_store import SceneStore
 
 
 def main() -> None:
-    """Read the map and the windows, write the picture."""
+    """Read the map and the windows, and write the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--maps", type=Path, default=Path("data/maps"), help="folder of <CITY>.safetensors lane maps")
-    parser.add_argument("--city", help="the map to draw; default: the folder's first")
+    parser.add_argument("--city", help="the map to draw; default: the first in the folder")
     parser.add_argument("--synthetic", type=Path, help="folder of synthetic windows")
     parser.add_argument("--out", type=Path, required=True, help="a .svg or .png file")
     arguments = parser.parse_args()

@@ -17,7 +17,7 @@ from synthdrive.scenes.scene_store import SceneStore
 
 
 def main() -> None:
-    """Load the checkpoint, forecast every scene, write forecasts and metrics."""
+    """Load the checkpoint, forecast every scene, and write forecasts and metrics."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True, help="folder of a fine-tuned model")
     parser.add_argument(
@@ -26,21 +26,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for the forecasts (default: forecasts/<checkpoint's name>)")
     parser.add_argument("--metrics", type=Path, help="metrics file (default: metrics/<checkpoint's name>.json)")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU where there is one")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU if there is one")
     parser.add_argument(
         "--workers", type=int, help="batches at a time on a CPU (default: SYNTHDRIVE_WORKERS, else all)"
     )
-    parser.add_argument("--runs", type=Path, default=Path(".run"), help="where an interrupted run goes on from")
-    parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder of its record (%(default)s)")
-    given = parser.parse_args()
-    name = given.checkpoint.name
+    parser.add_argument("--runs", type=Path, default=Path(".run"), help="folder from which an interrupted run resumes")
+    parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder for its provenance (%(default)s)")
+    arguments = parser.parse_args()
+    name = arguments.checkpoint.name
     with exit_on_error():
-        parameters = load_section(EvaluateParameters, "evaluate", given.params)
-        SceneStore.load(given.scenes, check=False).require_future(given.scenes)
-        out = given.out or Path("forecasts") / name
-        metrics = given.metrics or Path("metrics") / f"{name}.json"
+        parameters = load_section(EvaluateParameters, "evaluate", arguments.params)
+        SceneStore.load(arguments.scenes, check=False).require_future(arguments.scenes)
+        out = arguments.out or Path("forecasts") / name
+        metrics = arguments.metrics or Path("metrics") / f"{name}.json"
         with checkpoint_forecasts(
-            given.checkpoint, given.scenes, parameters, given.device, given.workers, given.runs, given.provenance
+            arguments.checkpoint,
+            arguments.scenes,
+            parameters,
+            arguments.device,
+            arguments.workers,
+            arguments.runs,
+            arguments.provenance,
         ) as (forecasts, store, metadata):
             headline = write_evaluation(forecasts, store, parameters, metadata, out, metrics)
         print(describe(name, headline), file=sys.stderr)

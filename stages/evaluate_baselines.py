@@ -18,26 +18,26 @@ from synthdrive.scenes.scene_store import SceneStore
 
 
 def main() -> None:
-    """Forecast every scene with every baseline, write forecasts and metrics."""
+    """Forecast every scene with every baseline, and write forecasts and metrics."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--scenes", type=Path, default=Path("data/scenes/val"), help="scene store (default: %(default)s)"
     )
-    parser.add_argument("--out", type=Path, default=Path("forecasts"), help="a folder for each (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("forecasts"), help="parent of <baseline>/ (%(default)s)")
     parser.add_argument(
         "--metrics", type=Path, default=Path("metrics"), help="folder for <baseline>.json (%(default)s)"
     )
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with exit_on_error():
-        parameters = load_section(EvaluateParameters, "evaluate", given.params)
-        store = SceneStore.load(given.scenes)
+        parameters = load_section(EvaluateParameters, "evaluate", arguments.params)
+        store = SceneStore.load(arguments.scenes)
         used = plain_values({"evaluate": parameters})
         for name, baseline in BASELINES.items():
             forecasts = forecast_scenes(baseline(), store, parameters.batch_size)
             metadata = {"stage": "evaluate", "variant": name, "seed": None, "parameters": used}
-            metrics = given.metrics / f"{name}.json"
-            found = write_evaluation(forecasts, store, parameters, metadata, given.out / name, metrics)
+            metrics = arguments.metrics / f"{name}.json"
+            found = write_evaluation(forecasts, store, parameters, metadata, arguments.out / name, metrics)
             print(describe(name, found), file=sys.stderr)
 
 

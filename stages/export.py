@@ -14,11 +14,11 @@ from synthdrive.scenes.scene_store import SceneStore
 
 
 def main() -> None:
-    """Read a scene store, write the two tarballs."""
+    """Read a scene store and write the two tarballs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--scenes", type=Path, default=Path("data/synthetic"), help="scene store to export")
     parser.add_argument("--out", type=Path, default=Path("data/export"), help="folder to write")
-    parser.add_argument("--split", choices=("train", "val"), default="train", help="split to write the scenes as")
+    parser.add_argument("--split", choices=("train", "val"), default="train", help="name of the split")
     arguments = parser.parse_args()
 
     store = SceneStore.load(arguments.scenes)

@@ -1,7 +1,7 @@
-"""Write the file that a motion forecasting leaderboard takes, from a checkpoint or stored forecasts.
+"""Write a submission to a motion forecasting leaderboard, from a checkpoint or stored forecasts.
 
-A name that ends with .h5 gives the file of Argoverse 1, one that ends with .parquet that of Argoverse 2. The
-leaderboard's test scenes hold the observed steps alone: `stages/ingest.py --test-out` reads them.
+The name of the file decides the format: .h5 for Argoverse 1, .parquet for Argoverse 2. The leaderboard's test scenes
+have only the observed steps; `stages/ingest.py --test-out` reads them.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from synthdrive.scenes.scene_store import SceneStore
 
 
 def main() -> None:
-    """Forecast the scenes or read their forecasts, write the .h5 file."""
+    """Forecast the scenes or read their forecasts, and write the submission."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--checkpoint", type=Path, help="folder of a fine-tuned model, to forecast the scenes with")
-    source.add_argument("--forecasts", type=Path, help="folder that evaluate wrote")
+    source.add_argument("--checkpoint", type=Path, help="folder of a fine-tuned model, which forecasts")
+    source.add_argument("--forecasts", type=Path, help="folder written by evaluate")
     parser.add_argument(
         "--scenes", type=Path, default=Path("data/scenes/val"), help="scene store (default: %(default)s)"
     )
     parser.add_argument("--out", type=Path, required=True, help="file to write, .h5 or .parquet")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU where there is one")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU if there is one")
     parser.add_argument(
         "--workers", type=int, help="batches at a time on a CPU (default: SYNTHDRIVE_WORKERS, else all)"
     )
-    parser.add_argument("--runs", type=Path, default=Path(".run"), help="where an interrupted run goes on from")
-    given = parser.parse_args()
+    parser.add_argument("--runs", type=Path, default=Path(".run"), help="folder from which an interrupted run resumes")
+    arguments = parser.parse_args()
     with exit_on_error():
-        if given.out.suffix not in (".h5", ".parquet"):
-            raise ParameterError("--out", repr(given.out.name), "a name that ends with .h5 or .parquet")
-        if given.forecasts is None:
-            parameters = load_section(EvaluateParameters, "evaluate", given.params)
+        if arguments.out.suffix not in (".h5", ".parquet"):
+            raise ParameterError("--out", repr(arguments.out.name), "a name that ends with .h5 or .parquet")
+        if arguments.forecasts is None:
+            parameters = load_section(EvaluateParameters, "evaluate", arguments.params)
             with checkpoint_forecasts(
-                given.checkpoint, given.scenes, parameters, given.device, given.workers, given.runs
+                arguments.checkpoint, arguments.scenes, parameters, arguments.device, arguments.workers, arguments.runs
             ) as (forecasts, store, _):
-                _write(given.out, forecasts, store)
+                _write(arguments.out, forecasts, store)
         else:
-            forecasts, store = Forecasts.load(given.forecasts), SceneStore.load(given.scenes)
+            forecasts, store = Forecasts.load(arguments.forecasts), SceneStore.load(arguments.scenes)
             check_scenes(forecasts, store)
-            _write(given.out, forecasts, store)
-        print(f"{given.out}: {len(forecasts)} scenes")
+            _write(arguments.out, forecasts, store)
+        print(f"{arguments.out}: {len(forecasts)} scenes")
 
 
 def _write(out: Path, forecasts: Forecasts, store: SceneStore) -> None:

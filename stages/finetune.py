@@ -1,6 +1,6 @@
-"""Stage finetune: DenseTNT on recorded scenes, from a pre-trained encoder, for one variant and seed.
+"""Stage finetune: train DenseTNT on recorded scenes, from a pre-trained encoder, for one variant and seed.
 
-One device: `python stages/finetune.py ...`. Several: set SYNTHDRIVE_PROCESSES, or start it with torchrun or
+On one device, run `python stages/finetune.py ...`. For several, set SYNTHDRIVE_PROCESSES, or start it with torchrun or
 `accelerate launch --config_file accelerate.yaml`.
 """
 
@@ -22,23 +22,28 @@ def main() -> None:
     parser.add_argument("--variant", required=True, help="an entry of `variants` in the parameters")
     parser.add_argument("--seed", required=True, type=int, help="training seed")
     parser.add_argument("--scenes", type=Path, default=Path("data/scenes/train"), help="scene store to train on")
-    parser.add_argument(
-        "--pretrained", type=Path, help="checkpoint of its pre-training; without one it is trained from scratch"
-    )
+    parser.add_argument("--pretrained", type=Path, help="checkpoint of its pre-training (default: train from scratch)")
     parser.add_argument("--out", type=Path, help="checkpoint (default: models/finetuned/<variant>-<seed>)")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters (default: %(default)s)")
-    parser.add_argument("--curve", type=Path, help="write the training curve (CSV) here too")
+    parser.add_argument("--curve", type=Path, help="also write the training curve to this CSV file")
     parser.add_argument("--workers", type=int, help="loading processes (default: 0 on a CPU, up to 8 per GPU)")
-    parser.add_argument("--runs", type=Path, default=RUNS, help="where resume states are kept (default: %(default)s)")
-    parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder of its record (%(default)s)")
-    given = parser.parse_args()
-    name = f"{given.variant}-{given.seed}"
-    out = given.out or Path(f"models/finetuned/{name}")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of states to resume from (%(default)s)")
+    parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder for its provenance (%(default)s)")
+    arguments = parser.parse_args()
+    name = f"{arguments.variant}-{arguments.seed}"
+    out = arguments.out or Path(f"models/finetuned/{name}")
     with exit_on_error():
         run = TrainingRun(
-            given.variant, given.seed, out, given.params, given.curve, given.workers, given.runs, given.provenance
+            arguments.variant,
+            arguments.seed,
+            out,
+            arguments.params,
+            arguments.curve,
+            arguments.workers,
+            arguments.runs,
+            arguments.provenance,
         )
-        finetune(run, given.scenes, given.pretrained)
+        finetune(run, arguments.scenes, arguments.pretrained)
 
 
 if __name__ == "__main__":

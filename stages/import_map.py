@@ -1,7 +1,7 @@
-"""Import a map in a format of its own: OpenDRIVE, SUMO, OpenStreetMap, Lanelet2 or Argoverse 2.
+"""Import a map from OpenDRIVE, SUMO, OpenStreetMap, Lanelet2 or Argoverse 2.
 
-The map is added to a folder that stages/augment.py and stages/synthesize.py take as --maps. docs/own_map.md has an
-example.
+The map is added to a folder for the option --maps of stages/augment.py and stages/synthesize.py. docs/own_map.md has
+an example.
 """
 
 from __future__ import annotations
@@ -18,18 +18,16 @@ from synthdrive.reporting.pictures.maps import check_suffix, draw_lane_map
 
 
 def main() -> None:
-    """Read the map, write it as a lane map."""
+    """Read the map and write it as a lane map."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--in", dest="source", type=Path, required=True, help=".xodr, .net.xml, .osm or .json")
-    parser.add_argument("--city", required=True, help="what the map is called: letters, digits and hyphens")
+    parser.add_argument("--city", required=True, help="name of the map: letters, digits and hyphens")
     parser.add_argument("--out", type=Path, required=True, help="folder of lane maps that the map is added to")
     parser.add_argument("--picture", type=Path, help="also draw the map: a .svg or .png file")
-    parser.add_argument("--left-hand", action="store_true", help="traffic keeps left; for OpenStreetMap extracts")
+    parser.add_argument("--left-hand", action="store_true", help="left-hand traffic, for OpenStreetMap extracts")
+    parser.add_argument("--skip-broken", action="store_true", help="leave out elements that refer to missing ones")
     parser.add_argument(
-        "--skip-broken", action="store_true", help="leave out what refers to something that the file does not have"
-    )
-    parser.add_argument(
-        "--params", type=Path, default=DEFAULT_PATH, help="parameters; record_sample.map and .streets say how to draw"
+        "--params", type=Path, default=DEFAULT_PATH, help="parameters; uses record_sample.map and .streets"
     )
     arguments = parser.parse_args()
     if arguments.picture:

@@ -1,10 +1,10 @@
-"""Stage ingest: raw maps and scenes in the official layout of Argoverse 1 or 2 to packed arrays.
+"""Stage ingest: pack raw maps and scenes in the official layout of Argoverse 1 or 2 into arrays.
 
-Where `ingest.validation` is held_out, a fold of the train scenes takes the place of the val scenes; where it is pooled,
-a fold of all scenes does, and the other folds that of the train scenes.
+If `ingest.validation` is held_out, the val scenes are a fold of the official train scenes. If it is pooled, they are a
+fold of all official scenes, and the train scenes are the other folds.
 
-With --test-out it reads the test split alone, whose scenes end at the last observed step, and of Argoverse 1 the maps
-that the stage wrote before: the pipeline does not use them, stages/export_leaderboard.py does.
+With --test-out it reads only the test split, whose scenes end at the last observed step, and uses the Argoverse 1 maps
+that it wrote before. stages/export_leaderboard.py needs those scenes; the pipeline does not.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from synthdrive.ingestion.packing import TEST, Skipped
 from synthdrive.ingestion.scene_subsets import hold_out, pool_scenes
 from synthdrive.scenes.scene_store import AGENT_TYPE, SceneStore
 
-SHOWN_MAPS = 10  # that are printed
+SHOWN_MAPS = 10  # maps that are printed
 SHOWN = 20  # skipped scenes that are printed; all are in skipped.json
 
 
@@ -35,11 +35,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--raw", type=Path, help="folder of the raw tarballs; default: data.raw of the parameters")
     parser.add_argument(
-        "--maps-out", type=Path, default=Path("data/maps"), help="lane maps and their manifest; read with --test-out"
+        "--maps-out", type=Path, default=Path("data/maps"), help="folder of lane maps; with --test-out it is read"
     )
     parser.add_argument("--train-out", type=Path, default=Path("data/scenes/train"), help="store of the train scenes")
     parser.add_argument("--val-out", type=Path, default=Path("data/scenes/val"), help="store of the val scenes")
-    parser.add_argument("--test-out", type=Path, help="store of the test scenes; no other is then written")
+    parser.add_argument("--test-out", type=Path, help="store of the test scenes; then no other is written")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="YAML file of parameters")
     parser.add_argument("--workers", type=int, help="processes; default: SYNTHDRIVE_WORKERS, else all processors")
     arguments = parser.parse_args()

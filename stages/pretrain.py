@@ -1,6 +1,6 @@
 """Stage pretrain: masked reconstruction (or forecasting) on synthetic windows, for one variant and seed.
 
-One device: `python stages/pretrain.py ...`. Several: set SYNTHDRIVE_PROCESSES, or start it with torchrun or
+On one device, run `python stages/pretrain.py ...`. For several, set SYNTHDRIVE_PROCESSES, or start it with torchrun or
 `accelerate launch --config_file accelerate.yaml`.
 """
 
@@ -24,17 +24,24 @@ def main() -> None:
     parser.add_argument("--synthetic", type=Path, default=Path("data/synthetic"), help="scene store of windows")
     parser.add_argument("--out", type=Path, help="checkpoint (default: models/pretrained/<variant>-<seed>)")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters (default: %(default)s)")
-    parser.add_argument("--curve", type=Path, help="write the training curve (CSV) here too")
+    parser.add_argument("--curve", type=Path, help="also write the training curve to this CSV file")
     parser.add_argument("--workers", type=int, help="loading processes (default: 0 on a CPU, up to 8 per GPU)")
-    parser.add_argument("--runs", type=Path, default=RUNS, help="where resume states are kept (default: %(default)s)")
-    parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder of its record (%(default)s)")
-    given = parser.parse_args()
-    out = given.out or Path(f"models/pretrained/{given.variant}-{given.seed}")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of states to resume from (%(default)s)")
+    parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder for its provenance (%(default)s)")
+    arguments = parser.parse_args()
+    out = arguments.out or Path(f"models/pretrained/{arguments.variant}-{arguments.seed}")
     with exit_on_error():
         run = TrainingRun(
-            given.variant, given.seed, out, given.params, given.curve, given.workers, given.runs, given.provenance
+            arguments.variant,
+            arguments.seed,
+            out,
+            arguments.params,
+            arguments.curve,
+            arguments.workers,
+            arguments.runs,
+            arguments.provenance,
         )
-        pretrain(run, given.synthetic)
+        pretrain(run, arguments.synthetic)
 
 
 if __name__ == "__main__":

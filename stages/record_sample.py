@@ -1,4 +1,4 @@
-"""Record the sample: SUMO drives real streets, written in the official Argoverse 1 layout."""
+"""Stage record_sample: simulate traffic on real streets with SUMO, and write it in the official Argoverse 1 layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage report: the results beside the published ones, the claims ledger and the pictures, as one HTML page."""
+"""Stage report: an HTML page with the results next to the published ones, the claims ledger and pictures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from synthdrive.reporting.run_results import RunPaths
 
 
 def main() -> None:
-    """Read a run's artifacts, write the report."""
+    """Read the artifacts of the pipeline and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("reports"), help="folder to write (default: %(default)s)")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
@@ -27,27 +27,27 @@ def main() -> None:
     parser.add_argument(
         "--published", type=Path, default=Path("published.yaml"), help="published numbers (default: %(default)s)"
     )
-    parser.add_argument("--sheet", type=Path, help="write only six forecasts as this PNG, as in the README")
+    parser.add_argument("--sheet", type=Path, help="write only this PNG with six forecasts, as in the README")
     for field in fields(RunPaths):
         parser.add_argument(f"--{field.name}", type=Path, default=field.default, help="default: %(default)s")
     parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder of records (%(default)s)")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with exit_on_error():
         inputs = ReportInputs(
-            paths=RunPaths(**{field.name: getattr(given, field.name) for field in fields(RunPaths)}),
-            runs=load_selected_runs(given.params),
-            source=load_section(DataParameters, "data", given.params).source,
-            published=given.published,
-            claims=given.claims,
-            parameters=load_section(ReportParameters, "report", given.params),
+            paths=RunPaths(**{field.name: getattr(arguments, field.name) for field in fields(RunPaths)}),
+            runs=load_selected_runs(arguments.params),
+            source=load_section(DataParameters, "data", arguments.params).source,
+            published=arguments.published,
+            claims=arguments.claims,
+            parameters=load_section(ReportParameters, "report", arguments.params),
         )
-        if given.sheet:
-            write_forecast_sheet(inputs, given.sheet)
+        if arguments.sheet:
+            write_forecast_sheet(inputs, arguments.sheet)
         else:
-            content = write_report(inputs, given.out)
+            content = write_report(inputs, arguments.out)
             runs = [f"{variant}-{seed}" for variant in inputs.runs.variants for seed in inputs.runs.seeds]
-            write_provenance_page(given.provenance, runs)
-            print(f"report: {given.out / 'index.html'}: {content.headline}", file=sys.stderr)
+            write_provenance_page(arguments.provenance, runs)
+            print(f"report: {arguments.out / 'index.html'}: {content.headline}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Compute the metrics of forecasts: of stored ones again, without the model that made them, or of a file of your own.
+"""Compute the metrics of stored forecasts, without the model that made them, or of a file of your own.
 
-A file (.npz, .parquet, .csv, or the Argoverse 1 leaderboard's .h5; see docs/library.md) becomes a folder as evaluate
-writes it. With --out forecasts/NAME --metrics metrics/NAME.json, and NAME in the parameter report.own_forecasts, it
-stands in the report.
+A file (.npz, .parquet, .csv, or the Argoverse 1 leaderboard's .h5; see docs/library.md) is converted to a folder as
+written by evaluate. With --out forecasts/NAME --metrics metrics/NAME.json, and NAME in the parameter
+report.own_forecasts, it appears in the report.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from synthdrive.scenes.scene_store import SceneStore
 
 
 def main() -> None:
-    """Read forecasts and scenes, print the headline metrics, write what is asked for."""
+    """Read forecasts and scenes, print the headline metrics, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--forecasts", type=Path, required=True, help="folder that evaluate wrote, or a file of yours")
+    parser.add_argument("--forecasts", type=Path, required=True, help="folder written by evaluate, or your own file")
     parser.add_argument(
         "--scenes", type=Path, default=Path("data/scenes/val"), help="scene store (default: %(default)s)"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for errors.parquet and strata.json")
-    parser.add_argument("--metrics", type=Path, help="metrics file (default: metrics.json in that folder)")
+    parser.add_argument("--metrics", type=Path, help="metrics file (default: metrics.json in --out)")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with exit_on_error():
-        parameters = load_section(EvaluateParameters, "evaluate", given.params)
-        store, metrics_file = SceneStore.load(given.scenes), given.metrics or given.out / "metrics.json"
-        if given.forecasts.is_dir():
-            forecasts = Forecasts.load(given.forecasts)
-            with atomic_directory(given.out) as partial:
+        parameters = load_section(EvaluateParameters, "evaluate", arguments.params)
+        store, metrics_file = SceneStore.load(arguments.scenes), arguments.metrics or arguments.out / "metrics.json"
+        if arguments.forecasts.is_dir():
+            forecasts = Forecasts.load(arguments.forecasts)
+            with atomic_directory(arguments.out) as partial:
                 metrics = score(forecasts, store, parameters, partial)
             write_json(metrics_file, metrics)
         else:
-            forecasts = read_own_forecasts(given.forecasts, store)
+            forecasts = read_own_forecasts(arguments.forecasts, store)
             metadata = {
-                "stage": "score_forecasts", "variant": given.out.name, "seed": None,
-                "source": file_hash(given.forecasts), "parameters": plain_values({"evaluate": parameters}),
+                "stage": "score_forecasts", "variant": arguments.out.name, "seed": None,
+                "source": file_hash(arguments.forecasts), "parameters": plain_values({"evaluate": parameters}),
             }  # fmt: skip
-            metrics = write_evaluation(forecasts, store, parameters, metadata, given.out, metrics_file)
-        print(describe(given.forecasts.stem, metrics))
+            metrics = write_evaluation(forecasts, store, parameters, metadata, arguments.out, metrics_file)
+        print(describe(arguments.forecasts.stem, metrics))
 
 
 if __name__ == "__main__":

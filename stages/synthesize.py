@@ -1,4 +1,4 @@
-"""Stage synthesize: drive the original and augmented scenes by rule, cut the drives into 5 s windows."""
+"""Stage synthesize: run the rule-based driver on original and augmented scenes and cut the drives into windows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from synthdrive.synthesis.windows import Exclusion
 
 
 def main() -> None:
-    """Read maps and augmented scenes, write the synthetic windows."""
+    """Read maps and augmented scenes, and write the synthetic windows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="file of parameters")
     parser.add_argument("--maps", type=Path, default=Path("data/maps"), help="folder of <CITY>.safetensors lane maps")
@@ -33,7 +33,7 @@ def main() -> None:
         "--judged",
         type=Path,
         default=Path("data/scenes/val"),
-        help="scenes that windows keep away from, if exclusion_radius is above 0",
+        help="scenes near which no window is kept, if exclusion_radius is above 0",
     )
     parser.add_argument("--out", type=Path, default=Path("data/synthetic"), help="folder to write")
     parser.add_argument("--workers", type=int, help="local processes; default SYNTHDRIVE_WORKERS, else all processors")

@@ -51,6 +51,9 @@ def test_arrays_and_tables_come_back_as_written_with_the_same_bytes(tmp_path):
     ("name", "content", "read"),
     [
         ("values.json", b'{"a": 1', artifacts.read_json),
+        ("values.yaml", b"a: [1", artifacts.read_yaml),
+        ("dates.yaml", b"a: 2020-13-45", artifacts.read_yaml),
+        ("bytes.yaml", b"a: \xff", artifacts.read_yaml),
         ("table.parquet", b"PAR1 and nothing more", artifacts.read_table),
         ("arrays.safetensors", b"\xff" * 64, artifacts.read_arrays),
     ],
@@ -61,6 +64,11 @@ def test_a_damaged_or_missing_file_is_named(tmp_path, name, content, read):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=f"{name}.*unreadable"):
         read(tmp_path / name)
+
+
+def test_a_missing_yaml_file_is_described_by_its_reader(tmp_path):
+    with pytest.raises(InputError, match=r"claims\.yaml: found no such file; expected the claims ledger\. Run make\."):
+        artifacts.read_yaml(tmp_path / "claims.yaml", "the claims ledger", "Run make.")
 
 
 def test_a_column_or_array_of_another_kind_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""The one way in which the tools start DVC: as a command in a repository, again where another DVC holds its lock."""
+"""Running of DVC commands, with retries while another DVC process holds the repository's lock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from synthdrive.core.errors import SynthDriveError
 
-TRIES, PAUSE = 20, 2.0  # s; DVC gives up where another of its processes holds the lock for three seconds
+TRIES, PAUSE = 20, 2.0  # s; DVC itself gives up if another process holds the lock for three seconds
 _LOCKED = "Unable to acquire lock"
 
 
@@ -18,17 +18,20 @@ def dvc(*arguments: str, repository: Path | None = None, captured: bool = False)
     """Run a DVC command.
 
     Args:
-        arguments: as on the command line.
-        repository: where; the working directory without one.
-        captured: return what it prints and stay silent; otherwise it is shown as it comes, and nothing is returned.
+        arguments: arguments of the command line.
+        repository: folder to run it in; by default the working directory.
+        captured: whether to return the output instead of showing it.
+
+    Returns:
+        The standard output if `captured`, else an empty string.
 
     Raises:
-        SynthDriveError: it failed; where it was captured, with all that it printed.
+        SynthDriveError: the command failed; if `captured`, the message has its output.
     """
     command = [sys.executable, "-m", "dvc", *arguments]
     for _ in range(TRIES):
         with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
-            said = []
+            errors = []
             with subprocess.Popen(
                 command,
                 cwd=repository,
@@ -38,15 +41,15 @@ def dvc(*arguments: str, repository: Path | None = None, captured: bool = False)
                 errors="replace",
             ) as process:
                 for line in process.stderr or ():
-                    said.append(line)
+                    errors.append(line)
                     if not captured and _LOCKED not in line:
                         sys.stderr.write(line)
             output.seek(0)
             printed = output.read()
         if process.returncode == 0:
             return printed
-        if not any(_LOCKED in line for line in said):
+        if not any(_LOCKED in line for line in errors):
             break
         time.sleep(PAUSE)
-    what = f"{printed}{''.join(said)}".strip() if captured else "what went wrong is printed above"
-    raise SynthDriveError(f"dvc {' '.join(arguments)}: exit status {process.returncode}; {what}")
+    reason = f"{printed}{''.join(errors)}".strip() if captured else "the reason is printed above"
+    raise SynthDriveError(f"dvc {' '.join(arguments)}: exit status {process.returncode}; {reason}")

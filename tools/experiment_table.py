@@ -1,7 +1,7 @@
-"""The experiments side by side, within 160 columns: one metric of each variant, and the parameters that differ.
+"""Table of the experiments, within 160 columns: one metric of each variant, and the parameters that differ.
 
-DVC's own table has every metric of every run, and is 400 columns wide. Experiments of the last commits are shown too,
-so that a commit does not hide older ones, as far as parameters have the names that they have now.
+DVC's own table has every metric of every run and is 400 columns wide. Experiments of the last commits are included, so
+that a commit does not hide older ones; parameters that have been renamed since then are left out.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ METRICS = ("minFDE6", "minADE6", "MR6")
 OTHER_METRICS = ("reconstruction.",)
 COMMITS = 10
 WIDEST_VALUE = 24  # characters of a parameter's value
-OF_DVC = ("rev", "typ", "Created", "parent", "State", "Executor", "executor")
-# Columns with a path: metrics of single runs, hashes of what stages read. The variants are columns themselves.
+DVC_COLUMNS = ("rev", "typ", "Created", "parent", "State", "Executor", "executor")
+# Columns with a path (metrics of single runs, hashes of dependencies) and lists of variants, which have columns anyway
 LEFT_OUT = re.compile(r".*/|.*\.(yaml|lock|py|json)$|(metrics|forecasts|run_variants|shared_pretraining)$")
 
 
 def experiment_table(listing: str, metric: str, variants: Sequence[str] = ()) -> str:
-    """The table as text, from what `dvc exp show --csv` prints; the columns of these variants come first, in order."""
+    """Format the output of `dvc exp show --csv` as a table, with the columns of `variants` first, in this order."""
     found = pd.read_csv(io.StringIO(listing), dtype=str, keep_default_na=False)
     found = found[found["rev"] != "workspace"].reset_index(drop=True)
     is_experiment = ~found["typ"].isin(["baseline"])
-    # The present commit, and earlier ones that have experiments.
+    # The current commit, and earlier ones that have experiments
     commit = (~is_experiment).cumsum()
     shown = (commit <= 1) | is_experiment.groupby(commit).transform("any")
     found, is_experiment = found[shown].reset_index(drop=True), is_experiment[shown].reset_index(drop=True)
@@ -39,13 +39,13 @@ def experiment_table(listing: str, metric: str, variants: Sequence[str] = ()) ->
     labels = [f"  {name}" if inner else name for name, inner in zip(names, is_experiment, strict=True)]
     table = pd.DataFrame({"": pd.Series(labels).str.ljust(max(map(len, labels)))})
     levels, others = {}, {}
-    for column in found.columns.difference(["Experiment", *OF_DVC], sort=False):
+    for column in found.columns.difference(["Experiment", *DVC_COLUMNS], sort=False):
         name = column.rsplit(":", 1)[-1]
         if name.startswith(f"{metric}."):
             levels[name.removeprefix(f"{metric}.")] = [f"{float(text):.4g}" if text else "" for text in found[column]]
         elif name.startswith((*METRICS, *OTHER_METRICS)) or LEFT_OUT.match(name):
             continue
-        elif found[column][0] and len({*found[column]} - {""}) > 1:  # the present commit has it too
+        elif found[column][0] and len({*found[column]} - {""}) > 1:  # parameters that the current commit also has
             others[name] = found[column].str.slice(0, WIDEST_VALUE).to_numpy()
     known = {name: levels[name] for name in variants if name in levels}
     return f"{metric} of each variant\n{table.assign(**(known | levels), **others).to_string(index=False)}"

@@ -1,11 +1,10 @@
-"""Is requirements.lock what it should be? It asks no network: the lock, what it was made from and what is installed.
+"""Audit of requirements.lock against its sources and the installed packages, without network access.
 
-Every entry is pinned and hashed and stands there once; it agrees with requirements.in and pyproject.toml; nothing
-stands there that those do not lead to, and nothing they lead to is absent; what is installed is what is locked.
+Every entry must be unique, pinned and hashed, and agree with requirements.in and pyproject.toml. The lock must contain
+exactly the packages that these require, directly or not, and these must be installed.
 
 `--licences` lists each package's licence as its authors state it. `--advisories all.zip` compares the lock with known
-vulnerabilities in the OSV format, in the archive that osv.dev publishes for PyPI: pip-audit asks a service instead and
-cannot read a stored one.
+vulnerabilities in the OSV format, from the archive that osv.dev publishes for PyPI; pip-audit would need a network.
 """
 
 from __future__ import annotations
@@ -28,28 +27,28 @@ from tools.verify import Verdict
 from tools.wheels import LockedPackage, normalised, read_lock
 
 OUTSIDE_THE_LOCK = "torch"
-"""Its build, and what that brings with it, depends on the machine; requirements.in pins its version."""
+"""Its build and the dependencies of that build depend on the machine; requirements.in pins its version."""
 
-MOST_RECORD_BYTES = 1 << 24  # of one advisory; the longest has a hundredth
+MOST_RECORD_BYTES = 1 << 24  # of an advisory; the longest has a hundredth of this
 
 _DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, RecursionError, ValueError, KeyError, AttributeError, TypeError)
-"""What an archive that holds anything at all may raise."""
+"""Errors that reading a damaged or unrelated archive may raise."""
 
 _TOOLS = frozenset({"pip", "synthdrive", "wheel"})
-"""What an environment holds besides: the installer and the project itself."""
+"""Packages that an environment has in addition: the installer and the project itself."""
 
 
 def read_requirements(path: Path) -> list[Requirement]:
-    """The requirements of requirements.in; raises InputError for a line that is none."""
+    """Read requirements.in; raises InputError for a line that is not a requirement."""
     lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
     try:
         return [Requirement(line) for line in lines if line]
     except InvalidRequirement as error:
-        raise InputError(path, str(error), "requirements, one a line") from None
+        raise InputError(path, str(error), "one requirement per line") from None
 
 
 def read_project(path: Path) -> list[Requirement]:
-    """What pyproject.toml asks for: at run time, in every extra, and to build."""
+    """Read the requirements of pyproject.toml: at run time, of every extra, and to build."""
     content = tomllib.loads(path.read_text(encoding="utf-8"))
     project = content["project"]
     texts = [*project["dependencies"], *content["build-system"]["requires"]]
@@ -59,25 +58,25 @@ def read_project(path: Path) -> list[Requirement]:
 
 
 def installed_packages(path: list[str] | None = None) -> dict[str, Distribution]:
-    """Installed distributions by normalised name; `path` replaces the interpreter's own."""
+    """Return the installed distributions by normalised name; `path` replaces the search path of the interpreter."""
     found = distributions(path=path) if path is not None else distributions()
     return {normalised(distribution.name): distribution for distribution in found}
 
 
 def disagreements(requirements: Iterable[Requirement], versions: Mapping[str, str]) -> list[str]:
-    """Requirements that the versions (by normalised name) do not meet."""
+    """Describe the requirements that `versions` (by normalised name) do not meet."""
     problems = []
     for requirement in requirements:
         version = versions.get(normalised(requirement.name))
         if version is None:
-            problems.append(f"{requirement}: not there")
+            problems.append(f"{requirement}: missing")
         elif not requirement.specifier.contains(version, prereleases=True):
-            problems.append(f"{requirement}: {version} is there")
+            problems.append(f"{requirement}: found {version}")
     return problems
 
 
 def reached(roots: Iterable[Requirement], installed: Mapping[str, Distribution]) -> set[str]:
-    """Normalised names of all that the roots lead to, as the installed packages state it, on this platform."""
+    """Return the normalised names of `roots` and their transitive dependencies, as installed on this platform."""
     waiting = [(normalised(root.name), frozenset({"", *root.extras})) for root in roots]
     seen: set[tuple[str, frozenset[str]]] = set()
     while waiting:
@@ -99,10 +98,10 @@ def audit(
     installed: Mapping[str, Distribution],
     verdict: Verdict,
 ) -> None:
-    """Compare the lock with its sources and with what is installed; prints what is compared."""
+    """Compare the lock with its sources and with the installed packages, and print the comparisons."""
     versions = {package.name: package.version for package in lock}
     inside = [item for item in requirements if normalised(item.name) != OUTSIDE_THE_LOCK]
-    # What the build of torch brings besides (CUDA's libraries) is no more locked than torch itself.
+    # Like torch itself, the dependencies of its build (CUDA libraries) are not locked.
     torch_build = reached([Requirement(OUTSIDE_THE_LOCK)], installed) - versions.keys()
     verdict.compare(f"{len(lock)} packages are pinned and hashed, each once", [])
     verdict.compare("the lock meets requirements.in", disagreements(inside, versions))
@@ -110,9 +109,9 @@ def audit(
     verdict.compare("the lock and torch meet pyproject.toml", disagreements(project, with_torch))
     needed = reached([*requirements, *project], installed)
     extra = sorted(versions.keys() - needed)
-    verdict.compare("nothing is locked that they do not lead to", [f"{name}: not needed" for name in extra])
+    verdict.compare("no package is locked that they do not require", [f"{name}: not needed" for name in extra])
     absent = sorted(needed - versions.keys() - torch_build)
-    verdict.compare("all that they lead to is locked", [f"{name}: not in the lock" for name in absent])
+    verdict.compare("all packages that they require are locked", [f"{name}: not in the lock" for name in absent])
     differing = [
         f"{name}: {version} locked, {installed[name].version if name in installed else 'nothing'} installed"
         for name, version in versions.items()
@@ -120,11 +119,11 @@ def audit(
     ]
     foreign = sorted(installed.keys() - versions.keys() - torch_build - _TOOLS)
     differing += [f"{name}: installed, but not in the lock" for name in foreign]
-    verdict.compare("what is locked is installed, and nothing else", differing)
+    verdict.compare("exactly the locked packages are installed", differing)
 
 
 def licence(distribution: Distribution) -> str:
-    """The licence that a package states: SPDX expression, free text in one line, or its classifiers."""
+    """Return the licence that a package states: SPDX expression, first line of free text, or classifiers."""
     metadata = distribution.metadata
     for field in ("License-Expression", "License"):
         text = (metadata[field] or "").strip() if field in metadata else ""
@@ -135,18 +134,18 @@ def licence(distribution: Distribution) -> str:
 
 
 def is_affected(version: str, affected: Mapping[str, Any]) -> bool:
-    """Whether a version is one of an OSV record's `affected` entry: listed, or inside one of its ranges."""
+    """Return whether an entry `affected` of an OSV record lists a version or has it in one of its ranges."""
     if version in affected.get("versions", []):
         return True
-    here = Version(version)
+    current = Version(version)
     for span in affected.get("ranges", []):
         inside = False
         for event in span.get("events", []) if span.get("type") == "ECOSYSTEM" else []:
             for kind, text in event.items():
-                there = Version("0" if text == "0" else text)
-                if kind == "introduced" and here >= there:
+                bound = Version("0" if text == "0" else text)
+                if kind == "introduced" and current >= bound:
                     inside = True
-                elif (kind == "fixed" and here >= there) or (kind == "last_affected" and here > there):
+                elif (kind == "fixed" and current >= bound) or (kind == "last_affected" and current > bound):
                     inside = False
         if inside:
             return True
@@ -154,10 +153,10 @@ def is_affected(version: str, affected: Mapping[str, Any]) -> bool:
 
 
 def known_vulnerabilities(lock: list[LockedPackage], archive: Path) -> tuple[int, list[str]]:
-    """Number of records in an OSV archive, and those that name a locked version.
+    """Return the number of records in an OSV archive, and a description of each that affects a locked version.
 
     Raises:
-        InputError: the file is no archive of OSV records.
+        InputError: the file is not an archive of OSV records.
     """
     versions = {package.name: package.version for package in lock}
     found, records = [], 0
@@ -187,7 +186,7 @@ def _read_record(members: zipfile.ZipFile, name: str) -> bytes:
 
 
 def main() -> None:
-    """Command line: `python -m tools.lock_audit`, in the repository's root; exit status 0 when whole."""
+    """Command line: `python -m tools.lock_audit`, in the repository's root; exit status 0 if all comparisons agree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lock", type=Path, default=Path("requirements.lock"))
     parser.add_argument("--licences", action="store_true", help="list package, version and licence")

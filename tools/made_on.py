@@ -1,8 +1,8 @@
-"""On what kind of machine was dvc.lock made? Data have the same bytes everywhere; what is trained, on equal machines.
+"""Compare this machine with the one on which dvc.lock was made: trained models have the same bytes only on equal ones.
 
-Other processors sum in another order, so that weights differ in their last bits, and with them metrics and the lock.
-Machines are alike where nothing differs that a numerical library chooses its code by: the processor's model, its vector
-instructions and the sizes of its caches, the C library, Python and torch. The other packages are locked.
+Other processors sum in another order, so that the weights, and with them metrics and lock, differ in their last bits.
+Machines are equal if everything by which numerical libraries choose their code is the same: the processor's model,
+vector instructions and cache sizes, the C library, Python and torch. The other packages are locked.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ VECTOR = re.compile(r"s?sse|avx|fma|f16c|amx|asimd|sve|bf16|i8mm|fphp")
 
 
 def this_machine() -> dict[str, Any]:
-    """What of a machine, its C library, Python and torch may change the last bits of what is trained."""
-    said = _cpuinfo()
-    flags = said.get("flags") or said.get("Features") or ""
+    """Describe the processor, C library, Python and torch, which may change the last bits of trained weights."""
+    cpu = _cpuinfo()
+    flags = cpu.get("flags") or cpu.get("Features") or ""
     return {
-        "processor": {key: said[key] for key in MODEL if key in said} or platform.processor() or platform.machine(),
+        "processor": {key: cpu[key] for key in MODEL if key in cpu} or platform.processor() or platform.machine(),
         "vector_instructions": sorted(flag for flag in flags.split() if VECTOR.match(flag)),
         "caches": [path.read_text(encoding="utf-8").strip() for path in sorted(CACHES.glob("index*/size"))],
         "c_library": " ".join(platform.libc_ver()),
@@ -39,7 +39,7 @@ def this_machine() -> dict[str, Any]:
 
 
 def _cpuinfo() -> dict[str, str]:
-    """What Linux says of the first processor; elsewhere nothing."""
+    """Read what Linux reports about the first processor; empty on other systems."""
     try:
         first = CPUINFO.read_text(encoding="utf-8").partition("\n\n")[0]
     except OSError:
@@ -49,19 +49,19 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def differing(recorded: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """What is not alike, in words."""
+    """Describe what differs between the recorded machine and this one."""
     keys = sorted({*recorded, *here})
     return [f"{key} {recorded.get(key)}, here {here.get(key)}" for key in keys if recorded.get(key) != here.get(key)]
 
 
 def main() -> None:
-    """`python -m tools.made_on`: exit status 0 where this machine is like the recorded one, else 1; see `--write`."""
+    """Command line: `python -m tools.made_on [--write]`; exit status 0 if this machine equals the recorded one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help=f"record this machine in {RECORD}")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     here = this_machine()
     with exit_on_error():
-        if given.write:
+        if arguments.write:
             write_json(RECORD, here)
         found = differing(read_json(RECORD), here)
     print("\n".join([f"dvc.lock was made on a machine {'un' if found else ''}like this one", *found]))

@@ -1,4 +1,4 @@
-"""Metrics files: which of them dvc.lock names, in what two differ, and what the stored forecasts say of them."""
+"""Metrics files: list those that dvc.lock records, compare two, and compute them again from stored forecasts."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.scenes.scene_store import SceneStore
 
 FOLDER, FORECASTS, SCENES = "metrics", "forecasts", "data/scenes/"
-COUNT = "scenes"  # of a metrics file: how many they are
-RATE, DISTANCE = "MR6", "minFDE6"  # whose tolerances stand for the other rates and distances
-ROUNDING = 1e-5  # that metrics of the same forecasts may differ by between processors
+COUNT = "scenes"  # key of the number of scenes
+RATE, DISTANCE = "MR6", "minFDE6"  # metrics whose tolerances also apply to other rates and distances
+ROUNDING = 1e-5  # difference of metrics of the same forecasts between processors
 
-Stages = Mapping[str, Mapping[str, Any]]  # of dvc.lock
+Stages = Mapping[str, Mapping[str, Any]]  # stages of dvc.lock
 
 
 def recorded_files(stages: Stages) -> list[str]:
-    """Paths of the metrics files that the stages of dvc.lock write, sorted."""
+    """Return the paths of the metrics files that the stages of dvc.lock write, sorted."""
     return sorted(path for stage in stages.values() for path in _metrics_of(stage))
 
 
@@ -33,14 +33,20 @@ def _metrics_of(stage: Mapping[str, Any]) -> list[str]:
 
 
 def tolerance_of(metric: str, tolerances: Mapping[str, float]) -> float:
-    """Difference allowed to a metric: its own, else that of its unit, a rate or a distance; none to a count."""
+    """Return a metric's tolerance: its own, else that of rates or distances; 0 for the number of scenes."""
     if metric == COUNT:
         return 0.0
     return tolerances.get(metric, tolerances.get(RATE if metric.startswith("MR") else DISTANCE, 0.0))
 
 
 def differences(recorded: Path, again: Path | Mapping[str, Any], tolerances: Mapping[str, float]) -> list[str]:
-    """What a metrics file and its values made again differ in, beyond the tolerances: every key of either of them."""
+    """Describe the metrics, of either file, that differ by more than their tolerance between a recorded and a new file.
+
+    Args:
+        recorded: the recorded metrics file.
+        again: the new metrics file, or its values.
+        tolerances: see `tolerance_of`.
+    """
     try:
         old, new = read_json(recorded), read_json(again) if isinstance(again, Path) else again
     except InputError as error:
@@ -56,7 +62,10 @@ def differences(recorded: Path, again: Path | Mapping[str, Any], tolerances: Map
 
 
 def scored_again(repository: Path, stages: Stages) -> Iterator[tuple[str, list[str]]]:
-    """Each metrics file whose forecasts and scenes are in the workspace, and what its forecasts, scored again, deny."""
+    """Yield each metrics file and its differences from the metrics of its stored forecasts, scored again.
+
+    Files whose forecasts or scenes are not in the workspace are left out.
+    """
     stores: dict[Path, SceneStore] = {}
     for stage in stages.values():
         scenes = [repository / read["path"] for read in stage.get("deps", []) if read["path"].startswith(SCENES)]

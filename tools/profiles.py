@@ -1,7 +1,7 @@
-"""`make profile NAME=paper`: params.yaml as it is committed, with the values of a profile.
+"""Give params.yaml the values of a profile, as `make profile NAME=paper` does.
 
-Only values change: comments, order and layout of params.yaml stay. The profile is applied to the committed file, so
-that nothing of another profile is left; where there is no git, to the file as it is.
+Only values change; comments, order and layout of params.yaml stay. The profile is applied to the committed file, so
+that no values of another profile remain; without git, it is applied to the present file.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ PROFILES = Path("profiles")
 
 
 def apply_profile(profile: Path, parameters: Path) -> list[str]:
-    """Give a parameter file, as committed, the values of a profile; returns the dotted names of what differs then.
+    """Apply a profile to the committed version of a parameter file; return the dotted names of the changed parameters.
 
     Raises:
-        ParameterError: a file is missing or not valid, or the parameter file's values are neither the committed ones
-            nor those of a profile beside this one: they would be lost.
+        ParameterError: a file is missing or not valid, or the parameter file has uncommitted values, other than those
+            of a profile in the same folder, which would be lost.
     """
     present = read_parameters(parameters)
     text = committed(parameters) or parameters.read_text(encoding="utf-8")
     start = parse_mapping(text, parameters)
     content = compose(start, profile)
-    if present not in (start, content) and not _of_a_profile(present, start, profile.parent):
+    if present not in (start, content) and not _matches_a_profile(present, start, profile.parent):
         raise ParameterError(
             parameters,
             "values that are not committed",
-            f"the committed file, or that with a profile of {profile.parent}",
+            f"the committed values, or those of a profile in {profile.parent}",
             f"Commit them, or drop them: git checkout {parameters}",
         )
     with atomic_file(parameters) as partial:
         partial.write_text(with_values(text, content), encoding="utf-8")
-    return _differing(start, content)
+    return _changed_names(start, content)
 
 
 def restore_layout(parameters: Path) -> None:
-    """Give the committed parameter file the present values: its comments come back that `dvc exp run -S` has lost."""
+    """Bring back the comments that `dvc exp run -S` removes: write the present values into the committed file."""
     text = committed(parameters)
     if text is None:
         raise ParameterError(parameters, "no committed version", "a file that git knows")
@@ -59,7 +59,7 @@ def restore_layout(parameters: Path) -> None:
 
 
 def committed(path: Path) -> str | None:
-    """A file's text in git's last commit; None where there is no git, or the file is in no commit."""
+    """Return a file's text in the last commit; None without git, or if the file is not committed."""
     command = ["git", "show", f"HEAD:./{path.name}"]
     try:
         shown = subprocess.run(command, cwd=path.parent, check=False, capture_output=True, encoding="utf-8")
@@ -69,45 +69,45 @@ def committed(path: Path) -> str | None:
 
 
 def with_values(text: str, values: Mapping[str, Any]) -> str:
-    """A YAML text with other values, its comments and layout kept."""
+    """Return a YAML text with other values, but the same comments and layout."""
     yaml = YAML()
     yaml.width = 1 << 16
     content = yaml.load(text)
-    _put(content, values)
+    _set_values(content, values)
     written = io.StringIO()
     yaml.dump(content, written)
     return written.getvalue()
 
 
-def _put(present: CommentedMap, values: Mapping[str, Any]) -> None:
+def _set_values(present: CommentedMap, values: Mapping[str, Any]) -> None:
     for key in [key for key in present if key not in values]:
         del present[key]
     for key, value in values.items():
         if key not in present:
-            # Before the last key: ruamel keeps the comment above the next section with what comes last in this one.
-            present.insert(max(len(present) - 1, 0), key, _written(value))
+            # Not after the last key, because ruamel attaches the comment above the next section to that.
+            present.insert(max(len(present) - 1, 0), key, _styled(value))
         elif isinstance(present[key], CommentedMap) and isinstance(value, Mapping) and present[key] and value:
-            _put(present[key], value)
+            _set_values(present[key], value)
         elif present[key] != value:
-            present[key] = _written(value, flow=isinstance(present[key], CommentedMap))
+            present[key] = _styled(value, flow=isinstance(present[key], CommentedMap))
 
 
-def _written(value: Any, flow: bool = False) -> Any:
-    """A value as params.yaml writes it: lists of plain values on one line; `flow`: mappings on one line too."""
+def _styled(value: Any, flow: bool = False) -> Any:
+    """Style a value as in params.yaml: lists of plain values on one line and, with `flow`, mappings too."""
     if isinstance(value, Mapping):
-        mapping = CommentedMap((key, _written(inner, flow)) for key, inner in value.items())
+        mapping = CommentedMap((key, _styled(inner, flow)) for key, inner in value.items())
         if flow:
             mapping.fa.set_flow_style()
         return mapping
     if isinstance(value, list):
-        items = CommentedSeq(_written(item) for item in value)
+        items = CommentedSeq(_styled(item) for item in value)
         if not any(isinstance(item, Mapping) for item in value):
             items.fa.set_flow_style()
         return items
     return value
 
 
-def _of_a_profile(present: Mapping[str, Any], start: Mapping[str, Any], folder: Path) -> bool:
+def _matches_a_profile(present: Mapping[str, Any], start: Mapping[str, Any], folder: Path) -> bool:
     for profile in sorted(folder.glob("*.yaml")):
         with suppress(ParameterError):
             if present == merge(start, profile):
@@ -115,17 +115,17 @@ def _of_a_profile(present: Mapping[str, Any], start: Mapping[str, Any], folder: 
     return False
 
 
-def _differing(before: Any, after: Any, name: str = "") -> list[str]:
+def _changed_names(before: Any, after: Any, name: str = "") -> list[str]:
     if before == after:
         return []
     if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
         return [name]
     names = {key: f"{name}.{key}" if name else str(key) for key in (*before, *after)}
-    return [each for key, inner in names.items() for each in _differing(before.get(key), after.get(key), inner)]
+    return [each for key, inner in names.items() for each in _changed_names(before.get(key), after.get(key), inner)]
 
 
 def listed(folder: Path) -> str:
-    """Each profile of a folder with the first line of its comment."""
+    """Format a list of the profiles in a folder, each with the first line of its comment."""
     profiles = {
         path.stem: path.read_text(encoding="utf-8").partition("\n")[0] for path in sorted(folder.glob("*.yaml"))
     }
@@ -133,24 +133,24 @@ def listed(folder: Path) -> str:
 
 
 def main() -> None:
-    """Command line: `python -m tools.profiles paper`."""
+    """Command line: `python -m tools.profiles NAME`."""
     parser = argparse.ArgumentParser(
         description="Give params.yaml the values of a profile; comments and layout stay.",
         epilog=f"profiles:\n{listed(PROFILES)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", nargs="?", help="a profile's name, or the path of one")
+    parser.add_argument("name", nargs="?", help="name or path of a profile")
     parser.add_argument("--list", action="store_true", help="list the profiles")
-    parser.add_argument("--restore-layout", action="store_true", help="keep the values; bring back lost comments")
+    parser.add_argument("--restore-layout", action="store_true", help="keep the values, but bring back lost comments")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with exit_on_error():
-        if given.list:
+        if arguments.list:
             print(listed(PROFILES))
-        elif given.restore_layout:
-            restore_layout(given.params)
+        elif arguments.restore_layout:
+            restore_layout(arguments.params)
         else:
-            _apply(given.name, given.params)
+            _apply(arguments.name, arguments.params)
 
 
 def _apply(name: str | None, parameters: Path) -> None:

@@ -1,4 +1,4 @@
-"""Is the raw data there that params.yaml names? Asked before the pipeline starts, so that nothing runs in vain."""
+"""Check, before the pipeline starts, that the raw data named in params.yaml exists."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from synthdrive.config.data import DataParameters
 from synthdrive.core.errors import InputError, exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 
-RECORDED = "sample"  # the source that the pipeline makes itself
+RECORDED = "sample"  # the source that the pipeline records itself
 NAMES = {"argoverse1": "Argoverse 1", "argoverse2": "Argoverse 2"}
-ARCHIVES = {  # by data.source: the official archives, and the folders that they unpack to
+ARCHIVES = {  # for each data.source: the official archives, and the folders that they unpack to
     "argoverse1": {
         "hd_maps.tar.gz": "map_files",
         "forecasting_train_v1.1.tar.gz": "train",
@@ -24,13 +24,13 @@ ARCHIVES = {  # by data.source: the official archives, and the folders that they
 
 
 def check_raw_data(repository: Path) -> str | None:
-    """Check the folder that `data.raw` names; what a user may want to do next, or None.
+    """Check the folder `data.raw`; return advice on what to do next, or None.
 
-    Nothing is asked of the sample, which the pipeline records itself, nor of data that dvc.lock already names: their
-    artifacts may have been pulled.
+    The sample is not checked, because the pipeline records it, and neither are data that dvc.lock already records,
+    because their artifacts may have been pulled.
 
     Raises:
-        InputError: one of the maps or splits is not there.
+        InputError: the maps or a split are missing.
     """
     data = load_section(DataParameters, "data", repository / DEFAULT_PATH)
     if data.source == RECORDED or _is_in_lock(data.raw, repository / "dvc.lock"):
@@ -63,7 +63,7 @@ def _is_in_lock(raw: str, lock: Path) -> bool:
 
 
 def main() -> None:
-    """Command line: `python -m tools.raw_data`; exit status 2 where something is missing."""
+    """Command line: `python -m tools.raw_data`; exit status 2 if something is missing."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     with exit_on_error():
         advice = check_raw_data(Path.cwd())

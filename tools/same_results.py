@@ -1,8 +1,7 @@
-"""Do two checkouts whose pipelines have run hold the same results? Data by its bytes, metrics within tolerance.
+"""Compare the results of two checkouts whose pipelines have run: data byte for byte, metrics within tolerance.
 
-What differs between their dvc.lock must be what training wrote, or what was made from it: a processor that sums in
-another order explains no other difference. CI uses it for a fresh clone, and the container's test for the clone that
-ran inside.
+Their dvc.lock files may differ only in trained models and what is made from them, because processors that sum in
+another order explain no other difference. CI runs this for a fresh clone, the container's test for the clone inside it.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ from synthdrive.config.report import VerifyParameters
 from synthdrive.core.errors import InputError, exit_on_error
 from synthdrive.core.parameters import load_section
 from tools.metrics_files import recorded_files
-from tools.verify import Stages, Verdict, compare_metrics, compare_outputs, read_yaml
+from tools.verify import Stages, Verdict, compare_metrics, compare_outputs, locked_stages
 
 
 def same_results(here: Path, there: Path, verdict: Verdict) -> None:
-    """Compare what `here` made with what `there` holds; `there` says which stages and metrics there are.
+    """Compare the results in `here` with those in `there`, for the stages and metrics files that `there` has.
 
     Raises:
-        InputError: `there` has no result to compare with.
+        InputError: `there` has no results.
     """
     parameters = load_section(VerifyParameters, "verify", there / "params.yaml")
-    stages = read_yaml(there / "dvc.lock")["stages"]
+    stages = locked_stages(there)
     if not any((there / path).is_file() for path in recorded_files(stages)):
         raise InputError(there / "metrics", "no metrics", "the metrics of a pipeline that has run", "Run: make repro")
     recorded = {name.split("@")[0] for name in stages}
@@ -34,14 +33,14 @@ def same_results(here: Path, there: Path, verdict: Verdict) -> None:
         raise InputError(there / "dvc.lock", f"no {', '.join(absent)}", "every data stage", "Run: make repro")
     compare_outputs(here, stages, parameters, verdict)
     compare_metrics(here, there, stages, parameters.tolerances, verdict)
-    compare_locks(read_yaml(here / "dvc.lock")["stages"], stages, parameters.spot_stages, verdict)
+    compare_locks(locked_stages(here), stages, parameters.spot_stages, verdict)
 
 
 def compare_locks(made: Stages, recorded: Stages, data_stages: Collection[str], verdict: Verdict) -> None:
-    """What is locked must be the same but for the hashes of what is trained, and of what follows from it.
+    """Compare two dvc.lock files, which may differ only in the hashes of trained models and of what is made from them.
 
     Args:
-        made, recorded: stages of the two dvc.lock.
+        made, recorded: stages of the two dvc.lock files.
         data_stages: names of the stages whose outputs are the same on every processor.
     """
     outputs = [
@@ -52,7 +51,7 @@ def compare_locks(made: Stages, recorded: Stages, data_stages: Collection[str], 
     ]
     problems, explained = [], 0
     for name in sorted({*made, *recorded}):
-        old, new = _locked(recorded.get(name, {})), _locked(made.get(name, {}))
+        old, new = _entries(recorded.get(name, {})), _entries(made.get(name, {}))
         for what in sorted({*old, *new}):
             if old.get(what) != new.get(what):
                 place = Path(what)
@@ -63,11 +62,11 @@ def compare_locks(made: Stages, recorded: Stages, data_stages: Collection[str], 
                 )
                 explained += trained
                 problems += [] if trained else [f"{name}: {what}: recorded {old.get(what)}, made {new.get(what)}"]
-    verdict.compare(f"dvc.lock: {explained} hashes differ, all of what is trained or made from it", problems)
+    verdict.compare(f"dvc.lock: {explained} hashes differ, all of trained models or results made from them", problems)
 
 
-def _locked(stage: dict[str, Any]) -> dict[str, Any]:
-    """What dvc.lock says of a stage, by what it says it of: a path, the command, the parameters of a file."""
+def _entries(stage: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries of a stage in dvc.lock: hashes by path, the command and the parameters."""
     entries = [*stage.get("deps", []), *stage.get("outs", [])]
     return {entry["path"]: entry.get("md5") for entry in entries} | {
         key: value for key, value in stage.items() if key not in ("deps", "outs")
@@ -75,9 +74,9 @@ def _locked(stage: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Command line: `python -m tools.same_results OTHER`; exit status 0 when all agreed, else 1."""
+    """Command line: `python -m tools.same_results OTHER`; exit status 0 if all comparisons agree, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("other", type=Path, help="checkout to compare the one in the working directory with")
+    parser.add_argument("other", type=Path, help="checkout to compare the working directory with")
     arguments = parser.parse_args()
     verdict = Verdict()
     with exit_on_error():

@@ -1,8 +1,8 @@
-"""The whole pipeline, with as many runs side by side as there are cores: what `make repro` does.
+"""Run the whole pipeline, with as many runs in parallel as there are cores, as `make repro` does.
 
-DVC runs one stage after another. The data is made so; then each run (a variant with a seed) is a chain of its own,
-pre-training, fine-tuning and evaluation, and chains are made side by side, on one thread each. `dvc repro` does the
-same work and gives the same files, one run after another.
+DVC runs one stage after another. Here that is so only for the data; the chains of stages of each run (a variant with a
+seed), pre-training, fine-tuning and evaluation, are run in parallel, on one thread each. `dvc repro` does the same work
+and gives the same files, but one run after another.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from synthdrive.core.errors import exit_on_error
 from tools.dvc_commands import dvc
 
 DATA = ("check_raw", "check_synthetic", "evaluate_baselines")
-LEAVES = {"evaluate_baselines", "report"}  # nothing that a run needs
-# A run's stages, in order; runs that share the pre-training of another run come after all others.
+LEAVES = {"evaluate_baselines", "report"}  # stages on which no run depends
+# Stages of a run, in order; runs that share the pre-training of another run come after all others.
 OWN = ("pretrain", "finetune", "train_from_scratch", "evaluate", "evaluate_from_scratch")
 SHARED = ("finetune_shared", "evaluate_shared")
 
 
 def chains(stages: Sequence[str], changed: Collection[str], kinds: Sequence[str] = OWN) -> list[list[str]]:
-    """The stages of each run that may have to be made again, seed by seed, those with pre-training first.
+    """Return the stages of each run that may have changed, sorted by seed, runs with pre-training first.
 
     Args:
         stages: all stages of the pipeline.
-        changed: those whose inputs or outputs differ from dvc.lock; what follows from them is not in it.
-        kinds: stages of a run, in their order.
+        changed: stages whose inputs or outputs differ from dvc.lock, without the stages that depend on them.
+        kinds: the kinds of stages of a run, in order.
     """
     everything = any("@" not in name and name not in LEAVES for name in changed)
     everything |= kinds == SHARED and any(name.startswith("pretrain@") for name in changed)
@@ -50,10 +50,10 @@ def _seed(run: str) -> int:
 
 
 def reproduce(jobs: int) -> None:
-    """Run what is pending.
+    """Run all changed stages, with `jobs` runs at a time.
 
     Raises:
-        SynthDriveError: a stage failed; the others that had begun are finished first, and nothing of theirs is lost.
+        SynthDriveError: a stage failed. Other stages that are already running are completed first.
     """
     changed = json.loads(dvc("status", "--json", captured=True) or "{}")
     if not changed:
@@ -76,7 +76,7 @@ def reproduce(jobs: int) -> None:
 
 
 def default_jobs() -> int:
-    """As many as the cores; one where a GPU trains."""
+    """Return the number of usable cores, or 1 if there is a GPU."""
     return 1 if shutil.which("nvidia-smi") else len(os.sched_getaffinity(0))
 
 
@@ -84,9 +84,9 @@ def main() -> None:
     """Command line: `python -m tools.side_by_side [--jobs 2]`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=default_jobs(), help="runs at a time (default: %(default)s)")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with exit_on_error():
-        reproduce(given.jobs)
+        reproduce(arguments.jobs)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Is this repository what it says it is? Three levels, from a second without data to a full retraining.
+"""Verify that the recorded results belong to this code, on three levels, from a second without data to full retraining.
 
-lock: code, parameters, dvc.yaml and dvc.lock belong together, and the lock is consistent in itself. Needs no data.
-spot: the cheap stages, run again from nothing in a copy, give the bytes that dvc.lock records; what lies in the
-    workspace has those bytes too, the metadata of checkpoints and forecasts name the parameters of params.yaml, and the
-    metrics are what the stored forecasts give when they are scored again.
-full: the whole pipeline, run again in a copy, gives the recorded data bytes and the recorded metrics within
-    `verify.tolerances`; a metric without a tolerance of its own has that of its unit (MR6, minFDE6).
+lock: code, parameters, dvc.yaml and dvc.lock match, and dvc.lock is consistent. Needs no data.
+spot: the cheap stages, run again from scratch in a copy, give the bytes that dvc.lock records. The artifacts in the
+    workspace have these bytes too, the metadata of checkpoints and forecasts match params.yaml, and scoring the stored
+    forecasts again gives the metrics.
+full: the whole pipeline, run again in a copy, gives the recorded data byte for byte and the recorded metrics within
+    `verify.tolerances`; other rates have the tolerance of MR6, other distances that of minFDE6.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import yaml
 
 from synthdrive.config.report import VerifyParameters
 from synthdrive.config.whole_file import changed_parameters
-from synthdrive.core.artifacts import read_json
+from synthdrive.core.artifacts import read_json, read_yaml
 from synthdrive.core.errors import InputError, exit_on_error
 from synthdrive.core.parameters import load_section
 from tools.dependencies import problems
@@ -31,21 +31,22 @@ from tools.dvc_commands import dvc
 from tools.metrics_files import differences, recorded_files, scored_again
 
 LEVELS = ("lock", "spot", "full")
-Stages = dict[str, Any]  # of dvc.lock: those that dvc.yaml still has
-Changes = dict[str, list[str]]  # what differs from dvc.lock, in words, by stage
+Stages = dict[str, Any]  # stages of dvc.lock, by name
+Changes = dict[str, list[str]]  # differences from dvc.lock in words, by stage
 METADATA = "metadata.json"
-ABSENT = ("deleted", "not in cache")  # what DVC says of an artifact that is not in the workspace
+RUN_FROM_ROOT = "Run from the repository's root."
+ABSENT = ("deleted", "not in cache")  # DVC's words for an artifact that is not in the workspace
 
 
 class Verdict:
-    """What was compared, printed line by line, and whether all of it agreed."""
+    """Prints comparisons line by line, and counts them and the differences found."""
 
     def __init__(self) -> None:
         self.failures = 0
         self.comparisons = 0
 
     def compare(self, what: str, problems: list[str]) -> None:
-        """Print one comparison: its problems, or that there were none."""
+        """Print a comparison and its problems, if any."""
         self.comparisons += 1
         self.failures += len(problems)
         print(f"{'FAIL' if problems else 'ok':>4}  {what}", flush=True)
@@ -53,24 +54,20 @@ class Verdict:
             print(f"      {problem}", flush=True)
 
 
-def read_yaml(path: Path) -> Any:
-    """A YAML file's plain content; raises InputError naming the file."""
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(path, "no such file", "the pipeline's file", "Run from the repository's root.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(path, f"unreadable YAML ({error})", "a whole YAML file") from None
+def locked_stages(repository: Path) -> Stages:
+    """Return the stages of a repository's dvc.lock; raises InputError if the file is missing or unreadable."""
+    stages: Stages = read_yaml(repository / "dvc.lock", "DVC's lock file", RUN_FROM_ROOT)["stages"]
+    return stages
 
 
 def verify_lock(repository: Path, changes: Changes, verdict: Verdict) -> Stages:
-    """Level lock; see the module. Returns the entries of dvc.lock for the stages that dvc.yaml has.
+    """Verify level lock (see the module); return the entries of dvc.lock for the stages of dvc.yaml.
 
-    DVC leaves the entries of stages that are gone, as after a run of fewer variants or seeds: they are named, and no
-    difference.
+    DVC keeps entries of stages that no longer exist, as after a run with fewer variants or seeds. They are mentioned,
+    but are not a difference.
     """
-    lock = read_yaml(repository / "dvc.lock")["stages"]
-    content = read_yaml(repository / "dvc.yaml")
+    lock = locked_stages(repository)
+    content = read_yaml(repository / "dvc.yaml", "the pipeline's file", RUN_FROM_ROOT)
     verdict.compare("dvc.yaml declares what the stages import", list(problems(content, repository)))
     checked = dvc("stage", "list", "--name-only", repository=repository, captured=True).split()
     stale = [f"{name}: {what}" for name, found in changes.items() for what in found]
@@ -81,12 +78,12 @@ def verify_lock(repository: Path, changes: Changes, verdict: Verdict) -> Stages:
     if leftovers := len(lock) - len(stages):
         print(f"note  dvc.lock also holds {leftovers} stages that are no longer in dvc.yaml; to drop them:")
         print("      rm dvc.lock && dvc repro (DVC's cache of runs gives back what is there)")
-    verdict.compare("dvc.lock is consistent: what a stage read is what another wrote", inconsistencies(stages))
+    verdict.compare("dvc.lock is consistent: each stage read what another stage wrote", inconsistencies(stages))
     return stages
 
 
 def changes_since_lock(repository: Path) -> Changes:
-    """What differs from dvc.lock, by stage and in words; artifacts and data that are not there do not count."""
+    """Describe the differences from dvc.lock by stage; missing artifacts and data do not count."""
     status = yaml.safe_load(dvc("status", "--json", repository=repository, captured=True)) or {}
     changes: Changes = {}
     for name, entries in status.items():
@@ -103,7 +100,7 @@ def changes_since_lock(repository: Path) -> Changes:
 
 
 def inconsistencies(lock: dict[str, Any]) -> list[str]:
-    """Paths that one stage records as read with another hash than the stage that wrote them."""
+    """Describe the paths that a stage read with another hash than that of the stage that wrote them."""
     written = {out["path"]: (out.get("md5"), name) for name, stage in lock.items() for out in stage.get("outs", [])}
     problems = []
     for name, stage in lock.items():
@@ -115,7 +112,7 @@ def inconsistencies(lock: dict[str, Any]) -> list[str]:
 
 
 def verify_workspace(repository: Path, stages: Stages, changes: Changes, verdict: Verdict) -> None:
-    """What lies in the workspace has the bytes that dvc.lock records; what is not there is not judged."""
+    """Compare the artifacts in the workspace with dvc.lock; missing artifacts do not count."""
     written = {out["path"]: name for name, stage in stages.items() for out in stage.get("outs", [])}
     changed = [
         f"{path}: changed since {name} wrote it"
@@ -127,10 +124,10 @@ def verify_workspace(repository: Path, stages: Stages, changes: Changes, verdict
 
 
 def verify_metadata(repository: Path, stages: Stages, verdict: Verdict) -> None:
-    """What is trained or evaluated was made with the parameters that the lock is said to match.
+    """Compare the parameters in the metadata of checkpoints and forecasts with params.yaml.
 
-    DVC takes a stage's parameters down when the stage ends: were params.yaml edited while it ran, the lock would
-    record values that made nothing.
+    DVC records a stage's parameters when the stage ends. If params.yaml was edited while the stage ran, dvc.lock has
+    values that the stage did not use.
     """
     folders = [repository / out["path"] for stage in stages.values() for out in stage.get("outs", [])]
     found = {folder: read_json(folder / METADATA) for folder in folders if (folder / METADATA).is_file()}
@@ -145,7 +142,7 @@ def verify_metadata(repository: Path, stages: Stages, verdict: Verdict) -> None:
 
 @contextmanager
 def fresh_copy(repository: Path) -> Iterator[Path]:
-    """The tracked files, as they are in the workspace, in a new folder without any artifact or cache."""
+    """Copy the files that git does not ignore from the workspace to a temporary folder, without artifacts or cache."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         names = subprocess.run(
@@ -153,7 +150,7 @@ def fresh_copy(repository: Path) -> Iterator[Path]:
         ).stdout.split("\0")
     except (subprocess.CalledProcessError, FileNotFoundError):
         raise InputError(repository, "no git checkout", "the repository with its history") from None
-    lock = read_yaml(repository / "dvc.lock")["stages"]
+    lock = locked_stages(repository)
     outputs = {out["path"] for stage in lock.values() for out in stage.get("outs", [])}
     inputs = {dependency["path"] for stage in lock.values() for dependency in stage.get("deps", [])} - outputs
     with tempfile.TemporaryDirectory(prefix="synthdrive-verify-") as name:
@@ -162,7 +159,7 @@ def fresh_copy(repository: Path) -> Iterator[Path]:
             if (repository / file).is_file() and file not in outputs:
                 (copy / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(repository / file, copy / file)
-        for path in sorted(inputs):  # raw data that no stage makes and git does not hold
+        for path in sorted(inputs):  # raw data that no stage makes and git does not track
             inside_output = any(Path(path) in Path(out).parents or Path(out) in Path(path).parents for out in outputs)
             if not (copy / path).exists() and (repository / path).exists() and not inside_output:
                 (copy / path).parent.mkdir(parents=True, exist_ok=True)
@@ -172,8 +169,8 @@ def fresh_copy(repository: Path) -> Iterator[Path]:
 
 
 def compare_outputs(copy: Path, recorded: Stages, parameters: VerifyParameters, verdict: Verdict) -> None:
-    """Hashes of the outputs of `spot_stages` (matrix cells included), made again against recorded."""
-    again = read_yaml(copy / "dvc.lock")["stages"]
+    """Compare the outputs of `spot_stages`, made again in a copy, with their recorded hashes."""
+    again = locked_stages(copy)
     for name in recorded:
         if name.split("@")[0] in parameters.spot_stages:
             new = {out["path"]: out.get("md5") for out in again.get(name, {}).get("outs", [])}
@@ -185,7 +182,7 @@ def compare_outputs(copy: Path, recorded: Stages, parameters: VerifyParameters, 
 
 
 def verify_metrics(repository: Path, stages: Stages, verdict: Verdict) -> None:
-    """The metrics are those of the stored forecasts; where forecasts or scenes are not there, they are not judged."""
+    """Compare the metrics with those of the stored forecasts, where forecasts and scenes are in the workspace."""
     found = dict(scored_again(repository, stages))
     problems = [f"{path}: {problem}" for path, wrong in found.items() for problem in wrong]
     verdict.compare(
@@ -196,14 +193,14 @@ def verify_metrics(repository: Path, stages: Stages, verdict: Verdict) -> None:
 def compare_metrics(
     copy: Path, repository: Path, stages: Stages, tolerances: dict[str, float], verdict: Verdict
 ) -> None:
-    """Every number of every metrics file that the stages record, made again against that in the workspace."""
+    """Compare every number of every recorded metrics file, made again in a copy, with that in the workspace."""
     for path in recorded_files(stages):
         problems = differences(repository / path, copy / path, tolerances)
         verdict.compare(f"{path}: every metric within tolerance", problems)
 
 
 def verify(level: str, repository: Path) -> Verdict:
-    """Run a level (and what it builds on); prints what is compared."""
+    """Verify a level, including the lower ones, and print the comparisons."""
     parameters = load_section(VerifyParameters, "verify", repository / "params.yaml")
     verdict = Verdict()
     changes = changes_since_lock(repository)
@@ -224,7 +221,7 @@ def verify(level: str, repository: Path) -> Verdict:
 
 
 def main() -> None:
-    """Command line: `python -m tools.verify {lock,spot,full}`; exit status 0 when all agreed, else 1."""
+    """Command line: `python -m tools.verify {lock,spot,full}`; exit status 0 if all comparisons agree, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("level", choices=LEVELS)
     arguments = parser.parse_args()

@@ -1,11 +1,11 @@
-"""A folder that holds every wheel of the environment, so that it can be set up again with no network.
+"""A folder with all wheels of the environment, from which it can be set up without a network.
 
-`record` writes `vendored.lock` into the folder: one wheel for each locked package and each package that the build of
-torch brings with it, by SHA-256. `check` compares the folder with that file and with requirements.lock. Both run
-before the environment exists, so this module needs the standard library alone.
+`record` writes `vendored.lock` into the folder: the SHA-256 of the wheel of each locked package and of each dependency
+of the build of torch. `check` compares the folder with that file and with requirements.lock. Both run before the
+environment exists, so this module needs only the standard library.
 
-A package that its authors publish as sources only is kept twice: the archive under `sources/`, which must have a hash
-of requirements.lock, and the wheel that was built from it.
+If a package's authors publish only sources, the folder has both the archive, in `sources/`, with a hash of
+requirements.lock, and the wheel built from it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HASH = re.compile(r"^--hash=sha256:([0-9a-f]{64})$")
 
 @dataclass(frozen=True)
 class LockedPackage:
-    """An entry of a lock file: normalised name, version and the SHA-256 of every archive that may stand for it."""
+    """An entry of a lock file: normalised name, version, and the SHA-256 of every archive that is allowed for it."""
 
     name: str
     version: str
@@ -34,15 +34,15 @@ class LockedPackage:
 
 
 def normalised(name: str) -> str:
-    """A package's name as indexes compare it (PEP 503)."""
+    """Normalise a package's name as indexes do (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def read_lock(path: Path) -> list[LockedPackage]:
-    """The entries of a lock file, in its order.
+    """Read the entries of a lock file, in its order.
 
     Raises:
-        InputError: a line is no `name==version` with its SHA-256 hashes, or a package stands there twice.
+        InputError: the file is missing, a line is not `name==version` with SHA-256 hashes, or a package occurs twice.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -66,13 +66,13 @@ def read_lock(path: Path) -> list[LockedPackage]:
 
 
 def sha256(path: Path) -> str:
-    """A file's SHA-256, as pip knows it; hexadecimal."""
+    """Return a file's SHA-256 in hexadecimal, as pip uses it."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def wheels_of(folder: Path) -> dict[tuple[str, str], Path]:
-    """Wheels of a folder by normalised name and version; raises InputError where one package has two."""
+    """Return the wheels of a folder by normalised name and version; raises InputError if a package has two."""
     found: dict[tuple[str, str], Path] = {}
     versions: dict[str, str] = {}
     for path in sorted(folder.glob("*.whl")):
@@ -85,7 +85,7 @@ def wheels_of(folder: Path) -> dict[tuple[str, str], Path]:
 
 
 def foreign_wheels(folder: Path, lock: list[LockedPackage]) -> list[str]:
-    """What is wrong with a folder against requirements.lock: packages without a wheel, wheels with other bytes."""
+    """Describe the differences of a folder from requirements.lock: missing wheels, and wheels with other hashes."""
     wheels = wheels_of(folder)
     sources = {sha256(path): path.name for path in sorted((folder / SOURCES).glob("*"))}
     problems = []
@@ -99,10 +99,10 @@ def foreign_wheels(folder: Path, lock: list[LockedPackage]) -> list[str]:
 
 
 def record(folder: Path, lock: list[LockedPackage]) -> int:
-    """Write the folder's vendored.lock; returns the number of wheels.
+    """Write the folder's vendored.lock; return the number of wheels.
 
     Raises:
-        SynthDriveError: the folder does not hold what requirements.lock asks for.
+        SynthDriveError: the folder does not match requirements.lock.
     """
     if problems := foreign_wheels(folder, lock):
         raise SynthDriveError(f"{folder}: " + "; ".join(problems))
@@ -112,18 +112,18 @@ def record(folder: Path, lock: list[LockedPackage]) -> int:
 
 
 def check(folder: Path, lock: list[LockedPackage]) -> int:
-    """Compare a folder with its vendored.lock and with requirements.lock; returns the number of wheels.
+    """Compare a folder with its vendored.lock and with requirements.lock; return the number of wheels.
 
     Raises:
-        InputError: there is no vendored.lock, or it is damaged.
-        SynthDriveError: the wheels are not those that were recorded, or not those of requirements.lock.
+        InputError: vendored.lock is missing or damaged.
+        SynthDriveError: the wheels do not match vendored.lock or requirements.lock.
     """
     recorded = {(package.name, package.version): package.hashes for package in read_lock(folder / VENDORED_LOCK)}
     wheels = wheels_of(folder)
-    problems = [f"{name}=={version}: recorded, but not there" for name, version in recorded.keys() - wheels.keys()]
+    problems = [f"{name}=={version}: recorded, but missing" for name, version in recorded.keys() - wheels.keys()]
     problems += [f"{path.name}: not recorded" for key, path in wheels.items() if key not in recorded]
     problems += [
-        f"{path.name}: other bytes than recorded"
+        f"{path.name}: hash differs from the recorded one"
         for key, path in wheels.items()
         if key in recorded and sha256(path) not in recorded[key]
     ]
@@ -134,7 +134,7 @@ def check(folder: Path, lock: list[LockedPackage]) -> int:
 
 
 def main() -> None:
-    """Command line: `python -m tools.wheels {record,check} FOLDER`; exit status 2 when not whole."""
+    """Command line: `python -m tools.wheels {record,check} FOLDER`; exit status 2 if the folder does not match."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["record", "check"])
     parser.add_argument("folder", type=Path)

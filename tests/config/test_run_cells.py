@@ -50,7 +50,7 @@ def test_equal_pretrainings_must_be_shared() -> None:
     shared = [{"variant": "map_10", "pretraining": "map"}]
     check_parameters(with_variants(shared_pretraining=shared), "params.yaml")
     with pytest.raises(
-        ParameterError, match="found map_10 with the pre-training of map; expected it under shared_pret"
+        ParameterError, match="found map_10, whose pre-training is the same as that of map; expected an entry of share"
     ):
         check_parameters(with_variants(run_variants=["map", "map_10"]), "params.yaml")
 
@@ -62,7 +62,7 @@ def test_what_is_pretrained_otherwise_shares_nothing(section: str, key: str, val
     content = with_variants(shared_pretraining=[{"variant": "map_10", "pretraining": "map"}])
     variant = content["variants"]["map_10"]
     content["variants"]["map_10"] = {**variant, section: {**variant.get(section, {}), key: value}}
-    with pytest.raises(ParameterError, match=f"{key} is not that of map"):
+    with pytest.raises(ParameterError, match=f"{key} differs from that of map"):
         check_parameters(content, "params.yaml")
 
 

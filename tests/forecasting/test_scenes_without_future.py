@@ -114,7 +114,7 @@ def test_finished_blocks_and_the_lock_stay_until_the_forecasts_are_written(made)
 
     with pytest.raises(OSError, match="disk full"), forecast(made, "val") as (forecasts, _, _):
         assert blocks()
-        with pytest.raises(SynthDriveError, match="another process is at this run"), forecast(made, "val"):
+        with pytest.raises(SynthDriveError, match="another process is working on this run"), forecast(made, "val"):
             pass
         raise OSError("disk full")
     kept = {path: path.stat().st_mtime_ns for path in blocks()}

@@ -176,7 +176,7 @@ BOMBS = {
     "one large member": "unpacks to more than the limit",
     "many empty members": "unpacks to more than the limit",
     "a long name": "a header of 62914560 bytes",
-    "zeros after the end": "more after the end",
+    "zeros after the end": "data after the end",
 }
 
 
@@ -228,7 +228,7 @@ def test_a_truncated_archive_is_an_error(tmp_path, fraction):
     whole = write_tar(tmp_path / "a.tar.gz", members).read_bytes()
     path = tmp_path / "cut.tar.gz"
     path.write_bytes(whole[: int(len(whole) * fraction)])
-    with pytest.raises(InputError, match=r"truncated|in the middle"):
+    with pytest.raises(InputError, match="truncated"):
         read(path)
 
 

@@ -103,7 +103,7 @@ for name, header, words in (
         "spars",
     ),
     ("tar: a file that claims 1 TB", member(SCENE, 10**12), "at most 10000000"),
-    ("tar: a file that claims 9 MB and ends", member(SCENE, FILE), "the end of the file in the middle"),
+    ("tar: a file that claims 9 MB and ends", member(SCENE, FILE), "a truncated file"),
     ("tar: a name that is no text", member("train/data/\udcff.csv"), "a path that is no plain text"),
 ):
     ATTACKS[name] = Attack("scenes", tarball(header), words)
@@ -119,7 +119,7 @@ def _(path: Path) -> None:
     write_gzip(path, [member(SCENE, 300 * MEGABYTE), *[bytes(MEGABYTE)] * 300, END])
 
 
-@attack("gzip: zeros after the end", "scenes", "more after the end of the archive")
+@attack("gzip: zeros after the end", "scenes", "data after the end of the archive")
 def _(path: Path) -> None:
     write_gzip(path, [END, *[bytes(MEGABYTE)] * 300])
 
@@ -129,7 +129,7 @@ def _(path: Path) -> None:
     write_gzip(path, [member("x", 300 * MEGABYTE, tarfile.GNUTYPE_LONGNAME), *[b"a" * MEGABYTE] * 300])
 
 
-@attack("gzip: containers in a row that hold nothing", "scenes", "the end of the file in the middle")
+@attack("gzip: containers in a row that hold nothing", "scenes", "a truncated file")
 def _(path: Path) -> None:
     path.write_bytes(gzip.compress(b"") * 200_000)
 
@@ -167,7 +167,7 @@ ATTACKS |= {
     ),
 }
 for name, piece, words in (
-    ("XML: elements in elements", b"<a>", "inside one another"),
+    ("XML: elements in elements", b"<a>", "levels"),
     ("XML: millions of lanes", b'<way lane_id="%d"/>', "lanes"),
     ("XML: millions of nodes", b'<node id="%d" x="0" y="0"/>', "no lane"),
     ("XML: millions of links", b'<tag k="successor" v="%d"/>', "lane 1: found"),

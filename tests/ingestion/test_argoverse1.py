@@ -161,7 +161,7 @@ def test_the_same_id_twice_is_an_error(tmp_path):
 
 
 def test_missing_raw_data_says_what_is_looked_for(tmp_path):
-    with pytest.raises(InputError, match=r"hd_maps\.tar\.gz, nor hd_maps, nor map_files.*data\.raw"):
+    with pytest.raises(InputError, match=r"expected one of hd_maps\.tar\.gz, .*hd_maps, map_files\. data\.raw"):
         find_source(tmp_path, "hd_maps", "map_files")
 
 
@@ -181,7 +181,7 @@ def test_tarballs_under_other_names_give_the_same_bytes(ingested, tmp_path, endi
 
 def test_missing_raw_data_says_what_is_there_instead(tmp_path):
     (tmp_path / "hd_maps(1).tar.gz").write_bytes(b"")
-    with pytest.raises(InputError, match=r"nor hd_maps\.tar\.gz.*hd_maps\(1\)\.tar\.gz"):
+    with pytest.raises(InputError, match=r"found hd_maps\(1\)\.tar\.gz; expected one of hd_maps\.tar\.gz"):
         find_source(tmp_path, "hd_maps", "map_files")
 
 

@@ -70,7 +70,9 @@ def test_a_missing_scene_is_named_and_leaves_nothing(official: Path, tmp_path: P
     assert not (tmp_path / "out.tar.gz").exists()
 
 
-@pytest.mark.parametrize(("text", "message"), [("", "no id"), ("1\n2\n1\n", "1 twice"), ("\xe4", "no plain text")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("", "no id"), ("1\n2\n1\n", "1 twice"), ("\xe4", "characters that are not ASCII")]
+)
 def test_lists_that_name_no_scenes_are_refused(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text(text)
     with pytest.raises(InputError, match=message):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from raw_data import CHAIN, LANE_LENGTH, straight_map
 from synthdrive.core.timing import ARGOVERSE1
-from synthdrive.ingestion.statistics import Centrelines, agent_statistics, heading_change, map_manifest
+from synthdrive.ingestion.statistics import Centrelines, agent_statistics, future_heading_changes, map_manifest
 from synthdrive.scenes.lane_map import Links
 
 
@@ -141,7 +141,7 @@ def test_a_turn_has_its_angle_and_side(angle, turn):
 @given(angle=st.floats(-3.0, 3.0), start=st.floats(-3.2, 3.2), noise=st.integers(0, 10**6))
 def test_noise_moves_the_heading_change_little(angle, start, noise):
     agent = bend(angle, start=start) + np.random.default_rng(noise).normal(0, 0.05, (STEPS, 2))
-    error = np.angle(np.exp(1j * (heading_change(agent[None], ARGOVERSE1.last_observed)[0] - angle)))
+    error = np.angle(np.exp(1j * (future_heading_changes(agent[None], ARGOVERSE1.last_observed)[0] - angle)))
     assert abs(error) < 0.15
 
 

@@ -139,7 +139,7 @@ def test_without_a_second_scale_there_is_no_tensor_of_it() -> None:
 
 
 def test_two_scales_that_are_one_are_refused() -> None:
-    with pytest.raises(ParameterError, match=r"second_coordinate_scale: found 10.0; expected 0, or another"):
+    with pytest.raises(ParameterError, match=r"second_coordinate_scale: found 10.0; expected 0, or a value other"):
         paper(ModelParameters, coordinate_scale=10.0, second_coordinate_scale=10.0)
 
 

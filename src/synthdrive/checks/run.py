@@ -1,4 +1,4 @@
-"""Data validation: maps, scenes and windows are checked against suites; the pipeline stops where one is not met."""
+"""Data validation: check maps, scenes and windows against suites of expectations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,13 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-os.environ["GX_ANALYTICS_ENABLED"] = "false"  # before the import: nothing is to be sent anywhere
+os.environ["GX_ANALYTICS_ENABLED"] = "false"  # before the import, so that no usage data is sent
 
 from synthdrive.core.errors import from_extra
 
 with from_extra("pipeline"):
     import great_expectations as gx
-    from great_expectations.core.expectation_validation_result import ExpectationValidationResult
     from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -32,16 +30,16 @@ with from_extra("pipeline"):
     from great_expectations.expectations.expectation import Expectation
 
 from synthdrive.checks import suites
+from synthdrive.checks.outcome import EXAMPLES, Outcome, Outlier, describe_failure, find_outliers
 from synthdrive.checks.tables import lane_table, moment, require, scene_table
 from synthdrive.config.data import CheckRawParameters, CheckSyntheticParameters
 from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.scenes.scene_store import CITY_MAPS, SceneStore
 
-EXAMPLES = 5  # rows that a message names
 STEP_ROUNDING = 0.004  # metres; positions are rounded to 1 mm, in x and y, at both ends of a step
 
-# Data Docs carry times and random element names. The run's own time is given, and shown in the machine's time zone;
-# that and what is left is normalised afterwards.
+# Data Docs contain times and random element names, which must not vary between runs. All runs get RUN_TIME, but pages
+# show it in the machine's time zone; that and all other times and names are normalised in the pages.
 RUN_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 TIME_STAMP = re.compile(r"\b(?!20000101T)20[0-9]{6}T[0-9]{6}\.[0-9]{6}Z\b")
 LOCAL_TIME = re.compile(r"\b(?:1999-12-31|2000-01-0[12])([T ])[0-9]{2}:[0-9]{2}:[0-9]{2}(?:Z| [A-Z0-9+-]+)")
@@ -49,65 +47,8 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a
 
 
 @dataclass(frozen=True)
-class Outlier:
-    """One row that is not as expected.
-
-    Attributes:
-        table: what it is a row of.
-        row: its keys, joined by a blank: a scene's id, or a lane's city and id.
-        expected: in words.
-        found: the value, as text.
-    """
-
-    table: str
-    row: str
-    expected: str
-    found: str
-
-    def __str__(self) -> str:
-        return f"{self.table}: {self.row} ({self.found}): {self.expected}"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the checks found.
-
-    Attributes:
-        success: whether every expectation is met.
-        evaluated: how many expectations were.
-        failures: for each that is not met, what was expected and what was found, in plain words.
-        outliers: every row beyond a limit, as far as that limit permits any.
-    """
-
-    success: bool
-    evaluated: int
-    failures: list[str]
-    outliers: list[Outlier]
-
-    def report(self, section: str, out: Path, docs: Path) -> int:
-        """Say in plain words what is not met; the exit status of the stage: 0, or 1 to stop the pipeline."""
-        if self.success:
-            print(f"{section}: all {self.evaluated} expectations are met")
-        else:
-            print(f"{section}: {len(self.failures)} of {self.evaluated} expectations are not met:", file=sys.stderr)
-            for failure in self.failures:
-                print(f"  - {failure}", file=sys.stderr)
-            print(
-                f"Limits, and how many outliers they permit: section {section} of params.yaml. "
-                f"Details: {docs}/index.html",
-                file=sys.stderr,
-            )
-        if self.outliers:
-            rows = len({(outlier.table, outlier.row) for outlier in self.outliers})
-            print(f"{section}: rows beyond a limit that permits outliers: {rows}, all listed in {out}")
-            for outlier in self.outliers[:EXAMPLES]:
-                print(f"  {outlier}")
-        return 0 if self.success else 1
-
-
-@dataclass(frozen=True)
 class _Check:
-    """One table, the columns that name a row of it, and what is expected."""
+    """A table, the columns that identify its rows, and the expectations of it."""
 
     name: str
     table: pd.DataFrame
@@ -121,11 +62,11 @@ def check_raw(
     """Check lane maps and the recorded scenes of both splits.
 
     Args:
-        maps: folder of the lane maps, with their manifest.
+        maps: folder of the lane maps and their manifest.
         train, val: scene stores.
         parameters: limits.
-        out: JSON file for the result, with every outlier by name; the same bytes for the same tables and expectations.
-        docs: folder for the Data Docs (HTML, the same bytes likewise); None for none.
+        out: JSON file for the result, which lists every outlier; equal tables and expectations give equal bytes.
+        docs: folder for the Data Docs (HTML, also reproducible); None to write none.
 
     Raises:
         InputError: a table is missing or damaged.
@@ -149,7 +90,7 @@ def check_raw(
 
 
 def check_synthetic(synthetic: Path, parameters: CheckSyntheticParameters, out: Path, docs: Path | None) -> Outcome:
-    """Check the synthetic windows, every one of them.
+    """Check all synthetic windows.
 
     Args:
         synthetic: scene store of the windows.
@@ -169,9 +110,9 @@ def check_synthetic(synthetic: Path, parameters: CheckSyntheticParameters, out: 
 
 
 def _run(name: str, checks: Sequence[_Check], out: Path, docs: Path | None) -> Outcome:
-    """Check the tables, write the result and its Data Docs; see `check_raw`."""
+    """Check the tables, then write the result and the Data Docs; see `check_raw`."""
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
-    stores = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)  # which would leave folders behind in /tmp
+    stores = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)  # such sites would leave folders in /tmp
     context = gx.get_context(mode="ephemeral", project_config=DataContextConfig(store_backend_defaults=stores))
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_pandas(name)
@@ -182,9 +123,10 @@ def _run(name: str, checks: Sequence[_Check], out: Path, docs: Path | None) -> O
         result = _run_check(context, source, check)
         validations.append(_describe(check, result))
         (found,) = result.run_results.values()
-        failures += [_failure(check, expectation) for expectation in found.results if not expectation.success]
         for expectation in found.results:
-            outliers += _outliers(check, expectation)
+            outliers += find_outliers(check.name, check.keys, expectation)
+            if not expectation.success:
+                failures.append(describe_failure(check.name, check.keys, expectation))
     if docs is not None:
         _write_docs(context, name, docs)
     write_json(out, _join(validations) | {"outliers": [asdict(outlier) for outlier in outliers]})
@@ -198,7 +140,7 @@ def _run_check(context: Any, source: Any, check: _Check) -> Any:
     result_format = {
         "result_format": "SUMMARY",
         "unexpected_index_column_names": list(check.keys),
-        "partial_unexpected_count": max(EXAMPLES, *(_permitted(check, each) for each in check.expectations)),
+        "partial_unexpected_count": max(EXAMPLES, *(_most_outliers(check, each) for each in check.expectations)),
     }
     checkpoint = context.checkpoints.add(
         gx.Checkpoint(name=check.name, validation_definitions=[definition], result_format=result_format)
@@ -207,8 +149,8 @@ def _run_check(context: Any, source: Any, check: _Check) -> Any:
     return checkpoint.run(batch_parameters={"dataframe": check.table}, run_id=run)
 
 
-def _permitted(check: _Check, expectation: Any) -> int:
-    """How many rows may be otherwise."""
+def _most_outliers(check: _Check, expectation: Any) -> int:
+    """Return how many rows may miss an expectation, rounded up."""
     mostly = getattr(expectation, "mostly", 1.0)
     mostly = mostly if isinstance(mostly, float | int) else 1.0
     return round((1 - mostly) * len(check.table)) + 1 if mostly < 1 else 0
@@ -228,7 +170,7 @@ def _write_docs(context: Any, name: str, folder: Path) -> None:
 
 
 def _normalised(page: str) -> str:
-    """A page without the time and place of its making; random names of elements are numbered in their order."""
+    """Replace all times in a page by RUN_TIME, and number its randomly named elements in their order."""
     numbers: dict[str, str] = {}
     page = TIME_STAMP.sub(RUN_TIME.strftime("%Y%m%dT%H%M%S.%fZ"), page)
     page = LOCAL_TIME.sub(lambda match: f"{RUN_TIME:%Y-%m-%d}{match[1]}{RUN_TIME:%H:%M:%S}Z", page)
@@ -236,21 +178,21 @@ def _normalised(page: str) -> str:
 
 
 def _describe(check: _Check, result: Any) -> dict[str, Any]:
-    """The checkpoint's own description, with the table's name and each expectation's plain words added."""
+    """Return the checkpoint's description, with the name of the table and the words of each expectation added."""
     description: dict[str, Any] = json.loads(result.describe(), parse_constant=str)  # JSON has no NaN and no infinity
     validation: dict[str, Any] = description["validation_results"][0]
     (found,) = result.run_results.values()
     for entry, expectation in zip(validation["expectations"], found.results, strict=True):
         entry["description"] = expectation.expectation_config.description
         for name, value in entry.get("result", {}).items():
-            if name.startswith("partial_unexpected"):  # all of them stand under `outliers`
+            if name.startswith("partial_unexpected"):  # `outliers` has the full list
                 entry["result"][name] = value[:EXAMPLES]
     validation["table"] = check.name
     return validation
 
 
 def _join(validations: list[dict[str, Any]]) -> dict[str, Any]:
-    """One description of all tables, in the form of a checkpoint's with several validations."""
+    """Join the descriptions of all tables to one, in the form of a checkpoint with several validations."""
     successful = sum(validation["success"] for validation in validations)
     return {
         "success": successful == len(validations),
@@ -262,49 +204,3 @@ def _join(validations: list[dict[str, Any]]) -> dict[str, Any]:
         },
         "validation_results": validations,
     }
-
-
-def _outliers(check: _Check, result: ExpectationValidationResult) -> list[Outlier]:
-    config = result.expectation_config
-    if config is None or config.kwargs.get("mostly", 1.0) >= 1:
-        return []
-    words = str(config.description).partition(" (outliers permitted")[0]
-    listed = result.result.get("partial_unexpected_index_list") or []
-    return [Outlier(check.name, _name(entry, check.keys), words, _values(entry, check.keys)) for entry in listed]
-
-
-def _failure(check: _Check, result: ExpectationValidationResult) -> str:
-    """What was expected and what was found, in plain words."""
-    config, found = result.expectation_config, result.result
-    expected = f"{check.name}: {config.description or config.type}" if config else check.name
-    if "unexpected_count" in found:
-        missing = found.get("missing_count") or 0
-        count, rows = found["unexpected_count"] + missing, found["element_count"]
-        examples = [_example(entry, check.keys) for entry in found.get("partial_unexpected_index_list", [])[:EXAMPLES]]
-        listed = f"; e.g. {', '.join(examples)}" if examples else ""
-        return f"{expected}. Found {count} of {rows} rows otherwise{listed}"
-    if "observed_value" in found:
-        return f"{expected}. Found {found['observed_value']}"
-    return f"{expected}. Could not be checked: {_exception(result.exception_info)}"
-
-
-def _example(entry: dict[str, Any], keys: Sequence[str]) -> str:
-    name, values = _name(entry, keys), _values(entry, keys)
-    return f"{name} ({values})" if values else name
-
-
-def _name(entry: dict[str, Any], keys: Sequence[str]) -> str:
-    return " ".join(str(entry[key]) for key in keys if key in entry)
-
-
-def _values(entry: dict[str, Any], keys: Sequence[str]) -> str:
-    return ", ".join(f"{column} {_number(value)}" for column, value in entry.items() if column not in keys)
-
-
-def _number(value: object) -> str:
-    return f"{float(value):.4g}" if isinstance(value, float) else str(value)
-
-
-def _exception(information: dict[str, Any]) -> str:
-    entries = [information, *(entry for entry in information.values() if isinstance(entry, dict))]
-    return next((str(entry["exception_message"]) for entry in entries if entry.get("exception_message")), "unknown")

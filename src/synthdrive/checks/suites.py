@@ -1,9 +1,8 @@
-"""What is expected of lane maps, recorded scenes and synthetic windows: Great Expectations suites, in plain words.
+"""Great Expectations suites for lane maps, recorded scenes and synthetic windows.
 
-Two kinds of expectation. What the readers and writers guarantee (exactly one AGENT, ids that stand once) holds in every
-row: one row that breaks it means a damaged file. A limit on what the world may do (a gap between sweeps, a speed) may
-be missed by a fraction of the rows, which `run` lists by name: one odd scene among two hundred thousand is no reason to
-stop.
+There are two kinds of expectation. What readers and writers guarantee (exactly one AGENT, unique ids) must hold in
+every row: an exception means a damaged file. Limits of what is plausible (gaps between sweeps, speeds) may be missed by
+a fraction of the rows, which `run` lists by name: one odd scene in two hundred thousand is no reason to stop.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from synthdrive.scenes.lane_map import MAX_POINTS
 LANE_KEYS = ("city", "lane_id")
 SCENE_KEYS = ("scene_id",)
 TURNS = ["left", "right", "straight"]
-FEWEST_FOR_ONE = 4  # rows; in a table as small, one outlier is still less than 30 %
+FEWEST_FOR_ONE = 4  # rows from which one outlier is permitted: there it is less than 30 % of the table
 
 
 def permitted_outliers(rows: int, fraction: float) -> int:
-    """How many of so many rows may miss a limit: this fraction, and one row even where that is less than a row.
+    """Return how many of `rows` rows may miss a limit: a fraction of them, rounded down, but at least one.
 
-    None where the fraction is 0, and not the one row in a table of fewer than FEWEST_FOR_ONE.
+    It is 0 if `fraction` is 0, and may be 0 in tables with fewer than FEWEST_FOR_ONE rows.
     """
     at_least = 1 if fraction > 0 and rows >= FEWEST_FOR_ONE else 0
     return max(math.floor(fraction * rows + 1e-9), at_least)
@@ -39,16 +38,16 @@ def permitted_outliers(rows: int, fraction: float) -> int:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Expectations of a table's columns that hold in all rows but a fraction.
+    """Builds expectations of a table's columns that must hold in all rows except a fraction.
 
-    Great Expectations passes over missing values, NaN included: a column `complete` says where one is.
+    Great Expectations ignores missing values, including NaN; the column `complete` marks rows without any.
     """
 
     table: pd.DataFrame
     fraction: float = 0.0
 
     def between(self, column: str, low: float | None, high: float | None, words: str) -> Expectation:
-        """Values from `low` to `high`; None leaves an end open."""
+        """Expect values from `low` to `high`; None for no limit."""
         mostly, text = self._permitted(column, words.format(low=low, high=high))
         return gxe.ExpectColumnValuesToBeBetween(
             column=column, min_value=low, max_value=high, mostly=mostly, description=text
@@ -69,7 +68,7 @@ class _Rows:
         return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=values, mostly=mostly, description=text)
 
     def _permitted(self, column: str, words: str) -> tuple[float, str]:
-        """The fraction of the column's values that must be as expected, and the words with what is permitted."""
+        """Return the fraction of values that must be as expected, and `words` with the number of permitted outliers."""
         rows = int(self.table[column].count()) if column in self.table else len(self.table)
         permitted = permitted_outliers(rows, self.fraction)
         if not permitted:
@@ -78,7 +77,7 @@ class _Rows:
 
 
 def map_expectations(table: pd.DataFrame, limits: MapChecks) -> list[Expectation]:
-    """Expectations of a table as of `tables.lane_table`."""
+    """Return the expectations of a table made by `tables.lane_table`."""
     every, most = _Rows(table), _Rows(table, limits.outlier_fraction)
     neighbours, connected = 1 - limits.neighbours_link_back_fraction, 1 - limits.connected_fraction
     return [
@@ -105,7 +104,7 @@ def map_expectations(table: pd.DataFrame, limits: MapChecks) -> list[Expectation
 
 
 def _store_expectations(table: pd.DataFrame, steps: int) -> list[Expectation]:
-    """Expectations that every scene store meets, recorded or synthetic: what its writer guarantees."""
+    """Return the expectations that the writer of a scene store guarantees, for recorded and synthetic scenes."""
     every = _Rows(table)
     return [
         gxe.ExpectTableRowCountToBeBetween(min_value=1, description="there are scenes"),
@@ -121,14 +120,14 @@ def _store_expectations(table: pd.DataFrame, steps: int) -> list[Expectation]:
 def scene_expectations(
     table: pd.DataFrame, limits: SceneChecks, steps: int, cities: list[str] | None, held_out: bool
 ) -> list[Expectation]:
-    """Expectations of recorded scenes: a table as of `tables.scene_table`, with a column `stands_once`.
+    """Return the expectations of recorded scenes.
 
     Args:
-        table: a row a scene.
+        table: a table made by `tables.scene_table`, with a column `stands_once`.
         limits: section `check_raw.scenes`.
-        steps: of every scene.
-        cities: those that there is a map of; None where each scene has a map of its own.
-        held_out: whether no scene may be a train scene, as a column `not_in_train` says.
+        steps: number of steps of every scene.
+        cities: the cities that have a map; None if each scene has its own map.
+        held_out: whether no scene may be a train scene, which a column `not_in_train` says.
     """
     every, most = _Rows(table), _Rows(table, limits.outlier_fraction)
     shortest, longest = limits.mean_interval
@@ -160,12 +159,12 @@ def scene_expectations(
 
 
 def synthetic_expectations(table: pd.DataFrame, limits: CheckSyntheticParameters, steps: int) -> list[Expectation]:
-    """Expectations of synthetic windows, plausible driving: a table as of `tables.scene_table`.
+    """Return the expectations of synthetic windows: plausible driving.
 
     Args:
-        table: a row a window.
+        table: a table made by `tables.scene_table`.
         limits: section `check_synthetic`.
-        steps: of every window.
+        steps: number of steps of every window.
     """
     every, most = _Rows(table), _Rows(table, limits.outlier_fraction)
     acceleration = limits.max_acceleration

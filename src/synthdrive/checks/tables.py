@@ -1,4 +1,4 @@
-"""The tables that are checked: manifests, and what only the arrays beside them can say."""
+"""The tables that data validation checks: manifests, with columns computed from the stored arrays."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SCENES_AT_A_TIME = 4096
 
 
 def lane_table(path: Path) -> pd.DataFrame:
-    """The manifest of the lane maps, with `n_links` (successors and predecessors) and `complete` (see `mark_complete`).
+    """Read the manifest of the lane maps; add n_links (successors and predecessors) and complete (`mark_complete`).
 
     Raises:
-        InputError: the file is missing or damaged, or a column is.
+        InputError: the file is missing or damaged, or lacks a column.
     """
     table = read_table(path).to_pandas()
     require(table, ["city", "lane_id", "n_successors", "n_predecessors"], path)
@@ -28,13 +28,13 @@ def lane_table(path: Path) -> pd.DataFrame:
 
 
 def scene_table(path: Path) -> pd.DataFrame:
-    """The manifest of a scene store, with what its arrays say.
+    """Read the manifest of a scene store and add columns computed from its arrays.
 
-    Added: n_agents, n_avs, agent_rows; steps_rise (along every track); mean_interval (s); farthest (m, the largest
-    coordinate relative to the origin, infinite where one is not finite); track_max_step (m, AGENT's largest move in
-    one step, 0 where AGENT is not as it should be); complete (see `mark_complete`; a scene without lanes has no
-    distance to one). The lane distance of an agent that keeps to no lane for vehicles (a pedestrian) is missing.
-    A scene without tracks has no agent, and 0 for the rest.
+    New columns: n_agents, n_avs, agent_rows; steps_rise (whether they do in every track); mean_interval (s); farthest
+    (m, the largest coordinate relative to the origin, infinite if one is not finite); track_max_step (m, AGENT's
+    largest move in one step, 0 if AGENT does not have all steps); complete (see `mark_complete`; scenes without lanes
+    need no lane distance). A scene without tracks has 0 in the numeric columns. The lane distance is set to missing for
+    agents that do not keep to lanes for vehicles, such as pedestrians.
 
     Raises:
         InputError: the store is missing or damaged.
@@ -47,36 +47,37 @@ def scene_table(path: Path) -> pd.DataFrame:
     ]
     for name in parts[0] if parts else ():
         table[name] = np.concatenate([part[name] for part in parts])
-    judged = table
+    required = table
     if {"agent_lane_distance", "n_lanes"} <= set(table.columns):
-        judged = table.assign(agent_lane_distance=table["agent_lane_distance"].where(table["n_lanes"] > 0, 0.0))
-    complete = mark_complete(judged)["complete"]
+        required = table.assign(agent_lane_distance=table["agent_lane_distance"].where(table["n_lanes"] > 0, 0.0))
+    complete = mark_complete(required)["complete"]
     if AGENT_TYPE in table.columns and "agent_lane_distance" in table.columns:
         table["agent_lane_distance"] = table["agent_lane_distance"].where(follows_lanes(store.manifest))
     return table.assign(complete=complete)
 
 
 def moment(scenes: pd.DataFrame) -> pd.Series[str]:
-    """When and where a scene is: the same for two scenes only if they are one."""
+    """Return city, time and place of each scene as a string, which differs between different scenes."""
     place = scenes["origin_x"].round(3).astype(str) + "," + scenes["origin_y"].round(3).astype(str)
     return scenes["city"].astype(str) + "@" + scenes["start_time"].round(3).astype(str) + "@" + place
 
 
 def mark_complete(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with a column `complete`: no value of the row is missing, NaN or infinite."""
+    """Add a column `complete`: whether no value of the row is missing, NaN or infinite."""
     numbers = table.select_dtypes("number")
     finite = np.isfinite(numbers.to_numpy(dtype=np.float64, na_value=np.nan)).all(axis=1)
     return table.assign(complete=finite & table.notna().to_numpy().all(axis=1))
 
 
 def require(table: pd.DataFrame, columns: list[str], where: object) -> None:
-    """Raise InputError where a column is missing."""
+    """Raise InputError, naming `where`, if a column is missing."""
     for column in columns:
         if column not in table.columns:
             raise InputError(where, f"columns {', '.join(map(str, table.columns))}", f"a column {column!r}")
 
 
 def _block(store: SceneStore, start: int, stop: int) -> dict[str, npt.NDArray[np.generic]]:
+    """Compute the new columns, (stop - start,) each, for the scenes from `start` to `stop`."""
     arrays = store.gather(np.arange(start, stop))
     tracks, lengths, types = arrays["tracks_per_scene"], arrays["track_lengths"], arrays["track_types"]
     scene_of_track = np.repeat(np.arange(stop - start), tracks)

@@ -1,4 +1,4 @@
-"""Sections `data`, `scene`, `ingest`, `check_raw` and `check_synthetic`: raw data, reading it, and data checks."""
+"""Sections `data`, `scene`, `ingest`, `check_raw` and `check_synthetic`: raw data, ingestion and data validation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TimingParameters:
             raise ParameterError(where, f"{steps} steps", f"at most {MOST_STEPS}, history and future together")
 
     def as_value(self) -> Timing:
-        """As stores, batches, networks and checkpoints carry it."""
+        """Return the `Timing` that stores, batches, networks and checkpoints contain."""
         return Timing(self.history_steps, self.future_steps, self.step_seconds)
 
 
@@ -114,7 +114,7 @@ class SceneChecks:
 
 @dataclass
 class CheckRawParameters:
-    """Section `check_raw`."""
+    """Section `check_raw`: limits for maps and for recorded scenes."""
 
     maps: MapChecks = value()
     scenes: SceneChecks = value()

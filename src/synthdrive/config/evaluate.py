@@ -1,4 +1,4 @@
-"""Section `evaluate`: how forecasts are chosen from a goal distribution, and how they are judged."""
+"""Section `evaluate`: how forecasts are selected from a goal distribution, and how they are scored."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from synthdrive.core.schema import value
 
 @dataclass(frozen=True)
 class EvaluateParameters:
-    """Section `evaluate` of params.yaml.
+    """Section `evaluate` of params.yaml: selection and scoring of forecasts.
 
     Attributes:
         selection: goal_sets (minimise the expected error over sets of six goals) or nms (non-maximum suppression).
         miss_rate_weight: r in (1 - r) minFDE + r 10 miss, the objective of goal_sets.
-        min_probability: goals below it are left out of the objective.
-        nms_distance: metres that two goals chosen by nms keep from each other.
-        temperature: metres; goal j has a probability in proportion to exp(-E(y_j) / temperature), E its error alone.
-        miss_threshold: metres; a scene whose smallest endpoint error is above it is missed, in the objective too.
-        num_restarts: goal sets drawn at random for every scene.
-        seed: of these draws.
-        slow_below, fast_above: m/s, the agent's mean speed in the strata slow and fast.
-        displacement_edges: m, limits between the strata by how far the agent gets in a scene.
-        bootstrap_samples: resamples of the scenes behind every 95 % interval.
-        batch_size: scenes that run through the network together.
+        min_probability: goals with a smaller probability are left out of the objective.
+        nms_distance: metres; smallest distance between two goals that nms selects.
+        temperature: metres; the probability of goal j is proportional to exp(-E(y_j) / temperature), where E is the
+            expected error of that goal alone.
+        miss_threshold: metres; a scene is missed if its smallest endpoint error is larger, in the objective too.
+        num_restarts: number of random initial goal sets for each scene.
+        seed: seed of these draws.
+        slow_below, fast_above: m/s, limits to the agent's mean speed in the strata slow and fast.
+        displacement_edges: m, limits between the strata of the agent's displacement in a scene.
+        bootstrap_samples: resamples of the scenes for each 95 % interval.
+        batch_size: number of scenes in a batch of the network.
     """
 
     selection: str = value(choices=("goal_sets", "nms"))

@@ -1,4 +1,4 @@
-"""Section `record_sample`: the streets, the traffic on them, and which scenes are kept."""
+"""Section `record_sample`: the streets, the simulated traffic, and which scenes are kept."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class CityParameters:
     """A street network and the part of it that val scenes come from.
 
     Attributes:
-        code: the city's name in the scenes, three capital letters.
+        code: name of the city in the scenes, three capital letters.
         network: SUMO network, relative to the folder of eclipse-sumo.
-        val_side: the side of the city that is val's: north, east, south or west.
-        val_fraction: fraction of the lanes' length on that side of the dividing line.
-        runs: independent simulations of this city.
+        val_side: the side of the city that val scenes come from: north, east, south or west.
+        val_fraction: fraction of the total lane length on that side of the dividing line.
+        runs: number of independent simulations of this city.
         scenes_fraction: fraction of all scenes that come from this city.
     """
 
@@ -36,11 +36,11 @@ class StreetParameters:
     """How netconvert redraws a network.
 
     Attributes:
-        turn_points: points of a way across a junction.
-        bend_radius: m, of the arcs that replace corners inside streets.
-        max_corner_cut: m, how far an arc may pass inside its corner.
-        lateral_acceleration: m/s2, that turns and bends are driven with at most.
-        signal_cycle: s, of traffic lights.
+        turn_points: number of points of a connection across a junction.
+        bend_radius: m, radius of the arcs that replace corners of streets.
+        max_corner_cut: m, how far inside its corner an arc may pass.
+        lateral_acceleration: m/s2, largest lateral acceleration in turns and bends, which limits the speed there.
+        signal_cycle: s, cycle time of traffic lights.
     """
 
     turn_points: int = value(at_least=1, unit="")
@@ -55,9 +55,9 @@ class MapParameters:
     """How lanes are cut into the segments of the HD map.
 
     Attributes:
-        max_length: m, of a segment.
-        min_length: m, shorter ways across a node are left out.
-        max_deviation: m, of a segment from the lane it draws.
+        max_length: m, largest length of a segment.
+        min_length: m; shorter connections across a node are left out.
+        max_deviation: m, largest deviation of a segment from its lane.
     """
 
     max_length: float = value(above=0, unit="m")
@@ -67,7 +67,7 @@ class MapParameters:
 
 @dataclass
 class VehicleParameters:
-    """A kind of vehicle: its share of the traffic, length and width (m), and what it accelerates at most (m/s2)."""
+    """A kind of vehicle: its fraction of the traffic, length and width (m), and largest acceleration (m/s2)."""
 
     name: str = value()
     fraction: float = value(above=0, unit="")
@@ -81,14 +81,14 @@ class DriverParameters:
     """A kind of driver.
 
     Attributes:
-        fraction: of the drivers.
-        speed_factor: desired speed over the limit, mean.
-        acceleration, deceleration: m/s2, as the driver likes them.
-        headway: s, to the vehicle ahead.
-        standstill_gap: m, to the vehicle ahead in a queue.
+        fraction: fraction of all drivers.
+        speed_factor: mean ratio of desired speed to speed limit.
+        acceleration, deceleration: m/s2, preferred values.
+        headway: s, time gap to the vehicle ahead.
+        standstill_gap: m, gap to the vehicle ahead in a queue.
         overtaking: eagerness to change lanes for speed (SUMO's lcSpeedGain).
-        lateral_speed: m/s, at most, when changing lanes.
-        alignment: where in the lane (SUMO's latAlignment).
+        lateral_speed: m/s, largest lateral speed in a lane change.
+        alignment: lateral position in the lane (SUMO's latAlignment).
     """
 
     name: str = value()
@@ -105,17 +105,18 @@ class DriverParameters:
 
 @dataclass
 class TrafficParameters:
-    """How much traffic there is and of what kinds.
+    """Amount and kinds of traffic.
 
     Attributes:
-        warm_up: s, simulated before recording.
-        seconds: s, recorded in each run.
-        initial_per_km: vehicles a km of lane at the start.
-        departures_per_km_hour: vehicles that depart, a km of lane and hour.
-        parked_per_km: parked vehicles a km of street, mean.
-        min_trip: m, between the ends of a trip.
-        speed_factor_deviation: between drivers of a kind.
-        time_to_teleport: s, after which a vehicle that cannot move is taken out.
+        warm_up: s, time simulated before recording.
+        seconds: s, time recorded in each run.
+        initial_per_km: vehicles per km of lane at the start.
+        departures_per_km_hour: departing vehicles per km of lane and hour.
+        parked_per_km: mean number of parked vehicles per km of street.
+        min_trip: m, smallest distance between the ends of a trip.
+        speed_factor_deviation: standard deviation of the speed factor between drivers of a kind.
+        time_to_teleport: s, time after which a vehicle that cannot move is removed.
+        vehicles, drivers: the kinds of vehicles and drivers.
     """
 
     warm_up: float = value(at_least=0, unit="s")
@@ -135,10 +136,10 @@ class ParkingParameters:
     """Where vehicles park along the kerb.
 
     Attributes:
-        slot_length: m of kerb for a vehicle.
-        junction_clearance: m beside junctions, without parking.
-        lateral_offset, lateral_std: m from the centreline of the lane beside to the middle of the vehicle: mean and
-            standard deviation.
+        slot_length: m, length of kerb for each vehicle.
+        junction_clearance: m, distance from a junction within which nobody parks.
+        lateral_offset, lateral_std: m, mean and standard deviation of the distance from the centreline of the adjacent
+            lane to the middle of the vehicle.
     """
 
     slot_length: float = value(above=0, unit="m")
@@ -149,17 +150,20 @@ class ParkingParameters:
 
 @dataclass
 class InterestParameters:
-    """Weights of what makes a focal agent worth keeping; a candidate's chance grows with the sum of those that hold.
+    """Weights for the choice of focal agents; a candidate's chance grows with the sum of the weights that apply to it.
 
     Attributes:
-        base: of every candidate.
-        turning: it turns by more than `turn_angle`.
-        braking: it slows down by more than `speed_change`.
-        accelerating: it gains more than `speed_change`.
-        lane_changing: it changes lanes.
-        junction: it crosses a junction.
-        dense: there are at least `dense_count` moving vehicles within `dense_radius`.
-        turn_angle: degrees; speed_change: m/s; dense_radius: m.
+        base: weight of every candidate.
+        turning: weight if it turns by more than `turn_angle`.
+        braking: weight if it slows down by more than `speed_change`.
+        accelerating: weight if it speeds up by more than `speed_change`.
+        lane_changing: weight if it changes lanes.
+        junction: weight if it crosses a junction.
+        dense: weight if at least `dense_count` moving vehicles are within `dense_radius`.
+        turn_angle: degrees.
+        speed_change: m/s.
+        dense_radius: m.
+        dense_count: number of vehicles.
     """
 
     base: float = value(above=0, unit="")
@@ -177,17 +181,17 @@ class InterestParameters:
 
 @dataclass
 class SceneParameters:
-    """Which scenes are kept, and what the AV sees of them.
+    """Which scenes are kept, and how the AV observes them.
 
     Attributes:
         train, val: number of scenes.
-        band: m, width of the strip between the parts, where no focal agent is.
+        band: m, width of the strip without focal agents between the train and val parts of a city.
         max_standing_fraction: largest fraction of scenes whose focal agent moves less than `standing_distance` (m).
-        separation: m, between the focal agents of scenes of the same time.
-        pause: s, between two scenes with the same focal agent.
-        min_av_distance, max_av_distance: m, between AV and the focal agent at the last observed step.
-        sensor_range: m, around the AV; tracks begin and end there.
-        max_acceleration, max_lateral_acceleration: m/s2; a focal agent beyond is not kept.
+        separation: m, smallest distance between the focal agents of simultaneous scenes.
+        pause: s, smallest time between two scenes with the same focal agent.
+        min_av_distance, max_av_distance: m, limits to the distance from AV to focal agent at the last observed step.
+        sensor_range: m; tracks begin and end at this distance from the AV.
+        max_acceleration, max_lateral_acceleration: m/s2; focal agents with larger values are not kept.
         tracking_noise: m, standard deviation of a tracked position, in x and in y.
         smoothing: s, standard deviation of the filter over the simulated positions.
     """
@@ -228,9 +232,9 @@ class RecordSampleParameters:
     cities: list[CityParameters] = value(fewest=1)
 
     def validate(self, where: str) -> None:
-        """Cities must have different codes, and one of them must give scenes."""
+        """Cities must have different codes, and at least one of them must contribute scenes."""
         codes = [city.code for city in self.cities]
         if len(set(codes)) < len(codes):
             raise ParameterError(f"{where}.cities", f"codes {', '.join(codes)}", "each code once")
         if not any(city.scenes_fraction > 0 for city in self.cities):
-            raise ParameterError(f"{where}.cities", "no scenes_fraction above 0", "a city that gives scenes")
+            raise ParameterError(f"{where}.cities", "no scenes_fraction above 0", "at least one above 0")

@@ -1,4 +1,4 @@
-"""Sections `report` and `verify`, and the cells (every variant with every seed) that both go through."""
+"""Sections `report` and `verify`, and the runs (every variant with every seed) that the pipeline trains."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ class ReportParameters:
     """Section `report` of params.yaml: what the report shows.
 
     Attributes:
-        seed: of the random choice of what is shown, and of the bootstrap.
-        bootstrap_samples: resamples behind every 95 % interval.
-        baselines: forecasts without training that are listed in the table.
-        own_forecasts: names of your own forecasts that are listed too, as stages/score_forecasts.py wrote them.
-        recorded_scenes, synthetic_windows, augmented_scenes, drives, forecast_scenes: panels of these pictures.
-        reconstructions: windows of each kind of masking, for each variant that has one; pre-training keeps three.
-        motion_tracks: most tracks of each set behind the motion distributions.
-        min_encoder_gain: variants with a smaller encoder gain, for lanes and for the trajectory, decide no effect.
-        transform_amplitude: amplitude at which the map transforms are shown.
+        seed: seed of the random choice of examples and of the bootstrap.
+        bootstrap_samples: resamples for each 95 % interval.
+        baselines: untrained forecasts that the table lists.
+        own_forecasts: names of your own forecasts, scored by stages/score_forecasts.py, that the table also lists.
+        recorded_scenes, synthetic_windows, augmented_scenes, drives, forecast_scenes: number of panels of each picture.
+        reconstructions: windows shown for each kind of masking of each variant; pre-training keeps three.
+        motion_tracks: most tracks of each set that the motion distributions are computed from.
+        min_encoder_gain: effects of a variant remain undecided if its encoder gain is smaller for both lanes and
+            trajectory.
+        transform_amplitude: amplitude of the map transforms that are shown.
     """
 
     seed: int = value(at_least=0, unit="")
@@ -43,22 +44,22 @@ class ReportParameters:
     transform_amplitude: float = value(at_least=-20, at_most=20, unit="")
 
     def validate(self, where: str) -> None:
-        """A transform that bends nothing shows nothing; a row of the table has one source."""
-        twice = sorted(set(self.own_forecasts) & set(self.baselines))
-        if twice:
-            raise ParameterError(f"{where}.own_forecasts", twice[0], "a name that is not among the baselines")
+        """The transform's amplitude must not be 0, and names in `own_forecasts` must differ from the baselines."""
+        shared = sorted(set(self.own_forecasts) & set(self.baselines))
+        if shared:
+            raise ParameterError(f"{where}.own_forecasts", shared[0], "a name that is not among the baselines")
         if self.transform_amplitude == 0:
             raise ParameterError(f"{where}.transform_amplitude", "0", "another number from -20 to 20")
 
 
 @dataclass(frozen=True)
 class VerifyParameters:
-    """Section `verify` of params.yaml: what is run again, and how close the numbers must be.
+    """Section `verify` of params.yaml: which stages are run again, and how close the results must be.
 
     Attributes:
-        spot_stages: stages made again by level `spot`; their outputs must have the same bytes.
-        tolerances: for level `full`, the largest absolute difference allowed to each metric of a trained variant;
-            one that is not named has that of its unit, a rate MR6's and a distance minFDE6's.
+        spot_stages: stages that level `spot` runs again; their outputs must have the same bytes.
+        tolerances: largest absolute difference that level `full` allows for each metric of a trained variant; other
+            rates have the tolerance of MR6, other distances that of minFDE6.
     """
 
     spot_stages: list[str] = value(fewest=1, distinct=True)
@@ -67,13 +68,13 @@ class VerifyParameters:
 
 @dataclass(frozen=True)
 class SelectedRuns:
-    """Variants and seeds that the pipeline trains: a run is one variant with one seed.
+    """Variants and seeds that the pipeline trains; a run is one variant with one seed.
 
     Attributes:
-        variants: those trained from scratch, then the pre-trained ones, then those that share the pre-training of one
-            of these, each in the order of the file; the first is the baseline that the others are compared with.
+        variants: the variants trained from scratch, then the pre-trained ones, then those that share a pre-training,
+            each in the order of the file. The first is the baseline that the others are compared with.
         seeds: training seeds; every variant is trained with each.
-        shared: a variant that shares another's pre-training -> that other variant.
+        shared: for each variant that shares the pre-training of another, that other variant.
     """
 
     variants: tuple[str, ...]
@@ -81,7 +82,7 @@ class SelectedRuns:
     shared: Mapping[str, str] = field(default_factory=dict)
 
     def pretraining(self, variant: str) -> str:
-        """The variant whose pre-training this one starts from: itself, unless it shares another's."""
+        """Return the variant whose pre-training `variant` starts from: itself, unless it shares another's."""
         return self.shared.get(variant, variant)
 
 
@@ -100,7 +101,7 @@ class SharedPretraining:
 
 @dataclass
 class _Runs:
-    """Four parameters of the file's top level."""
+    """The parameters at the top level of a parameter file."""
 
     from_scratch: list[str] = value(fewest=1, distinct=True)
     run_variants: list[str] = value(distinct=True)
@@ -109,17 +110,17 @@ class _Runs:
 
 
 def load_selected_runs(path: Path = DEFAULT_PATH) -> SelectedRuns:
-    """`from_scratch`, `run_variants`, `shared_pretraining` and `seeds` of a parameter file.
+    """Load `from_scratch`, `run_variants`, `shared_pretraining` and `seeds` of a parameter file.
 
     Raises:
-        ParameterError: one of them is missing, empty, of the wrong type, or names something twice; or a variant shares
-            the pre-training of one that `run_variants` does not name.
+        ParameterError: one of them is missing or not valid, a variant is listed twice, or a variant shares the
+            pre-training of one that is not in `run_variants`.
     """
     return selected_runs(read_parameters(path), path)
 
 
 def selected_runs(content: Mapping[str, Any], path: object) -> SelectedRuns:
-    """As `load_selected_runs`, from the whole content of a parameter file."""
+    """Like `load_selected_runs`, but from the whole content of a parameter file; `path` is for error messages."""
     names = [each.name for each in fields(_Runs)]
     runs = from_values(_Runs, {key: content[key] for key in names if key in content}, f"{path}: ")
     shared = {entry.variant: entry.pretraining for entry in runs.shared_pretraining}

@@ -1,4 +1,4 @@
-"""Sections `augment` and `synthesize`: routes, warped maps around them, the rule-based driver and its windows."""
+"""Sections `augment` and `synthesize`: routes, map transforms, the rule-based driver and its windows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from synthdrive.core.errors import ParameterError
 from synthdrive.core.schema import value
 
-FINEST_SPACING = 0.05  # m; finer points than this say nothing more of a lane
+FINEST_SPACING = 0.05  # m; finer points add no detail to a lane
 
 
 @dataclass
@@ -22,7 +22,7 @@ class RouteParameters:
     max_joint_angle: float = value(above=0, at_most=180, unit="degrees")
 
     def validate(self, where: str) -> None:
-        """A route's lengths must fit one another."""
+        """The lengths must be in the order min_fresh, min_length, length."""
         if not self.min_fresh <= self.min_length <= self.length:
             found = f"min_fresh {self.min_fresh}, min_length {self.min_length}, length {self.length}"
             raise ParameterError(where, found, "min_fresh <= min_length <= length")
@@ -56,7 +56,7 @@ class AugmentParameters:
     corridor_margin: float = value(at_least=0, unit="m")
 
     def validate(self, where: str) -> None:
-        """There must be a kind of scene; 0 keeps a lane's points, and other spacings must not be too fine."""
+        """There must be original or augmented scenes; `densify` must be 0 or not too fine."""
         if self.per_route == 0 and not self.originals:
             raise ParameterError(f"{where}.per_route", "0, and originals false", "at least one kind of scene")
         if 0 < self.densify < FINEST_SPACING:
@@ -108,7 +108,7 @@ class WindowParameters:
 
 @dataclass
 class LimitParameters:
-    """`synthesize.limits`: a window that breaks one of them is dropped."""
+    """`synthesize.limits`: a window that exceeds one of them is dropped."""
 
     acceleration: float = value(above=0, unit="m/s2")
     lateral_acceleration: float = value(above=0, unit="m/s2")
@@ -194,8 +194,9 @@ class SynthesizeParameters:
     noise: NoiseParameters = value()
 
     def validate(self, where: str) -> None:
-        """There must be speeds to drive at, and to draw from where they come from recorded scenes."""
+        """There must be desired speeds; speeds from recorded scenes need the number to draw for each scene."""
         if not self.desired_speeds and not self.desired_speeds_augmented:
-            raise ParameterError(f"{where}.desired_speeds", "no desired speeds", "at least one, here or for augmented")
+            expected = "at least one speed, here or in desired_speeds_augmented"
+            raise ParameterError(f"{where}.desired_speeds", "no desired speeds", expected)
         if self.speed_source == "recorded" and self.speeds_per_scene == 0:
-            raise ParameterError(f"{where}.speeds_per_scene", "0", "how many speeds to draw, from 1")
+            raise ParameterError(f"{where}.speeds_per_scene", "0", "at least 1 if speed_source is recorded")

@@ -1,4 +1,4 @@
-"""What is trained and how: networks, pre-training, fine-tuning, and what a variant changes in them."""
+"""Sections `model`, `pretrain`, `finetune` and `variants`: networks, training, and the changes of each variant."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALLEST_HIDDEN_SIZE = 32
 
 @dataclass(frozen=True)
 class ModelParameters:
-    """Section `model` of params.yaml.
+    """Section `model` of params.yaml: the networks.
 
     Attributes:
         hidden_size: width of every feature, and of the goal decoder's hidden layers.
@@ -25,20 +25,20 @@ class ModelParameters:
         sub_graph_heads: attention heads inside a polyline.
         kept_lane_probability: lanes are kept, most probable first, until their probabilities exceed this sum.
         goal_spacing: metres, largest spacing of the sparse goals along a lane.
-        max_goal_acceleration: m/s2; sparse goals are left out that the focal agent could not get to within the horizon
-            with an acceleration of this size, in whatever direction (`models.goals.reachable_goals`). 0.0 keeps all:
-            the paper.
-        dense_from_goals: number of the most probable sparse goals around which dense goals are laid.
+        max_goal_acceleration: m/s2; sparse goals that the focal agent cannot reach within the horizon at this
+            acceleration, in any direction, are left out (`models.goals.reachable_goals`). 0.0, as in the paper, keeps
+            all goals.
+        dense_from_goals: number of the most probable sparse goals around which dense goals are placed.
         dense_radius: metres; dense goals are the integer points within +-dense_radius of each of them, in x and in y.
-        coordinate_scale: metres that count as 1 where a network reads coordinates: vectors, goals, endpoints, queries.
-            The layer norms that follow see directions alone once coordinates are much larger than 1, and distances
-            are learned late (docs/method.md 8.21). What is predicted stays in metres. 1.0: the paper.
-        second_coordinate_scale: metres; vectors, goals and endpoints are also read over this scale, by a first layer of
-            its own with its own norm, whose features are joined with those of the other: of two scales, the larger
-            shows distances and the smaller directions. 0.0: the paper, one scale alone.
-        polyline_index: give the network each polyline's index in its scene as a feature, as the paper does; forecasts
-            then depend on the order of lanes and agents (docs/method.md 8.10).
-        detach_endpoint_query: no gradient into the endpoint encoder of the trajectory completion, which then stays
+        coordinate_scale: metres; input coordinates (vectors, goals, endpoints, queries) are divided by it, outputs stay
+            in metres. If inputs are much larger than 1, the layer norms hide distances, which are then learned late
+            (docs/method.md 8.21). The paper: 1.0.
+        second_coordinate_scale: metres; a second first layer, with a norm of its own, reads vectors, goals and
+            endpoints at this scale, and its features are joined with those of the other. The larger scale shows
+            distances, the smaller one directions. The paper: 0.0, a single scale.
+        polyline_index: whether each polyline's index in its scene is a feature, as in the paper; forecasts then depend
+            on the order of lanes and agents (docs/method.md 8.10).
+        detach_endpoint_query: whether the endpoint encoder of the trajectory completion gets no gradient and stays
             random, as in the paper's release (docs/method.md 8.5).
     """
 
@@ -56,9 +56,9 @@ class ModelParameters:
     detach_endpoint_query: bool = value()
 
     def validate(self, where: str) -> None:
-        """The width must be a multiple of 8, and of the number of heads; two scales must differ."""
+        """The width must be a multiple of 8 and of the number of heads, and the two scales must differ."""
         if self.second_coordinate_scale == self.coordinate_scale:
-            expected = f"0, or another than coordinate_scale ({self.coordinate_scale})"
+            expected = f"0, or a value other than coordinate_scale ({self.coordinate_scale})"
             raise ParameterError(f"{where}.second_coordinate_scale", str(self.second_coordinate_scale), expected)
         if self.hidden_size % 8:
             expected = f"a multiple of 8 from {SMALLEST_HIDDEN_SIZE}"
@@ -75,25 +75,25 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 
 @dataclass(frozen=True)
 class OptimisationParameters:
-    """Adam and its learning rate.
+    """Parameters of training that `pretrain` and `finetune` share: Adam, learning rate, batches, precision.
 
     Attributes:
         epochs: passes over the scenes.
-        global_batch_size: scenes per optimiser step, over all devices together.
-        micro_batch_size: most scenes in one forward pass of one device; a larger share of the batch is accumulated.
-        learning_rate: Adam's, before the schedule.
+        global_batch_size: scenes per optimiser step, summed over all devices.
+        micro_batch_size: most scenes per forward pass on one device; gradients of larger batches are accumulated.
+        learning_rate: learning rate of Adam, before the schedule.
         lr_schedule: constant; step: times `lr_decay_factor` at each of `lr_milestones`; cosine: down to
             `final_lr_factor` of it.
         lr_milestones: epochs, counted from 0, before which the step schedule decays.
         lr_decay_factor: factor of the step schedule.
-        final_lr_factor: where the cosine schedule ends, as a fraction of `learning_rate`.
-        warmup_epochs: linear rise from zero over this many epochs (fractions too), before any schedule.
-        max_grad_norm: largest norm of the whole gradient; 0 leaves it as it is.
-        ema_decay: per step, of the exponential moving average of the weights that is the trained model; 0 takes the
-            last weights.
-        cpu_threads: threads of one run on a CPU; the last bits of sums depend on it, and not on the machine.
+        final_lr_factor: final learning rate of the cosine schedule, as a fraction of `learning_rate`.
+        warmup_epochs: number of epochs (may be a fraction) over which the learning rate first rises linearly from 0.
+        max_grad_norm: norm to which the whole gradient is clipped; 0 for no clipping.
+        ema_decay: decay per step of the exponential moving average of the weights, which is the trained model; 0 for
+            the last weights instead.
+        cpu_threads: threads of one run on a CPU; a parameter, because the last bits of sums depend on it.
         precision: float32; tf32: matrix products at 19 bits on NVIDIA devices; bfloat16: mixed precision.
-        compile: compile the model with torch.compile.
+        compile: whether to compile the model with torch.compile.
     """
 
     epochs: int = value(at_least=1, unit="")
@@ -112,7 +112,7 @@ class OptimisationParameters:
     compile: bool = value()
 
     def validate(self, where: str) -> None:
-        """The learning rate must have risen before training ends."""
+        """The warm-up must not be longer than the training."""
         if self.warmup_epochs > self.epochs:
             raise ParameterError(f"{where}.warmup_epochs", str(self.warmup_epochs), f"0 to {self.epochs} (epochs)")
 
@@ -122,8 +122,8 @@ class VariantParameters:
     """One entry of `variants`: what a variant changes in sections `model`, `pretrain` and `finetune`, and nothing else.
 
     Attributes:
-        description: what the variant is, in words; the report shows it.
-        model, pretrain, finetune: values that replace those of the section of that name; left out, none do.
+        description: description of the variant for the report.
+        model, pretrain, finetune: values that replace those of the section of that name; by default none.
     """
 
     description: str = value()
@@ -133,25 +133,25 @@ class VariantParameters:
 
 
 def variant_names(path: Path = DEFAULT_PATH) -> list[str]:
-    """The variants that are defined, in the order of the file."""
+    """Return the names of all variants that a parameter file defines, in its order."""
     return list(variants_of(read_parameters(path), path))
 
 
 def load_variant(variant: str, path: Path = DEFAULT_PATH) -> VariantParameters:
-    """One variant.
+    """Load a variant.
 
     Raises:
-        ParameterError: there is no such variant, or it holds something else than its four keys.
+        ParameterError: there is no such variant, or it has an unknown key.
     """
     return variant_of(variant, read_parameters(path), path)
 
 
 def load_variant_section(schema: type[Section], section: str, variant: str, path: Path = DEFAULT_PATH) -> Section:
-    """Section `model`, `pretrain` or `finetune` as the variant changes it.
+    """Load section `model`, `pretrain` or `finetune` with the changes of a variant.
 
     Raises:
         ParameterError: a value of the section or of the variant is missing, unknown, of the wrong type or out of range;
-            the message says whether the section or the variant holds it.
+            the message says in which of the two.
     """
     return variant_section(schema, section, variant, read_parameters(path), path)
 
@@ -159,7 +159,7 @@ def load_variant_section(schema: type[Section], section: str, variant: str, path
 def variant_section(
     schema: type[Section], section: str, variant: str, content: Mapping[str, Any], path: object
 ) -> Section:
-    """As `load_variant_section`, from the whole content of a parameter file."""
+    """Like `load_variant_section`, but from the whole content of a parameter file; `path` is for error messages."""
     changes: dict[str, Any] = getattr(variant_of(variant, content, path), section)
     whole = from_values(schema, content.get(section), f"{path}: {section}")
     return (
@@ -170,7 +170,7 @@ def variant_section(
 
 
 def variant_of(variant: str, content: Mapping[str, Any], path: object) -> VariantParameters:
-    """As `load_variant`, from the whole content of a parameter file."""
+    """Like `load_variant`, but from the whole content of a parameter file; `path` is for error messages."""
     variants = variants_of(content, path)
     if variant not in variants:
         raise ParameterError(
@@ -180,7 +180,7 @@ def variant_of(variant: str, content: Mapping[str, Any], path: object) -> Varian
 
 
 def variants_of(content: Mapping[str, Any], path: object) -> Mapping[str, Any]:
-    """The variants that a parameter file's content defines, each with its values, unchecked."""
+    """Return the variants that a parameter file's content defines, by name, without checking their values."""
     variants = content.get("variants")
     if not isinstance(variants, Mapping) or not variants:
         raise ParameterError(f"{path}: variants", repr(variants), "a mapping of variants, each with its changes")
@@ -195,27 +195,28 @@ INDEX, PLACE = "index", "place"
 
 @dataclass(frozen=True)
 class ObjectiveParameters:
-    """The objective of pre-training.
+    """The pre-training objective.
 
     Attributes:
-        objective: `masked` reconstructs lanes or the focal agent's trajectory, as the paper does; `scene` lanes and
-            its future at once, each seen from its own place (docs/objectives.md): of what follows it takes
-            `mask_ratio`, `random_rotation`, `modes`, `dead_mode_weight` and `min_lanes` alone; `forecast` trains
-            DenseTNT itself on the synthetic windows; `none` pre-trains nothing.
-        map_probability: fraction of samples whose lanes are masked; the others have the agent's trajectory masked.
+        objective: `masked` reconstructs lanes or the focal agent's trajectory, as in the paper. `scene` reconstructs
+            lanes and its future together, each in its own frame (docs/objectives.md); of the parameters below it uses
+            only `mask_ratio`, `random_rotation`, `modes`, `dead_mode_weight` and `min_lanes`. `forecast` trains
+            DenseTNT itself on the synthetic windows. `none`: no pre-training.
+        map_probability: fraction of samples in which lanes are masked; in the others the agent's trajectory is masked.
         mask_ratio: fraction of a scene's lanes that is masked in a map sample.
-        lane_query: how a query says which hidden lane it asks for. `index`: the paper's code of the polyline's index,
-            here drawn anew for each sample; `place`: the lane's first vector, in each of its queries.
-        decoder_sees_encoder: False gives the mask of the paper's release, which hides the encoder from the decoder,
+        lane_query: how a decoder query identifies its masked lane. `index`: by the paper's code of the polyline's
+            index, here drawn anew for each sample; `place`: by the lane's first vector.
+        decoder_sees_encoder: if false, the attention mask of the paper's release hides the encoder from the decoder,
             so that the encoder gets no gradient (docs/method.md 4.6).
-        random_rotation: turn every sample by a random angle about the agent.
-        targets: `all` regresses every feature column, as the paper does; `xy` positions alone, in metres.
-        history_only: the encoder sees no row after the last observed step.
-        modes: trajectories that the trajectory decoder predicts; the best one counts.
+        random_rotation: whether to rotate every sample by a random angle about the agent.
+        targets: `all` regresses every feature column, as in the paper; `xy` only positions, in metres.
+        history_only: whether the encoder sees only rows up to the last observed step.
+        modes: number of trajectories that the trajectory decoder predicts; the loss is that of the best one.
         dead_mode_weight: weight of the loss of the first mode that has not won yet in the batch (docs/method.md 4.3).
-        lane_padding_in_loss: count the padding of short lanes as targets (zeros) and as decoder queries, as released.
+        lane_padding_in_loss: whether the padding of short lanes counts as targets (zeros) and decoder queries, as in
+            the paper's release.
         min_lanes: scenes with fewer lanes are left out of pre-training (docs/method.md 8.8).
-        goal_label_std: of the objective `forecast`; see `FinetuneParameters`.
+        goal_label_std: for the objective `forecast`; see `FinetuneParameters`.
     """
 
     objective: str = value(choices=(MASKED, SCENE, FORECAST, NONE))
@@ -238,10 +239,10 @@ class PretrainParameters(ObjectiveParameters, OptimisationParameters):
     """Section `pretrain` of params.yaml.
 
     Attributes:
-        windows: all of them, or only those driven on original or on augmented scenes.
-        fraction: of these windows, to train on; the subsets of one seed are nested, and the same in every variant.
-        held_out: fraction of the routes whose windows no variant is trained on, to measure reconstructions on; 0
-            measures none.
+        windows: which windows to train on: all, or those on original or on augmented scenes.
+        fraction: fraction of these windows to train on; the subsets of one seed are nested and equal for all variants.
+        held_out_fraction: fraction of the routes whose windows are kept from training to measure the reconstruction; 0
+            for no measurement.
     """
 
     windows: str = value(choices=("all", "original", "augmented"))
@@ -255,11 +256,11 @@ class FinetuneParameters(OptimisationParameters):
 
     Attributes:
         load_pretrained_weights: modules of the pre-trained model whose tensors are loaded ("encoder",
-            "encoder.global_graph"); the rest starts fresh. A variant without pre-training transfers nothing, whatever
-            it says here.
-        fraction: of the scenes, to train on; the subsets of one seed are nested, and the same in every variant.
-        goal_label_std: metres; the goals' target is a distribution over all of them, with Gaussian weights of this
-            standard deviation in their distance to the true endpoint. 0.0: the paper, the nearest goal alone.
+            "encoder.global_graph"); the rest is initialised at random. It does not apply to variants without
+            pre-training.
+        fraction: fraction of the scenes to train on; the subsets of one seed are nested and equal for all variants.
+        goal_label_std: metres; the target of the goal probabilities is a distribution with Gaussian weights of this
+            standard deviation in the distance to the true endpoint. The paper: 0.0, the nearest goal only.
     """
 
     load_pretrained_weights: list[str] = value(distinct=True)

@@ -1,8 +1,8 @@
-"""A whole parameter file: whether it is valid, profiles merged into it, and whether an artifact was made with it.
+"""Operations on a whole parameter file: check it, merge profiles into it, and compare it with an artifact's metadata.
 
-Profiles are parameter files that hold only what differs from params.yaml, or from the profile that they extend.
-`extends: NAME` in a profile names the profile that it changes; in a variant, the variant that it changes. What is not
-specified is inherited. OmegaConf merges: mappings key by key, while lists and plain values are replaced.
+A profile is a parameter file that contains only what differs from params.yaml or from the profile that it extends.
+`extends: NAME` in a profile or variant names the profile or variant that it changes; what is not specified is
+inherited. OmegaConf merges mappings key by key, and replaces lists and plain values.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from synthdrive.core.parameters import DEFAULT_PATH, read_mapping, read_paramete
 from synthdrive.core.provenance import plain_values
 from synthdrive.core.schema import from_values
 
-# What a variant may change
+# The sections that a variant may change
 VARIANT_SCHEMAS: dict[str, Any] = {
     "model": ModelParameters,
     "pretrain": PretrainParameters,
@@ -79,42 +79,44 @@ def check_parameters(content: Mapping[str, Any], path: object) -> None:
         for name in content[key]:
             objective = _pretraining(name, content, path)["objective"]
             if (objective == NONE) != scratch:
-                wanted = "a variant with objective none" if scratch else "a variant with another objective than none"
+                wanted = f"a variant whose objective is {'' if scratch else 'not '}{NONE}"
                 raise ParameterError(f"{path}: {key}", f"{name}, with objective {objective}", wanted)
     _check_pretrainings(content, path)
 
 
 def _check_pretrainings(content: Mapping[str, Any], path: object) -> None:
-    """Equal pre-trainings are one, and a variant shares no other than its own."""
+    """Raise ParameterError if two variants repeat a pre-training, or if one shares a pre-training unlike its own."""
     own = {name: _pretraining(name, content, path) for name in content["run_variants"]}
     for name, shared in selected_runs(content, path).shared.items():
         needed, found = _pretraining(name, content, path), own[shared]
         if differing := [key for key in needed if needed[key] != found[key]]:
             where = f"{path}: shared_pretraining"
             raise ParameterError(
-                where, f"{name}, whose {differing[0]} is not that of {shared}", "a variant that differs in finetune"
+                where,
+                f"{name}, whose {differing[0]} differs from that of {shared}",
+                "a variant that differs only in finetune",
             )
     for name, values in own.items():
         first = next(other for other in own if own[other] == values)
         if first != name:
             raise ParameterError(
                 f"{path}: run_variants",
-                f"{name} with the pre-training of {first}",
-                f"it under shared_pretraining instead: {{variant: {name}, pretraining: {first}}}",
+                f"{name}, whose pre-training is the same as that of {first}",
+                f"an entry of shared_pretraining instead: {{variant: {name}, pretraining: {first}}}",
             )
 
 
 def _pretraining(variant: str, content: Mapping[str, Any], path: object) -> dict[str, Any]:
-    """Every parameter that the pre-training of a variant depends on, those of the model as `model.<key>`."""
+    """Return all parameters that a variant's pre-training depends on, those of the model as `model.<key>`."""
     changes = variant_of(variant, content, path)
     model = {f"model.{key}": value for key, value in {**content["model"], **changes.model}.items()}
     return {**content["pretrain"], **changes.pretrain, **model}
 
 
 def changed_parameters(metadata: Mapping[str, Any], parameters: Path) -> Iterator[tuple[str, str, Any, Any]]:
-    """(section, key, then, now) of what differs between an artifact's metadata and what its stage would read now.
+    """Yield (section, key, recorded value, current value) where an artifact's metadata and a parameter file differ.
 
-    Metadata without parameters differ in nothing.
+    Metadata without parameters yield nothing.
     """
     recorded = metadata.get("parameters")
     if not recorded:
@@ -140,7 +142,7 @@ EXTENDS = "extends"
 
 
 def compose(parameters: Mapping[str, Any], profile: Path) -> dict[str, Any]:
-    """The whole content of a parameter file, with a profile and those that it extends merged into it.
+    """Merge a profile, and the profiles that it extends, into a parameter file's content, and check the result.
 
     Raises:
         ParameterError: see `merge`, or the result is not valid.
@@ -153,15 +155,15 @@ def compose(parameters: Mapping[str, Any], profile: Path) -> dict[str, Any]:
 def load_profile_section(
     schema: type[Section], section: str, profile: Path, parameters: Path = DEFAULT_PATH
 ) -> Section:
-    """One section as a profile makes it of a parameter file."""
+    """Load one section of a parameter file with a profile merged into it."""
     return from_values(schema, compose(read_parameters(parameters), profile)[section], f"{profile}: {section}")
 
 
 def merge(parameters: Mapping[str, Any], profile: Path) -> dict[str, Any]:
-    """As `compose`, without checking the values.
+    """Like `compose`, but without checking the values.
 
     Raises:
-        ParameterError: a profile is missing, extends itself, or has an unknown key; only variants may be new.
+        ParameterError: a profile is missing, extends itself, or has a key that is neither known nor a new variant.
     """
     variants_of(parameters, "params.yaml")
     merged = OmegaConf.create(dict(parameters))
@@ -171,8 +173,8 @@ def merge(parameters: Mapping[str, Any], profile: Path) -> dict[str, Any]:
         try:
             merged = cast(DictConfig, OmegaConf.merge(merged, overlay))
         except ConfigKeyError as error:
-            above = str(error.full_key).rpartition(".")[0]
-            known = OmegaConf.select(merged, above) if above else merged
+            parent = str(error.full_key).rpartition(".")[0]
+            known = OmegaConf.select(merged, parent) if parent else merged
             allowed = f"one of {', '.join(map(str, known))}"
             raise ParameterError(f"{path}: {error.full_key}", "a key that params.yaml does not have", allowed) from None
         except OmegaConfBaseException as error:
@@ -183,7 +185,7 @@ def merge(parameters: Mapping[str, Any], profile: Path) -> dict[str, Any]:
 
 
 def _chain(profile: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """A profile and those that it extends, beginning with the one that extends none."""
+    """Read a profile and the profiles that it extends, the most basic one first."""
     chain: list[tuple[Path, dict[str, Any]]] = []
     path: Path | None = profile
     while path is not None:
@@ -198,7 +200,8 @@ def _chain(profile: Path) -> list[tuple[Path, dict[str, Any]]]:
     return chain[::-1]
 
 
-def _whole_variant(name: str, variants: Mapping[str, Any], path: Path, above: tuple[str, ...] = ()) -> Any:
+def _whole_variant(name: str, variants: Mapping[str, Any], path: Path, extending: tuple[str, ...] = ()) -> Any:
+    """Return a variant merged into those that it extends; `extending` names the variants that extend this one."""
     variant = variants[name]
     if not isinstance(variant, Mapping) or EXTENDS not in variant:
         return variant
@@ -206,7 +209,7 @@ def _whole_variant(name: str, variants: Mapping[str, Any], path: Path, above: tu
     where = f"{path}: variants.{name}.{EXTENDS}"
     if base not in variants:
         raise ParameterError(where, repr(base), f"one of {', '.join(map(str, variants))}")
-    if base in (name, *above):
-        raise ParameterError(where, " extends ".join((*above, name, base)), "a variant that does not extend itself")
+    if base in (name, *extending):
+        raise ParameterError(where, " extends ".join((*extending, name, base)), "a variant that does not extend itself")
     changes = {key: value for key, value in variant.items() if key != EXTENDS}
-    return OmegaConf.to_container(OmegaConf.merge(_whole_variant(base, variants, path, (*above, name)), changes))
+    return OmegaConf.to_container(OmegaConf.merge(_whole_variant(base, variants, path, (*extending, name)), changes))

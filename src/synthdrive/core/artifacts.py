@@ -1,4 +1,4 @@
-"""Artifacts are written whole or not at all, with the same bytes for the same content."""
+"""Reading and writing artifacts: each is written whole or not at all, and equal content gives equal bytes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -25,20 +26,20 @@ from synthdrive.core.errors import InputError, SynthDriveError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems without locks: nothing is refused there
-MOST_TABLE_BYTES = 1 << 30  # unpacked; the manifest of a million scenes takes a quarter
-MOST_TABLE_PARTS = 1 << 14  # columns, row groups; read before anything else
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # errors of file systems without locks; there we do not lock
+MOST_TABLE_BYTES = 1 << 30  # unpacked; the manifest of a million scenes takes a quarter of this
+MOST_TABLE_PARTS = 1 << 14  # entries of a list in a Parquet footer: columns or row groups
 
 
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty directory that replaces `path` when the block ends well and vanishes when it does not.
+    """Yield an empty directory that replaces `path` if the block succeeds and is deleted if it raises.
 
-    Whatever ends the process: a whole directory or none stands at `path`, and what a killed process leaves beside it is
-    removed by the next one that writes there.
+    However the process ends, `path` is either complete or absent. Whatever a killed process leaves beside it is removed
+    by the next process that writes there.
 
     Raises:
-        SynthDriveError: another process is writing `path` at this moment.
+        SynthDriveError: another process is writing `path`.
     """
     path = Path(path)
     with _work_folder(path, "partial") as folder:
@@ -46,7 +47,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         new.mkdir()
         yield new
         if path.is_dir() and not path.is_symlink():
-            path.rename(old)  # not removed in place: a kill would leave half of it
+            path.rename(old)  # deleting it in place could be interrupted halfway
         elif path.exists() or path.is_symlink():
             path.unlink()
         try:
@@ -59,7 +60,11 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; it is moved to `path` when the block ends well, else removed. Raises as above."""
+    """Yield a path to write to; the file is moved to `path` if the block succeeds and deleted if it raises.
+
+    Raises:
+        SynthDriveError: another process is writing `path`.
+    """
     path = Path(path)
     with _work_folder(path, "partial") as folder:
         partial = folder / path.name
@@ -69,20 +74,26 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty directory beside `path` that is gone after the block, or, after a kill, with the next one."""
+    """Yield an empty directory beside `path` that is deleted after the block.
+
+    If the process is killed, the next process that asks for a scratch directory at `path` deletes it.
+
+    Raises:
+        SynthDriveError: another process has a scratch directory at `path`.
+    """
     with _work_folder(Path(path), "scratch") as folder:
-        new = folder / "new"  # `folder` is locked, and what is written into a directory locks that
+        new = folder / "new"  # `folder` itself is locked, and `atomic_directory` inside it would lock it again
         new.mkdir()
         yield new
 
 
 @contextlib.contextmanager
 def _work_folder(path: Path, kind: str) -> Iterator[Path]:
-    """A folder beside `path`, locked as long as this process lives: one that is not locked is a killed process's."""
+    """Yield a folder beside `path`, locked while the block runs; an unlocked one was left by a killed process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name}.{kind}-"
     with contextlib.ExitStack() as locks:
-        with _locked(path.parent):  # nobody looks between the making of a folder and its locking
+        with _locked(path.parent):  # so that no other process sees a new folder before it is locked
             for other in path.parent.glob(f"{glob.escape(prefix)}*"):
                 _remove_abandoned(other, path)
             folder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
@@ -101,13 +112,13 @@ def _remove_abandoned(folder: Path, path: Path) -> None:
         raise SynthDriveError(
             f"{path}: another process is writing it. Wait until it has ended, or stop it, then run this again."
         ) from None
-    except OSError:  # somebody else's, or gone already
+    except OSError:  # it belongs to another user, or is already gone
         return
 
 
 @contextlib.contextmanager
 def _locked(folder: Path, wait: bool = True) -> Iterator[None]:
-    """Hold a folder's lock, which ends with the process; raises BlockingIOError where it is not to be waited for."""
+    """Hold a folder's lock during the block; without `wait`, raise BlockingIOError if another process holds it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
@@ -121,42 +132,61 @@ def _locked(folder: Path, wait: bool = True) -> Iterator[None]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON with sorted keys, two-space indent and a final newline; NaN is refused."""
+    """Write JSON with sorted keys, two-space indent and a final newline; raises ValueError for NaN or infinity."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     with atomic_file(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; raises InputError naming the file, and the line where it breaks off."""
+    """Read a JSON file; raises InputError, with the file and the position, if it is missing or damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(path, "no such file", "a JSON file") from None
-    except (ValueError, RecursionError, OSError) as error:  # ValueError: no JSON, no text, or a number of many digits
+    except (ValueError, RecursionError, OSError) as error:  # ValueError: not JSON, not UTF-8, or too long a number
         raise InputError(path, f"unreadable JSON ({error})", "a whole JSON file") from None
 
 
+def read_yaml(path: Path, expected: str = "a YAML file", advice: str = "") -> Any:
+    """Read a YAML file as plain values.
+
+    Args:
+        expected: what the file should be, for the error message.
+        advice: what to do where the file is missing, for the error message.
+
+    Raises:
+        InputError: the file is missing or unreadable.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(path, "no such file", expected, advice) from None
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:  # ValueError: not UTF-8, or no such date
+        raise InputError(path, f"unreadable YAML ({error})", expected) from None
+
+
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write a Parquet table (zstd), atomically and with the same bytes for the same table."""
+    """Write a Parquet table (zstd) atomically; equal tables give equal bytes."""
     with atomic_file(path) as partial:
         pq.write_table(table.replace_schema_metadata(None), partial, compression="zstd", row_group_size=65536)
 
 
 def read_table(path: Path, columns: Mapping[str, pa.DataType] | None = None) -> pa.Table:
-    """Read a Parquet table of numbers, truth values and texts.
+    """Read a Parquet table of numbers, booleans and strings.
 
     Args:
-        columns: columns that must be there, with their types.
+        columns: required columns and their types.
 
     Raises:
-        InputError: the file is missing or damaged, has other columns, or unpacks to more than MOST_TABLE_BYTES.
+        InputError: the file is missing or damaged, lacks a required column, has one of another type, or unpacks to
+            more than MOST_TABLE_BYTES.
     """
     try:
         table = _read_flat_table(path)
     except FileNotFoundError:
         raise InputError(path, "no such file", "a Parquet table") from None
-    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a column's name is no UTF-8
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a column's name is not UTF-8
         raise InputError(path, f"unreadable Parquet ({error})", "a whole Parquet table") from None
     for name, dtype in (columns or {}).items():
         if name not in table.column_names:
@@ -168,8 +198,8 @@ def read_table(path: Path, columns: Mapping[str, pa.DataType] | None = None) -> 
 
 
 def _read_flat_table(path: Path) -> pa.Table:
-    """A whole table; first its texts are read as they are packed, where one may stand for a million."""
-    # pq.read_table imports pandas on the way (0.3 s).
+    """Read a table, but first check its unpacked size: a dictionary-encoded string may stand for a million rows."""
+    # Not pq.read_table, which imports pandas (0.3 s).
     with pq.ParquetFile(path, memory_map=True, thrift_container_size_limit=MOST_TABLE_PARTS) as file:
         schema, metadata = file.schema_arrow, file.metadata
     for field in schema:
@@ -184,16 +214,16 @@ def _read_flat_table(path: Path) -> pa.Table:
     _check_unpacked(path, numbers + sum(_text_bytes(chunk) for column in columns.columns for chunk in column.chunks))
     with pq.ParquetFile(path, memory_map=True, metadata=metadata) as file:
         table = file.read()
-    table.validate(full=True)  # texts are UTF-8
+    table.validate(full=True)  # checks that strings are UTF-8
     return table
 
 
 def _text_bytes(column: pa.DictionaryArray) -> int:
-    """Bytes that a column of texts takes when each row has its own."""
-    # Arrow's buffers themselves: its own to_numpy would import pandas.
+    """Return the bytes that a dictionary-encoded column of strings takes when it is decoded."""
+    # Reads Arrow's buffers because to_numpy would import pandas.
     ends = np.frombuffer(column.dictionary.buffers()[1] or b"", np.int32)[: len(column.dictionary) + 1]
     texts = np.frombuffer(column.indices.buffers()[1] or b"", np.int32)[column.offset : column.offset + len(column)]
-    lengths = np.append(np.diff(ends), 0)  # the last stands for rows without a text
+    lengths = np.append(np.diff(ends), 0)  # the last entry is for rows without a value
     return int(lengths[np.clip(texts, -1, len(lengths) - 1)].sum(dtype=np.int64)) + ends.itemsize * len(column)
 
 
@@ -213,13 +243,13 @@ def write_arrays(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str,
 def read_arrays(
     path: Path, names: Mapping[str, tuple[str, int]] | None = None
 ) -> tuple[dict[str, Array], dict[str, str]]:
-    """Read a safetensors file: its arrays and its metadata.
+    """Read the arrays and the metadata of a safetensors file.
 
     Args:
-        names: for each array that must be there, its dtype ("float64") and number of dimensions.
+        names: required arrays, each with its dtype ("float64") and number of dimensions.
 
     Raises:
-        InputError: the file is missing or damaged, or an array is missing or of another kind.
+        InputError: the file is missing or damaged, or an array is missing or has another dtype or dimension.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -227,7 +257,7 @@ def read_arrays(
             metadata = dict(file.metadata() or {})
     except FileNotFoundError:
         raise InputError(path, "no such file", "a safetensors file") from None
-    except (SafetensorError, OSError, ValueError, AttributeError) as error:  # AttributeError: a type that NumPy lacks
+    except (SafetensorError, OSError, ValueError, AttributeError) as error:  # AttributeError: a dtype unknown to NumPy
         raise InputError(path, f"unreadable safetensors ({error})", "a whole safetensors file") from None
     for name, (dtype, dimensions) in (names or {}).items():
         if name not in arrays:
@@ -239,7 +269,7 @@ def read_arrays(
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, or of a directory's file names and contents in sorted order; hexadecimal."""
+    """Return the SHA-256, in hexadecimal, of a file or of a directory's file names and contents in sorted order."""
     path = Path(path)
     digest = hashlib.sha256()
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())

@@ -17,13 +17,13 @@ class SynthDriveError(Exception):
 
 
 class InputError(SynthDriveError):
-    """A file, row or value that cannot be used.
+    """An input file, row or value that cannot be used.
 
     Args:
-        where: the file, and the row, key or member inside it.
-        found: what is there.
+        where: the file, and the row, key or archive member in it.
+        found: what was found there.
         expected: what should be there.
-        advice: what the user can do about it, where that is not obvious.
+        advice: what the user can do about it, if that is not obvious.
     """
 
     def __init__(self, where: object, found: str, expected: str, advice: str = "") -> None:
@@ -32,7 +32,7 @@ class InputError(SynthDriveError):
         super().__init__(f"{text}. {advice}" if advice else text)
 
     def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str, str]]:
-        """Survive the trip from a worker process: Exception would re-create itself from the text alone."""
+        """Pickle the four parts, so that the error can come from a worker process; Exception pickles only the text."""
         return type(self), (self.where, self.found, self.expected, self.advice)
 
 
@@ -41,15 +41,15 @@ class ParameterError(InputError):
 
 
 class MissingPackageError(SynthDriveError, ModuleNotFoundError):
-    """A package that is not installed, and what installs it."""
+    """An optional package that is not installed; the message says how to install it."""
 
 
 @contextmanager
 def from_extra(name: str) -> Iterator[None]:
-    """Around imports of packages that the base installation leaves out: those of this extra in pyproject.toml.
+    """Wrap the imports of packages that are installed only with the extra `name` of pyproject.toml.
 
     Raises:
-        MissingPackageError: one of them is not installed.
+        MissingPackageError: a package is not installed.
     """
     try:
         yield
@@ -59,7 +59,7 @@ def from_extra(name: str) -> Iterator[None]:
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, as an exception: whatever tidies up after Ctrl-C does so too when a scheduler ends the process."""
+    """SIGTERM as an exception, so that code that cleans up after Ctrl-C also does so when a scheduler stops the job."""
 
 
 NO_SPACE = ("no space left on device", "disk quota exceeded")
@@ -67,7 +67,7 @@ NO_MEMORY = ("cannot allocate memory", "can't allocate memory", "out of memory",
 
 
 def lack(error: BaseException) -> str | None:
-    """What the machine lacks where that is why an error was raised, and what to do about it; None otherwise."""
+    """Say which resource ran out (disk or memory) and what to do; None if the error has another cause."""
     text = str(error).lower()
     if any(words in text for words in NO_SPACE):
         return f"{error}. Free some space, then run the same command again: nothing half-written was left behind."
@@ -82,10 +82,10 @@ def lack(error: BaseException) -> str | None:
 
 @contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Turn what a user can act on into one line on stderr; other exceptions keep their traceback.
+    """Print errors that a user can act on as one line on stderr; other exceptions keep their traceback.
 
-    Exit status 2 for a SynthDriveError and where memory or disk space has run out, 130 after Ctrl-C, 143 after SIGTERM.
-    `SYNTHDRIVE_TRACEBACK=1` keeps the traceback of these too.
+    The exit status is 2 for a SynthDriveError or if memory or disk space has run out, 130 after Ctrl-C and 143 after
+    SIGTERM. `SYNTHDRIVE_TRACEBACK=1` shows the traceback of these errors too.
     """
     try:
         with terminated_by_exception():
@@ -103,18 +103,18 @@ def exit_on_error() -> Iterator[None]:
 
 @contextmanager
 def terminated_by_exception() -> Iterator[None]:
-    """Raise Terminated in the block on SIGTERM, so that the block can tidy up; a second one ends the process."""
-    in_charge = threading.current_thread() is threading.main_thread()
-    if not in_charge or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    """Raise Terminated in the block on SIGTERM, so that it can clean up; a second SIGTERM ends the process at once."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _raise_terminated)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
+def _raise_terminated(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     raise Terminated

@@ -1,4 +1,4 @@
-"""Work spread over processes, and its progress; results come back in order, however many workers there are."""
+"""Parallel work and its progress; results come in order, whatever the number of workers."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Result = TypeVar("Result")
 LOCAL = "local"
 CLUSTER_SCHEMES = ("tcp://", "tls://", "ucx://", "ws://")
 CONNECT_SECONDS = 20.0
-IN_FLIGHT = 32  # items at a time, of an executor whose workers cannot be counted
+IN_FLIGHT = 32  # items submitted at a time to an executor whose number of workers is unknown
 
 
 def worker_count(workers: int | None = None) -> int:
-    """Processes to use: the argument, else `SYNTHDRIVE_WORKERS`, else the processors this process may run on."""
+    """Return the number of processes to use: `workers`, else `SYNTHDRIVE_WORKERS`, else the number of usable CPUs."""
     text = os.environ.get("SYNTHDRIVE_WORKERS", "") if workers is None else str(workers)
     if text and (not text.isdigit() or int(text) < 1):
         raise ParameterError("workers", repr(text), "a whole number from 1")
@@ -37,15 +37,15 @@ def worker_count(workers: int | None = None) -> int:
 
 @contextmanager
 def open_executor(executor: str | None = None, workers: int | None = None) -> Iterator[Executor]:
-    """The executor that a stage spreads its work over.
+    """Open the executor on which a stage runs its work.
 
     Args:
-        executor: `local` for processes on this machine, or a Dask scheduler's address (`tcp://host:8786`) for the
-            workers of a cluster; the default is `SYNTHDRIVE_EXECUTOR`, else `local`.
-        workers: processes on this machine, see `worker_count`; a cluster has its own.
+        executor: `local` for processes on this machine, or the address of a Dask scheduler (`tcp://host:8786`); the
+            default is `SYNTHDRIVE_EXECUTOR`, else `local`.
+        workers: number of processes on this machine (see `worker_count`); not used with a cluster.
 
     Raises:
-        ParameterError: neither of the two, or no scheduler at the address.
+        ParameterError: `executor` is neither of these, or no scheduler answers at the address.
     """
     kind = executor or os.environ.get("SYNTHDRIVE_EXECUTOR") or LOCAL
     if kind == LOCAL:
@@ -60,25 +60,25 @@ def open_executor(executor: str | None = None, workers: int | None = None) -> It
 
 @contextmanager
 def local_executor(workers: int | None = None) -> Iterator[Executor]:
-    """Processes on this machine, as a `concurrent.futures` executor.
+    """Open a pool of processes on this machine.
 
-    Waiting work is dropped when the block fails, running work too when it is interrupted.
+    If the block raises, pending work is cancelled; if it is interrupted, running work is terminated too.
     """
-    executor = ProcessPoolExecutor(worker_count(workers), get_context("forkserver"), _serve_parent)
+    executor = ProcessPoolExecutor(worker_count(workers), get_context("forkserver"), _tie_to_parent)
     try:
         yield executor
     except BaseException as error:
         if not isinstance(error, Exception):
             for worker in active_children():
                 worker.terminate()
-        with suppress(RuntimeError):  # of an executor that lacked the memory to start; the error itself says so
+        with suppress(RuntimeError):  # raised if the pool lacked the memory to start, which `error` already says
             executor.shutdown(wait=True, cancel_futures=True)
         raise
     executor.shutdown()
 
 
-def _serve_parent() -> None:
-    """Leave it to the parent what Ctrl-C means, and end when the parent does, however it ends."""
+def _tie_to_parent() -> None:
+    """Ignore Ctrl-C, which the parent handles, and exit when the parent has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is not None:
@@ -92,7 +92,11 @@ def _end_after(wait: Callable[[], None]) -> None:
 
 @contextmanager
 def cluster_executor(address: str) -> Iterator[Executor]:
-    """The workers of a Dask cluster, as a `concurrent.futures` executor; they need the same SynthDrive installed."""
+    """Open an executor on a Dask cluster, whose workers need the same version of SynthDrive.
+
+    Raises:
+        ParameterError: Dask is not installed, or no scheduler answers at the address.
+    """
     try:
         from distributed import Client
     except ImportError:
@@ -104,18 +108,19 @@ def cluster_executor(address: str) -> Iterator[Executor]:
     except (OSError, TimeoutError, ValueError) as error:
         raise ParameterError("executor", f"{address!r} ({error})", "the address of a running Dask scheduler") from None
     try:
-        # Dask takes calls for pure and would run equal ones once; ours may be, but need not be.
+        # By default Dask assumes that functions are pure and runs equal calls only once.
         yield client.get_executor(pure=False)
     finally:
         client.close()
 
 
 def enough_in_flight(executor: Executor) -> int:
-    """How many items `ordered_map` needs at a time so that no worker of this executor waits for the next one.
+    """Return how many items `ordered_map` must have submitted so that no worker of the executor is idle.
 
-    Twice its workers, whose number the executors do not tell in public; of another kind of executor, IN_FLIGHT.
+    This is twice the number of workers, or IN_FLIGHT for other kinds of executor. Executors have no public attribute
+    for that number.
     """
-    client = getattr(executor, "_client", None)  # of a Dask cluster
+    client = getattr(executor, "_client", None)  # only a Dask executor has one
     workers = sum(client.nthreads().values()) if client is not None else getattr(executor, "_max_workers", 0)
     return 2 * workers if workers else IN_FLIGHT
 
@@ -123,13 +128,13 @@ def enough_in_flight(executor: Executor) -> int:
 def ordered_map(
     executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], in_flight: int | None = None
 ) -> Iterator[Result]:
-    """Results of `function` for each item, in the order of the items, in constant memory.
+    """Yield `function(item)` for each item, in the order of the items, in constant memory.
 
     Args:
-        executor: any `concurrent.futures` executor: `local_executor`, or a cluster's.
-        function: picklable; an exception in it is raised here, in its turn.
-        items: taken one by one, only as fast as results are consumed.
-        in_flight: how many items may wait or run at a time; None for as many as keep every worker busy.
+        executor: any `concurrent.futures` executor, such as `local_executor` or `cluster_executor`.
+        function: a picklable function; if it raises, so does this, when that item's turn comes.
+        items: consumed one by one, only as fast as results are taken.
+        in_flight: most items pending or running at a time; None for `enough_in_flight`.
     """
     in_flight = enough_in_flight(executor) if in_flight is None else in_flight
     waiting: deque[Future[Result]] = deque()
@@ -145,11 +150,11 @@ LINE_EVERY_SECONDS = 60.0
 
 
 def track(items: Iterable[Item], label: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
-    """Pass the items on and show how far they are.
+    """Yield the items and show progress on stderr: a bar on a terminal, else a line a minute.
 
     Args:
-        label: what is being done, as the bar's title.
-        total: number of items where it is known.
+        label: title of the bar.
+        total: number of items, if known.
         unit: name of an item.
     """
     if sys.stderr.isatty():

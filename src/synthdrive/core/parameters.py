@@ -1,4 +1,4 @@
-"""Parameters come from one plain YAML file, section by section, into the dataclasses that declare them (schema.py)."""
+"""Reading of parameter files: plain YAML whose sections are loaded into dataclasses (see schema.py)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from synthdrive.core.schema import from_values
 Section = TypeVar("Section")
 
 DEFAULT_PATH = Path("params.yaml")
-MOST_BYTES = 1 << 18  # of a parameter file; ten times what params.yaml has
+MOST_BYTES = 1 << 18  # largest parameter file; params.yaml has a tenth of this
 
 SECTIONS = (
     "seeds",
@@ -39,7 +39,7 @@ SECTIONS = (
     "verify",
 )
 
-# Old dotted name -> new one. A list's index is left out, and so is `variants.<name>.` before what a variant changes.
+# Old dotted name -> new one, without list indices and without the prefix `variants.<name>.`.
 RENAMED = {
     "on_top_of": "extends",
     "pretrain.batch": "pretrain.global_batch_size",
@@ -91,29 +91,32 @@ RENAMED = {
     "synthesize.noise.spread": "synthesize.noise.log_std",
     "synthesize.noise.memory": "synthesize.noise.correlation_time",
 }
-# Dotted names that no longer exist -> why; written as in RENAMED.
+# Dotted name of a removed parameter, written as in RENAMED -> reason.
 REMOVED = {
     "synthesize.lane_changes": "no profile used lane changes",
     "synthesize.traffic": "no profile used vehicles on the focal agent's own route",
 }
-_OF_A_VARIANT = re.compile(r"variants\.[^.]+\.")
+_VARIANT_PREFIX = re.compile(r"variants\.[^.]+\.")
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML as DVC reads it: 1e-3 is a number, a key twice is an error; and no aliases, which can fill any memory."""
+    """Loads YAML as DVC does (1e-3 is a number, duplicate keys are errors), but without aliases.
+
+    A few nested aliases can expand to more values than fit into memory.
+    """
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """A node, unless it is another's alias."""
+        """Compose a node; raises YAMLError if it is an alias."""
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(f"an alias in line {self.line + 1}, where values are written out")
+            raise yaml.YAMLError(f"an alias in line {self.line + 1}; aliases are not supported, write the value out")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping, unless it has a key twice."""
+        """Construct a mapping; raises YAMLError if a key occurs twice."""
         names = [key.value for key, _ in node.value]
         for key, _ in node.value:
             if names.count(key.value) > 1:
-                raise yaml.YAMLError(f"{key.value!r} twice, the last time in line {node.end_mark.line}")
+                raise yaml.YAMLError(f"{key.value!r} twice in the mapping that ends in line {node.end_mark.line}")
         return cast(dict[Any, Any], super().construct_mapping(node, deep))
 
 
@@ -123,10 +126,11 @@ _PlainLoader.add_implicit_resolver(
 
 
 def read_parameters(path: Path = DEFAULT_PATH) -> dict[str, Any]:
-    """The whole parameter file as plain values.
+    """Read a whole parameter file as plain values.
 
     Raises:
-        ParameterError: it is no mapping of plain YAML, or has an unknown section or a parameter by an old name.
+        ParameterError: the file is not a mapping in plain YAML, or it has an unknown section or the old name of a
+            parameter.
     """
     content = read_mapping(path)
     refuse_renamed(content, path)
@@ -137,10 +141,10 @@ def read_parameters(path: Path = DEFAULT_PATH) -> dict[str, Any]:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """A YAML file of names with plain values.
+    """Read a YAML file that holds a mapping of plain values.
 
     Raises:
-        ParameterError: the file is missing, too large, not YAML, not plain or no mapping.
+        ParameterError: the file is missing, too large, not plain YAML or not a mapping.
     """
     try:
         size = Path(path).stat().st_size
@@ -154,20 +158,20 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def parse_mapping(text: str, path: object) -> dict[str, Any]:
-    """As `read_mapping`, from a file's text."""
+    """Like `read_mapping`, but from a file's text; `path` is for error messages."""
     try:
         content = yaml.load(text, _PlainLoader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
         raise ParameterError(path, f"unreadable YAML ({error})", "a YAML file of parameters") from None
     if not isinstance(content, dict):
-        raise ParameterError(path, type(content).__name__, "sections with their parameters")
+        raise ParameterError(path, type(content).__name__, "a mapping of sections with their parameters")
     return content
 
 
 def refuse_renamed(values: Mapping[str, Any], path: object) -> None:
-    """Raise ParameterError for a parameter that has another name now, or was removed; says which."""
+    """Raise ParameterError, with the name, for a parameter that has been renamed or removed."""
     for name in _dotted_names(values, ""):
-        prefix = _OF_A_VARIANT.match(name)
+        prefix = _VARIANT_PREFIX.match(name)
         old = name[prefix.end() :] if prefix else name
         if old in RENAMED:
             new = name.removesuffix(old) + RENAMED[old]
@@ -176,23 +180,23 @@ def refuse_renamed(values: Mapping[str, Any], path: object) -> None:
             raise ParameterError(f"{path}: {name}", f"a removed parameter ({REMOVED[old]})", "a file without it")
 
 
-def _dotted_names(values: Any, above: str) -> Sequence[str]:
+def _dotted_names(values: Any, parent: str) -> Sequence[str]:
     if isinstance(values, list):
-        return [name for item in values for name in _dotted_names(item, above)]
+        return [name for item in values for name in _dotted_names(item, parent)]
     if not isinstance(values, Mapping):
         return []
     names = []
     for key, inner in values.items():
-        name = f"{above}.{key}" if above else str(key)
+        name = f"{parent}.{key}" if parent else str(key)
         names += [name, *_dotted_names(inner, name)]
     return names
 
 
 def load_section(schema: type[Section], section: str, path: Path = DEFAULT_PATH) -> Section:
-    """One section of the file as its dataclass; `section` may be dotted ("record_sample.traffic").
+    """Load one section of a parameter file as a dataclass; `section` may be dotted ("record_sample.traffic").
 
     Raises:
-        ParameterError: see `schema.from_values`, or there is no such section.
+        ParameterError: the section does not exist, or its values are not valid (see `schema.from_values`).
     """
     values: Any = read_parameters(path)
     for key in section.split("."):

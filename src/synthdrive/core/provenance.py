@@ -1,6 +1,6 @@
-"""Provenance: which commit, code, parameters, data, packages, device and seed made an artifact.
+"""Provenance: the commit, code, parameters, data, packages, device and seed that made an artifact.
 
-It holds no host or user name, no environment variable and no path outside the working directory, and works without git.
+It contains no host or user name, environment variable or path outside the working directory. It works without git.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from synthdrive.core.errors import InputError
 
 PACKAGE = "synthdrive"
 PROVENANCE = Path("provenance")
-"""Where stages write how their artifacts came about, outside of what DVC tracks: no artifact depends on it."""
+"""Folder in which stages record how they made their artifacts. DVC does not track it, as no artifact depends on it."""
 
 
 def imported_files(file: Path, source: Path) -> set[Path]:
-    """The files of the package that running `file` can import, with `file` itself.
+    """Return the files of the package that running `file` can import, and `file` itself.
 
     Imports inside functions count too.
 
     Args:
         file: a module or a script.
-        source: the folder that holds the package.
+        source: the folder that contains the package.
     """
     found: set[Path] = set()
     waiting = [file]
@@ -57,14 +57,14 @@ def _imported_names(file: Path) -> set[str]:
 
 
 def _module_files(name: str, source: Path) -> list[Path]:
-    """The module's own file and the __init__.py of each package above it; nothing for an attribute's name.
+    """Return the module's file and the __init__.py of each parent package; nothing for the name of an attribute.
 
-    The outermost __init__.py only offers names on demand: what the project itself uses, it imports from where it is.
+    The outermost __init__.py is left out: it imports lazily, and modules of the package do not import from it.
     """
     parts = name.split(".")
-    faces = [source.joinpath(*parts[:depth], "__init__.py") for depth in range(2, len(parts) + 1)]
+    packages = [source.joinpath(*parts[:depth], "__init__.py") for depth in range(2, len(parts) + 1)]
     module = source.joinpath(*parts).with_suffix(".py")
-    return [path for path in [*faces, module] if path.is_file()]
+    return [path for path in [*packages, module] if path.is_file()]
 
 
 PACKAGES = ("synthdrive", "torch", "accelerate", "numpy", "safetensors", "pyarrow", "omegaconf")
@@ -81,20 +81,19 @@ def run_record(
     device: str | None = None,
     entry: str | None = None,
 ) -> dict[str, Any]:
-    """What made an artifact, as plain JSON values.
+    """Describe how an artifact is made, as plain JSON values.
 
     Args:
         parameters: every parameter that was used, by section: plain values or parameter dataclasses.
-        inputs: SHA-256 (`artifacts.file_hash`) of the files and directories that were read, by the name that the
-            record gives them.
-        seed: the training seed, where there is one.
-        device: in words ("cpu", "NVIDIA H200"), where there is one.
-        entry: the module that the stage enters the package by, where its own code is to be told from the rest.
+        inputs: SHA-256 (`artifacts.file_hash`) of each file and directory that was read, by its name in the record.
+        seed: the training seed, if there is one.
+        device: name of the device ("cpu", "NVIDIA H200"), if there is one.
+        entry: the module that the stage's script imports, if the record should have a hash of the stage's own code.
 
     Returns:
-        commit (null without git) and whether tracked files differ from it; code (of the whole package), stage_code (of
-        what `entry` can import; null without one), parameters_sha256 and inputs as SHA-256; python, platform and
-        package versions; seed; device.
+        commit (null without git) and whether tracked files differ from it; SHA-256 of the package's code, of the code
+        that `entry` can import (stage_code; null without `entry`), of the parameters and of the inputs; versions of
+        Python and of packages; platform; seed; device.
     """
     plain = plain_values(parameters)
     return {
@@ -114,12 +113,12 @@ def run_record(
 
 
 def write_provenance(root: Path, stage: str, name: str, content: Mapping[str, Any]) -> None:
-    """Write `<root>/<stage>/<name>.json`: what made an artifact, when, on what machine and how fast."""
+    """Write `<root>/<stage>/<name>.json`: how, when, on what machine and how fast an artifact was made."""
     write_json(Path(root) / stage / f"{name}.json", {"stage": stage, "name": name, **content})
 
 
 def load_provenance(root: Path, stage: str, name: str) -> dict[str, Any]:
-    """What `write_provenance` wrote; empty where it is missing or damaged, as for an artifact that was fetched."""
+    """Read what `write_provenance` wrote; empty if it is missing (as for a pulled artifact) or damaged."""
     try:
         content = read_json(Path(root) / stage / f"{name}.json")
     except InputError:
@@ -128,7 +127,7 @@ def load_provenance(root: Path, stage: str, name: str) -> dict[str, Any]:
 
 
 def plain_values(values: object) -> Any:
-    """Dataclasses, mappings and sequences as the dicts and lists that JSON knows."""
+    """Convert dataclasses, mappings and sequences to the dicts and lists of JSON."""
     if is_dataclass(values) and not isinstance(values, type):
         return plain_values(asdict(values))
     if isinstance(values, Mapping):
@@ -139,15 +138,15 @@ def plain_values(values: object) -> Any:
 
 
 def values_hash(values: object) -> str:
-    """SHA-256 of plain values, independent of the order of their keys; hexadecimal."""
+    """Return the SHA-256, in hexadecimal, of plain values; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(plain_values(values), sort_keys=True).encode()).hexdigest()
 
 
 @cache
 def code_hash(entry: str | None = None) -> str:
-    """SHA-256 of the package's Python sources, or of those alone that module `entry` can import, with itself.
+    """Return the SHA-256 of the package's Python sources, or of module `entry` and the modules that it can import.
 
-    It identifies the code where there is no git.
+    It identifies the code even without git.
     """
     digest = hashlib.sha256()
     for path in sorted(_SOURCE.rglob("*.py") if entry is None else _imported_by(entry)):
@@ -161,7 +160,7 @@ def _imported_by(module: str) -> set[Path]:
 
 @cache
 def git_commit() -> str | None:
-    """The commit that the package's sources are at; None without git, or where they are not tracked by it."""
+    """Return the commit of the package's sources; None without git, or if git does not track them."""
     if _git("ls-files", "--error-unmatch", "core/provenance.py") is None:
         return None
     commit = _git("rev-parse", "HEAD")
@@ -169,7 +168,7 @@ def git_commit() -> str | None:
 
 
 def git_modified() -> bool | None:
-    """Whether tracked sources, stages or parameters differ from the commit; None without git."""
+    """Return whether tracked .py or .toml files or params.yaml differ from the commit; None without git."""
     if git_commit() is None:
         return None
     status = _git("status", "--porcelain", "--untracked-files=no", "--", ":/*.py", ":/params.yaml", ":/*.toml")
@@ -177,7 +176,7 @@ def git_modified() -> bool | None:
 
 
 def package_versions() -> dict[str, str | None]:
-    """Installed versions of PACKAGES; None for one that is missing. Imports none of them."""
+    """Return the installed versions of PACKAGES, None for a missing one, without importing any of them."""
     versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
@@ -187,12 +186,12 @@ def package_versions() -> dict[str, str | None]:
     return versions
 
 
-# Set by git for its hooks: with them, git answers for the repository that runs the hook.
-_OTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
+# Git sets these for its hooks; with them, it would describe the repository that runs the hook.
+_HOOK_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
 
 
 def _git(*arguments: str) -> str | None:
-    environment = {name: value for name, value in os.environ.items() if name not in _OTHER_REPOSITORY}
+    environment = {name: value for name, value in os.environ.items() if name not in _HOOK_VARIABLES}
     try:
         done = subprocess.run(
             ["git", "-C", str(_SOURCE), *arguments], capture_output=True, encoding="utf-8", errors="replace",

@@ -1,4 +1,4 @@
-"""Where an interrupted run goes on from: a folder for each run, held by one process at a time."""
+"""The folder from which an interrupted run resumes; one process at a time may use it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from synthdrive.core.artifacts import NO_LOCKS
 from synthdrive.core.errors import SynthDriveError
 from synthdrive.core.provenance import plain_values, values_hash
 
-KEPT_SUPERSEDED = 2  # runs of the same name with other parameters, data or code that can still be taken up
+KEPT_SUPERSEDED = 2  # unfinished runs of the same name, but with other parameters, data or code, that are kept
 
 
 class RunFolder:
-    """`<root>/<stage>/<name>-<fingerprint>/`: the fingerprint stands for everything that settles the run's numbers.
+    """The folder `<root>/<stage>/<name>-<fingerprint>/`, with a fingerprint of everything that the results depend on.
 
-    A folder is removed by `clear`, once its run's result is safe. Of runs that were left unfinished and superseded by
-    others of the same name, the last few stay.
+    `clear` removes the folder once the run's result is stored. Of unfinished runs with the same name and another
+    fingerprint, the KEPT_SUPERSEDED most recent are kept.
 
     Args:
-        root: `.run` of the working directory: ignored by git and unknown to DVC, which deletes partial outputs.
+        root: `.run` in the working directory, which git and DVC ignore; DVC would delete partial outputs.
         stage: pretrain, finetune or evaluate.
-        identity: plain values: parameters, hashes of data and code, variant, seed, versions, device.
-        name: of the run.
+        identity: what the results depend on, as plain values: parameters, hashes of data and code, variant, seed,
+            versions, device.
+        name: name of the run.
     """
 
     def __init__(self, root: Path, stage: str, identity: Mapping[str, Any], name: str = "run") -> None:
@@ -36,13 +37,13 @@ class RunFolder:
 
     @contextmanager
     def held(self, main: bool = True) -> Iterator[None]:
-        """Keep other processes out while the block runs.
+        """Lock the folder while the block runs.
 
         Args:
-            main: whether this process holds the lock for all of its run.
+            main: whether this is the main process of its run; the others take no lock.
 
         Raises:
-            SynthDriveError: another process is at the same run.
+            SynthDriveError: another process is working on the same run.
         """
         if not main:
             yield
@@ -54,19 +55,19 @@ class RunFolder:
             yield
 
     def clear(self) -> None:
-        """Remove the folder; it must be held."""
+        """Remove the folder, which this process must hold."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def discard(self) -> None:
-        """Remove the folder where it is, unless a process holds it."""
+        """Remove the folder if it exists, unless a process holds it."""
         if self.path.is_dir():
             _remove(self.path)
 
     def _superseded(self) -> list[Path]:
-        """Other runs' folders of this name, the last used first."""
+        """Return the folders of other runs with this name, the most recent first."""
         pattern = re.compile(re.escape(self.name) + "-[0-9a-f]{16}")
-        beside = self.path.parent.iterdir() if self.path.parent.is_dir() else ()
-        others = [path for path in beside if pattern.fullmatch(path.name) and path != self.path]
+        siblings = self.path.parent.iterdir() if self.path.parent.is_dir() else ()
+        others = [path for path in siblings if pattern.fullmatch(path.name) and path != self.path]
         return sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
@@ -83,6 +84,6 @@ def _locked(folder: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise SynthDriveError(
-                    f"{folder}: another process is at this run; wait until it has ended, or stop it"
+                    f"{folder}: another process is working on this run; wait until it has ended, or stop it"
                 ) from None
         yield

@@ -1,11 +1,11 @@
-"""How a dataclass declares its parameters, each once, with its type, range and unit; and how plain values are checked.
+"""Declaration of parameters as fields of dataclasses, with type, range and unit, and the check of values against them.
 
 Example:
     learning_rate: float = value(above=0, below=1, unit="")
     schedule: str = value(choices=("constant", "step", "cosine"))
 
-No parameter has a default. The dataclasses are OmegaConf structured configs. OmegaConf builds them; what it would
-convert silently ("8" to 8, 5 to "5") or let pass (not a number) is refused before.
+No parameter has a default. The dataclasses are OmegaConf structured configs, which OmegaConf builds. Values that it
+would convert silently ("8" to 8, 5 to "5") or accept (NaN) are rejected first.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a parameter may be; of a list or mapping, what each of its items may be.
+    """The values that a parameter may have; for a list or mapping, the values that each item may have.
 
     Attributes:
-        unit: of a number; "" where it has none.
+        unit: unit of a number; "" if it has none.
         above, at_least, below, at_most: limits of a number.
-        choices: the texts that are allowed.
-        pattern: regular expression that a text must match as a whole.
-        fewest, most: items of a list.
-        rising: each number of a list must be larger than the one before.
-        distinct: no item of a list may occur twice.
+        choices: the allowed strings.
+        pattern: regular expression that a whole string must match.
+        fewest, most: limits to the number of items of a list.
+        rising: whether each number of a list must be larger than the one before.
+        distinct: whether the items of a list must differ.
     """
 
     unit: str | None = None
@@ -54,7 +54,7 @@ class Allowed:
     distinct: bool = False
 
     def describe(self, kind: type) -> str:
-        """What is allowed, in words."""
+        """Describe the allowed values in words."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if kind is str:
@@ -64,7 +64,7 @@ class Allowed:
         return f"{KINDS[kind]} {words}".rstrip() + (f" ({self.unit})" if self.unit else "")
 
     def holds(self, value: Any) -> bool:
-        """Whether a plain value of the right type lies within the limits."""
+        """Return whether a plain value of the right type is allowed."""
         if isinstance(value, str):
             return value in self.choices if self.choices else re.fullmatch(self.pattern, value) is not None
         return (
@@ -80,24 +80,26 @@ _ALLOWED = "allowed"
 
 
 def value(**limits: Any) -> Any:
-    """Declare a parameter with what it may be; the keywords are those of `Allowed`."""
+    """Declare a parameter and its allowed values; the keywords are those of `Allowed`."""
     return field(metadata={_ALLOWED: Allowed(**limits)})
 
 
 def allowed(parameter: Any) -> Allowed:
-    """What a dataclass's field declares; without a declaration, any finite number and any text that is not blank."""
+    """Return what a dataclass field allows; by default any finite number and any string that is not blank."""
     return cast(Allowed, parameter.metadata.get(_ALLOWED, Allowed()))
 
 
 def from_values(schema: type[Section], values: Any, where: str) -> Section:
-    """A dataclass from plain values, checked.
+    """Build a dataclass from plain values and check them.
 
-    A `validate(self, where: str) -> None` method of the dataclass, or of one inside it, checks what concerns several
-    parameters.
+    If the dataclass, or one nested in it, has a method `validate(self, where: str) -> None`, that is called to check
+    conditions on several parameters.
+
+    Args:
+        where: the file and section, for error messages.
 
     Raises:
-        ParameterError: a key is missing, unknown, of the wrong type, not finite or out of range; says which, what was
-            found and what is allowed.
+        ParameterError: a key is missing or unknown, or a value has the wrong type, is not finite or is out of range.
     """
     _check(schema, Allowed(), values, where)
     try:
@@ -120,7 +122,7 @@ def _structured(schema: Any) -> Any:
 
 
 def _check(kind: Any, limits: Allowed, found: Any, where: str) -> None:
-    """Refuse what does not fit a type and its limits; goes into dataclasses, lists and mappings."""
+    """Raise ParameterError unless a value, and every value nested in it, fits its type and limits."""
     if is_dataclass(kind):
         _check_fields(cast(type, kind), found, where)
     elif get_origin(kind) is list:
@@ -131,13 +133,13 @@ def _check(kind: Any, limits: Allowed, found: Any, where: str) -> None:
         for key, item in found.items():
             _check(get_args(kind)[1], limits, item, f"{where}.{key}")
     elif isinstance(found, str) and "${" in found:
-        advice = "DVC would track the text and not what it stands for."
+        advice = "DVC would track the expression and not its value."
         raise ParameterError(where, _shown(found), "a plain value without interpolation", advice)
-    elif kind in KINDS and not _is_a(kind, found, limits):
+    elif kind in KINDS and not _is_allowed(kind, found, limits):
         raise ParameterError(where, _shown(found), limits.describe(kind))
 
 
-def _is_a(kind: type, found: Any, limits: Allowed) -> bool:
+def _is_allowed(kind: type, found: Any, limits: Allowed) -> bool:
     right_type = type(found) is kind or (kind is float and type(found) is int)
     return right_type and (kind is bool or limits.holds(found))
 
@@ -146,17 +148,17 @@ def _check_fields(schema: Any, found: Any, where: str) -> None:
     if not isinstance(found, Mapping):
         raise ParameterError(where, _shown(found), "a section of parameters")
     hints = _hints(schema)
-    inside = where if where.endswith(": ") else f"{where}."  # a whole file, or a section
+    prefix = where if where.endswith(": ") else f"{where}."  # a whole file, or a section
     for key in found:
         if key not in hints:
-            raise ParameterError(f"{inside}{key}", "an unknown parameter", f"one of {', '.join(hints)}")
+            raise ParameterError(f"{prefix}{key}", "an unknown parameter", f"one of {', '.join(hints)}")
     for parameter in fields(schema):
         name, kind, limits = parameter.name, hints[parameter.name], allowed(parameter)
         if name in found:
-            _check(kind, limits, found[name], f"{inside}{name}")
+            _check(kind, limits, found[name], f"{prefix}{name}")
         elif parameter.default is MISSING and parameter.default_factory is MISSING:
             expected = limits.describe(kind) if kind in KINDS else "a value"
-            raise ParameterError(f"{inside}{name}", "nothing: it is missing", expected)
+            raise ParameterError(f"{prefix}{name}", "nothing: it is missing", expected)
 
 
 def _check_list(kind: Any, limits: Allowed, found: Any, where: str) -> None:

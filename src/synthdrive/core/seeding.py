@@ -1,4 +1,4 @@
-"""Seeds that belong to an item, not to a worker: the same item draws the same numbers wherever it is processed."""
+"""Random seeds per item rather than per worker, so that an item draws the same numbers wherever it is processed."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
 
 
 def item_seed(seed: int, *item: object) -> int:
-    """A 63-bit seed for one item, from the run's seed and whatever identifies the item (strings, numbers)."""
+    """Return a 63-bit seed for one item, from the run's seed and the strings and numbers that identify the item."""
     text = "\x1f".join([str(int(seed)), *map(str, item)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def generator(seed: int, *item: object) -> np.random.Generator:
-    """A NumPy generator for one item; see `item_seed`."""
+    """Return a NumPy generator for one item; see `item_seed`."""
     return np.random.Generator(np.random.PCG64(item_seed(seed, *item)))
 
 
 def splitmix64(state: Any) -> Any:
-    """The output of splitmix64 for each state: int64 in, int64 out, a NumPy array or a torch tensor (of any device).
+    """Return the output of splitmix64 for each state: int64 arrays of NumPy or torch (any shape and device).
 
-    Arithmetic wraps, as the algorithm wants.
+    The arithmetic must wrap around on overflow, as int64 does in both.
     """
     z = state + GAMMA
     z = (z ^ shift_right(z, 30)) * _MIX_1
@@ -35,5 +35,5 @@ def splitmix64(state: Any) -> Any:
 
 
 def shift_right(value: Any, bits: int) -> Any:
-    """Logical shift of int64; the operator alone keeps the sign."""
+    """Shift int64 values right, filling with zeros; the operator `>>` alone would fill with the sign bit."""
     return (value >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,4 +1,4 @@
-"""How long a scene is: what of it is observed, what is to be forecast, and the time between two steps."""
+"""The timing of a scene: number of observed steps, number of future steps, and the time between two steps."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any, Self
 
 from synthdrive.core.errors import InputError
 
-STEP_SECONDS = 0.1  # 10 Hz, as every source has it; the driver, its limits and the features count in such steps
+STEP_SECONDS = 0.1  # 10 Hz, as in every dataset; the driver, its limits and the features rely on it
 MOST_STEPS = 256  # a scene store counts the steps of a scene in one byte
-FEWEST_OBSERVED = 12  # over the last second of them velocities and headings are measured
-FEWEST_FUTURE = 5  # half a second, over which speeds and headings are measured
+FEWEST_OBSERVED = 12  # velocities and headings are measured over the last observed second
+FEWEST_FUTURE = 5  # speeds and headings are measured over half a second
 
 
 @dataclass(frozen=True)
 class Timing:
-    """A value that stores, batches, networks and checkpoints carry and compare.
+    """Number and length of a scene's steps; stores, batches, networks and checkpoints contain and compare it.
 
     Attributes:
-        history_steps: observed, up to now.
-        future_steps: to forecast.
-        step_seconds: from one step to the next.
+        history_steps: number of observed steps.
+        future_steps: number of steps to forecast.
+        step_seconds: time between two steps, seconds.
 
     Raises:
-        InputError: too few steps, too many, or of another length than `STEP_SECONDS`.
+        InputError: there are too few or too many steps, or `step_seconds` is not `STEP_SECONDS`.
     """
 
     history_steps: int
@@ -41,44 +41,45 @@ class Timing:
 
     @property
     def steps(self) -> int:
-        """Of a whole scene."""
+        """Number of steps in a scene."""
         return self.history_steps + self.future_steps
 
     @property
     def last_observed(self) -> int:
-        """The step up to which a scene is observed, counted from 0."""
+        """Index of the last observed step, counted from 0."""
         return self.history_steps - 1
 
     @property
     def seconds(self) -> float:
-        """Of a whole scene."""
+        """Length of a scene in seconds."""
         return self.steps * self.step_seconds
 
     @property
     def future_seconds(self) -> float:
-        """To forecast."""
+        """Length of the future in seconds."""
         return self.future_steps * self.step_seconds
 
     @property
     def history_seconds(self) -> float:
-        """Observed."""
+        """Length of the history in seconds."""
         return self.history_steps * self.step_seconds
 
     def __str__(self) -> str:
         return f"{self.history_steps} observed and {self.future_steps} future steps of {self.step_seconds:g} s"
 
     def plain(self) -> dict[str, Any]:
-        """For metadata; `read_timing` reads it."""
+        """Return the timing as plain values for metadata; `read_timing` reads them."""
         return asdict(self)
 
     def require(self, found: Self, where: object) -> None:
-        """Raise InputError, naming `where`, unless another timing is this one."""
+        """Raise InputError, naming `where`, if another timing differs from this one."""
         if found != self:
-            raise InputError(where, str(found), str(self), "Both must be of one scene.timing (docs/argoverse2.md).")
+            advice = "Both must be made with the same scene.timing (docs/argoverse2.md)."
+            raise InputError(where, str(found), str(self), advice)
 
 
 def read_timing(plain: object, where: object) -> Timing:
-    """The timing that `Timing.plain` gave; raises InputError, naming `where`, where it is none."""
+    """Return the timing stored by `Timing.plain`; raises InputError, naming `where`, if the values are not a timing."""
     names = ("history_steps", "future_steps", "step_seconds")
     if not isinstance(plain, dict) or set(plain) != set(names):
         raise InputError(where, repr(plain)[:100], f"a timing: {', '.join(names)}", "Make it again with this version.")

@@ -1,4 +1,4 @@
-"""Tar archives: read as a stream that is never trusted, written with bytes that depend on their content alone."""
+"""Tar archives: reading of untrusted archives as streams, and reproducible writing."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from synthdrive.core.errors import InputError
 BLOCK = tarfile.BLOCKSIZE
 SKIP_CHUNK = 1 << 20
 MAX_NAME_HEADER = 1 << 20  # bytes of a long-name or pax header; a path has at most 4096
-MAX_MEMBERS = 1 << 20  # five times the scenes of Argoverse 1; a header of zeros is packed to a byte or two
-MAX_PADDING = 1 << 24  # bytes of zeros at the end; a record has 10,240 unless asked otherwise
+MAX_MEMBERS = 1 << 20  # five times the scenes of Argoverse 1; a member may take only a byte or two when compressed
+MAX_PADDING = 1 << 24  # bytes of zeros at the end; by default a record has 10,240
 GZIP_MAGIC = b"\x1f\x8b"
 
 _NAME_HEADERS = (
@@ -42,11 +42,11 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """How much an archive may unfold to.
+    """Limits to the size of unpacked data.
 
     Attributes:
-        file_bytes: the largest file that is read.
-        archive_bytes: everything in the archive together, unpacked, the files that are passed over included.
+        file_bytes: largest size of a file that is read.
+        archive_bytes: largest size of the whole unpacked archive, including files that are not read.
     """
 
     file_bytes: int
@@ -54,21 +54,20 @@ class Limits:
 
 
 def read_files(source: Path, wanted: Callable[[str], bool], limits: Limits) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the wanted files, one at a time: a tarball's in its own order, a folder's by name.
+    """Yield name and content of the wanted files: of a tarball in its own order, of a folder sorted by name.
 
-    What macOS leaves behind (`._x`, `__MACOSX/`) and other hidden files are passed over. A linked subfolder is read as
-    if it stood there where it leads to a folder beside or inside the source, and refused where it leads elsewhere; each
-    folder is read once.
+    Hidden files and those of macOS (`._x`, `__MACOSX/`) are ignored. In a folder, links to folders inside or beside it
+    are followed, and other links to folders are errors; each folder is read once. Nothing is written to disk.
 
     Args:
         source: a .tar.gz, .tgz or .tar file, or a folder.
-        wanted: says from the path inside the source whether a file is to be read.
-        limits: what is refused as too large.
+        wanted: decides from a file's path in the source whether to read it.
+        limits: largest sizes of the unpacked archive and of a file.
 
     Raises:
-        InputError: there is no such source; it is damaged or cut short; a member has an absolute path or `..` in it,
-            is a link, device or sparse file; a folder cannot be read, or is a link that leads nowhere or elsewhere; a
-            wanted file's path is no text; or a limit is passed. Nothing is ever written.
+        InputError: the source is missing, damaged or truncated; a member has an absolute path or one with `..`, or is
+            a link, device or sparse file; a folder cannot be read, or is a link to elsewhere; a wanted file's path is
+            not printable; or a limit is exceeded.
     """
     source = Path(source)
     if source.is_dir():
@@ -80,16 +79,16 @@ def read_files(source: Path, wanted: Callable[[str], bool], limits: Limits) -> I
 
 
 def is_hidden(name: str) -> bool:
-    """Whether some part of the path is hidden or of macOS's own making."""
+    """Return whether some part of a path is hidden or created by macOS."""
     return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
 
 
 def _read_folder(folder: Path, wanted: Callable[[str], bool], limits: Limits) -> Iterator[tuple[str, bytes]]:
     near = (folder.resolve(), folder.absolute().parent.resolve())
     seen: set[Path] = set()
-    for root, directories, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+    for root, directories, names in os.walk(folder, onerror=_raise_unreadable, followlinks=True):
         place = Path(root)
-        if place.resolve() in seen:  # by another link, which may also lead round in a circle
+        if place.resolve() in seen:  # reached by another link, or by links in a circle
             directories.clear()
             continue
         seen.add(place.resolve())
@@ -112,8 +111,8 @@ def _read_folder(folder: Path, wanted: Callable[[str], bool], limits: Limits) ->
             yield inner, path.read_bytes()
 
 
-def _unreadable(error: OSError) -> None:
-    """os.walk would pass over it, and what it holds would go missing without a word."""
+def _raise_unreadable(error: OSError) -> None:
+    """Raise InputError for a folder that os.walk would silently skip."""
     raise InputError(error.filename, f"a folder that cannot be read ({error.strerror})", "a readable folder") from None
 
 
@@ -126,8 +125,8 @@ def _check_link(directory: Path, near: tuple[Path, ...]) -> None:
 
 
 def _read_tarball(archive: Path, wanted: Callable[[str], bool], limits: Limits) -> Iterator[tuple[str, bytes]]:
-    with _opened(archive, limits) as stream:
-        for name, size in _members(stream):
+    with _open_tarball(archive, limits) as stream:
+        for name, size in _file_members(stream):
             padded = -(-size // BLOCK) * BLOCK
             if is_hidden(name) or not wanted(name):
                 stream.skip(padded)
@@ -139,42 +138,41 @@ def _read_tarball(archive: Path, wanted: Callable[[str], bool], limits: Limits) 
 
 @dataclass
 class _Stream:
-    """An archive's bytes, unpacked, up to a limit."""
+    """The unpacked bytes of an archive; `left` is how many more may be read."""
 
     archive: Path
     file: BinaryIO
     left: int
 
     def read(self, size: int) -> bytes:
-        """Exactly so many bytes."""
+        """Read exactly `size` bytes."""
         self.left -= size
         if self.left < 0:
             raise InputError(
-                self.archive, "an archive that unpacks to more than the limit", "less",
+                self.archive, "an archive that unpacks to more than the limit", "a smaller archive",
                 "If the archive is genuine, raise ingest.max_archive_gigabytes.",
             )  # fmt: skip
         content = self.file.read(size)
         if len(content) < size:
-            found = "the end of the file in the middle"
-            raise InputError(self.archive, found, "a whole tar archive", "Download it again.")
+            raise InputError(self.archive, "a truncated file", "a whole tar archive", "Download it again.")
         return content
 
     def skip(self, size: int) -> None:
-        """Read so many bytes, a little at a time, and forget them."""
+        """Skip `size` bytes, reading them in chunks."""
         while size:
             size -= len(self.read(min(size, SKIP_CHUNK)))
 
     def finish(self) -> None:
-        """Read the padding at the end, so that the gzip container's check sum is compared."""
+        """Read the padding up to the end of the file, so that gzip verifies its checksum."""
         padding = 0
         while block := self.file.read(BLOCK):
             padding += len(block)
             if padding > MAX_PADDING or block.strip(b"\0"):
-                raise InputError(self.archive, "more after the end of the archive", "zeros to fill the last record")
+                raise InputError(self.archive, "data after the end of the archive", "only zeros that fill the record")
 
 
-def _members(stream: _Stream) -> Iterator[tuple[str, int]]:
-    """Name and size of each file; the consumer reads exactly its content, padded to blocks, before it goes on."""
+def _file_members(stream: _Stream) -> Iterator[tuple[str, int]]:
+    """Yield name and size of each file; the caller must read its content, padded to whole blocks, before the next."""
     long_name = ""
     for _ in range(MAX_MEMBERS):
         header = stream.read(BLOCK)
@@ -192,11 +190,11 @@ def _members(stream: _Stream) -> Iterator[tuple[str, int]]:
         _check_member(stream.archive, name, member)
         if member.isreg():
             yield name, member.size
-    raise InputError(stream.archive, f"more than {MAX_MEMBERS} members", "fewer")
+    raise InputError(stream.archive, f"more than {MAX_MEMBERS} members", "fewer members")
 
 
 def _check_text(source: Path, name: str) -> None:
-    """A scene is named after its file, and names are written as UTF-8."""
+    """Raise InputError for a path that is not printable: scenes are named after files, and names must be UTF-8."""
     if not name.isprintable():
         raise InputError(f"{source}: {name!r}"[:300], "a path that is no plain text", "printable characters in UTF-8")
 
@@ -213,7 +211,7 @@ def _check_member(archive: Path, name: str, member: tarfile.TarInfo) -> None:
 
 
 def _long_name(stream: _Stream, header: tarfile.TarInfo) -> str:
-    """The path that a GNU long-name or pax header gives to the next member; empty where it gives none."""
+    """Return the path that a GNU long-name or pax header gives to the next member; empty if it gives none."""
     if not 0 <= header.size <= MAX_NAME_HEADER:
         raise InputError(stream.archive, f"a header of {header.size} bytes", f"at most {MAX_NAME_HEADER}")
     content = stream.read(-(-header.size // BLOCK) * BLOCK)[: header.size]
@@ -225,7 +223,7 @@ def _long_name(stream: _Stream, header: tarfile.TarInfo) -> str:
 
 
 def _pax_path(archive: Path, content: bytes) -> str:
-    """The path in a pax header, a list of `<length> <key>=<value>`; empty where there is none."""
+    """Return the path in a pax header, a list of `<length> <key>=<value>`; empty if there is none."""
     name, position = "", 0
     while position < len(content):
         digits, _, _ = content[position : position + 8].partition(b" ")
@@ -243,8 +241,8 @@ def _pax_path(archive: Path, content: bytes) -> str:
 
 
 @contextmanager
-def _opened(archive: Path, limits: Limits) -> Iterator[_Stream]:
-    """The unpacked stream; damage to the gzip container becomes an InputError."""
+def _open_tarball(archive: Path, limits: Limits) -> Iterator[_Stream]:
+    """Open the unpacked stream; raise InputError if the gzip container is damaged."""
     with archive.open("rb") as file:
         zipped = file.read(2) == GZIP_MAGIC
         file.seek(0)
@@ -265,12 +263,12 @@ def _check_size(where: object, size: int, limits: Limits) -> None:
         )  # fmt: skip
 
 
-LEVEL = 6  # of gzip: 9 takes three times as long for 2 % fewer bytes
+LEVEL = 6  # of gzip; 9 takes three times as long for 2 % fewer bytes
 
 
 @contextmanager
 def reproducible_tar(stream: IO[bytes]) -> Iterator[tarfile.TarFile]:
-    """A tar.gz written to `stream`: no time stamp, no file name, no user in any header."""
+    """Open a tar.gz for writing to `stream`, with no time stamp, file name or user in any header."""
     with (
         gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=LEVEL) as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.USTAR_FORMAT) as archive,
@@ -279,7 +277,7 @@ def reproducible_tar(stream: IO[bytes]) -> Iterator[tarfile.TarFile]:
 
 
 def add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Add one file to the archive."""
+    """Add a file to the archive."""
     member = tarfile.TarInfo(name)
     member.size, member.mode, member.mtime = len(content), 0o644, 0
     archive.addfile(member, io.BytesIO(content))

@@ -1,4 +1,4 @@
-"""HD maps in the official Argoverse 1 layout: `map_files/pruned_argoverse_<CITY>_<id>_vector_map.xml`."""
+"""Reader of HD maps in the official Argoverse 1 layout: `map_files/pruned_argoverse_<CITY>_<id>_vector_map.xml`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRUTH = {"True": True, "False": False}
 NO_NEIGHBOUR = "None"
 LONGEST_ID = 18  # digits that fit into 64 bits
 
-# Official maps have tags of 70 bytes, 3 elements inside one another, and a tenth of these elements.
+# Official maps have tags of 70 bytes, 3 levels of elements, and a tenth of this number of elements.
 BOUNDS = XmlBounds("an Argoverse vector map", tag_bytes=1 << 16, depth=16, elements=1 << 22)
 MOST_LANES = 1 << 17  # ten times those of the largest official map
 
@@ -38,15 +38,15 @@ class _Way:
 
 
 def read_maps(source: Path, limits: Limits, on_dangling_link: str = "error") -> Iterator[LaneMap]:
-    """Every vector map of a tarball or folder, in the order of its cities; all other files are passed over.
+    """Yield every vector map of a tarball or folder, sorted by city; all other files are ignored.
 
     Args:
         source: `hd_maps.tar.gz`, or a folder with the same contents.
-        limits: what is refused as too large.
+        limits: largest sizes of the unpacked archive and of a file.
         on_dangling_link: see `read_map`.
 
     Raises:
-        InputError: no map is there, two are of the same city, or one cannot be used.
+        InputError: there is no map, two maps are of the same city, or a map cannot be used.
     """
     maps: dict[str, LaneMap] = {}
     for name, content in read_files(source, lambda name: bool(VECTOR_MAP.fullmatch(PurePosixPath(name).name)), limits):
@@ -68,21 +68,21 @@ def _city_of(name: str) -> str:
 
 
 def read_map(content: bytes, city: str, where: str, on_dangling_link: str = "error") -> LaneMap:
-    """One vector map.
+    """Read a vector map.
 
     Args:
         content: the XML file.
-        city: the map's name, as the scenes give it.
+        city: name of the map, as in the scenes.
         where: the file, for messages.
-        on_dangling_link: "error", or "drop": forget links to lanes that the file does not have.
+        on_dangling_link: "error", or "drop" to ignore links to lanes that are not in the file.
 
     Returns:
         The lanes in the order of the file, metres, city frame.
 
     Raises:
-        InputError: the XML is damaged, declares entities, or has more of something than a map has; a lane lacks an
-            attribute, has an unknown value, fewer than 2 distinct or more than 10 points, a node that is not there; an
-            id stands twice; a link leads nowhere.
+        InputError: the XML is damaged, declares entities or exceeds BOUNDS; a lane lacks an attribute, has an unknown
+            value, fewer than 2 distinct or more than 10 points, or a missing node; an id occurs twice; a link leads to
+            a missing lane.
     """
     parser = _VectorMapParser(where)
     parser.parse(content)
@@ -102,7 +102,7 @@ def read_map(content: bytes, city: str, where: str, on_dangling_link: str = "err
 
 
 class _VectorMapParser:
-    """Collects nodes and ways."""
+    """Collects the nodes and ways of a vector map."""
 
     def __init__(self, where: str) -> None:
         self.where = where
@@ -140,15 +140,15 @@ class _VectorMapParser:
         except (KeyError, ValueError):
             raise self._xml.error(f"node {str(attributes)[:100]}", "id, x and y, numbers in metres") from None
         if self.node_rows.setdefault(name, len(self.node_rows)) != len(self.coordinates) // 2 - 1:
-            raise self._xml.error(f"node {name[:40]!r} a second time", "ids that stand once")
+            raise self._xml.error(f"node {name[:40]!r} a second time", "unique ids")
 
     def _start_way(self, lane_id: str) -> None:
         if not (lane_id.isascii() and lane_id.isdecimal() and len(lane_id) <= LONGEST_ID):
             raise self._xml.error(f"lane_id {lane_id[:40]!r}", "a whole number")
         if lane_id in self._ids:
-            raise self._xml.error(f"lane {lane_id} a second time", "ids that stand once")
+            raise self._xml.error(f"lane {lane_id} a second time", "unique ids")
         if len(self._ids) == MOST_LANES:
-            raise self._xml.error(f"more than {MOST_LANES} lanes", "the map of a city")
+            raise self._xml.error(f"more than {MOST_LANES} lanes", "fewer lanes")
         self._ids.add(lane_id)
         self._way = _Way(lane_id, self._xml.line)
         self.ways.append(self._way)
@@ -162,7 +162,7 @@ def _segments(parser: _VectorMapParser) -> LaneSegments:
     ways, where = parser.ways, parser.where
     for way in ways:
         if not 2 <= len(way.nodes) <= MAX_POINTS:
-            raise InputError(_lane(where, way), f"{len(way.nodes)} centreline points", f"2 to {MAX_POINTS}")
+            raise InputError(_lane_name(where, way), f"{len(way.nodes)} centreline points", f"2 to {MAX_POINTS}")
     counts = np.array([len(way.nodes) for way in ways], dtype=np.int64)
     points = np.zeros((len(ways), MAX_POINTS, 2))
     points[np.arange(MAX_POINTS) < counts[:, None]] = _node_points(parser)
@@ -179,12 +179,14 @@ def _segments(parser: _VectorMapParser) -> LaneSegments:
     moved = ((points != points[:, :1]) & segments.valid[..., None]).any(axis=(1, 2))
     if not moved.all():
         way = ways[int(np.flatnonzero(~moved)[0])]
-        raise InputError(_lane(where, way), "centreline points that are all the same", "at least 2 distinct points")
+        raise InputError(
+            _lane_name(where, way), "centreline points that are all the same", "at least 2 distinct points"
+        )
     return segments
 
 
 def _node_points(parser: _VectorMapParser) -> npt.NDArray[np.float64]:
-    """(N, 2) position of each node that a way names, in the order of the ways; metres, city frame."""
+    """Return (N, 2) positions, metres, city frame, of the nodes of all ways, in order."""
     coordinates = np.frombuffer(parser.coordinates, dtype=np.float64).reshape(-1, 2)
     wrong = np.flatnonzero(~(np.abs(coordinates) <= LARGEST_COORDINATE).all(axis=1))
     if wrong.size:
@@ -195,8 +197,8 @@ def _node_points(parser: _VectorMapParser) -> npt.NDArray[np.float64]:
         rows = [parser.node_rows[node] for way in parser.ways for node in way.nodes]
     except KeyError:
         way, node = next((way, node) for way in parser.ways for node in way.nodes if node not in parser.node_rows)
-        found = f"node {node[:40]!r}, which the file does not have"
-        raise InputError(_lane(parser.where, way), found, "nodes of the file") from None
+        found = f"node {node[:40]!r}, which is not in the file"
+        raise InputError(_lane_name(parser.where, way), found, "a node of the file") from None
     return coordinates[rows]
 
 
@@ -204,11 +206,11 @@ def _attribute(where: str, way: _Way, key: str, allowed: dict[str, int] | dict[s
     value = way.tags.get(key)
     if value is None or value not in allowed:
         found = f"no {key}" if value is None else f"{key} {value[:40]!r}"
-        raise InputError(_lane(where, way), found, f"{key} as one of {', '.join(allowed)}")
+        raise InputError(_lane_name(where, way), found, f"{key} as one of {', '.join(allowed)}")
     return allowed[value]
 
 
-def _lane(where: str, way: _Way) -> str:
+def _lane_name(where: str, way: _Way) -> str:
     return f"{where}, line {way.line}, lane {way.lane_id}"
 
 
@@ -230,7 +232,7 @@ class _Linker:
     def _resolves(self, way: _Way, kind: str, lane_id: str) -> bool:
         if lane_id not in self.rows_by_id and not self.drop:
             raise InputError(
-                _lane(self.where, way), f"{kind} {lane_id[:40]!r}, which the map does not have", "a lane of the map",
-                "ingest.on_dangling_link: drop forgets such links.",
+                _lane_name(self.where, way), f"{kind} {lane_id[:40]!r}, which is not in the map", "a lane of the map",
+                "Set ingest.on_dangling_link to drop to ignore such links.",
             )  # fmt: skip
         return lane_id in self.rows_by_id

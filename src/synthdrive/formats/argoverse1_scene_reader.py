@@ -1,4 +1,4 @@
-"""Scenes in the official Argoverse 1 layout: a CSV file each, `<split>/data/<id>.csv`."""
+"""Reader of scenes in the official Argoverse 1 layout: a CSV file for each scene, `<split>/data/<id>.csv`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _QUOTED = csv.ParseOptions(quote_char='"', ignore_empty_lines=True)
 
 
 def scene_files(source: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
-    """Path and content of each scene file of a tarball or folder; raises InputError where there is none."""
+    """Yield path and content of each scene file of a tarball or folder; raises InputError if there is none."""
     found = False
     for name, content in read_files(source, lambda name: name.lower().endswith(".csv"), limits):
         found = True
@@ -47,18 +47,18 @@ def scene_files(source: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
 
 
 def read_scene(content: bytes, name: str, steps: int = STEPS) -> RecordedScene:
-    """One scene from its CSV file.
+    """Read a scene from its CSV file.
 
     Args:
-        content: the file; columns are found by name, others than the official six are passed over. Values may stand in
-            double quotes. Rows may be in any order: where a track's are not in order of time, all are sorted by it.
-        name: the file's path, whose stem is the scene's id; also for messages.
-        steps: that the scene must have; the observed ones alone for one without a future.
+        content: the file. Columns are found by name, and only the official six are read. Values may be in double
+            quotes. Rows may be in any order; if a track's rows are not in order of time, all rows are sorted by time.
+        name: path of the file, whose stem is the scene's id; also for messages.
+        steps: number of steps that the scene must have; the observed steps for a scene without a future.
 
     Raises:
-        InputError: a column is missing, a value is no number, the scene has not exactly `steps` time stamps, its AGENT
-            not exactly as many rows, there are two AGENTs or AVs, a track has two rows at one time, or two cities;
-            names file, row (the header is row 1), what was found and what was expected.
+        InputError: a column is missing, a value is not a number, the scene does not have exactly `steps` time stamps,
+            its AGENT does not have a row at each, there are two AGENTs, AVs or cities, or a track has two rows at one
+            time. The message names the row, where the header is row 1.
     """
     rows = _in_order_of_time(_read_rows(content, name))
     times, step = np.unique(rows.time, return_inverse=True)
@@ -99,7 +99,7 @@ def read_scene(content: bytes, name: str, steps: int = STEPS) -> RecordedScene:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The table's rows, in the order of the file or of time; `number` is that of the row in the file."""
+    """The R rows of a table, in the order of the file or of time; `number` is the row's number in the file."""
 
     number: npt.NDArray[np.int64]
     time: npt.NDArray[np.float64]
@@ -143,9 +143,9 @@ def _read_rows(content: bytes, name: str) -> _Rows:
 
 
 def _in_order_of_time(rows: _Rows) -> _Rows:
-    """The rows as they are where each track's times rise, as in the official files; else all sorted by time.
+    """Return the rows unchanged if the times of each track rise, as in the official files; else sorted by time.
 
-    Tracks are then numbered anew, in the order of appearance.
+    After sorting, tracks are numbered in their new order of appearance.
     """
     by_track = np.argsort(rows.track, kind="stable")
     falls = (np.diff(rows.time[by_track]) < 0) & (np.diff(rows.track[by_track]) == 0)
@@ -181,7 +181,7 @@ def _check_header(content: bytes, name: str) -> None:
 
 
 def _track_types(rows: _Rows, name: str) -> npt.NDArray[np.int64]:
-    """(K,) type of each track, in the order of appearance."""
+    """Return the type of each track, (K,), in the order of appearance."""
     for text in rows.object_types:
         if text not in TRACK_TYPES:
             row = rows.number[rows.object_type == rows.object_types.index(text)].min()
@@ -207,7 +207,7 @@ def _check_agents(
             )
     agent = int(np.flatnonzero(types == AGENT)[0])
     if lengths[agent] != steps:
-        there = rows.time[rows.track == agent]
-        missing = rows.time[~np.isin(rows.time, there)]
+        agent_times = rows.time[rows.track == agent]
+        missing = rows.time[~np.isin(rows.time, agent_times)]
         found = f"{lengths[agent]} rows" + (f", none at {missing.min()} s" if missing.size else "")
         raise InputError(f"{name}, AGENT {rows.track_ids[agent]}", found, f"exactly {steps}")

@@ -1,4 +1,4 @@
-"""Maps, scenes and whole scene stores written in the official Argoverse 1 layout, for other tools and for `ingest`."""
+"""Writers of maps, scenes and scene stores in the official Argoverse 1 layout, for other tools and for `ingest`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from synthdrive.formats.archives import add_member, reproducible_tar
 from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
 from synthdrive.scenes.scene_store import TRACK_TYPES, Scene, SceneStore
 
-OFFICIAL_MAP_IDS = {"MIA": 10316, "PIT": 10314}  # in the names of the official files
+OFFICIAL_MAP_IDS = {"MIA": 10316, "PIT": 10314}  # part of the names of the official files
 TURN_DIRECTIONS = {-1: "LEFT", 0: "NONE", 1: "RIGHT"}
 HEADER = "TIMESTAMP,TRACK_ID,OBJECT_TYPE,X,Y,CITY_NAME"
 SPLITS = ("train", "val", "test_obs")  # folders of the official archives
@@ -33,13 +33,13 @@ _FIELD = re.compile(r"[^,\"\s]+")
 
 
 def map_file_name(city: str) -> str:
-    """Name of a city's vector map; cities that Argoverse does not have get a number from their name."""
+    """Return the file name of a city's vector map; for cities not in Argoverse, the number is a hash of the name."""
     number = int.from_bytes(hashlib.blake2b(city.encode(), digest_size=4).digest(), "big")
     return f"pruned_argoverse_{city}_{OFFICIAL_MAP_IDS.get(city, 20000 + number % 80000)}_vector_map.xml"
 
 
 def vector_map_xml(lane_map: LaneMap) -> bytes:
-    """The map as an Argoverse 1 vector map: every centreline point a node, every lane a way with its tags.
+    """Format a map as an Argoverse 1 vector map: a node for every centreline point, a way with tags for every lane.
 
     Coordinates are printed so that reading them gives the same float64; heights are not written.
     """
@@ -71,10 +71,10 @@ def vector_map_xml(lane_map: LaneMap) -> bytes:
 
 
 def write_maps(path: Path, maps: Mapping[str, LaneMap]) -> None:
-    """Write hd_maps.tar.gz: one vector map a city, in the order of their names; same maps, same bytes.
+    """Write hd_maps.tar.gz with a vector map for each city, sorted by name; equal maps give equal bytes.
 
     Args:
-        path: the .tar.gz to write, atomically.
+        path: the .tar.gz file, written atomically.
         maps: lane maps by city code (three letters in Argoverse).
     """
     with atomic_file(path) as partial, partial.open("wb") as stream, reproducible_tar(stream) as archive:
@@ -84,17 +84,17 @@ def write_maps(path: Path, maps: Mapping[str, LaneMap]) -> None:
 
 @dataclass(frozen=True)
 class SceneRows:
-    """The R rows of one scene's CSV, in file order: rising time, any order of tracks within a step.
+    """The R rows of a scene's CSV file, by rising time, with tracks in any order within a step.
 
     Attributes:
         timestamps: (R,) float64, seconds.
-        track_ids: R names.
+        track_ids: R track ids.
         track_types: (R,) uint8, indices into scene_store.TRACK_TYPES.
         xy: (R, 2) float64, metres, city frame.
-        city: the map it is on (MIA, PIT, BER, ...).
+        city: name of the map (MIA, PIT, BER, ...).
 
     Raises:
-        InputError: lengths differ, a value is not finite, or a name would break the CSV.
+        InputError: lengths differ, a value is not finite, or a name contains a comma, quote or whitespace.
     """
 
     timestamps: npt.NDArray[np.float64]
@@ -107,18 +107,18 @@ class SceneRows:
         rows = len(self.timestamps)
         if self.xy.shape != (rows, 2) or len(self.track_ids) != rows or self.track_types.shape != (rows,):
             found = f"{rows} times, {len(self.track_ids)} ids, {len(self.track_types)} types, xy {self.xy.shape}"
-            raise InputError("SceneRows", found, "as many of each, and xy of shape (R, 2)")
+            raise InputError("SceneRows", found, "R times, ids and types, and xy of shape (R, 2)")
         if not (np.isfinite(self.timestamps).all() and np.isfinite(self.xy).all()):
             raise InputError("SceneRows", "a time or position that is NaN or infinite", "finite values")
         if rows and self.track_types.max() >= len(TRACK_TYPES):
             raise InputError("SceneRows.track_types", str(self.track_types.max()), f"below {len(TRACK_TYPES)}")
         for name in {*self.track_ids, self.city}:
             if not _FIELD.fullmatch(name):
-                raise InputError("SceneRows", f"name {name!r}", "a name without comma, quote or blank")
+                raise InputError("SceneRows", f"name {name!r}", "a name without comma, quote or whitespace")
 
 
 def scene_csv(rows: SceneRows) -> bytes:
-    """The scene as an Argoverse 1 CSV, positions to 1 mm, times to 0.1 us."""
+    """Format a scene as an Argoverse 1 CSV file, positions to 1 mm, times to 0.1 us."""
     lines = [HEADER]
     values = zip(rows.timestamps.tolist(), rows.track_ids, rows.track_types.tolist(), *rows.xy.T.tolist(), strict=True)
     for time, track_id, track_type, x, y in values:
@@ -127,7 +127,7 @@ def scene_csv(rows: SceneRows) -> bytes:
 
 
 class SceneArchive:
-    """An open archive to which scenes are added one by one; get one from `open_scene_archive`."""
+    """An archive opened by `open_scene_archive`, to which scenes are added one by one."""
 
     def __init__(self, archive: tarfile.TarFile, split: str) -> None:
         self._archive, self._split, self._names = archive, split, set[str]()
@@ -136,16 +136,16 @@ class SceneArchive:
         return len(self._names)
 
     def add(self, scene_id: str | int, scene: SceneRows | bytes) -> None:
-        """Write one scene: its rows, or the CSV that `scene_csv` made of them elsewhere.
+        """Add a scene, given as rows or as the output of `scene_csv`.
 
         Raises:
-            InputError: the id is no plain file name, or was written before.
+            InputError: the id is not a valid file name, or the archive already has it.
         """
         name = str(scene_id)
         if not _NAME.fullmatch(name):
             raise InputError(f"scene id {name!r}", "a name unfit for a file", "letters, digits, dots, dashes")
         if name in self._names:
-            raise InputError(f"scene id {name!r}", "the same id twice", "ids that are unique within an archive")
+            raise InputError(f"scene id {name!r}", "the same id twice", "ids that are unique in the archive")
         self._names.add(name)
         content = scene if isinstance(scene, bytes) else scene_csv(scene)
         add_member(self._archive, f"{self._split}/data/{name}.csv", content)
@@ -153,11 +153,14 @@ class SceneArchive:
 
 @contextmanager
 def open_scene_archive(path: Path, split: str) -> Iterator[SceneArchive]:
-    """Open `path` for writing scenes of one split; it appears when the block ends well, whole, or not at all.
+    """Open an archive for writing the scenes of one split; the file is created only if the block succeeds.
 
     Args:
-        path: the .tar.gz to write, as forecasting_train_v1.1.tar.gz.
-        split: folder inside it: train, val or test_obs.
+        path: the .tar.gz file, such as forecasting_train_v1.1.tar.gz.
+        split: folder in the archive: train, val or test_obs.
+
+    Raises:
+        InputError: the split is another one.
     """
     if split not in SPLITS:
         raise InputError("split", repr(split), f"one of {', '.join(SPLITS)}")
@@ -166,10 +169,10 @@ def open_scene_archive(path: Path, split: str) -> Iterator[SceneArchive]:
 
 
 def write_scenes(path: Path, split: str, scenes: Iterable[tuple[str | int, SceneRows | bytes]]) -> int:
-    """Stream scenes into a tar.gz, in constant memory and with the same bytes for the same scenes in the same order.
+    """Write scenes to a tar.gz in constant memory; equal scenes in the same order give equal bytes.
 
     Returns:
-        how many were written.
+        The number of scenes written.
 
     Raises:
         InputError: see SceneRows, `SceneArchive.add` and `open_scene_archive`.
@@ -181,20 +184,20 @@ def write_scenes(path: Path, split: str, scenes: Iterable[tuple[str | int, Scene
 
 
 def export_scenes(store: SceneStore, directory: Path, split: str = "train") -> int:
-    """Write `hd_maps.tar.gz` and `forecasting_<split>_v1.1.tar.gz` into an existing directory.
+    """Write `hd_maps.tar.gz` and `forecasting_<split>_v1.1.tar.gz` into an existing folder.
 
-    Every augmented scene becomes a city of its own (MIA's 12th is `MIAaug12`), because its lanes are warped in their
-    own way. A map holds the lanes of its scenes' crops, without links: a store has none.
+    Every augmented scene becomes a city of its own (the 12th of MIA is `MIAaug12`), because each has different warped
+    lanes. A map contains the lanes of its scenes' crops, without links, which a store does not have.
 
     Args:
         store: synthetic or recorded scenes.
         split: train or val.
 
     Returns:
-        how many scenes were written.
+        The number of scenes written.
 
     Raises:
-        InputError: the scenes are of another length than Argoverse 1's.
+        InputError: the scenes do not have the timing of Argoverse 1.
     """
     ARGOVERSE1.require(store.timing, "scenes, for the layout of Argoverse 1")
     cities = exported_cities(store)
@@ -207,7 +210,7 @@ def export_scenes(store: SceneStore, directory: Path, split: str = "train") -> i
 
 
 def exported_cities(store: SceneStore) -> list[str]:
-    """(S,) the name that each scene's map has in the export."""
+    """Return the name of each scene's map in the export, (S,)."""
     if "scene" not in store.manifest.column_names:
         return store.cities
     names = store.manifest["scene"].to_pylist()
@@ -218,7 +221,7 @@ def exported_cities(store: SceneStore) -> list[str]:
 
 
 def _city_name(scene: str, city: str) -> str:
-    """`augmap_MIA_12` to `MIAaug12`: a city's name has letters and digits only."""
+    """Convert a scene's name to a city's, which has only letters and digits: `augmap_MIA_12` to `MIAaug12`."""
     number = scene.removeprefix(f"{AUGMENTED_PREFIX}{city}_").replace("_", "x")
     return f"{city}aug{number}"
 
@@ -226,7 +229,7 @@ def _city_name(scene: str, city: str) -> str:
 def _map_of(store: SceneStore, city: str, rows: npt.NDArray[np.int64]) -> LaneMap:
     segments = store.lanes.take(rows)
     if len(np.unique(segments.lane_ids)) < len(segments):
-        raise InputError(f"scenes of {city}", "two lanes with the same id", "one map's lanes in a city's scenes")
+        raise InputError(f"scenes of {city}", "two lanes with the same id", "lanes of a single map")
     none = np.full(len(rows), NO_LANE, dtype=np.int64)
     empty: list[list[int]] = [[] for _ in rows]
     return LaneMap(city, segments, none, none.copy(), Links.from_lists(empty), Links.from_lists(empty))
@@ -239,7 +242,7 @@ def _scenes(store: SceneStore, cities: list[str]) -> Iterator[tuple[str, SceneRo
 
 
 def _rows_of(scene: Scene, city: str) -> SceneRows:
-    """The scene's rows by rising time, AGENT first within a step."""
+    """Return the rows of a scene by rising time, AGENT first within a step."""
     lengths = np.diff(scene.track_offsets)
     number = np.repeat(np.arange(len(lengths)), lengths)
     order = np.lexsort((number, scene.step))

@@ -1,8 +1,8 @@
-"""Maps of Argoverse 2 motion forecasting: `log_map_archive_<scenario>.json`, the surroundings of one scenario.
+"""Reader of maps of Argoverse 2 motion forecasting: `log_map_archive_<scenario>.json`, the map around one scenario.
 
-Of its lane segments those for motor vehicles become lanes (types VEHICLE and BUS, not BIKE). A left or right neighbour
-that does not name the lane back runs the other way and is no neighbour. Links that lead beyond the map's edge are
-forgotten. A lane turns where its centreline does, and nothing is known of traffic control.
+Only lane segments for motor vehicles are used (types VEHICLE and BUS, not BIKE). A left or right neighbour that does
+not link back runs in the opposite direction and is ignored, as are links beyond the edge of the map. The turn of a lane
+is computed from its centreline; the files do not say which lanes have traffic control.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ Floats = npt.NDArray[np.float64]
 
 CAR_LANES = ("VEHICLE", "BUS")
 SIDES = ("left", "right")
-BOUNDARY_POINTS = 10  # at which the official code averages a lane's two boundaries
+BOUNDARY_POINTS = 10  # number of points at which the official code averages the two boundaries of a lane
 LARGEST_ID = 2**63
 MOST_LANES = 1 << 14  # a hundred times those of the largest official map
-CROP_MARGIN = 10.0  # m; no lane's box reaches further beyond its centreline
+CROP_MARGIN = 10.0  # m; no bounding box of a lane extends further beyond its centreline
 
 
 @dataclass(frozen=True)
 class VehicleLanes:
-    """The L lanes for motor vehicles of one file, as it gives them.
+    """The L lanes for motor vehicles in one map file.
 
     Attributes:
-        ids: unique in the file.
-        lines: centrelines (P, 2), metres, city frame, in driving direction, two distinct points at least.
-        is_intersection: whether each lies in an intersection.
-        successors: rows of the lanes that follow each, those that name it as predecessor included.
-        left, right: row of the neighbour in the same direction, NO_LANE where there is none.
-        left_out: how many there are of what is not among them.
+        ids: id of each lane, unique in the file.
+        lines: centrelines (P, 2), metres, city frame, in driving direction, with at least two distinct points.
+        is_intersection: whether each lane is in an intersection.
+        successors: rows of the successors of each lane, including lanes that name it as their predecessor.
+        left, right: row of the neighbour in the same direction, or NO_LANE.
+        left_out: number of lanes and links that were left out, by kind.
     """
 
     ids: list[int]
@@ -62,7 +62,10 @@ class VehicleLanes:
         return len(self.ids)
 
     def segments(self, rows: npt.NDArray[np.int64] | None = None) -> LaneSegments:
-        """Lanes as ten points each; a line of more is drawn anew, closer together where it turns."""
+        """Return lanes (all, or those at `rows` (N,)) with at most ten points each.
+
+        Longer centrelines are resampled, more densely where they turn.
+        """
         chosen = range(len(self)) if rows is None else rows.tolist()
         points, counts = np.zeros((len(chosen), MAX_POINTS, 2)), np.empty(len(chosen), dtype=np.int64)
         for place, row in enumerate(chosen):
@@ -81,7 +84,7 @@ class VehicleLanes:
         )
 
     def crop(self, x: float, y: float, half_width: float) -> LaneSegments:
-        """The lanes whose box overlaps the square of +-half_width metres around (x, y); see `LaneMap.lanes_near`."""
+        """Return the lanes whose bounding box overlaps a square around (x, y), metres; see `LaneMap.lanes_near`."""
         if not len(self):
             return self.segments()
         starts = np.cumsum([0, *(len(line) for line in self.lines[:-1])])
@@ -96,7 +99,7 @@ class VehicleLanes:
         return segments.take(np.flatnonzero(inside))
 
     def lane_map(self, name: str) -> LaneMap:
-        """All lanes and their graph, under this name."""
+        """Return a map of all lanes with this name."""
         predecessors: list[list[int]] = [[] for _ in self.ids]
         for row, following in enumerate(self.successors):
             for successor in following:
@@ -112,10 +115,14 @@ class VehicleLanes:
 
 
 def read_vehicle_lanes(content: bytes, where: str) -> VehicleLanes:
-    """The lanes for motor vehicles of one map file; there may be none.
+    """Read the lanes for motor vehicles, possibly none, of a map file.
+
+    Args:
+        content: the JSON file.
+        where: the file, for messages.
 
     Raises:
-        InputError: the JSON is damaged or of another kind, or a lane lacks its id or a line of two distinct points.
+        InputError: the JSON is damaged or not a map, or a lane has no id or fewer than two distinct points.
     """
     try:
         found = json.loads(content)
@@ -139,7 +146,7 @@ def read_vehicle_lanes(content: bytes, where: str) -> VehicleLanes:
         else:
             records[number] = record
     rows = {number: row for row, number in enumerate(records)}
-    linked: list[dict[int, None]] = [{} for _ in rows]  # as sets that keep their order
+    linked: list[dict[int, None]] = [{} for _ in rows]  # ordered sets
     for number, row in rows.items():
         at = f"{where}, lane segment {number}"
         for other in _ids(records[number].get("successors"), f"{at}: successors"):
@@ -155,14 +162,14 @@ def read_vehicle_lanes(content: bytes, where: str) -> VehicleLanes:
         lines=_lines(records, where),
         is_intersection=[bool(record.get("is_intersection")) for record in records.values()],
         successors=[sorted(following) for following in linked],
-        left=_beside(records, rows, "left_neighbor_id", "right_neighbor_id"),
-        right=_beside(records, rows, "right_neighbor_id", "left_neighbor_id"),
+        left=_neighbours(records, rows, "left_neighbor_id", "right_neighbor_id"),
+        right=_neighbours(records, rows, "right_neighbor_id", "left_neighbor_id"),
         left_out=dict(left_out),
     )
 
 
-def _beside(records: dict[int, dict[str, Any]], rows: dict[int, int], side: str, other_side: str) -> list[int]:
-    """Row of the neighbour on this side that names the lane on its other side."""
+def _neighbours(records: dict[int, dict[str, Any]], rows: dict[int, int], side: str, other_side: str) -> list[int]:
+    """Return the row of each lane's neighbour on one side, if that has the lane as its neighbour on the other side."""
     neighbours = [record.get(side) for record in records.values()]
     return [
         rows[neighbour]
@@ -181,7 +188,7 @@ def _ids(value: Any, where: str) -> list[int]:
 
 
 def _lines(records: dict[int, dict[str, Any]], where: str) -> list[Floats]:
-    """The centreline of each lane: the stored one, else the mean of its two boundaries."""
+    """Return the centreline (P, 2) of each lane: the stored one, else the mean of its two boundaries."""
     lines = []
     for number, record in records.items():
         if record.get("centerline"):

@@ -1,4 +1,4 @@
-"""Scenarios of Argoverse 2 motion forecasting: `scenario_<id>.parquet`, a row for each track and step."""
+"""Reader of scenarios of Argoverse 2 motion forecasting: `scenario_<id>.parquet`, a row for each track and step."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from synthdrive.scenes.stored_arrays import categories, floats, integers
 FILE = re.compile(
     r"(?:scenario_(?P<scene>[0-9A-Za-z-]{1,64})\.parquet|log_map_archive_(?P<map>[0-9A-Za-z-]{1,64})\.json)"
 )
-MOST_WAITING = 1 << 28  # bytes of files whose other half has not come yet; a pair has 0.3 million
+MOST_WAITING = 1 << 28  # bytes of files whose scenario is not complete yet; a scenario has 0.3 million
 
 TEXTS = ("track_id", "object_type", "scenario_id", "focal_track_id", "city")
 FLOATS = ("position_x", "position_y", "start_timestamp", "end_timestamp")
 INTEGERS = ("timestep", "num_timestamps")
 MOST_ROWS = ARGOVERSE2.steps * 5_000  # official scenarios have some hundred tracks
-MOST_BYTES = 1 << 28  # unpacked, as the file's own index says; official ones have 1 million
-MOST_PARTS = 1 << 12  # columns, row groups; read before anything else
+MOST_BYTES = 1 << 28  # unpacked, according to the file's footer; official scenarios have 1 million
+MOST_PARTS = 1 << 12  # entries of a list in a Parquet footer: columns or row groups
 LONGEST_TEXT = 64
-AV_TRACK = "AV"  # the recording vehicle's track_id
+AV_TRACK = "AV"  # track_id of the recording vehicle
 TYPES = (
     "vehicle", "pedestrian", "motorcyclist", "cyclist", "bus", "static", "background", "construction",
     "riderless_bicycle", "unknown",
 )  # fmt: skip
-UNEVEN = 0.1  # share by which the steps may differ from 10 Hz
+UNEVEN = 0.1  # largest relative difference of the steps from 10 Hz
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class ScenarioFiles:
     """The two files of one scenario.
 
     Attributes:
-        name: its id.
-        scene, local_map: what is in them; None where the file is not there.
+        name: id of the scenario.
+        scene, local_map: contents of the files; None if a file is missing.
     """
 
     name: str
@@ -53,15 +53,15 @@ class ScenarioFiles:
 
     @property
     def size(self) -> int:
-        """Bytes of both."""
+        """Total size of both files in bytes."""
         return len(self.scene or b"") + len(self.local_map or b"")
 
 
 def scenario_files(source: Path, limits: Limits) -> Iterator[ScenarioFiles]:
-    """Each scenario of a tarball or folder once both its files have come; last, those of which one is missing.
+    """Yield each scenario of a tarball or folder when both its files have been read; incomplete scenarios come last.
 
     Raises:
-        InputError: there is no scenario, a file stands there twice, or too many are waiting for their other half.
+        InputError: there is no scenario, a file occurs twice, or the files of incomplete scenarios exceed MOST_WAITING.
     """
     waiting: dict[str, ScenarioFiles] = {}
     bytes_waiting, found = 0, False
@@ -72,7 +72,7 @@ def scenario_files(source: Path, limits: Limits) -> Iterator[ScenarioFiles]:
         other = waiting.pop(name, ScenarioFiles(name))
         bytes_waiting -= other.size
         if (other.scene if match["scene"] else other.local_map) is not None:
-            raise InputError(f"{source}: {path}", "a file that has come before", "each file once")
+            raise InputError(f"{source}: {path}", "a second file of this name", "each file once")
         both = ScenarioFiles(name, *((content, other.local_map) if match["scene"] else (other.scene, content)))
         if both.scene is not None and both.local_map is not None:
             yield both
@@ -82,7 +82,7 @@ def scenario_files(source: Path, limits: Limits) -> Iterator[ScenarioFiles]:
         if bytes_waiting > MOST_WAITING:
             first = next(iter(waiting))
             raise InputError(
-                source, f"{len(waiting)} files without their other half, such as {first}'s",
+                source, f"{len(waiting)} scenarios of which only one file has been read, such as {first}",
                 "scenario_<id>.parquet and log_map_archive_<id>.json near each other, as in the official archive",
             )  # fmt: skip
     if not found:
@@ -91,22 +91,21 @@ def scenario_files(source: Path, limits: Limits) -> Iterator[ScenarioFiles]:
 
 
 def read_scenario(content: bytes, name: str, where: str, timing: Timing, future: bool = True) -> RecordedScene:
-    """One scenario from its Parquet file.
+    """Read a scenario from its Parquet file.
 
-    AGENT is the focal track, AV the recording vehicle's (unless that is the focal one), OTHERS are the rest in the
-    order of the file.
+    AGENT is the focal track, AV that of the recording vehicle (unless it is the focal track), and OTHERS are the rest
+    in the order of the file.
 
     Args:
-        content: the file; columns are found by name, others are passed over. Rows may be in any order.
-        name: the scenario's id.
+        content: the file. Columns are found by name, others are ignored. Rows may be in any order.
+        name: id of the scenario.
         where: the file, for messages.
-        timing: the part of the recording that is wanted, around its last observed step.
-        future: whether the future belongs to it.
+        timing: number of steps to take before and after the last observed step.
+        future: whether to include the future.
 
     Raises:
-        InputError: the file is damaged or too large; a column is missing or of another type; a value is missing or not
-            finite; the file is of another scenario; the focal track is not there at all steps that are wanted; a track
-            has two rows at one step.
+        InputError: the file is damaged, too large or of another scenario; a column is missing or has another type; a
+            value is missing or not finite; the focal track lacks one of the steps; a track has two rows at one step.
     """
     table = _read_table(content, where)
     track, track_ids = categories(table, "track_id")
@@ -160,7 +159,7 @@ def read_scenario(content: bytes, name: str, where: str, timing: Timing, future:
 
 
 def _read_table(content: bytes, where: str) -> pa.Table:
-    """The columns that are needed, without missing values; texts as dictionaries, so that none is repeated."""
+    """Read the required columns and check that no value is missing; strings are dictionary-encoded to save memory."""
     try:
         with pq.ParquetFile(
             pa.BufferReader(content), read_dictionary=list(TEXTS), thrift_container_size_limit=MOST_PARTS
@@ -173,8 +172,8 @@ def _read_table(content: bytes, where: str) -> pa.Table:
             table = file.read([*TEXTS, *FLOATS, *INTEGERS], use_threads=False)
         if groups != range(1):
             table = table.unify_dictionaries().combine_chunks()
-        table.validate(full=True)  # texts are UTF-8, and each row's is there
-    except KeyError as error:  # of a column that is to be read as a dictionary
+        table.validate(full=True)  # checks that strings are UTF-8 and dictionary indices valid
+    except KeyError as error:  # a column in `read_dictionary` is missing
         found = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else error.args[0]
         raise InputError(where, f"no {found}", f"a column {found}") from None
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -207,7 +206,10 @@ def _constant_text(table: pa.Table, column: str, where: str) -> str:
 
 
 def _steps(table: pa.Table, where: str, timing: Timing) -> tuple[npt.NDArray[np.int64], float, float]:
-    """(R,) step of each row within the wanted part, when that begins (s), and seconds from step to step."""
+    """Return the step of each row (R,) relative to the first step of `timing`, the time of that step, and the interval.
+
+    Times are in seconds.
+    """
     step, count = integers(table, "timestep"), integers(table, "num_timestamps")
     start, end = floats(table, "start_timestamp"), floats(table, "end_timestamp")
     if (count != count[0]).any() or (start != start[0]).any() or (end != end[0]).any():
@@ -223,9 +225,9 @@ def _steps(table: pa.Table, where: str, timing: Timing) -> tuple[npt.NDArray[np.
 
 
 def _check_focal(steps: npt.NDArray[np.int64], wanted: int, timing: Timing, where: str) -> None:
-    there = np.unique(steps)
-    if len(there) != wanted:
-        missing = int(np.setdiff1d(np.arange(wanted), there)[0]) + ARGOVERSE2.history_steps - timing.history_steps
+    present = np.unique(steps)
+    if len(present) != wanted:
+        missing = int(np.setdiff1d(np.arange(wanted), present)[0]) + ARGOVERSE2.history_steps - timing.history_steps
         raise InputError(where, f"a focal track without step {missing}", f"all {wanted} steps")
 
 

@@ -1,4 +1,4 @@
-"""XML that nobody has to trust, as events or as a tree: no entities, and limits on what a file may hold."""
+"""Parsing of untrusted XML, as events or as a tree: without entities, and within limits of size."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from xml.parsers import expat
 
 from synthdrive.core.errors import InputError
 
-PIECE = 1 << 16  # bytes, what expat is given at a time
+PIECE = 1 << 16  # bytes given to expat at a time
 
 
 @dataclass(frozen=True)
 class XmlBounds:
-    """Limits on one file.
+    """Limits for an XML file.
 
     Attributes:
-        expected: what the file should be, for messages.
-        tag_bytes: the longest tag.
-        depth: elements inside one another.
-        elements: in the file.
+        expected: description of the expected file, for messages.
+        tag_bytes: length of the longest tag.
+        depth: most levels of nested elements.
+        elements: most elements in the file.
     """
 
     expected: str
@@ -30,7 +30,7 @@ class XmlBounds:
 
 
 class BoundedXml:
-    """Parses one file; a document type declaration, where entities would be defined, is refused at once."""
+    """Parses one file; a document type declaration, which could define entities, is an error."""
 
     def __init__(self, where: str, bounds: XmlBounds) -> None:
         self.where = where
@@ -45,18 +45,18 @@ class BoundedXml:
 
     @property
     def line(self) -> int:
-        """Line of the element at hand, from 1."""
+        """Line of the current element, from 1."""
         return self._parser.CurrentLineNumber
 
     def error(self, found: str, expected: str) -> InputError:
-        """An error at the element at hand."""
+        """Return an error at the current element."""
         return InputError(f"{self.where}, line {self.line}", found, expected)
 
     def parse(self, content: bytes, start: Callable[[str, dict[str, str]], None], end: Callable[[str], None]) -> None:
         """Call `start(tag, attributes)` and `end(tag)` for each element, in the order of the file.
 
         Raises:
-            InputError: the XML is damaged, declares a document type, or passes a limit.
+            InputError: the XML is damaged, declares a document type, or exceeds a limit.
         """
         self._start, self._end = start, end
         longest = self._bounds.tag_bytes
@@ -77,8 +77,8 @@ class BoundedXml:
     def _count_start(self, tag: str, attributes: dict[str, str]) -> None:
         self._elements, self._depth = self._elements + 1, self._depth + 1
         if self._elements > self._bounds.elements or self._depth > self._bounds.depth:
-            found = f"{self._elements} elements, {self._depth} inside one another"
-            raise self.error(found, f"at most {self._bounds.elements}, and {self._bounds.depth}")
+            found = f"{self._elements} elements in {self._depth} levels"
+            raise self.error(found, f"at most {self._bounds.elements} elements in {self._bounds.depth} levels")
         self._start(tag, attributes)
 
     def _count_end(self, tag: str) -> None:
@@ -87,7 +87,7 @@ class BoundedXml:
 
 
 def number(text: str) -> float:
-    """The number that a text is; NaN where it is none."""
+    """Convert a string to a number; NaN if it is not one."""
     try:
         return float(text)
     except ValueError:
@@ -96,7 +96,7 @@ def number(text: str) -> float:
 
 @dataclass
 class XmlElement:
-    """An element of a file read as a tree: its name, attributes, line in the file, and the elements inside."""
+    """An element of a tree: its name, attributes, line in the file, and child elements."""
 
     where: str
     tag: str
@@ -105,19 +105,19 @@ class XmlElement:
     children: list[XmlElement] = field(default_factory=list)
 
     def all(self, *tags: str) -> Iterator[XmlElement]:
-        """Children of these names."""
+        """Return the children with these names."""
         return (child for child in self.children if child.tag in tags)
 
     def first(self, tag: str) -> XmlElement | None:
-        """The first child of this name."""
+        """Return the first child with this name, if there is one."""
         return next(self.all(tag), None)
 
     def get(self, key: str, default: str = "") -> str:
-        """An attribute."""
+        """Return an attribute, without surrounding whitespace."""
         return self.attributes.get(key, default).strip()
 
     def number(self, key: str, default: float | None = None, largest: float = 1e12) -> float:
-        """A finite number, at most `largest` in size; raises InputError."""
+        """Return an attribute as a finite number; raises InputError unless its absolute value is at most `largest`."""
         text = self.attributes.get(key)
         if text is None and default is not None:
             return default
@@ -128,29 +128,33 @@ class XmlElement:
         return value
 
     def integer(self, key: str) -> int:
-        """A whole number; raises InputError."""
+        """Return an attribute as a whole number of at most six digits; raises InputError if it is not one."""
         text = self.get(key)
         if not text.lstrip("+-").isdecimal() or len(text) > 6:
             raise self.error(f"{key} {text[:40]!r}", f"{key} as a whole number")
         return int(text)
 
     def error(self, found: str, expected: str) -> InputError:
-        """An error at this element."""
+        """Return an error at this element."""
         name = f" {self.get('id')[:40]!r}" if self.get("id") else ""
         return InputError(f"{self.where}, line {self.line}, {self.tag}{name}", found, expected)
 
 
 def read_tree(content: bytes, where: str, bounds: XmlBounds, root_tag: str, kept: Collection[str]) -> XmlElement:
-    """The root element of a file, and of what is inside it the elements of certain names.
+    """Read a file as a tree of the elements with certain names.
 
     Args:
         content: the file.
         where: the file, for messages.
+        bounds: limits for the file.
         root_tag: name of the root element.
-        kept: names of elements, the root's among them; all others, and whatever is inside them, are passed over.
+        kept: names of the elements to keep, including the root; other elements are dropped with everything in them.
+
+    Returns:
+        The root element.
 
     Raises:
-        InputError: as `BoundedXml.parse`, or the root element is another one.
+        InputError: see `BoundedXml.parse`, or the root element has another name.
     """
     xml = BoundedXml(where, bounds)
     top = XmlElement(where, "", {}, 0)

@@ -1,4 +1,4 @@
-"""From raw data in the official Argoverse 1 layout to packed maps and scenes, in constant memory."""
+"""Ingestion of raw data in the official Argoverse 1 layout: packed maps and scenes, in constant memory."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def ingest_maps(raw: Path, out: Path, parameters: IngestParameters) -> list[Lane
         raw: folder with `hd_maps.tar.gz`, or with `hd_maps/` or `map_files/` unpacked.
 
     Raises:
-        InputError: no map is there, or one cannot be used; `out` is then as it was.
+        InputError: there is no map, or one cannot be used; `out` is then unchanged.
     """
     maps = list(
         read_maps(find_source(raw, "hd_maps", "map_files"), archive_limits(parameters), parameters.on_dangling_link)
@@ -72,23 +72,23 @@ def ingest_scenes(
 ) -> dict[str, list[Skipped]]:
     """Read the scenes under `raw` and write each split as a SceneStore, in the order of the scenes' ids.
 
-    Beside the store's own files there is `skipped.json`: the scenes left out, with the reason.
+    The folder also gets `skipped.json`, which lists the scenes that were left out and the reasons.
 
     Args:
         raw: folder with `forecasting_<split>_v1.1.tar.gz` (or .tgz, .tar), or with `forecasting_<split>_v1.1/` or
             `<split>/` unpacked.
-        outs: for each split ("train", "val", "test") the folder to write to. Test scenes have the 20 observed steps
-            alone, so that theirs is a store without a future; its manifest says nothing of the focal agent's motion.
-        maps: folder that `ingest_maps` wrote.
-        map_half_width: m, half the side of the square of map around the focal agent at the last observed step.
-        workers: processes; see `parallel.worker_count`. The bytes do not depend on it.
+        outs: folder to write to, for each split ("train", "val", "test"). Test scenes have only the 20 observed steps:
+            their store has no future, and its manifest no columns about the focal agent's motion.
+        maps: folder written by `ingest_maps`.
+        map_half_width: m, half the side of the square map crop around the focal agent at the last observed step.
+        workers: number of processes, see `parallel.worker_count`; it does not affect the output.
 
     Returns:
-        For each split the scenes that were skipped.
+        The skipped scenes of each split.
 
     Raises:
-        InputError: no scene is there, or one cannot be used and `parameters.on_bad_scene` is "error"; that split's
-            folder is then as it was.
+        InputError: there is no scene, or one cannot be used and `parameters.on_bad_scene` is "error"; that split's
+            folder is then unchanged.
     """
     sources = {split: find_source(raw, f"forecasting_{split}_v1.1", split) for split in outs}
     skipped: dict[str, list[Skipped]] = {}
@@ -148,7 +148,7 @@ class _City:
 
 @lru_cache(maxsize=1)
 def _cities(maps: str) -> dict[str, _City]:
-    """The maps of a folder, and where each one's lanes start when all are joined; once in each worker."""
+    """Load the maps of a folder, each with the row of its first lane among the lanes of all; once per worker."""
     cities: dict[str, _City] = {}
     first_row = 0
     for city, lane_map in load_maps(Path(maps)).items():

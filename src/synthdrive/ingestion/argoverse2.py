@@ -1,7 +1,7 @@
-"""From the official archives of Argoverse 2 motion forecasting to packed maps and scenes, in constant memory.
+"""Ingestion of the official archives of Argoverse 2 motion forecasting: packed maps and scenes, in constant memory.
 
-Every scenario has a map of its own. A store holds the lanes of each scene's crop; some maps of train scenarios are kept
-whole, for `augment` and `synthesize` to drive on.
+Every scenario has its own map. A store contains the lanes of each scene's crop; a sample of the train scenarios' maps
+is kept whole for `augment` and `synthesize`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from synthdrive.ingestion.statistics import Centrelines, map_manifest
 from synthdrive.scenes.lane_map import LaneMap, LaneSegments
 from synthdrive.scenes.scene_store import AGENT_TYPE, RecordedScene
 
-FOCAL_TRACK = "focal_track_id"  # column of the manifest, for the submission
+FOCAL_TRACK = "focal_track_id"  # manifest column that submissions need
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,16 @@ class _Batch:
 
 
 def ingest_local_maps(raw: Path, out: Path, parameters: IngestParameters) -> list[LaneMap]:
-    """Keep `parameters.local_maps` maps of train scenarios; write `<scenario>.safetensors` and `manifest.parquet`.
+    """Write `parameters.local_maps` maps of train scenarios: `<scenario>.safetensors` and `manifest.parquet`.
 
-    Which maps these are follows from the scenarios' ids alone: those with the smallest hashes. Maps without a lane for
-    motor vehicles are passed over.
+    The maps are those whose scenario ids have the smallest hashes. Maps without a lane for motor vehicles are not used.
 
     Args:
         raw: folder with `train.tar`, or with `train/` unpacked.
 
     Raises:
-        InputError: no map is there, or one cannot be used and `parameters.on_bad_scene` is "error"; `out` is then as it
-            was.
+        InputError: there is no map, or one cannot be used and `parameters.on_bad_scene` is "error"; `out` is then
+            unchanged.
     """
     source, skip = find_source(raw, "train", "train"), parameters.on_bad_scene == "skip"
     maps = _sample_maps(source, archive_limits(parameters), parameters.local_maps, skip)
@@ -79,37 +78,37 @@ def ingest_local_maps(raw: Path, out: Path, parameters: IngestParameters) -> lis
 
 
 def _sample_maps(source: Path, limits: Limits, count: int, skip: bool) -> list[LaneMap]:
-    kept: list[tuple[int, str, LaneMap]] = []  # a heap whose first has the largest hash
+    kept: list[tuple[int, str, LaneMap]] = []  # a heap by negative hash: the first entry has the largest hash
     for path, content in track(
         read_files(source, lambda path: _is_wanted(path, kept, count), limits), "ingest maps", unit="maps read"
     ):
-        name = _map_of(path)
+        name = _scenario_of_map(path)
         try:
             lanes = read_vehicle_lanes(content, f"{source}: {path}")
         except InputError:
             if not skip:
                 raise
-            continue  # the scenario is left out, and listed, when the scenes are read
+            continue  # `ingest_scenarios` lists the scenario as skipped
         if not len(lanes):
             continue
-        heapq.heappush(kept, (-_draw(name), name, lanes.lane_map(name)))
+        heapq.heappush(kept, (-_sampling_hash(name), name, lanes.lane_map(name)))
         if len(kept) > count:
             heapq.heappop(kept)
     return [lane_map for _, _, lane_map in sorted(kept, key=lambda entry: entry[1])]
 
 
 def _is_wanted(path: str, kept: list[tuple[int, str, LaneMap]], count: int) -> bool:
-    name = _map_of(path)
-    return bool(name) and (len(kept) < count or _draw(name) < -kept[0][0])
+    name = _scenario_of_map(path)
+    return bool(name) and (len(kept) < count or _sampling_hash(name) < -kept[0][0])
 
 
-def _map_of(path: str) -> str:
-    """The scenario whose map the file is; empty where it is none."""
+def _scenario_of_map(path: str) -> str:
+    """Return the scenario of a map file; empty for other files."""
     match = FILE.fullmatch(PurePosixPath(path).name)
     return (match["map"] or "") if match else ""
 
 
-def _draw(name: str) -> int:
+def _sampling_hash(name: str) -> int:
     return item_seed(0, "local map", name)
 
 
@@ -123,23 +122,23 @@ def ingest_scenarios(
 ) -> dict[str, list[Skipped]]:
     """Read the scenarios under `raw` and write each split as a SceneStore, in the order of their ids.
 
-    Beside the store's own files there is `skipped.json`: the scenarios left out, with the reason. The manifest has two
-    columns more than that of Argoverse 1: what the focal agent is, and its track's name.
+    The folder also gets `skipped.json`, which lists the scenarios that were left out and the reasons. The manifest has
+    two more columns than that of Argoverse 1: the type of the focal agent and its track id.
 
     Args:
         raw: folder with `<split>.tar`, or with `<split>/` unpacked.
-        outs: for each split ("train", "val", "test") the folder to write to. Test scenarios have the observed steps
-            alone, so that theirs is a store without a future; its manifest says nothing of the focal agent's motion.
-        map_half_width: m, half the side of the square of map around the focal agent at the last observed step.
-        timing: the part of each recording to take, around its last observed step: 50 and 60 steps at most.
-        workers: processes; see `parallel.worker_count`. The bytes do not depend on it.
+        outs: folder to write to, for each split ("train", "val", "test"). Test scenarios have only the observed steps:
+            their store has no future, and its manifest no columns about the focal agent's motion.
+        map_half_width: m, half the side of the square map crop around the focal agent at the last observed step.
+        timing: number of steps to take before and after the last observed step; at most 50 and 60.
+        workers: number of processes, see `parallel.worker_count`; it does not affect the output.
 
     Returns:
-        For each split the scenarios that were skipped.
+        The skipped scenarios of each split.
 
     Raises:
-        InputError: no scenario is there, one cannot be used and `parameters.on_bad_scene` is "error" (that split's
-            folder is then as it was), or the recordings are shorter than `timing`.
+        InputError: there is no scenario, one cannot be used and `parameters.on_bad_scene` is "error" (that split's
+            folder is then unchanged), or the recordings are shorter than `timing`.
     """
     if timing.history_steps > ARGOVERSE2.history_steps or timing.future_steps > ARGOVERSE2.future_steps:
         raise InputError("scene.timing", str(timing), f"a part of Argoverse 2's {ARGOVERSE2}")
@@ -165,7 +164,7 @@ def _batches(
 
 
 def _pack(batch: _Batch) -> Packed:
-    """Parse a batch of scenarios and crop each one's map; runs in a worker."""
+    """Parse a batch of scenarios and crop the map of each; runs in a worker."""
     scenes: list[RecordedScene] = []
     lanes: list[LaneSegments] = []
     skipped: list[Skipped] = []

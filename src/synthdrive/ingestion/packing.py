@@ -1,4 +1,4 @@
-"""Recorded scenes of any dataset become a scene store: found, packed in workers, written in constant memory, sorted."""
+"""Steps that the ingestion of all datasets shares: find the raw data, pack scenes, and write them as a scene store."""
 
 from __future__ import annotations
 
@@ -25,42 +25,42 @@ from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 T = TypeVar("T")
 
 TEST = "test"  # the split whose scenes end at the last observed step
-SKIPPED = "skipped.json"  # beside a store: the scenes left out
+SKIPPED = "skipped.json"  # list of the scenes that were left out of a store
 
-BATCH_SCENES = 32  # scenes that a worker packs at a time
-BATCH_BYTES = 4 << 20  # or fewer, when their files are large
+BATCH_SCENES = 32  # most scenes that a worker packs at a time
+BATCH_BYTES = 4 << 20  # most bytes of their files, so that large files come in smaller batches
 
 COPY_ADVICE = "Remove one of the two; ingest.on_bad_scene: skip leaves the copy out."
-COPY = re.compile(r"(?P<original>.+?)(?: \([0-9]+\)| - Copy(?: \([0-9]+\))?| copy(?: [0-9]+)?)")  # as systems name them
+# The names that operating systems give to copies of a file
+COPY = re.compile(r"(?P<original>.+?)(?: \([0-9]+\)| - Copy(?: \([0-9]+\))?| copy(?: [0-9]+)?)")
 
 
 def find_source(raw: Path, name: str, unpacked: str) -> Path:
-    """The tarball `<name>.tar.gz` (.tgz, .tar) under `raw`, else a folder `<name>` or `<unpacked>` with its contents.
+    """Find the tarball `<name>.tar.gz` (.tgz, .tar) in `raw`, else its contents in the folder `<name>` or `<unpacked>`.
 
-    A browser that unpacks what it downloads leaves `<name>.tar`.
+    Some browsers unzip a download, which leaves `<name>.tar`.
 
     Raises:
-        InputError: none of them is there.
+        InputError: none of them exists.
     """
     names = tuple(dict.fromkeys((f"{name}.tar.gz", f"{name}.tgz", f"{name}.tar", name, unpacked)))
     for candidate in (Path(raw) / inner for inner in names):
         if candidate.exists():
             return candidate
-    there = sorted(path.name for path in Path(raw).iterdir()) if Path(raw).is_dir() else None
-    holds = "no such folder" if there is None else f"{', '.join(there[:10]) or 'nothing'}"
-    folders = " nor ".join(f"{each}," for each in names[3:]).removesuffix(",")
-    found = f"neither {name}.tgz, nor {name}.tar, nor {name}.tar.gz, nor {folders} (but {holds})"
-    raise InputError(raw, found, "one of them", "data.raw in params.yaml names the folder of the raw data.")
+    present = sorted(path.name for path in Path(raw).iterdir()) if Path(raw).is_dir() else None
+    found = "no such folder" if present is None else ", ".join(present[:10]) or "an empty folder"
+    expected = f"one of {', '.join(names)}"
+    raise InputError(raw, found, expected, "data.raw in params.yaml names the folder of the raw data.")
 
 
 def archive_limits(parameters: IngestParameters) -> Limits:
-    """How much an archive of raw data may unfold to."""
+    """Return the largest sizes of an unpacked archive and of a file in it."""
     return Limits(parameters.max_file_megabytes * 10**6, parameters.max_archive_gigabytes * 10**9)
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A scene that was left out: its file, and what is wrong with it."""
+    """A scene that was left out: its file and the reason."""
 
     file: str
     reason: str
@@ -68,13 +68,13 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Packed:
-    """A batch of scenes as the store holds them, joined end to end.
+    """A batch of scenes whose arrays are concatenated as in a store.
 
     Attributes:
-        arrays: as `SceneStoreWriter.append_many` takes them; empty where no scene of the batch can be used.
-        manifest: columns.
-        skipped: scenes left out.
-        lanes: of the scenes' own maps, which `lane_rows` count from 0; None where the maps are those of cities.
+        arrays: arguments of `SceneStoreWriter.append_many`; empty if no scene of the batch can be used.
+        manifest: columns of the manifest, by name.
+        skipped: scenes that were left out.
+        lanes: lanes of the scenes' own maps, into which `lane_rows` are indices; None if scenes share city maps.
     """
 
     arrays: dict[str, npt.NDArray[Any]]
@@ -85,13 +85,13 @@ class Packed:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The lanes that a scene's crop is taken from.
+    """The L lanes of a map and the crop of it around a scene.
 
     Attributes:
-        centrelines: of these lanes.
+        centrelines: centrelines of the lanes.
         is_intersection: (L,) bool.
-        crop: (M,) int64, the lanes of the crop.
-        first_row: where the lanes begin in the store.
+        crop: (M,) int64, rows of the lanes in the crop.
+        first_row: row of the map's first lane in the store.
     """
 
     centrelines: Centrelines
@@ -103,7 +103,7 @@ class Surroundings:
 def join(
     scenes: Sequence[RecordedScene], around: Sequence[Surroundings]
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """Arrays and manifest columns of scenes, at least one, without what the focal agent does."""
+    """Concatenate one or more scenes: arrays of the store, and manifest columns except those of `agent_columns`."""
     crops = [each.crop for each in around]
     arrays: dict[str, npt.NDArray[Any]] = {
         "xy": np.concatenate([scene.xy for scene in scenes]),
@@ -131,11 +131,15 @@ def join(
 def agent_columns(
     scenes: Sequence[RecordedScene], around: Sequence[Surroundings], turn_angle: float, last_observed: int
 ) -> dict[str, npt.NDArray[Any]]:
-    """What the focal agent does over the whole scene, its future included.
+    """Return manifest columns about the focal agent's motion over the whole scene, with its future.
 
     Args:
-        turn_angle: radians of heading change from which a scene counts as a turn.
-        last_observed: step.
+        turn_angle: change of heading, radians, from which a scene counts as a turn.
+        last_observed: index of the last observed step.
+
+    Returns:
+        (B,) each: the columns of `agent_statistics`, agent_lane_distance (m, mean distance to the nearest centreline,
+        NaN without lanes) and at_intersection (whether the agent is ever on a lane in an intersection).
     """
     agents = np.stack([scene.xy[: scene.track_lengths[0]] for scene in scenes])
     lane_distance, at_intersection = np.full(len(scenes), np.nan), np.zeros(len(scenes), dtype=np.bool_)
@@ -160,16 +164,16 @@ def write_store(
     future: bool,
     skip: bool,
 ) -> list[Skipped]:
-    """Write the scenes as a store, in the order of their ids, and beside it the list of those left out.
+    """Write scenes as a store, in the order of their ids, with the list of those that were left out.
 
     Args:
-        source: for messages.
-        lanes: of the cities' maps; None where each scene brings its own.
-        future: whether the scenes have one.
-        skip: leave out what looks like a copy of another scene; else it is an error.
+        source: the raw data, for messages.
+        lanes: lanes of the city maps; None if each scene has its own.
+        future: whether the scenes have a future.
+        skip: whether to leave out scenes that look like copies of others; otherwise they are errors.
 
     Raises:
-        InputError: no scene can be used, or one is there twice; `out` is then as it was.
+        InputError: no scene can be used, or two scenes have the same id; `out` is then unchanged.
     """
     manifest: list[pa.Table] = []
     skipped: list[Skipped] = []
@@ -204,7 +208,7 @@ def write_store(
 
 
 def batched(files: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
-    """Files in the batches that workers pack: `BATCH_SCENES` at most, fewer where they exceed `BATCH_BYTES`."""
+    """Group files into batches of at most `BATCH_SCENES` files and, unless one file is larger, `BATCH_BYTES` bytes."""
     batch: list[T] = []
     size = 0
     for file in files:
@@ -217,17 +221,17 @@ def batched(files: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]
 
 
 def scene_order(scene_id: str) -> tuple[int, int, str]:
-    """Sorting key of the canonical order: whole numbers by value, then all other names."""
+    """Return the sorting key of the order of scenes: whole numbers by value, then all other names."""
     number = scene_id.isascii() and scene_id.isdecimal()
     return (0, len(scene_id.lstrip("0")), scene_id.lstrip("0") + scene_id) if number else (1, 0, scene_id)
 
 
 def _copies(scene_ids: list[str]) -> dict[int, str]:
-    """Rows of scenes whose file's name is that of a second copy of another scene of the list, and the other's id."""
-    there, copies = set(scene_ids), {}
+    """Return the rows of scenes that are named like copies of another scene in the list, with that scene's id."""
+    known, copies = set(scene_ids), {}
     for row, scene_id in enumerate(scene_ids):
         match = COPY.fullmatch(scene_id)
-        if match and match["original"] in there:
+        if match and match["original"] in known:
             copies[row] = match["original"]
     return copies
 
@@ -236,5 +240,5 @@ def _canonical_order(source: Path, scene_ids: list[str]) -> npt.NDArray[np.int64
     order = np.array(sorted(range(len(scene_ids)), key=lambda row: scene_order(scene_ids[row])), dtype=np.int64)
     for earlier, later in zip(order[:-1], order[1:], strict=True):
         if scene_ids[earlier] == scene_ids[later]:
-            raise InputError(source, f"two scenes {scene_ids[later]!r}", "file names that stand once")
+            raise InputError(source, f"two scenes {scene_ids[later]!r}", "unique file names")
     return order

@@ -1,8 +1,8 @@
-"""Some of the recorded scenes: those of a list, cut out of an official tarball, and folds by place.
+"""Subsets of recorded scenes: the scenes of a list, extracted from an official tarball, and folds by place.
 
-Scenes of one street look alike, so a fold drawn scene by scene would flatter: whole blocks of a city are held out, as
-the official split does. A fold of the train scenes is there to make choices by, without a look at the validation
-scenes; the folds of train and validation scenes together judge every scene once.
+Scenes on the same street are alike, so folds drawn scene by scene would give results that are too good. Instead, whole
+blocks of a city are held out, as in the official split. A fold of the train scenes serves to make choices without the
+validation scenes; folds of the pooled train and validation scenes evaluate every scene once.
 """
 
 from __future__ import annotations
@@ -32,18 +32,26 @@ WRITTEN_AT_ONCE = 1024  # scenes
 
 
 def fold_of_scenes(store: SceneStore, folds: int, block: float) -> npt.NDArray[np.int64]:
-    """(S,) int64 from 0 below `folds`: the fold of the block, `block` metres wide, that each scene's focal agent is in.
+    """Return (S,) int64, the fold of each scene, from 0: that of the block in which its focal agent is.
 
-    A pure function of city and place: a scene keeps its fold whatever other scenes the store holds.
+    The fold depends only on city and position, not on the other scenes of the store.
+
+    Args:
+        folds: number of folds.
+        block: side of a block, metres.
     """
     return np.array([item_seed(0, "fold", *place) % folds for place in blocks_of_scenes(store, block)], dtype=np.int64)
 
 
 def balanced_folds(store: SceneStore, folds: int, block: float) -> npt.NDArray[np.int64]:
-    """(S,) int64 from 0 below `folds`: the fold of each scene, as even as whole blocks allow, in each city and overall.
+    """Return (S,) int64, the fold of each scene, from 0, with folds of similar size in each city and overall.
 
-    Blocks are dealt from the fullest to the emptiest, each to the fold with the fewest scenes of its city, and of these
-    to the smallest fold: a scene's fold depends on the scenes that the store holds.
+    Blocks are assigned from the fullest to the emptiest, each to the fold with the fewest scenes of its city and, among
+    equals, the smallest fold. A scene's fold thus depends on the other scenes of the store.
+
+    Args:
+        folds: number of folds.
+        block: side of a block, metres.
     """
     places = blocks_of_scenes(store, block)
     fold_of: dict[tuple[str, int, int], int] = {}
@@ -58,16 +66,16 @@ def balanced_folds(store: SceneStore, folds: int, block: float) -> npt.NDArray[n
 
 
 def blocks_of_scenes(store: SceneStore, block: float) -> list[tuple[str, int, int]]:
-    """For each scene the city, and the column and row of the block, `block` metres wide, that its focal agent is in."""
+    """Return city, column and row of the block, `block` metres wide, in which each scene's focal agent is."""
     cells = np.floor(store.origins / block).astype(np.int64)
     return [(city, int(column), int(row)) for city, (column, row) in zip(store.cities, cells, strict=True)]
 
 
 def pool_scenes(sources: Sequence[Path], out: Path) -> None:
-    """Join stores that `ingest_scenes` wrote with the same maps into one, in the order of the scenes' ids.
+    """Join stores written by `ingest_scenes` with the same maps, in the order of the scenes' ids.
 
     Raises:
-        InputError: a scene is in two of them.
+        InputError: two stores contain the same scene.
     """
     stores = [SceneStore.load(source) for source in sources]
     names = [name for store in stores for name in store.scene_ids]
@@ -86,19 +94,19 @@ def pool_scenes(sources: Sequence[Path], out: Path) -> None:
 
 
 def hold_out(scenes: Path, train_out: Path, held_out: Path, parameters: IngestParameters) -> tuple[int, int]:
-    """Split a store of scenes into a store to train on and one to judge by.
+    """Split a store into a store of train scenes and one of held-out scenes.
 
     Args:
-        scenes: what `ingest_scenes` wrote of the train scenes, or `pool_scenes` of all.
-        train_out, held_out: folders to write, in that order; the list of skipped scenes goes to both.
-        parameters: which fold of how many, the side of a block, and how far train scenes stay away from the fold.
-            Pooled scenes are dealt to balanced folds.
+        scenes: the store of train scenes, or of all scenes as written by `pool_scenes`.
+        train_out, held_out: folders to write to; both get the list of skipped scenes.
+        parameters: fold, number of folds, size of a block, and the smallest distance between train and held-out scenes.
+            Pooled scenes get balanced folds.
 
     Returns:
-        How many scenes are held out, and how many others are left out for being too near to one of these.
+        The number of held-out scenes, and of scenes left out because they are too near to one of these.
 
     Raises:
-        InputError: all scenes, or none, are of that fold; its folder is then as it was.
+        InputError: the fold contains all scenes or none; the folder of the empty part is then unchanged.
     """
     store = SceneStore.load(scenes)
     folds_of = balanced_folds if parameters.validation == "pooled" else fold_of_scenes
@@ -112,7 +120,11 @@ def hold_out(scenes: Path, train_out: Path, held_out: Path, parameters: IngestPa
 
 
 def near_held_out(store: SceneStore, held: npt.NDArray[np.bool_], distance: float) -> npt.NDArray[np.bool_]:
-    """(S,) bool: is the scene's focal agent less than `distance` metres from that of a held-out scene of its city?"""
+    """Return (S,) bool, True if the focal agent is less than `distance` metres from that of a held-out scene.
+
+    Args:
+        held: (S,) bool, the held-out scenes.
+    """
     near = np.zeros(len(store), dtype=np.bool_)
     if distance > 0:
         cities = np.array(store.cities)
@@ -124,13 +136,13 @@ def near_held_out(store: SceneStore, held: npt.NDArray[np.bool_], distance: floa
 
 
 def write_scenes(store: SceneStore, rows: npt.NDArray[np.int64], directory: Path) -> None:
-    """Write some scenes of a store as a store of their own; use inside `artifacts.atomic_directory`.
+    """Write the scenes `rows` (N,) of a store as a new store; use it inside `artifacts.atomic_directory`.
 
     Raises:
-        InputError: there is none to write.
+        InputError: `rows` is empty.
     """
     if not len(rows):
-        raise InputError(directory, "no scenes for it", "one at least: other folds, or smaller blocks")
+        raise InputError(directory, "no scenes for it", "at least one scene", "Choose other folds or smaller blocks.")
     writer = _writer_like(store, directory)
     _append(writer, store, rows)
     writer.close(store.manifest.take(rows), _city_lanes(store))
@@ -146,24 +158,24 @@ def _append(writer: SceneStoreWriter, store: SceneStore, rows: npt.NDArray[np.in
 
 
 def _city_lanes(store: SceneStore) -> LaneSegments | None:
-    """The lanes that `SceneStoreWriter.close` is to add; local ones go with their scenes."""
+    """Return the lanes for `SceneStoreWriter.close`; None for local maps, which are written with their scenes."""
     return store.lanes if store.maps == CITY_MAPS else None
 
 
 def read_ids(path: Path) -> list[str]:
-    """Scene ids of a text file, one a line.
+    """Read the scene ids of a text file, one per line.
 
     Raises:
-        InputError: there is no such file, or it names a scene twice or none at all.
+        InputError: the file is missing, empty, not plain ASCII text, or names a scene twice.
     """
     try:
         lines = Path(path).read_text(encoding="ascii").split()
     except FileNotFoundError:
-        raise InputError(path, "no such file", "scene ids, one a line") from None
+        raise InputError(path, "no such file", "scene ids, one per line") from None
     except UnicodeDecodeError:
-        raise InputError(path, "no plain text", "scene ids, one a line") from None
+        raise InputError(path, "characters that are not ASCII", "scene ids, one per line") from None
     if not lines:
-        raise InputError(path, "no id", "scene ids, one a line")
+        raise InputError(path, "no id", "scene ids, one per line")
     if len(set(lines)) < len(lines):
         twice = next(name for place, name in enumerate(lines) if name in lines[:place])
         raise InputError(path, f"{twice} twice", "each id once")
@@ -171,15 +183,15 @@ def read_ids(path: Path) -> list[str]:
 
 
 def select_scenes(source: Path, ids: list[str], split: str, out: Path, limits: Limits) -> None:
-    """Write `<split>/data/<id>.csv` of the named scenes, as they are, into a tarball with reproducible bytes.
+    """Copy the files of some scenes to a reproducible tarball, as `<split>/data/<id>.csv`.
 
     Args:
-        source: an official tarball of any split, or the folder it unpacks to.
-        ids: which scenes; the tarball has them in the order of the stores.
-        split: in whose name they are written.
+        source: an official tarball of any split, or a folder with its contents.
+        ids: ids of the scenes; the tarball has them in the order of scene stores (`packing.scene_order`).
+        split: split under which they are written.
 
     Raises:
-        InputError: the source is missing or damaged, or lacks a scene; nothing is left at `out` then.
+        InputError: the source is missing or damaged, or lacks a scene; nothing is then written to `out`.
     """
     wanted = set(ids)
     found: dict[str, bytes] = {}
@@ -201,4 +213,4 @@ def select_scenes(source: Path, ids: list[str], split: str, out: Path, limits: L
 
 def _is_wanted(name: str, wanted: set[str]) -> bool:
     path = PurePosixPath(name)
-    return path.suffix.lower() == ".csv" and path.stem in wanted  # as the scene reader takes them
+    return path.suffix.lower() == ".csv" and path.stem in wanted

@@ -1,4 +1,4 @@
-"""What the manifests say of maps and scenes: a row of plain numbers for each."""
+"""Statistics of lanes and scenes for the manifests: a row of plain numbers for each."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pyarrow as pa
 
 from synthdrive.scenes.lane_map import MAX_POINTS, NO_LANE, LaneMap, LaneSegments, Links
 
-REACH = 10.0  # metres; lanes further from the points than this are looked at only if nothing nearer is found
+REACH = 10.0  # metres; more distant lanes are searched only if no lane is nearer
 
 
 @dataclass(frozen=True)
 class Centrelines:
-    """The straight pieces of L centrelines, ready for distance queries; metres, city frame.
+    """The line segments of L centrelines, prepared for distance queries; metres, city frame.
 
     Attributes:
-        start, step: (L, 9, 2) float64, where each piece starts, and the vector to its end.
-        inverse_square: (L, 9) float64, 1 / |step|^2, 0 for a piece without length.
-        valid: (L, 9) bool, True where there is a piece.
-        boxes: (L, 4) float64, x_min, y_min, x_max, y_max of each lane, its width included.
+        start, step: (L, 9, 2) float64, start of each line segment and the vector to its end.
+        inverse_square: (L, 9) float64, 1 / |step|^2, 0 for a segment of length 0.
+        valid: (L, 9) bool, True where there is a segment.
+        boxes: (L, 4) float64, x_min, y_min, x_max, y_max of each lane with its width.
     """
 
     start: npt.NDArray[np.float64]
@@ -33,7 +33,7 @@ class Centrelines:
 
     @classmethod
     def of(cls, segments: LaneSegments, boxes: npt.NDArray[np.float64] | None = None) -> Self:
-        """The centrelines of these segments, in their order; `boxes` are their bounding boxes, where known."""
+        """Prepare the centrelines of lane segments; `boxes` are their bounding boxes (L, 4), if known."""
         start, step = segments.points[:, :-1], np.diff(segments.points, axis=1)
         valid = np.arange(1, MAX_POINTS) < segments.counts[:, None]
         square = np.where(valid, (step**2).sum(axis=-1), 0.0)
@@ -43,14 +43,14 @@ class Centrelines:
     def nearest(
         self, points: npt.NDArray[np.floating[Any]], rows: npt.NDArray[np.integer[Any]]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Distance to the nearest of the lanes at `rows`, and that lane's row.
+        """Find the nearest lane of each point.
 
         Args:
             points: (N, 2) metres, city frame.
-            rows: (M,) lanes to look at.
+            rows: (M,) rows of the lanes to consider.
 
         Returns:
-            (N,) float64 metres, infinite where `rows` is empty; (N,) int64 rows, -1 where it is.
+            (N,) float64, the distance to it in metres, infinite if `rows` is empty; (N,) int64, its row, or -1.
         """
         boxes = self.boxes[rows]
         low, high = points.min(axis=0) - REACH, points.max(axis=0) + REACH
@@ -76,13 +76,13 @@ class Centrelines:
 
 
 def map_manifest(maps: list[LaneMap]) -> pa.Table:
-    """One row a lane, in the order of the maps and of their files.
+    """Return a table with a row for each lane, in the order of the maps and of their files.
 
     Columns: city, lane_id, n_points, length (m), min_spacing, max_spacing (m, between neighbouring points), finite,
     turn (LEFT -1, NONE 0, RIGHT +1), is_intersection, has_traffic_control, n_successors, n_predecessors,
-    successors_link_back (each successor names this lane as a
-    predecessor, and the other way round), neighbours_link_back (each neighbour names this lane as a neighbour),
-    successor_gap (m, the largest distance from this lane's end to a successor's start; 0 without successors).
+    successors_link_back (each successor names this lane as a predecessor, and vice versa), neighbours_link_back (each
+    neighbour names this lane as a neighbour), successor_gap (m, the largest distance from this lane's end to a
+    successor's start; 0 without successors).
     """
     return pa.concat_tables([_lanes(lane_map) for lane_map in maps])
 
@@ -104,19 +104,19 @@ def _lanes(lane_map: LaneMap) -> pa.Table:
         "has_traffic_control": segments.has_traffic_control,
         "n_successors": np.diff(lane_map.successors.offsets),
         "n_predecessors": np.diff(lane_map.predecessors.offsets),
-        "successors_link_back": _linked_back(lane_map),
-        "neighbours_link_back": _neighbours_back(lane_map),
+        "successors_link_back": _successors_link_back(lane_map),
+        "neighbours_link_back": _neighbours_link_back(lane_map),
         "successor_gap": _successor_gaps(segments, lane_map.successors),
     }
     return pa.table(columns)
 
 
 def _pairs(links: Links) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(N,) rows that a link leads from, and to."""
+    """Return the rows (N,) from which and to which each link leads."""
     return np.repeat(np.arange(len(links.offsets) - 1), np.diff(links.offsets)), links.rows
 
 
-def _linked_back(lane_map: LaneMap) -> npt.NDArray[np.bool_]:
+def _successors_link_back(lane_map: LaneMap) -> npt.NDArray[np.bool_]:
     (lane, follower), (later, earlier) = _pairs(lane_map.successors), _pairs(lane_map.predecessors)
     size = len(lane_map)
     forward, backward = lane * size + follower, earlier * size + later
@@ -126,12 +126,11 @@ def _linked_back(lane_map: LaneMap) -> npt.NDArray[np.bool_]:
     return good
 
 
-def _neighbours_back(lane_map: LaneMap) -> npt.NDArray[np.bool_]:
+def _neighbours_link_back(lane_map: LaneMap) -> npt.NDArray[np.bool_]:
     good, rows = np.ones(len(lane_map), dtype=np.bool_), np.arange(len(lane_map))
     for neighbour in (lane_map.left, lane_map.right):
-        there = neighbour != NO_LANE
         back = (lane_map.left[neighbour] == rows) | (lane_map.right[neighbour] == rows)
-        good &= ~there | back
+        good &= (neighbour == NO_LANE) | back
     return good
 
 
@@ -144,9 +143,9 @@ def _successor_gaps(segments: LaneSegments, successors: Links) -> npt.NDArray[np
 
 
 HEADING_STEPS = 5  # half a second; docs/method.md 1.2 takes the observed heading over the last 6 points
-HEADING_TRAVEL = 1.0  # metres; over less, tracking noise makes the heading
-SPEED_STEPS = 5  # half a second; over one step, tracking noise makes the speed
-HEADING_DECIMALS = 9  # of radians
+HEADING_TRAVEL = 1.0  # metres; over shorter distances, the heading is mostly tracking noise
+SPEED_STEPS = 5  # half a second; over one step, the speed is mostly tracking noise
+HEADING_DECIMALS = 9  # decimals of radians in the manifest
 
 
 def agent_statistics(
@@ -155,25 +154,25 @@ def agent_statistics(
     turn_angle: float,
     last_observed: int,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Columns about the focal agent's motion, for B scenes.
+    """Compute manifest columns about the focal agent's motion in B scenes.
 
     Args:
-        agents: (B, steps, 2) metres, city axes.
+        agents: (B, steps, 2) positions of the focal agents, metres, city axes.
         times: (B, steps) seconds, rising.
-        turn_angle: radians of heading change from which a scene counts as a turn.
-        last_observed: step.
+        turn_angle: change of heading, radians, from which a scene counts as a turn.
+        last_observed: index of the last observed step.
 
     Returns:
-        (B,) each: agent_mean_speed (m/s, path over time), agent_max_speed (m/s, largest mean over half a second),
-        agent_displacement (m, straight from the first step to the last), agent_heading_change (radians, left positive,
-        observed to final heading), turn (left, right, straight), min_interval, max_interval (s), max_step (m).
+        (B,) each: agent_mean_speed (m/s, path length over time), agent_max_speed (m/s, largest mean over half a
+        second), agent_displacement (m, straight from the first step to the last), agent_heading_change (see
+        `future_heading_changes`), turn (left, right, straight), min_interval, max_interval (s), max_step (m).
     """
     path = agents.astype(np.float64)
     steps = np.linalg.norm(np.diff(path, axis=1), axis=-1)  # [B, steps - 1]
     travelled = np.concatenate([np.zeros((len(path), 1)), np.cumsum(steps, axis=1)], axis=1)
     intervals = np.diff(times, axis=1)
     over = times[:, SPEED_STEPS:] - times[:, :-SPEED_STEPS]
-    change = heading_change(path, last_observed)
+    change = future_heading_changes(path, last_observed)
     turn = np.where(change >= turn_angle, "left", np.where(change <= -turn_angle, "right", "straight"))
     return {
         "agent_mean_speed": travelled[:, -1] / (times[:, -1] - times[:, 0]),
@@ -188,14 +187,16 @@ def agent_statistics(
     }
 
 
-def heading_change(agents: npt.NDArray[np.float64], last_observed: int) -> npt.NDArray[np.float64]:
-    """(B,) radians in (-pi, pi], left positive, from the heading at the last observed step to that at the last step.
+def future_heading_changes(agents: npt.NDArray[np.float64], last_observed: int) -> npt.NDArray[np.float64]:
+    """Return (B,) changes of heading from the last observed step to the last step, radians in (-pi, pi], left positive.
 
-    A heading is that of the chord to the point at least half a second and 1 m back. An agent that has not moved as
-    far by the last observed step has the heading in which it sets off; one that never does has changed none.
+    The heading at a step is the direction from the latest point at least half a second and 1 m back. If an agent has
+    moved less than that by the last observed step, it is the direction in which it sets off; if it never moves as far,
+    the change is 0.
 
     Args:
         agents: (B, steps, 2) metres, city axes.
+        last_observed: index of the last observed step.
     """
     observed, known = _heading_back(agents, last_observed)
     ahead, moves = _heading_ahead(agents, last_observed)
@@ -206,13 +207,13 @@ def heading_change(agents: npt.NDArray[np.float64], last_observed: int) -> npt.N
 
 
 def _heading_back(agents: npt.NDArray[np.float64], step: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """(B,) heading at a step from the nearest earlier point that is far enough away, and whether there is one."""
+    """Return the (B,) heading at a step from the latest earlier point that is far enough away, and whether one is."""
     chords = agents[:, step, None] - agents[:, : step - HEADING_STEPS + 1][:, ::-1]
     return _first_long_chord(chords)
 
 
 def _heading_ahead(agents: npt.NDArray[np.float64], step: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """(B,) heading from a step to the nearest later point that is far enough away, and whether there is one."""
+    """Return the (B,) heading from a step to the first later point that is far enough away, and whether one is."""
     return _first_long_chord(agents[:, step + HEADING_STEPS :] - agents[:, step, None])
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from synthdrive.core.artifacts import read_yaml
 from synthdrive.core.errors import InputError
 from synthdrive.reporting.claim_tests import EFFECTS, TESTS
-from synthdrive.reporting.evidence import Evidence, Outcome, Verdict, read_yaml
+from synthdrive.reporting.evidence import Evidence, Outcome, Verdict
 from synthdrive.reporting.wording import label_of, listed, metric, short_source
 
 EFFECT = "effects"

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 from scipy.signal import savgol_filter
 
 from synthdrive.core.errors import InputError, from_extra
@@ -21,6 +20,7 @@ with from_extra("report"):
     import torch
 
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
+from synthdrive.core.artifacts import read_yaml
 from synthdrive.core.seeding import generator
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import collate
@@ -35,23 +35,6 @@ SMOOTHING_STEPS = 31  # 3.1 s; otherwise tracking noise would dominate the recor
 SMOOTHING_DEGREE = 3
 
 _SECTIONS = ("paper", "data", "table", "table_changes", "abstract", "other", "motion", "settings")
-
-
-def read_yaml(path: Path, expected: str) -> Any:
-    """Read a YAML file.
-
-    Args:
-        expected: what the file should contain, for the message.
-
-    Raises:
-        InputError: the file is missing or unreadable.
-    """
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(path, "no such file", expected) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(path, f"unreadable YAML ({error})", expected) from None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""HD maps as arrays: lane segments, of which a scene stores a crop, and the graph that joins those of a city."""
+"""HD maps as arrays: lane segments, and the lane graph of a city. Scenes store crops of such maps."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from synthdrive.core.geometry import heading_change
 from synthdrive.scenes.stored_arrays import open_safetensors
 
 MAX_POINTS = 10  # Argoverse 1 lane centrelines have 2 to 10 points (docs/method.md 1.4)
-NO_LANE = -1  # row of a neighbour that is not there
-LARGEST_COORDINATE = 1e7  # metres; a quarter of the Earth's girth, as in any metric grid
-TURN_ANGLE = math.radians(30.0)  # of the heading, from which a lane in an intersection turns left or right
-LANE_WIDTH = 3.8  # metres; the official helper hallucinates lanes of this width (docs/method.md 1.4)
+NO_LANE = -1  # row of a missing neighbour
+LARGEST_COORDINATE = 1e7  # metres; a quarter of the Earth's circumference, the range of metric grids
+TURN_ANGLE = math.radians(30.0)  # change of heading from which a lane in an intersection turns left or right
+LANE_WIDTH = 3.8  # metres; the official map code assumes lanes of this width (docs/method.md 1.4)
 
 SEGMENT_ARRAYS = {  # name: (dtype, dimensions)
     "lane_ids": ("int64", 1),
@@ -53,7 +53,7 @@ class LaneSegments:
         has_traffic_control: (L,) bool.
 
     Raises:
-        InputError: shapes, types or counts do not fit.
+        InputError: an array has the wrong shape or type, or a lane has too few or too many points.
     """
 
     lane_ids: npt.NDArray[np.int64]
@@ -82,29 +82,33 @@ class LaneSegments:
 
     @property
     def valid(self) -> npt.NDArray[np.bool_]:
-        """(L, 10) bool, True where `points` holds a point."""
+        """(L, 10) bool, True where `points` contains a point."""
         return np.arange(MAX_POINTS) < self.counts[:, None]
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Self:
-        """The segments at these rows, in this order."""
+        """Return the segments at these rows, in this order."""
         return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def with_points(self, points: npt.NDArray[np.float64], counts: npt.NDArray[np.int64] | None = None) -> Self:
-        """The same segments along other centrelines."""
+        """Return the same segments with other centrelines.
+
+        Args:
+            points: (L, 10, 2) float64 metres, city frame.
+            counts: (L,) int64 number of points; None if unchanged.
+        """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return type(self)(**{**values, "points": points, "counts": self.counts if counts is None else counts})
 
     @classmethod
     def concatenate(cls, parts: list[Self]) -> Self:
-        """All segments of the parts, in order."""
+        """Join the segments of all parts, in order."""
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in SEGMENT_ARRAYS})
 
     def bounding_boxes(self) -> npt.NDArray[np.float64]:
-        """(L, 4) float64, x_min, y_min, x_max, y_max in metres of each lane's polygon, `LANE_WIDTH` wide.
+        """Return (L, 4) float64: x_min, y_min, x_max, y_max in metres of each lane's polygon, `LANE_WIDTH` wide.
 
-        The polygon is the centreline moved half a lane to either side along the normals of its central differences,
-        as the official map builds the boxes of its lane query (docs/method.md 1.4). As there, a point that stands at an
-        earlier one's place is left out first.
+        As in the official lane query (docs/method.md 1.4), the edges of the polygon are the centreline shifted by half
+        a lane along the normals of its central differences, and points that repeat an earlier point are left out.
         """
         points, counts = self._without_repeats()
         boxes = np.empty((len(self), 4))
@@ -119,7 +123,7 @@ class LaneSegments:
         return boxes
 
     def _without_repeats(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Points and counts as in `points` and `counts`, without points that an earlier one of the lane equals."""
+        """Return `points` and `counts` without the points that equal an earlier point of their lane."""
         x, y = self.points[..., 0], self.points[..., 1]
         same = (x[:, :, None] == x[:, None, :]) & (y[:, :, None] == y[:, None, :])  # [L, 10, 10]
         repeated = np.tril(same, k=-1).any(axis=2) & self.valid
@@ -130,24 +134,24 @@ class LaneSegments:
         return np.take_along_axis(self.points, order[..., None], axis=1), kept.sum(axis=1)
 
     def save(self, path: Path) -> None:
-        """Write as one safetensors file."""
+        """Write the segments to a safetensors file."""
         write_arrays(path, {name: getattr(self, name) for name in SEGMENT_ARRAYS})
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote; raises InputError naming the file and the array."""
+        """Read a file written by `save`; raises InputError if it is missing or damaged."""
         arrays, _ = read_arrays(path, SEGMENT_ARRAYS)
         return cls(**{name: arrays[name] for name in SEGMENT_ARRAYS})
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """As `load`, but the arrays stay on disk until they are read."""
+        """Like `load`, but the arrays are memory-mapped."""
         return cls(**open_safetensors(path, SEGMENT_ARRAYS))
 
 
 @dataclass(frozen=True)
 class Links:
-    """For each of L lanes, the rows of the lanes it leads to (or comes from): a compressed sparse row list.
+    """The successors (or predecessors) of each of L lanes, in compressed sparse row form.
 
     Attributes:
         offsets: (L + 1,) int64; lane i's links are `rows[offsets[i]:offsets[i + 1]]`.
@@ -158,25 +162,28 @@ class Links:
     rows: npt.NDArray[np.int64]
 
     def of(self, lane: int) -> npt.NDArray[np.int64]:
-        """Rows linked from this lane's row."""
+        """Return the rows that the lane at row `lane` links to."""
         return self.rows[self.offsets[lane] : self.offsets[lane + 1]]
 
     @classmethod
     def from_lists(cls, lists: list[list[int]]) -> Self:
-        """Links from one list of rows a lane."""
+        """Build the links from one list of rows for each lane."""
         offsets = np.concatenate([[0], np.cumsum([len(rows) for rows in lists])]).astype(np.int64)
         return cls(offsets, np.array([row for rows in lists for row in rows], dtype=np.int64))
 
 
 @dataclass(frozen=True)
 class LaneMap:
-    """A city's lanes and their graph.
+    """The lanes of a city and their graph.
 
     Attributes:
-        city: the city's name as the scenes give it (MIA, PIT, ...).
-        segments: its L lane segments, in the order of the map file.
-        left, right: (L,) int64, row of the neighbour lane, NO_LANE where there is none.
-        successors, predecessors: rows of the lanes that follow and precede.
+        city: name of the city as in the scenes (MIA, PIT, ...).
+        segments: the L lane segments, in the order of the map file.
+        left, right: (L,) int64, row of the neighbouring lane, or NO_LANE.
+        successors, predecessors: rows of the lanes that follow and precede each lane.
+
+    Raises:
+        InputError: the graph does not match the segments.
     """
 
     city: str
@@ -194,7 +201,7 @@ class LaneMap:
             if links.offsets.shape != (size + 1,):
                 raise InputError(where, f"{len(links.offsets) - 1} lanes", f"{size} lanes")
             if links.offsets[0] != 0 or links.offsets[-1] != len(links.rows) or np.any(np.diff(links.offsets) < 0):
-                raise InputError(where, "offsets that do not fit", f"offsets that rise from 0 to {len(links.rows)}")
+                raise InputError(where, "inconsistent offsets", f"offsets that rise from 0 to {len(links.rows)}")
             _check_rows(where, links.rows, 0, size)
         for name in ("left", "right"):
             rows = getattr(self, name)
@@ -207,18 +214,22 @@ class LaneMap:
 
     @cached_property
     def bounding_boxes(self) -> npt.NDArray[np.float64]:
-        """(L, 4) float64, see `LaneSegments.bounding_boxes`."""
+        """(L, 4) float64 metres; see `LaneSegments.bounding_boxes`."""
         return self.segments.bounding_boxes()
 
     def lanes_near(self, x: float, y: float, half_width: float) -> npt.NDArray[np.int64]:
-        """Rows, rising, of the lanes whose box overlaps the square of +-half_width metres around (x, y), city axes."""
+        """Return the rows, ascending, of lanes whose bounding box overlaps a square around (x, y), metres, city frame.
+
+        Args:
+            half_width: half the side of the square, metres; its sides are parallel to the axes.
+        """
         boxes = self.bounding_boxes
         inside = (boxes[:, 0] <= x + half_width) & (boxes[:, 2] >= x - half_width)
         inside &= (boxes[:, 1] <= y + half_width) & (boxes[:, 3] >= y - half_width)
         return np.flatnonzero(inside)
 
     def save(self, path: Path) -> None:
-        """Write as one safetensors file."""
+        """Write the map to a safetensors file."""
         arrays = {name: getattr(self.segments, name) for name in SEGMENT_ARRAYS}
         arrays |= {"left": self.left, "right": self.right}
         arrays |= {"successor_offsets": self.successors.offsets, "successor_rows": self.successors.rows}
@@ -227,7 +238,7 @@ class LaneMap:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote; raises InputError naming the file and the array."""
+        """Read a file written by `save`; raises InputError if it is missing or damaged."""
         arrays, metadata = read_arrays(path, {**SEGMENT_ARRAYS, **_GRAPH_ARRAYS})
         if "city" not in metadata:
             raise InputError(path, "no city in the file's metadata", "a lane map written by SynthDrive")
@@ -242,7 +253,7 @@ class LaneMap:
 
 
 def turn_direction(line: npt.NDArray[np.float64]) -> int:
-    """LEFT -1, NONE 0, RIGHT +1, by how far the heading of a centreline changes; `line` is (P, 2) metres."""
+    """Return the turn of a centreline (P, 2), metres, from its change of heading: LEFT -1, NONE 0, RIGHT +1."""
     angle = heading_change(line)
     return 0 if abs(angle) < TURN_ANGLE else (-1 if angle > 0 else 1)
 
@@ -254,7 +265,7 @@ def _check_rows(where: str, rows: npt.NDArray[np.int64], lowest: int, size: int)
 
 
 def load_maps(directory: Path) -> dict[str, LaneMap]:
-    """The lane maps of an artifact directory (`<CITY>.safetensors`), by city, in the order of their names."""
+    """Load the lane maps of a folder (`<CITY>.safetensors`), by city, sorted by name; raises InputError if none."""
     files = sorted(Path(directory).glob("*.safetensors"))
     if not files:
         raise InputError(directory, "no lane map", "one <CITY>.safetensors for each city, as ingest writes them")

@@ -1,4 +1,4 @@
-"""Driving scenes packed into a few memory-mapped arrays, whatever their number."""
+"""Driving scenes, packed into a few memory-mapped arrays."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ TRACK_TYPES = ("AGENT", "AV", "OTHERS")
 
 METADATA = "metadata.json"
 LANES = "lanes.safetensors"
-CITY_MAPS, LOCAL_MAPS = "city", "local"  # scenes share the lanes of few maps, or each has its own
+CITY_MAPS, LOCAL_MAPS = "city", "local"  # scenes share the lanes of a city, or each scene has its own lanes
 
 MANIFEST_COLUMNS = {"scene_id": pa.string(), "city": pa.string(), "origin_x": pa.float64(), "origin_y": pa.float64()}
 
-AGENT_TYPE = "agent_type"  # column of a manifest whose dataset says what AGENT is
-FARTHEST = 8192.0  # metres from AGENT; beyond it float32 is no longer true to 1 mm
-LANE_TYPES = ("vehicle", "bus", "motorcyclist")  # of road users that keep to lanes for motor vehicles
+AGENT_TYPE = "agent_type"  # manifest column with AGENT's type, if the dataset gives it
+FARTHEST = 8192.0  # metres from AGENT; beyond this, float32 is not accurate to 1 mm
+LANE_TYPES = ("vehicle", "bus", "motorcyclist")  # agent types that keep to lanes for motor vehicles
 
-STORE_ARRAYS: dict[str, tuple[str, tuple[int | None, ...]]] = {  # dtype, and an element's shape, None for any size
+STORE_ARRAYS: dict[str, tuple[str, tuple[int | None, ...]]] = {  # dtype, and shape of an element (None: any size)
     "xy": ("float32", (2,)),
     "step": ("uint8", ()),
     "track_offsets": ("int64", ()),
     "track_types": ("uint8", ()),
     "scene_tracks": ("int64", ()),
-    "times": ("float32", (None,)),  # as many as a scene of this store has steps
+    "times": ("float32", (None,)),  # one for each step
     "lane_offsets": ("int64", ()),
     "lane_rows": ("int32", ()),
 }
@@ -47,14 +47,14 @@ class Scene:
     """One scene, as views into the store.
 
     Attributes:
-        scene_id: the file's stem, or the window's name.
-        city: the map it is on.
+        scene_id: stem of the scene's file, or name of the window.
+        city: name of the map.
         origin: (2,) float64, AGENT's position at the last observed step, metres, city frame.
-        xy: (R, 2) float32, all track rows, metres, city axes, relative to `origin`; true to 1 mm.
-        step: (R,) uint8, each row's index into `times`.
-        track_offsets: (K + 1,) int64, rows of track k are `track_offsets[k]:track_offsets[k + 1]` of this scene.
-        track_types: (K,) uint8: AGENT first, then AV where there is one, then OTHERS in the order of appearance.
-        times: (steps,) float32, seconds since the scene's first row; the observed ones where the store holds no future.
+        xy: (R, 2) float32, rows of all tracks, metres, city axes, relative to `origin`; accurate to 1 mm.
+        step: (R,) uint8, index of each row into `times`.
+        track_offsets: (K + 1,) int64, track k has the rows `track_offsets[k]:track_offsets[k + 1]` of this scene.
+        track_types: (K,) uint8: AGENT first, then AV if there is one, then OTHERS in the order of appearance.
+        times: (steps,) float32, seconds since the scene's first row; observed steps only in a store without a future.
         lane_rows: (M,) int32, rows of the store's `lanes` in the map crop.
     """
 
@@ -80,20 +80,20 @@ class Scene:
 
 @dataclass(frozen=True)
 class RecordedScene:
-    """One recorded scene as any dataset gives it, its rows sorted by track; see `Scene` for what is not said here.
+    """One recorded scene of any dataset, its rows sorted by track.
 
     Attributes:
         scene_id: the file's stem.
         city: name of the map.
-        origin: (2,) float64, AGENT at the last observed step, metres, city frame.
+        origin: (2,) float64, AGENT's position at the last observed step, metres, city frame.
         xy: (R, 2) float32, metres, city axes, relative to `origin`.
-        step: (R,) uint8.
-        track_lengths: (K,) int64.
-        track_types: (K,) uint8.
-        start_time: the first time stamp, seconds.
-        times: (steps,) float64, seconds since `start_time`; of a test scene, the observed ones.
-        agent_track_id: AGENT's name in the file, where a submission asks for it; else "".
-        agent_type: what AGENT is (vehicle, pedestrian, ...), where the dataset says it; else "".
+        step: (R,) uint8, index of each row into `times`.
+        track_lengths: (K,) int64, number of rows of each track.
+        track_types: (K,) uint8, see `Scene`.
+        start_time: first time stamp, seconds.
+        times: (steps,) float64, seconds since `start_time`; observed steps only in a test scene.
+        agent_track_id: AGENT's track id, if a submission needs it; else "".
+        agent_type: AGENT's type (vehicle, pedestrian, ...), if the dataset gives it; else "".
     """
 
     scene_id: str
@@ -111,25 +111,25 @@ class RecordedScene:
 
 @dataclass(frozen=True)
 class SceneStore:
-    """S scenes with R track rows in K tracks; the arrays are memory-mapped, so workers share them.
+    """S scenes with K tracks of R rows in all; the arrays are memory-mapped, so that workers share them.
 
-    On disk: a directory with one `.npy` per array, `lanes.safetensors`, `manifest.parquet` (a row per scene:
-    MANIFEST_COLUMNS and whatever a gate, a stratum or a query wants) and `metadata.json` (timing and maps). Every scene
-    has all steps of the timing, or every scene has the observed ones alone, as a benchmark gives its test scenes: then
-    `times` is so wide, and nothing stands in for the future.
+    On disk, a store is a folder with one `.npy` per array, `lanes.safetensors`, `manifest.parquet` (a row for each
+    scene: MANIFEST_COLUMNS, and columns for checks, strata and queries) and `metadata.json` (timing and maps). A store
+    without a future, as for a benchmark's test scenes, has only the observed steps in all its arrays.
 
     Attributes:
-        timing: of every scene.
-        maps: CITY_MAPS where scenes share the lanes of their city's map, LOCAL_MAPS where each scene has lanes of its
-            own, which stand in `lanes` in the order of the scenes.
-        manifest: S rows.
-        lanes: every lane segment that a crop refers to, metres, city frame; on disk until it is read.
+        timing: timing of every scene.
+        maps: CITY_MAPS if scenes share the lanes of their city's map; LOCAL_MAPS if each scene has its own lanes, which
+            `lanes` contains in the order of the scenes.
+        manifest: table with S rows.
+        lanes: all lane segments of the map crops, metres, city frame, memory-mapped.
         xy, step: (R, 2) float32 and (R,) uint8, see `Scene`.
-        track_offsets: (K + 1,) int64 into the rows.
-        track_types: (K,) uint8.
-        scene_tracks: (S + 1,) int64 into the tracks.
-        times: (S, steps) float32.
-        lane_offsets, lane_rows: (S + 1,) int64 and (N,) int32, rows of `lanes` in each scene's crop.
+        track_offsets: (K + 1,) int64, first row of each track.
+        track_types: (K,) uint8, see `Scene`.
+        scene_tracks: (S + 1,) int64, first track of each scene.
+        times: (S, steps) float32, seconds since the first row of each scene.
+        lane_offsets, lane_rows: (S + 1,) int64 and (N,) int32; scene s has the rows
+            `lane_rows[lane_offsets[s]:lane_offsets[s + 1]]` of `lanes` in its map crop.
     """
 
     timing: Timing
@@ -156,7 +156,7 @@ class SceneStore:
 
     @cached_property
     def cities(self) -> list[str]:
-        """(S,) map of each scene."""
+        """(S,) name of each scene's map."""
         cities: list[str] = self.manifest["city"].to_pylist()
         return cities
 
@@ -167,17 +167,17 @@ class SceneStore:
 
     @property
     def steps(self) -> int:
-        """Steps of every scene: all of the timing, or the observed ones where the future is not known."""
+        """Number of steps in each scene, without the future if the store has none."""
         return int(self.times.shape[1])
 
     def require_future(self, where: Path | str) -> None:
-        """Raise InputError, naming `where`, unless the scenes have a future to learn from or to score against."""
+        """Raise InputError, naming `where`, if the scenes have no future to train on or to score against."""
         if self.steps != self.timing.steps:
             found, expected = (
                 f"scenes of {self.steps} steps, which have no future",
                 f"scenes of {self.timing.steps} steps",
             )
-            raise InputError(where, found, expected, "Such scenes can be forecast, and no more.")
+            raise InputError(where, found, expected, "These scenes can only be forecast.")
 
     def __getitem__(self, index: int) -> Scene:
         if not 0 <= index < len(self):
@@ -199,13 +199,13 @@ class SceneStore:
 
     @classmethod
     def load(cls, directory: Path, check: bool = True) -> Self:
-        """Open a store; the arrays stay on disk until they are read.
+        """Open a store and memory-map its arrays.
 
         Args:
-            check: whether to read all offsets and lane rows and check that they agree.
+            check: whether to read all offsets and lane rows and check that they are consistent.
 
         Raises:
-            InputError: a file is missing, truncated, or disagrees with the others.
+            InputError: a file is missing, truncated or inconsistent with the others.
         """
         directory = Path(directory)
         arrays = {
@@ -221,7 +221,7 @@ class SceneStore:
         return store
 
     def gather(self, indices: npt.NDArray[np.integer[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """The arrays of some scenes, joined end to end, named as `SceneStoreWriter.append_many` takes them."""
+        """Return the concatenated arrays of scenes `indices` (B,), as arguments of `SceneStoreWriter.append_many`."""
         tracks_per_scene = self.scene_tracks[indices + 1] - self.scene_tracks[indices]
         tracks = ragged_rows(self.scene_tracks[indices], tracks_per_scene)
         track_lengths = self.track_offsets[tracks + 1] - self.track_offsets[tracks]
@@ -239,10 +239,10 @@ class SceneStore:
         }
 
     def validate(self, where: Path) -> None:
-        """Check that sizes and offsets agree; raises InputError naming `where` and the array."""
+        """Raise InputError, naming `where` and the array, if sizes or offsets are inconsistent."""
         for name in ("scene_tracks", "track_offsets", "lane_offsets"):
             if not rises_from_zero(getattr(self, name)):
-                raise InputError(f"{where}: {name}", "offsets that fall, or another start", "offsets that rise from 0")
+                raise InputError(f"{where}: {name}", "inconsistent offsets", "offsets that rise from 0")
         whole, observed = self.timing.steps, self.timing.history_steps
         if self.steps not in (whole, observed):
             raise InputError(f"{where}: times", f"{self.steps} steps", f"{whole}, or {observed} without a future")
@@ -267,7 +267,7 @@ class SceneStore:
 
 
 def _read_metadata(path: Path) -> tuple[Timing, str]:
-    """Timing and maps of a store; raises InputError naming the file and the key."""
+    """Read the timing and the kind of maps of a store; raises InputError naming the file and the key."""
     found = read_json(path)
     if not isinstance(found, dict) or set(found) != {"timing", "maps"}:
         raise InputError(
@@ -279,7 +279,7 @@ def _read_metadata(path: Path) -> tuple[Timing, str]:
 
 
 def follows_lanes(manifest: pa.Table) -> npt.NDArray[np.bool_]:
-    """(S,) bool: may AGENT be expected to follow a lane? Everywhere where the manifest does not say what it is."""
+    """Return (S,) bool, True where AGENT's type keeps to lanes; all True if the manifest gives no types."""
     if AGENT_TYPE not in manifest.column_names:
         return np.ones(manifest.num_rows, dtype=np.bool_)
     return np.array([kind in LANE_TYPES for kind in manifest[AGENT_TYPE].to_pylist()], dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Scene stores written scene by scene in constant memory, their lanes with them."""
+"""Writing of scene stores, scene by scene, in constant memory."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ REORDER_SCENES = 1024  # scenes held in memory at a time when a store is sorted
 
 
 class SceneStoreWriter:
-    """Writes a store scene by scene in constant memory; use inside `artifacts.atomic_directory`.
+    """Writes a store scene by scene in constant memory; use it inside `artifacts.atomic_directory`.
 
     Args:
         directory: an existing folder.
-        timing: of every scene.
-        future: whether the scenes have one.
-        maps: CITY_MAPS: the lanes are given once, at the end or before; LOCAL_MAPS: with each block of scenes, its own.
+        timing: timing of every scene.
+        future: whether the scenes have a future.
+        maps: CITY_MAPS if the lanes are added once, at any time; LOCAL_MAPS if each block of scenes comes with its own.
 
     Example:
         with atomic_directory(out) as partial:
@@ -54,7 +54,7 @@ class SceneStoreWriter:
         times: npt.NDArray[np.float32],
         lane_rows: npt.NDArray[np.int32],
     ) -> None:
-        """Add one scene; see `Scene` for shapes and units (`track_lengths` are the lengths, not the offsets)."""
+        """Add a scene; see `Scene` for shapes and units. `track_lengths` (K,) are the lengths that its offsets give."""
         self.append_many(
             xy, step, track_lengths, track_types, np.array([len(track_types)]), times[None], lane_rows,
             np.array([len(lane_rows)]),
@@ -71,7 +71,7 @@ class SceneStoreWriter:
         lane_rows: npt.NDArray[np.int32],
         lanes_per_scene: npt.NDArray[np.int64],
     ) -> None:
-        """Add a block of scenes whose arrays are joined end to end."""
+        """Add a block of scenes whose arrays are concatenated; `times` is (B, steps), as in `SceneStore`."""
         rows, tracks, lanes = (self._length[name] for name in ("xy", "track_types", "lane_rows"))
         self._write("xy", xy)
         self._write("step", step)
@@ -83,11 +83,11 @@ class SceneStoreWriter:
         self._write("lane_rows", lane_rows)
 
     def append_lanes(self, lanes: LaneSegments) -> int:
-        """Add lanes that crops refer to; returns the row of the first of them."""
+        """Add lanes and return the row of the first of them, by which crops refer to them."""
         return self._lanes.append(lanes)
 
     def append_scenes(self, store: SceneStore, scenes: npt.NDArray[np.int64]) -> None:
-        """Add scenes of another store, which has the same timing; the lanes too where each has its own."""
+        """Add scenes of another store with the same timing, and their lanes if each scene has its own."""
         arrays = store.gather(scenes)
         if self.maps == LOCAL_MAPS:
             first = self.append_lanes(store.lanes.take(arrays["lane_rows"]))
@@ -100,12 +100,12 @@ class SceneStoreWriter:
         lanes: LaneSegments | None = None,
         order: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        """Write manifest and lanes, give the arrays their headers, and check the whole.
+        """Finish the store: write manifest, lanes and array headers, then check it.
 
         Args:
-            manifest: a row for each scene, in the order in which they were added.
-            lanes: segments that the crops refer to, where they have not been added yet.
-            order: the scenes that the store is to have, in this order; as they were added where it is None.
+            manifest: table with a row for each scene, in the order in which they were added.
+            lanes: the segments that the crops refer to, unless they were added before.
+            order: (S,) int64 indices of the scenes that the store keeps, in this order; None for all, as added.
         """
         if lanes is not None:
             self.append_lanes(lanes)
@@ -122,11 +122,11 @@ class SceneStoreWriter:
         SceneStore.load(self.directory)
 
     def _reorder(self, manifest: pa.Table, order: npt.NDArray[np.int64]) -> None:
-        """Write the store anew in another order, a block of scenes at a time."""
+        """Rewrite the store in another order, a block of scenes at a time."""
         with atomic_directory(self.directory / "reordered") as partial:
             writer = type(self)(partial, self.timing, self.steps == self.timing.steps, self.maps)
             for start in range(0, len(order), REORDER_SCENES):
-                store = SceneStore.load(self.directory, check=False)  # anew, so that mapped pages do not pile up
+                store = SceneStore.load(self.directory, check=False)  # reopened, so that mapped pages are released
                 writer.append_scenes(store, order[start : start + REORDER_SCENES])
             shared = SceneStore.load(self.directory, check=False).lanes if self.maps == CITY_MAPS else None
             writer.close(manifest.take(order), shared)
@@ -140,13 +140,13 @@ class SceneStoreWriter:
 
 
 class LaneSegmentsWriter:
-    """Writes lane segments block by block in constant memory; the file is the one that `LaneSegments.save` writes.
+    """Writes lane segments block by block in constant memory, to the same bytes as `LaneSegments.save`.
 
     Args:
-        path: the file; until it is closed, a file for each array stands beside it.
+        path: the file; until `close`, there is a temporary file for each array beside it.
     """
 
-    # The order in which safetensors writes them: by type, then by name
+    # The order in which safetensors writes arrays: by type, then by name
     _ORDER = ("counts", "lane_ids", "points", "turn", "has_traffic_control", "is_intersection")
     _TYPES = {"int64": "I64", "float64": "F64", "int8": "I8", "bool": "BOOL"}
 
@@ -155,14 +155,14 @@ class LaneSegmentsWriter:
         self._files = {name: path.with_name(f"{path.name}.{name}.raw").open("wb") for name in self._ORDER}
 
     def append(self, lanes: LaneSegments) -> int:
-        """Add lanes; returns the row of the first of them."""
+        """Add lanes and return the row of the first of them."""
         first, self._lanes = self._lanes, self._lanes + len(lanes)
         for name, stream in self._files.items():
             stream.write(np.ascontiguousarray(getattr(lanes, name)).tobytes())
         return first
 
     def close(self) -> None:
-        """Join the arrays into one file."""
+        """Join the arrays into the file and delete the temporary files."""
         header: dict[str, Any] = {"__metadata__": {}}
         end = 0
         for name, stream in self._files.items():

@@ -1,4 +1,4 @@
-"""Plain arrays on disk, checked before they are believed and mapped into memory, and columns of tables as arrays."""
+"""Memory-mapped arrays, whose headers are checked first, and columns of tables as arrays."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ NPY_HEADER = re.compile(
     r"\{'descr': '(?P<descr>[^']*)', 'fortran_order': False, 'shape': \((?P<shape>(?:[0-9]{1,18},? ?){1,4})\), \} *\n"
 )
 LONGEST_HEADER = 512  # bytes
-LONGEST_SAFETENSORS_HEADER = 1 << 16  # bytes; that of a store's lanes has 500
+LONGEST_SAFETENSORS_HEADER = 1 << 16  # bytes; the header of a store's lanes has 500
 SAFETENSORS_TYPES = {"I64": "int64", "F64": "float64", "F32": "float32", "I8": "int8", "BOOL": "bool"}
 COPIED_AT_A_TIME = 1 << 22  # bytes
 
 
 def open_array(path: Path, dtype: str, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
-    """Map a `.npy` file into memory; what its header claims is checked against the file before anything is read.
+    """Memory-map a `.npy` file after checking its header against the file.
 
     Args:
-        dtype: the type that it must have, as NumPy names it.
-        shape: the shape that it must have, None for any size.
+        dtype: the required NumPy dtype.
+        shape: the required shape, None for any size.
 
     Raises:
-        InputError: the file is missing, damaged, cut short, or holds another kind of array.
+        InputError: the file is missing, damaged or truncated, or its array has another dtype or shape.
     """
     try:
         with path.open("rb") as stream:
@@ -55,13 +55,13 @@ def open_array(path: Path, dtype: str, shape: tuple[int | None, ...]) -> npt.NDA
 
 
 def open_safetensors(path: Path, names: Mapping[str, tuple[str, int]]) -> dict[str, npt.NDArray[Any]]:
-    """Map the arrays of a safetensors file into memory; the header is checked before anything is read.
+    """Memory-map arrays of a safetensors file after checking its header against the file.
 
     Args:
-        names: for each array, its dtype ("float64") and number of dimensions.
+        names: the arrays to map, each with its dtype ("float64") and number of dimensions.
 
     Raises:
-        InputError: the file is missing, damaged or cut short, or an array is missing or of another kind.
+        InputError: the file is missing, damaged or truncated, or an array is missing or has another dtype or dimension.
     """
     try:
         with Path(path).open("rb") as stream:
@@ -104,7 +104,7 @@ def open_safetensors(path: Path, names: Mapping[str, tuple[str, int]]) -> dict[s
 
 
 def _check_entry(entry: Any, size: int, where: str) -> tuple[str, tuple[int, ...], int]:
-    """Type, shape and start of an array, which must lie within the `size` bytes of all."""
+    """Return dtype, shape and start of an array, after checking that it lies within the `size` bytes of all arrays."""
     try:
         kind, shape = SAFETENSORS_TYPES[entry["dtype"]], tuple(entry["shape"])
         start, end = entry["data_offsets"]
@@ -119,7 +119,7 @@ def _check_entry(entry: Any, size: int, where: str) -> tuple[str, tuple[int, ...
 
 
 def _read_header(stream: BinaryIO, path: Path) -> tuple[int, str, tuple[int, ...]]:
-    """Where the numbers start, their type and shape. NumPy's own reader evaluates the header as Python literals."""
+    """Return where the numbers start, and their dtype and shape; unlike NumPy's reader, without evaluating Python."""
     start = stream.read(len(NPY_MAGIC) + 2)
     length = int.from_bytes(start[-2:], "little")
     if len(start) != len(NPY_MAGIC) + 2 or not start.startswith(NPY_MAGIC) or length > LONGEST_HEADER:
@@ -127,13 +127,13 @@ def _read_header(stream: BinaryIO, path: Path) -> tuple[int, str, tuple[int, ...
     header = stream.read(length)
     match = NPY_HEADER.fullmatch(header.decode("latin-1"))
     if len(header) != length or match is None:
-        raise InputError(path, f"the header {header[:80]!r}", "that of a .npy file in C order")
+        raise InputError(path, f"the header {header[:80]!r}", "the header of a .npy file in C order")
     shape = tuple(int(size) for size in match["shape"].replace(",", " ").split())
     return len(start) + length, match["descr"], shape
 
 
 def raw_to_npy(raw: Path, npy: Path, dtype: str, shape: tuple[int, ...]) -> None:
-    """Turn a file of plain numbers into a `.npy` file of this shape; `raw` is removed."""
+    """Convert a file of raw numbers to a `.npy` file with this dtype and shape, and delete it."""
     with npy.open("wb") as target, raw.open("rb") as source:
         header = {
             "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape
@@ -145,32 +145,32 @@ def raw_to_npy(raw: Path, npy: Path, dtype: str, shape: tuple[int, ...]) -> None
 
 
 def blocks(array: npt.NDArray[Any], overlap: int = 0) -> Iterator[npt.NDArray[Any]]:
-    """An array piece by piece, so that checking it takes constant memory; each piece reaches into the next."""
+    """Yield an array in blocks, to check it in constant memory; each overlaps the next by `overlap` elements."""
     for start in range(0, len(array), CHECKED_AT_A_TIME):
         yield array[start : start + CHECKED_AT_A_TIME + overlap]
 
 
 def rises_from_zero(offsets: npt.NDArray[np.int64]) -> bool:
-    """Whether these are offsets: 0 first, and never falling."""
+    """Return whether offsets (N,) start at 0 and never decrease."""
     if not len(offsets) or offsets[0] != 0:
         return False
     return all(bool(np.all(block[1:] >= block[:-1])) for block in blocks(offsets, overlap=1))
 
 
 def ragged_rows(starts: npt.NDArray[np.integer[Any]], lengths: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
-    """(sum of lengths,) int64: `starts[i], ..., starts[i] + lengths[i] - 1` for each i, end to end."""
+    """Return (sum of lengths,) int64: the concatenated ranges `starts[i], ..., starts[i] + lengths[i] - 1`."""
     before = np.cumsum(lengths) - lengths
     return np.repeat(np.asarray(starts, dtype=np.int64) - before, lengths) + np.arange(lengths.sum())
 
 
-def _chunk(table: pa.Table, column: str) -> pa.Array:
-    """A column as one array, to be read from its buffers: Arrow's own to_numpy would import pandas, 0.4 s and 60 MB."""
+def _as_one_array(table: pa.Table, column: str) -> pa.Array:
+    """Return a column as one array, to read its buffers; Arrow's to_numpy would import pandas (0.4 s and 60 MB)."""
     return table[column].chunk(0) if table[column].num_chunks == 1 else table[column].combine_chunks()
 
 
 def floats(table: pa.Table, column: str) -> npt.NDArray[np.float64]:
-    """(R,) float64, NaN where a value is missing."""
-    array = _chunk(table, column)
+    """Return a column of numbers as (R,) float64, NaN where a value is missing."""
+    array = _as_one_array(table, column)
     values = np.frombuffer(array.buffers()[1], dtype=np.float64)[array.offset : array.offset + len(array)]
     if array.null_count:
         values = np.where([value is None for value in array.to_pylist()], np.nan, values)
@@ -178,13 +178,13 @@ def floats(table: pa.Table, column: str) -> npt.NDArray[np.float64]:
 
 
 def integers(table: pa.Table, column: str) -> npt.NDArray[np.int64]:
-    """(R,) int64 of a column without missing values."""
-    array = _chunk(table, column)
+    """Return a column without missing values as (R,) int64."""
+    array = _as_one_array(table, column)
     return np.frombuffer(array.buffers()[1], dtype=np.int64)[array.offset : array.offset + len(array)]
 
 
 def categories(table: pa.Table, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
-    """(R,) int32 index of each row's text among the distinct ones in the order of appearance, and these."""
-    array = _chunk(table, column)
+    """Return (R,) int32, the index of each row's string, and the distinct strings, in order of appearance."""
+    array = _as_one_array(table, column)
     indices = np.frombuffer(array.indices.buffers()[1], dtype=np.int32)[array.offset : array.offset + len(array)]
     return indices, array.dictionary.to_pylist()
