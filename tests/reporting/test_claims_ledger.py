@@ -54,7 +54,7 @@ def evidence(published: Published, measured: Measurements | None = None) -> Evid
     return Evidence(
         measured=measured or measurements(0.9),
         published=published,
-        motion=MotionEvidence(motion(10.0, np.radians(60)), motion(20.0, np.radians(20)), 101, 101, {}),
+        motion=MotionEvidence(motion(10.0, np.radians(60)), motion(20.0, np.radians(20)), 101, 101, {}, 50),
         gradient={False: GradientCheck(32, 0), True: GradientCheck(32, 32)},
     )
 
@@ -234,7 +234,7 @@ def test_fractions_within_sampling_noise_are_undecided(published: Published) -> 
     }
     given = evidence(published)
     near = replace(
-        given, motion=MotionEvidence(motion(10.0, np.radians(43)), motion(20.0, np.radians(42)), 101, 101, {})
+        given, motion=MotionEvidence(motion(10.0, np.radians(43)), motion(20.0, np.radians(42)), 101, 101, {}, 50)
     )
     assert verdict(published, test, near) == Verdict.UNDECIDED
     assert verdict(published, test, given) == Verdict.SUPPORTED

@@ -22,7 +22,6 @@ with from_extra("report"):
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
 from synthdrive.core.artifacts import read_yaml
 from synthdrive.core.seeding import generator
-from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import collate
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.reporting.measurements import Measurements
@@ -146,7 +145,7 @@ class MotionEvidence:
     synthetic_tracks: int
     recorded_tracks: int
     distances: dict[str, float]
-    steps: int = ARGOVERSE1.steps
+    steps: int
 
 
 @dataclass(frozen=True)
