@@ -19,9 +19,15 @@ import torch
 from packaging.requirements import Requirement
 
 import synthdrive
+from synthdrive.config.training import ModelParameters
+from synthdrive.core.parameters import load_section
+from synthdrive.core.provenance import plain_values
+from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.forecasting.evaluate import scene_errors
 from synthdrive.forecasting.own_forecasts import read_own_forecasts
+from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.training.checkpoints import save_checkpoint
 
 sys.path.append(str(Path(__file__).resolve().parent / "augmentation"))
 sys.path.append(str(Path(__file__).resolve().parent / "forecasting"))
@@ -127,17 +133,21 @@ def test_modules_without_their_packages_import_or_name_the_extra():
     public = {
         name.removeprefix("synthdrive.") for name in failed if name.removeprefix("synthdrive.") in synthdrive.__all__
     }
-    assert public == {"DenseTNT", "load_forecaster", "optimise_goal_sets"}
+    assert public == {"DenseTNT", "GoalForecaster", "load_forecaster", "optimise_goal_sets"}
 
 
 @pytest.fixture
 def working_folder(tmp_path, monkeypatch) -> Path:
-    """Where the examples find what they read: parameters, a map, validation scenes."""
+    """Where the examples find what they read: parameters, a map, validation scenes, a model with random weights."""
     (tmp_path / "data" / "maps").mkdir(parents=True)
     grid_city("BER").save(tmp_path / "data" / "maps" / "BER.safetensors")
     agents = np.stack([driven(angle, 8.0, 0.1, (1000.0, -300.0)) for angle in (0.0, 1.0, 2.0)])
     write_store(tmp_path / "data" / "scenes" / "val", agents, straight_lanes([(0, 0), (1, 0)]))
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    model = load_section(ModelParameters, "model", REPOSITORY / "params.yaml")
+    metadata = {"stage": "finetune", "variant": "forecast", "seed": 0, "model": plain_values(model)}
+    network = DenseTNT(model, ARGOVERSE1)
+    save_checkpoint(tmp_path / "models/finetuned/forecast-0", network, metadata | {"timing": ARGOVERSE1.plain()}, [])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -156,6 +166,9 @@ def test_documented_examples_run(title, example, working_folder, capsys):
         assert distance.min(dim=0).values.max() < 3  # each peak has a goal
     if "displacement_errors" in example:
         assert names["errors"]["minFDE"].mean() < 1.5
+    if "load_forecaster" in example:
+        assert names["found"].trajectories.shape == (3, 6, 30, 2)
+        assert np.isfinite(names["found"].trajectories).all()
     if "mine.npz" in example:
         store = SceneStore.load(working_folder / "data" / "scenes" / "val")
         errors = scene_errors(read_own_forecasts(working_folder / "mine.npz", store), store, 2.0)

@@ -5,8 +5,8 @@ Public names, each loaded when it is first used:
 * maps and scenes: `LaneMap`, `SceneStore`
 * map augmentation: `extend_route`, `joined_centreline`, `make_transform`, `SHAPES`, `warp_segments`
 * the rule-based driver: `plan_paths`, `drive`
-* forecasting: `DenseTNT`, `load_forecaster`, `optimise_goal_sets`, `displacement_errors`
-* parameters: `load_section`, `SynthesizeParameters`
+* forecasting: `DenseTNT`, `load_forecaster`, `GoalForecaster`, `optimise_goal_sets`, `displacement_errors`
+* parameters: `load_section`, `SynthesizeParameters`, `EvaluateParameters`
 
 Drive at two desired speeds on a road bent by a transform:
 
@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from synthdrive.augmentation.corridor import joined_centreline, warp_segments
     from synthdrive.augmentation.routes import extend_route
     from synthdrive.augmentation.transforms import SHAPES, make_transform
+    from synthdrive.config.evaluate import EvaluateParameters
     from synthdrive.config.synthetic_data import SynthesizeParameters
     from synthdrive.core.parameters import load_section
     from synthdrive.forecasting.evaluate import displacement_errors
+    from synthdrive.forecasting.forecast_scenes import GoalForecaster
     from synthdrive.forecasting.goal_sets import optimise_goal_sets
     from synthdrive.models.densetnt import DenseTNT
     from synthdrive.scenes.lane_map import LaneMap
@@ -45,6 +47,8 @@ __version__ = "0.2.0"
 __all__ = [
     "SHAPES",
     "DenseTNT",
+    "EvaluateParameters",
+    "GoalForecaster",
     "LaneMap",
     "SceneStore",
     "SynthesizeParameters",
@@ -63,6 +67,8 @@ __all__ = [
 _MODULES = {
     "SHAPES": "augmentation.transforms",
     "DenseTNT": "models.densetnt",
+    "EvaluateParameters": "config.evaluate",
+    "GoalForecaster": "forecasting.forecast_scenes",
     "LaneMap": "scenes.lane_map",
     "SceneStore": "scenes.scene_store",
     "SynthesizeParameters": "config.synthetic_data",
