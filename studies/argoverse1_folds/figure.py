@@ -21,7 +21,8 @@ def error_figure(levels: Sequence[Level], plan: Plan, scenes: dict[int, int], me
     Args:
         scenes: fraction of the training scenes (%) -> their mean number in a fold.
     """
-    positions = {percent: place for place, percent in enumerate((0, *plan.percents))}
+    shown = [percent for percent in plan.percents if scenes.get(percent)]  # a fraction without a run has no number
+    positions = {percent: place for place, percent in enumerate((0, *shown))}
     cities = sorted({city for level in levels for city in level.cities[metric]})
     names = list(plan.variants)
     with drawing(7.0, 2.9) as (figure, first):
