@@ -38,6 +38,14 @@ def test_commands_and_files_that_it_names_exist():
         assert (REPOSITORY / path).is_file(), path
 
 
+def test_numbers_of_the_second_study_are_those_of_its_page():
+    study = (REPOSITORY / "studies" / "argoverse1_folds" / "README.md").read_text(encoding="utf-8")
+    changes = re.findall(r"−[\d.]+ % \[[^]]*\]", README.partition("## The study")[2])
+    assert len(changes) == 2
+    for change in changes:
+        assert f" by {change} compared with " in study
+
+
 def test_every_stage_says_how_it_is_used(monkeypatch, capsys):
     for script in sorted((REPOSITORY / "stages").glob("[a-z]*.py")):
         monkeypatch.setattr(sys, "argv", [script.name, "--help"])

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from studies.argoverse1_folds.analysis import compare
+from studies.argoverse1_folds.analysis import SCRATCH, compare
 from studies.argoverse1_folds.plan import Comparison, Plan
 from studies.argoverse1_folds.results import Results
 from studies.argoverse1_folds.statistics import Difference
 from synthdrive.reporting.claim_tests import effect_verdict
 from synthdrive.reporting.claims import Claim
 from synthdrive.reporting.evidence import Published, Verdict
-from synthdrive.reporting.wording import signed
 
 LOWERS = "lowers"  # kind of the tests that compare one variant with training from scratch
-FROM_SCRATCH = "scratch"
 ALL_SCENES = 100  # %, the setting of the paper
 NOT_YET = "not run yet"
 RULE = (
@@ -49,7 +47,7 @@ def judge_effects(claims: Sequence[Claim], results: Results, plan: Plan, publish
         if claim.test["kind"] != LOWERS or claim.test["variant"] not in plan.variants:
             continue
         variant, metric = str(claim.test["variant"]), str(claim.test["metric"])
-        test = Comparison(variant, ALL_SCENES, FROM_SCRATCH, ALL_SCENES)
+        test = Comparison(variant, ALL_SCENES, SCRATCH, ALL_SCENES)
         found = compare(results, test, metric, plan) if results.runs else None
         change = published.change(variant, metric)
         verdict = None if found is None else effect_verdict(found.relative_low, found.relative_high, change)
@@ -65,6 +63,5 @@ def effect_rows(judged: Sequence[JudgedEffect]) -> tuple[list[str], list[list[st
         if found is None:
             rows.append([effect.says, NOT_YET, "", ""])
             continue
-        change = f"{signed(found.relative, 1)} % [{signed(found.relative_low, 1)}, {signed(found.relative_high, 1)}]"
-        rows.append([effect.says, change, str(effect.verdict), f"{found.detectable:.1f} %"])
+        rows.append([effect.says, found.relative_text, str(effect.verdict), f"{found.detectable:.1f} %"])
     return ["claim", "change measured here", "verdict", "smallest detectable change"], rows

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from studies.argoverse1_folds.analysis import (
+    SCRATCH,
     SIGNIFICANT,
     Findings,
     Level,
@@ -35,7 +36,7 @@ QUESTION = (
     "does the paper's own pre-training help?"
 )
 NO_TESTS = "Nothing has been tested yet."
-MAIN, SCRATCH = "forecast_realistic", "scratch"
+MAIN = "forecast_realistic"
 
 
 def write_pages(folder: Path, out: Path, plan: Plan, published: Published, claims: Sequence[Claim]) -> None:
@@ -159,14 +160,10 @@ def _data(scenes: Mapping[str, Sequence[Any]], plan: Plan) -> str:
     )
 
 
-def _relative(tested: Tested) -> str:
-    found = tested.difference
-    return f"{signed(found.relative, 1)} % [{signed(found.relative_low, 1)}, {signed(found.relative_high, 1)}]"
-
-
 def _change_of(tested: Tested) -> str:
     bold = tested.direction and tested.difference.repeats > 1
-    return f"**{_relative(tested)}**" if bold else _relative(tested)
+    text = tested.difference.relative_text
+    return f"**{text}**" if bold else text
 
 
 def _level_text(found: Findings, variant: str, percent: int) -> str | None:
@@ -179,8 +176,8 @@ def _level_text(found: Findings, variant: str, percent: int) -> str | None:
 
 def _undecided(tested: Tested, plan: Plan) -> str:
     return (
-        f"* {_pair(tested.test, plan)}: {metric_label(tested.metric)} {_relative(tested)}; smallest detectable change "
-        f"{tested.difference.detectable:.0f} %."
+        f"* {_pair(tested.test, plan)}: {metric_label(tested.metric)} {tested.difference.relative_text}; "
+        f"smallest detectable change {tested.difference.detectable:.0f} %."
     )
 
 
@@ -209,7 +206,7 @@ def _results(plan: Plan, found: Findings, effects: Sequence[JudgedEffect]) -> st
         [
             _pair(tested.test, plan),
             metric_label(tested.metric),
-            _relative(tested),
+            tested.difference.relative_text,
             f"{tested.difference.p:.4f}",
             f"{tested.adjusted:.4f}",
             ("better", "not significant", "worse")[tested.direction + 1],

@@ -19,6 +19,7 @@ from scipy.special import stdtrit
 
 from synthdrive.core.errors import InputError
 from synthdrive.core.seeding import generator
+from synthdrive.reporting.wording import signed
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -75,6 +76,12 @@ class Difference:
     p: float
     detectable: float
     repeats: int
+
+    @property
+    def relative_text(self) -> str:
+        """The relative difference and its interval, in per cent."""
+        low, high = signed(self.relative_low, 1), signed(self.relative_high, 1)
+        return f"{signed(self.relative, 1)} % [{low}, {high}]"
 
 
 def difference(variant: Floats, reference: Floats, places: Places, samples: int = SAMPLES) -> Difference:
