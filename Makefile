@@ -105,12 +105,13 @@ profile-name:
 	@[ -n "$(NAME)" ] && [ -f "profiles/$(NAME).yaml" -o -f "$(NAME)" ] || \
 	{ echo "profile: found NAME=$(NAME), expected one of: $(patsubst profiles/%.yaml,%,$(wildcard profiles/*.yaml))" >&2; exit 2; }
 
-# torch and what only its CUDA builds need stay out: they are installed first, in the build that fits the machine.
+# torch and what only its CUDA builds need stay out: they are installed on their own, in the build that fits the machine.
+# nvidia-ml-py is no part of them: DVCLive needs it.
 lock: ## resolve requirements.in into requirements.lock (needs uv)
 	@uv pip compile requirements.in --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	  --no-emit-index-url --no-annotate --no-header --quiet --no-emit-package torch --no-emit-package triton \
 	  $$(uv pip compile requirements.in --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate \
-	     --no-header --quiet | sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+).*/--no-emit-package \1/p') -o requirements.lock
+	     --no-header --quiet | sed -nE '/^nvidia-ml-py=/d; s/^((nvidia|cuda)-[a-z0-9-]+).*/--no-emit-package \1/p') -o requirements.lock
 
 vendor: ## make vendor WHEELS=wheels: every wheel of the environment into a folder; then make setup WHEELS=wheels needs no network
 	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" containers/vendor-wheels.sh $(WHEELS)

@@ -115,7 +115,7 @@ def finetune(run: TrainingRun, scenes: Path, pretrained: Path | None = None) -> 
     parameters = load_variant_section(FinetuneParameters, "finetune", run.variant, run.parameters)
     model = load_variant_section(ModelParameters, "model", run.variant, run.parameters)
     spread_over_devices()
-    accelerator = make_accelerator(parameters)
+    accelerator = make_accelerator(parameters, run.live_curves)
     store = SceneStore.load(scenes)
     indices = usable_scenes(store, parameters, run.seed, scenes)
     seed_model("finetune", run.seed)

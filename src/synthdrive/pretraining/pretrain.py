@@ -56,7 +56,7 @@ def pretrain(run: TrainingRun, synthetic: Path) -> None:
         key = f"{run.parameters}: variants.{run.variant}.pretrain.objective"
         raise ParameterError(key, NONE, "a pre-training objective; this variant is only fine-tuned, from scratch")
     spread_over_devices()
-    accelerator = make_accelerator(parameters)
+    accelerator = make_accelerator(parameters, run.live_curves)
     store = SceneStore.load(synthetic)
     held_out = held_out_windows(store, parameters.held_out_fraction, synthetic)
     indices = usable_windows(store, parameters, run.seed, synthetic, ~held_out)

@@ -6,6 +6,7 @@ import ctypes
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -15,6 +16,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from synthdrive.config.training import OptimisationParameters
 from synthdrive.core.errors import ParameterError, SynthDriveError
 from synthdrive.core.parallel import worker_count
+from synthdrive.training.tracking import chosen_tracker
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # options of mallopt, from glibc's malloc.h
 _LARGEST_INT = (1 << 31) - 1  # larger blocks are still mapped one by one
@@ -90,10 +92,15 @@ def spread_over_devices() -> None:
 GPU_LOADERS = 8  # largest number of loading processes for each GPU; a single one is too slow for an H200
 
 
-def make_accelerator(parameters: OptimisationParameters) -> Accelerator:
+def make_accelerator(parameters: OptimisationParameters, logs: Path | None = None) -> Accelerator:
     """Return the accelerator of this process, with torch set to give the same results in every run on one machine.
 
+    Args:
+        parameters: parameters of the optimisation.
+        logs: folder of the live curves, if a tracker is chosen (tracking.py); None: no tracker.
+
     Raises:
+        ParameterError: the chosen tracker is unknown or not installed.
         SynthDriveError: the launcher started several processes that are not connected, or `compile` is true and the
             necessary compiler is missing.
     """
@@ -117,6 +124,8 @@ def make_accelerator(parameters: OptimisationParameters) -> Accelerator:
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),  # needed to connect several processes on a CPU
         mixed_precision="bf16" if parameters.precision == "bfloat16" else "no",
+        log_with=None if logs is None else chosen_tracker(),
+        project_dir=logs,
         # A batch without map samples or without trajectory samples leaves a decoder without gradient.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )

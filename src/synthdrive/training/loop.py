@@ -105,6 +105,8 @@ def fit(
             print(f"{label}: resumed after epoch {epochs_done} from {run.path}", flush=True)
         elif reason := run.why_not_resumed():
             print(f"{label}: starts from the beginning: {reason}", flush=True)
+    for row in history.curve:
+        trainer.log(row)
     for epoch in range(epochs_done, parameters.epochs):
         clock = time.perf_counter()
         waited = trainer.epoch(epoch, label)
@@ -169,9 +171,13 @@ class _Trainer:
             figures = self._step(rate, losses, parts, epoch, last=done == steps)
             self.curve.add([*names, "gradient_norm", "encoder_gradient_norm"], figures)
             if done % row_steps == 0 or done == steps:
-                self.curve.close_row(epoch + done / steps, epoch * steps + done, rate)
+                self.log(self.curve.close_row(epoch + done / steps, epoch * steps + done, rate))
             parts, losses = [], None
         return waited[0]
+
+    def log(self, row: dict[str, float]) -> None:
+        """Pass a row of the curve to the accelerator's tracker, if it has one."""
+        self.accelerator.log(row, step=int(row["step"]))
 
     def _backward(self, part: Part, batch: Any) -> tuple[list[str], Tensor]:
         """Add a part's gradient; return its share of the batch's loss and of the terms: names and values (N,)."""

@@ -36,14 +36,14 @@ class Curve:
         self._names, self._steps = list(names), self._steps + 1
         self._sum = values.clone() if self._sum is None else self._sum + values
 
-    def close_row(self, epoch: float, step: int, learning_rate: float) -> None:
-        """Append a row for the steps since the last one, up to `step`, counted from 1."""
-        if self._sum is None:
-            return
+    def close_row(self, epoch: float, step: int, learning_rate: float) -> dict[str, float]:
+        """Append a row for the steps since the last one, up to `step`, counted from 1, and return it."""
+        assert self._sum is not None, "no step since the last row"
         means = (self._sum / self._steps).tolist()
         named = dict(zip(self._names, means, strict=True))
         self.rows.append({"epoch": epoch, "step": float(step), "learning_rate": learning_rate, **named})
         self._sum, self._steps = None, 0
+        return self.rows[-1]
 
     def epoch_means(self, epoch: int) -> dict[str, float]:
         """Return the means over an epoch, counted from 1; each row is weighted by its number of steps."""

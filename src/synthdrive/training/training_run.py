@@ -26,6 +26,7 @@ from synthdrive.training.data import Indices, SceneBatches, Sharing
 from synthdrive.training.devices import device_name, division, loading_workers
 from synthdrive.training.loop import Fit, fit
 from synthdrive.training.monitoring import Watched
+from synthdrive.training.tracking import start_tracking
 
 RUNS = Path(".run")
 
@@ -59,6 +60,11 @@ class TrainingRun:
     def name(self) -> str:
         """Name of the run in the pipeline."""
         return f"{self.variant}-{self.seed}"
+
+    @property
+    def live_curves(self) -> Path:
+        """Folder of the live curves, if a tracker is chosen; each run's stage has a folder in it."""
+        return self.runs / "live"
 
     def metadata(self, stage: str, **content: object) -> dict[str, Any]:
         """Return the metadata of a checkpoint of this run; they contain no machine, commit or time."""
@@ -138,6 +144,7 @@ def execute(
     states = ResumeFolder(run.runs, stage, identity, run.name)
     label = f"{stage} {run.name}"
     with states.held(accelerator.is_main_process):
+        start_tracking(accelerator, run.live_curves / f"{stage}-{run.name}")
         try:
             place = states.path / "non-finite"
             fitted = fit(model, batches, parameters[stage], accelerator, states, label, place, watched)
