@@ -18,6 +18,7 @@ from synthdrive.models.batch import Batch, collate
 from synthdrive.models.polylines import AgentFrame, actor_polylines, lane_polylines
 from synthdrive.pretraining.pretrain import held_out_windows, pretraining_model
 from synthdrive.pretraining.reconstruction_floors import (
+    WindowSelection,
     future_floors,
     lane_floors,
     measure_reconstruction,
@@ -100,9 +101,10 @@ def _untrained(parameters: PretrainParameters) -> Reconstructor:
 
 
 def _measured(windows: Path, network: Reconstructor, parameters: PretrainParameters) -> dict:
-    trained, held_out, accelerator = np.arange(16), np.arange(16, 20), make_accelerator(parameters)
+    trained, held_out = (WindowSelection(windows, rows) for rows in (np.arange(16), np.arange(16, 20)))
+    accelerator = make_accelerator(parameters)
     return measure_reconstruction(
-        network, lambda: _untrained(parameters), parameters, windows, trained, held_out, 0, accelerator
+        network, lambda: _untrained(parameters), parameters, trained, held_out, 0, accelerator
     )
 
 
@@ -133,7 +135,8 @@ def test_a_network_that_never_sees_its_encoder_gains_nothing(windows: Path) -> N
     """The blind decoder is what the variant `as_released` trains, sample by sample and step by step."""
     parameters = replace(PARAMETERS, decoder_sees_encoder=False)
     accelerator = make_accelerator(parameters)
-    blind = train_blind_decoder(_untrained(parameters), parameters, windows, np.arange(16), 0, accelerator)
+    seen = WindowSelection(windows, np.arange(16))
+    blind = train_blind_decoder(_untrained(parameters), parameters, seen, 0, accelerator)
     fresh, trained = _untrained(parameters).state_dict(), blind.state_dict()
     moved = {name for name, value in fresh.items() if not torch.equal(value, trained[name])}
     assert moved == {name for name in fresh if not name.startswith("encoder.")}

@@ -26,7 +26,7 @@ from synthdrive.core.seeding import generator
 from synthdrive.core.timing import Timing
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
-from synthdrive.pretraining.reconstruction_floors import measure_reconstruction
+from synthdrive.pretraining.reconstruction_floors import WindowSelection, measure_reconstruction
 from synthdrive.pretraining.reconstructions import FixedWindows
 from synthdrive.pretraining.reconstructor import Reconstructor
 from synthdrive.pretraining.scene_autoencoder import SceneAutoencoder
@@ -71,13 +71,15 @@ def pretrain(run: TrainingRun, synthetic: Path) -> None:
     watched = FixedWindows(store, indices, parameters, run.seed) if reconstructs else None
     measured: dict[str, Callable[[nn.Module], Any]] = {}
     if reconstructs and held_out.any():
+        used = WindowSelection(synthetic, indices)
         unseen = usable_windows(store, replace(parameters, fraction=1.0), run.seed, synthetic, held_out)
+        others = WindowSelection(synthetic, unseen)
 
         def untrained() -> Reconstructor:
             return cast(Reconstructor, start())
 
         measured[RECONSTRUCTION] = lambda trained: measure_reconstruction(
-            cast(Reconstructor, trained), untrained, parameters, synthetic, indices, unseen, run.seed, accelerator
+            cast(Reconstructor, trained), untrained, parameters, used, others, run.seed, accelerator
         )
     execute(
         "pretrain",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +31,25 @@ _ACTOR_TIME, _ACTOR_ROW = 4, 9  # positions in ACTOR_COLUMNS
 Losses = dict[str, dict[str, float]]
 
 
+@dataclass(frozen=True)
+class WindowSelection:
+    """Some windows of a scene store.
+
+    Attributes:
+        store: folder of the scene store.
+        indices: (N,) its windows, ascending.
+    """
+
+    store: Path
+    indices: Indices
+
+
 def measure_reconstruction(
     network: Reconstructor,
     untrained: Callable[[], Reconstructor],
     parameters: PretrainParameters,
-    synthetic: Path,
-    trained: Indices,
-    held_out: Indices,
+    trained: WindowSelection,
+    held_out: WindowSelection,
     seed: int,
     accelerator: Accelerator,
 ) -> dict[str, dict[str, float] | None]:
@@ -47,9 +59,8 @@ def measure_reconstruction(
         network: the pre-trained network.
         untrained: function that makes the same network before training.
         parameters: parameters of the pre-training.
-        synthetic: folder of the scene store of windows.
-        trained: (N,) windows on which the network was trained. The blind decoder is trained on them in the same steps.
-        held_out: (H,) windows of other routes.
+        trained: windows on which the network was trained. The blind decoder is trained on them in the same steps.
+        held_out: windows of other routes or places; at most `MOST_WINDOWS` of them are drawn, always the same.
         seed: training seed.
         accelerator: accelerator of this process.
 
@@ -59,13 +70,13 @@ def measure_reconstruction(
         `trajectory_floors` and `future_floors`. Losses are means over samples of the objective's error, without the
         dead-mode term.
     """
-    store = SceneStore.load(synthetic)
-    windows = np.sort(generator(0, "floors").permutation(held_out)[:MOST_WINDOWS])
+    store = SceneStore.load(held_out.store)
+    windows = np.sort(generator(0, "floors").permutation(held_out.indices)[:MOST_WINDOWS])
     batches = [
         _fixed_batch(store, windows[first : first + parameters.micro_batch_size].tolist()).to(accelerator.device)
         for first in range(0, len(windows), parameters.micro_batch_size)
     ]
-    blind = train_blind_decoder(untrained(), parameters, synthetic, trained, seed, accelerator)
+    blind = train_blind_decoder(untrained(), parameters, trained, seed, accelerator)
     seeing = held_out_losses(network, batches, accelerator, blind=False)
     unseeing = held_out_losses(blind, batches, accelerator, blind=True)
     found: dict[str, dict[str, float] | None] = {"lanes": None, "trajectory": None}
@@ -78,14 +89,13 @@ def measure_reconstruction(
 def train_blind_decoder(
     network: Reconstructor,
     parameters: PretrainParameters,
-    synthetic: Path,
-    indices: Indices,
+    windows: WindowSelection,
     seed: int,
     accelerator: Accelerator,
 ) -> Reconstructor:
     """Train a network's decoders without running its encoder, on the same samples and steps as in pre-training."""
     sharing = Sharing(parameters.global_batch_size, parameters.micro_batch_size)
-    batches = SceneBatches(synthetic, indices, seed, sharing, collate)
+    batches = SceneBatches(windows.store, windows.indices, seed, sharing, collate)
     network.to(accelerator.device)
     adam = Adam(network.named_parameters())
     for epoch in range(parameters.epochs):
