@@ -2,6 +2,7 @@
 
     python -m studies.argoverse1_folds run --hours 3     # continues from results/; commit results/ afterwards
     python -m studies.argoverse1_folds status            # number of finished runs, time spent and left
+    python -m studies.argoverse1_folds reconstruction    # losses of the pre-trained networks at other places
     python -m studies.argoverse1_folds pages             # writes README.md and the other pages from results/
 
 Results are made from committed files only. Data and models are kept in the work folder and may be deleted: a run whose
@@ -17,6 +18,7 @@ from pathlib import Path
 from studies.argoverse1_folds.execute import make_executor, modified_files
 from studies.argoverse1_folds.pages import write_pages
 from studies.argoverse1_folds.plan import load_plan
+from studies.argoverse1_folds.reconstruction import RECONSTRUCTION, measure_reconstructions
 from studies.argoverse1_folds.results import SCENES, load_results
 from studies.argoverse1_folds.schedule import make_scheduler, summary
 from studies.argoverse1_folds.stores import Stores
@@ -34,7 +36,7 @@ FOLDER = Path(__file__).parent
 def main() -> None:
     """Run the command given on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("run", "status", "pages"))
+    parser.add_argument("command", choices=("run", "status", "reconstruction", "pages"))
     parser.add_argument(
         "--hours", type=float, default=3.0, help="no run is started that may end later (default: %(default)s)"
     )
@@ -54,10 +56,12 @@ def main() -> None:
         if given.command == "run":
             run(given)
         plan = load_plan(given.plan)
+        measured = given.results.with_name(RECONSTRUCTION)
+        if given.command == "reconstruction":
+            measure_reconstructions(given.work, measured, plan)
         if given.command == "pages":
-            write_pages(
-                given.results, given.out, plan, Published.load(Path("published.yaml")), load_claims(Path("claims.yaml"))
-            )
+            published, claims = Published.load(Path("published.yaml")), load_claims(Path("claims.yaml"))
+            write_pages(given.results, measured, given.out, plan, published, claims)
         results = load_results(given.results, plan)
         print(f"study: {summary(plan, dict(results.runs))}", file=sys.stderr)
 

@@ -22,10 +22,13 @@ from studies.argoverse1_folds.analysis import (
     unit_of,
 )
 from studies.argoverse1_folds.figure import CITIES, error_figure
-from studies.argoverse1_folds.ledger import NOT_YET, RULE, JudgedEffect, effect_rows, judge_effects
+from studies.argoverse1_folds.ledger import NOT_YET, judge_effects
+from studies.argoverse1_folds.paper_page import paper_page
 from studies.argoverse1_folds.plan import BASELINE, Comparison, Plan, Recipe, Run, best_recipe, groups, needs, size_of
+from studies.argoverse1_folds.reconstruction import load_reconstructions
 from studies.argoverse1_folds.results import CAPPED, FAR, PRIMARY, Results, load_results
 from studies.argoverse1_folds.schedule import SCORE
+from studies.markdown import table
 from synthdrive.core.artifacts import atomic_file, write_json
 from synthdrive.reporting.claims import Claim
 from synthdrive.reporting.evidence import Published
@@ -39,19 +42,24 @@ NO_TESTS = "Nothing has been tested yet."
 MAIN = "forecast_realistic"
 
 
-def write_pages(folder: Path, out: Path, plan: Plan, published: Published, claims: Sequence[Claim]) -> None:
-    """Write README.md, results.md, recipes.md, statistics.md, the figures, results.csv and results.json.
+def write_pages(
+    folder: Path, reconstructions: Path, out: Path, plan: Plan, published: Published, claims: Sequence[Claim]
+) -> None:
+    """Write README.md, results.md, paper.md, recipes.md, statistics.md, the figures, results.csv and results.json.
 
     Args:
-        folder: folder of the results; out: folder of the pages.
+        folder: folder of the results; reconstructions: folder of the losses of pre-trained networks.
+        out: folder of the pages.
         plan: the study's plan; published: the paper's numbers; claims: the claims ledger.
     """
     results = load_results(folder, plan)
     found = analyse(results, plan)
     effects = judge_effects(claims, results, plan, published)
+    measured = load_reconstructions(reconstructions, plan)
     pages = {
         "README.md": _front(results, plan, found, published),
-        "results.md": _results(plan, found, effects),
+        "results.md": _results(plan, found),
+        "paper.md": paper_page(results, plan, measured, effects),
         "recipes.md": _recipes(results, plan),
         "statistics.md": _statistics(plan, found.tests),
         "results.csv": _csv(found.levels),
@@ -142,7 +150,8 @@ def _front(results: Results, plan: Plan, found: Findings, published: Published) 
         "",
         "## More",
         "",
-        "[Plan and its changes](PLAN.md) · [all results](results.md) · [recipes tried](recipes.md) · "
+        "[Plan and its changes](PLAN.md) · [all results](results.md) · [the paper's pre-training](paper.md) · "
+        "[recipes tried](recipes.md) · "
         "[statistics](statistics.md) · numbers: [results.csv](results.csv), [results.json](results.json), "
         "[each run](results)",
         "",
@@ -191,7 +200,7 @@ def _name(variant: str, percent: int, plan: Plan) -> str:
     return f"{plan.variants[variant].label} ({percent} %)"
 
 
-def _results(plan: Plan, found: Findings, effects: Sequence[JudgedEffect]) -> str:
+def _results(plan: Plan, found: Findings) -> str:
     metrics = (*PRIMARY, FAR)
     head = ["variant (training scenes)", "trainings", *(f"{metric_label(one)} ({unit_of(one)})" for one in metrics)]
     rows = []
@@ -200,7 +209,7 @@ def _results(plan: Plan, found: Findings, effects: Sequence[JudgedEffect]) -> st
         values = ["{:.2f} [{:.2f}, {:.2f}]".format(*level.values[metric]) for metric in metrics]
         rows.append([_name(level.variant, level.percent, plan), trainings, *values])
     caption = "Means over all scenes, with 95 % intervals that account for other places and other seeds."
-    lines = ["# Results", "", caption, "", *_table(head, rows), "", "## Planned tests", ""]
+    lines = ["# Results", "", caption, "", *table(head, rows), "", "## Planned tests", ""]
     head = ["comparison", "metric", "change", "p", "p (Holm)", "verdict", "smallest detectable change"]
     rows = [
         [
@@ -214,8 +223,7 @@ def _results(plan: Plan, found: Findings, effects: Sequence[JudgedEffect]) -> st
         ]
         for tested in found.tests
     ]
-    lines += [*(_table(head, rows) if rows else [NO_TESTS]), ""]
-    lines += ["## The paper's claims", "", RULE, "", *_table(*effect_rows(effects)), ""]
+    lines += [*(table(head, rows) if rows else [NO_TESTS]), ""]
     if found.any_training:
         lines += [f"![{metric_label(CAPPED)}](figure-capped.svg)", "", "![MR6](figure-MR6.svg)", ""]
     return "\n".join(lines)
@@ -233,7 +241,7 @@ def _recipes(results: Results, plan: Plan) -> str:
             columns = [_recipe_scores(results, plan, Run(variant, percent, fold)) for fold in range(plan.folds)]
             rows = [[_settings(recipe), *scores] for recipe, *scores in zip(recipes, *columns, strict=True)]
             head = ["recipe", *(f"fold {fold} (m)" for fold in range(plan.folds))]
-            lines += [f"## {plan.variants[variant].label}, {percent} % of the scenes", "", *_table(head, rows), ""]
+            lines += [f"## {plan.variants[variant].label}, {percent} % of the scenes", "", *table(head, rows), ""]
     return "\n".join(lines)
 
 
@@ -288,8 +296,3 @@ def _plain(tested: Tested) -> Mapping[str, Any]:
     numbers = {key: None if isinstance(value, float) and not np.isfinite(value) else value
                for key, value in asdict(tested.difference).items()}  # fmt: skip
     return {**asdict(tested.test), "metric": tested.metric, **numbers, "p_holm": tested.adjusted}
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return [f"| {' | '.join(line)} |" for line in lines]

@@ -14,6 +14,7 @@ from studies.argoverse1_small.comparisons import (
     losses_to_baselines,
 )
 from studies.argoverse1_small.plan import AmountCurve, Comparison, Deviation
+from studies.markdown import table
 from synthdrive.reporting.claims import Judged
 from synthdrive.reporting.measurements import Difference, Level
 from synthdrive.reporting.wording import HEADLINE, label_of, metric, stratum_order, stratum_words
@@ -73,7 +74,7 @@ def _comparison_table(compared: Sequence[ComparedVariant], names: Sequence[str],
         levels = [_level(row.levels[name], name) for name in names]
         changes = [change(row.differences[name]) for name in names]
         rows.append([_variant(row.variant, row.description), seeds_text(row.seeds), *levels, *changes])
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def curve_table(curve: AmountCurve, points: Mapping[tuple[str, float], ComparedVariant | None]) -> list[str]:
@@ -93,7 +94,7 @@ def curve_table(curve: AmountCurve, points: Mapping[tuple[str, float], ComparedV
                 for name in HEADLINE:
                     shown += [_level(row.levels[name], name), change(row.differences[name])]
             rows.append(shown)
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def strata_table(variant: str, reference: str, found: Sequence[StratumDifference]) -> list[str]:
@@ -107,7 +108,7 @@ def strata_table(variant: str, reference: str, found: Sequence[StratumDifference
         for name in HEADLINE:
             shown += [metric(name).text(row.reference[name]), change(row.difference[name])]
         rows.append(shown)
-    return _table(head, rows) if rows else [f"Not measured yet: `{variant}`."]
+    return table(head, rows) if rows else [f"Not measured yet: `{variant}`."]
 
 
 def spread_table(spreads: Sequence[ErrorSpread]) -> list[str]:
@@ -119,7 +120,7 @@ def spread_table(spreads: Sequence[ErrorSpread]) -> list[str]:
          f"{row.far_share:.0f}"]
         for row in spreads
     ]  # fmt: skip
-    return _table(head, rows) if rows else ["Not measured yet."]
+    return table(head, rows) if rows else ["Not measured yet."]
 
 
 def encoder_table(variants: Sequence[str], runs: StudyRuns) -> list[str]:
@@ -134,7 +135,7 @@ def encoder_table(variants: Sequence[str], runs: StudyRuns) -> list[str]:
             norms = encoder["gradient_norm_per_epoch"]
             row = [f"`{run.name}`", str(encoder["tensors"]), str(encoder["tensors_moved"])]
             rows.append([*row, f"{encoder['relative_change']:.4g}", f"{norms[0]:.4g}", f"{norms[-1]:.4g}"])
-    return _table(head, rows) if rows else ["Not measured yet."]
+    return table(head, rows) if rows else ["Not measured yet."]
 
 
 def deviation_table(deviations: Sequence[Deviation], runs: StudyRuns, facts: Mapping[str, str]) -> list[str]:
@@ -146,7 +147,7 @@ def deviation_table(deviations: Sequence[Deviation], runs: StudyRuns, facts: Map
             changes = [f"{metric(name).label} {change(row.differences[name])}" for name in HEADLINE]
             effect = f"`{row.variant}` against `{deviation.variants[0]}`: {'; '.join(changes)}"
         rows.append([deviation.what.format(**facts), deviation.why, effect])
-    return _table(["what", "why", "effect"], rows)
+    return table(["what", "why", "effect"], rows)
 
 
 def claims_table(judged: Sequence[Judged]) -> list[str]:
@@ -154,7 +155,7 @@ def claims_table(judged: Sequence[Judged]) -> list[str]:
     rows = [
         [entry.says, entry.outcome.measured, f"{entry.outcome.verdict.value}: {entry.outcome.why}"] for entry in judged
     ]
-    return _table(["the paper says", "measured here", "verdict"], rows) if rows else ["No claim is about results."]
+    return table(["the paper says", "measured here", "verdict"], rows) if rows else ["No claim is about results."]
 
 
 def run_table(runs: StudyRuns) -> list[str]:
@@ -168,7 +169,7 @@ def run_table(runs: StudyRuns) -> list[str]:
         values = [metric(name).text(mean) for name, mean in run.means.items()]
         rows.append([f"`{run.name}`", *values, trained, tuned, run.commit])
     note = ["", "A + behind the commit: the sources, or the parameters, were not quite those of the commit."]
-    return _table(head, rows) + (note if any(run.commit.endswith("+") for run in runs) else [])
+    return table(head, rows) + (note if any(run.commit.endswith("+") for run in runs) else [])
 
 
 def _level(level: Level, name: str) -> str:
@@ -200,7 +201,3 @@ def seeds_text(seeds: Sequence[int]) -> str:
 def named_seeds(seeds: Sequence[int]) -> str:
     """Seeds in a sentence: seed 0, seeds 0, 1, 2."""
     return f"seed{'s' * (len(seeds) > 1)} {seeds_text(seeds)}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)]

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import yaml
 
-from studies.argoverse1_folds.analysis import analyse, errors_of, levels, planned_tests
+from studies.argoverse1_folds.analysis import analyse, compare, errors_of, levels, planned_tests
 from studies.argoverse1_folds.execute import make_executor, modified_files
 from studies.argoverse1_folds.ledger import effect_rows, judge_effects
 from studies.argoverse1_folds.pages import sentences, write_pages
-from studies.argoverse1_folds.plan import BASELINE, Plan, Recipe, Run, best_recipe, groups, load_plan, needs
+from studies.argoverse1_folds.paper_page import reconstruction_sentences
+from studies.argoverse1_folds.plan import BASELINE, Comparison, Plan, Recipe, Run, best_recipe, groups, load_plan, needs
+from studies.argoverse1_folds.reconstruction import load_reconstructions
 from studies.argoverse1_folds.results import (
     CAPPED,
     FAR,
@@ -174,7 +176,7 @@ def test_every_scene_is_judged_by_its_own_fold(folder: Path, plan: Plan) -> None
 
 def test_sentences_figures_and_tables_say_what_the_results_say(folder: Path, plan: Plan, tmp_path: Path) -> None:
     results = load_results(folder, plan)
-    write_pages(folder, tmp_path / "pages", plan, PUBLISHED, CLAIMS)
+    write_pages(folder, tmp_path / "losses", tmp_path / "pages", plan, PUBLISHED, CLAIMS)
     written = {path.name: path.read_text() for path in (tmp_path / "pages").iterdir()}
     ours, theirs = (np.concatenate([made_up(Run(v, 10, f), plan).errors["minFDE6"] for f in range(plan.folds)])
                     for v in ("forecast_realistic", "scratch"))  # fmt: skip
@@ -218,6 +220,54 @@ def test_the_papers_claims_are_judged_on_all_scenes(
     assert rows[3][1] == "not run yet"
 
 
+def write_losses(folder: Path, variant: str, fold: int, lanes: float) -> None:
+    losses = {
+        "lanes": {"loss": lanes, "straight": 0.4, "blind": 8.0, "gain": 0.0},
+        "trajectory": {"loss": 0.1, "quadratic": 0.2, "blind": 4.0, "gain": 0.0},
+    }
+    write_json(folder / f"{variant}-{fold}.json", {"variant": variant, "fold": fold, "seed": fold, "losses": losses})
+
+
+def test_page_of_the_papers_pretraining_compares_losses_with_simple_predictors(
+    folder: Path, plan: Plan, tmp_path: Path
+) -> None:
+    losses = tmp_path / "losses"
+    for fold, lanes in ((1, 0.7), (0, 0.5)):
+        write_losses(losses, "combined", fold, lanes)
+    measured = load_reconstructions(losses, plan)
+    assert [each.fold for each in measured] == [0, 1]
+    lanes, trajectory = reconstruction_sentences(measured)
+    assert "a loss of 0.600, more than straight extrapolation (0.400)" in lanes
+    assert "a loss of 0.100, less than a parabola (0.200)" in trajectory
+    write_pages(folder, losses, tmp_path / "pages", plan, PUBLISHED, CLAIMS)
+    page = (tmp_path / "pages" / "paper.md").read_text()
+    assert "| The paper's combined | 2 | 0.600 | 0.400 | 8.000 | 0.925 | 0.100 | 0.200 | 4.000 | 0.975 |" in page
+    assert "Against training from scratch: not run yet." in page
+
+
+def test_page_of_the_papers_pretraining_shows_its_effect_on_forecasting(
+    folder: Path, plan: Plan, tmp_path: Path
+) -> None:
+    for fold in range(plan.folds):
+        save_result(made_up(Run("combined", 10, fold), plan), folder)
+    write_pages(folder, tmp_path / "losses", tmp_path / "pages", plan, PUBLISHED, CLAIMS)
+    page = (tmp_path / "pages" / "paper.md").read_text()
+    test = Comparison("combined", 10, "scratch", 10)
+    change = compare(load_results(folder, plan), test, "MR6", plan)
+    assert change is not None
+    assert change.relative_text in page
+    assert "combined (30 %)" not in page
+
+
+def test_losses_of_an_unknown_variant_or_a_damaged_file_are_refused(plan: Plan, tmp_path: Path) -> None:
+    write_losses(tmp_path, "unknown", 0, 0.5)
+    with pytest.raises(InputError, match="variant 'unknown'"):
+        load_reconstructions(tmp_path, plan)
+    write_json(tmp_path / "unknown-0.json", {"variant": "combined"})
+    with pytest.raises(InputError, match="expected losses written by this study"):
+        load_reconstructions(tmp_path, plan)
+
+
 def test_rings_are_trainings(folder: Path, plan: Plan) -> None:
     level = next(
         each for each in levels(load_results(folder, plan), plan) if (each.variant, each.percent) == ("scratch", 10)
@@ -228,7 +278,7 @@ def test_rings_are_trainings(folder: Path, plan: Plan) -> None:
 
 
 def test_before_the_first_run_the_pages_say_so(tmp_path: Path, plan: Plan) -> None:
-    write_pages(tmp_path / "results", tmp_path / "pages", plan, PUBLISHED, CLAIMS)
+    write_pages(tmp_path / "results", tmp_path / "losses", tmp_path / "pages", plan, PUBLISHED, CLAIMS)
     text = (tmp_path / "pages" / "README.md").read_text()
     assert text.count("not run yet") >= 5
     assert "Nothing has been tested yet." in text
