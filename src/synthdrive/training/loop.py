@@ -177,7 +177,8 @@ class _Trainer:
 
     def log(self, row: dict[str, float]) -> None:
         """Pass a row of the curve to the accelerator's tracker, if it has one."""
-        self.accelerator.log(row, step=int(row["step"]))
+        values = {name: value for name, value in row.items() if name != "step"}
+        self.accelerator.log(values, step=int(row["step"]))
 
     def _backward(self, part: Part, batch: Any) -> tuple[list[str], Tensor]:
         """Add a part's gradient; return its share of the batch's loss and of the terms: names and values (N,)."""

@@ -23,7 +23,7 @@ def chosen_tracker() -> str | None:
     name = os.environ.get(TRACKER)
     installed = sorted(str(tracker) for tracker in get_available_trackers())
     if name and name not in installed:
-        expected = f"a tracker whose package is installed: {', '.join(installed) or 'none is'}"
+        expected = f"a tracker whose package is installed ({', '.join(installed) or 'there is none'})"
         raise ParameterError(TRACKER, repr(name), expected)
     return name or None
 
