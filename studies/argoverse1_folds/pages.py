@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from studies.argoverse1_folds.analysis import (
-    SCRATCH,
     SIGNIFICANT,
     Findings,
     Level,
@@ -21,8 +20,9 @@ from studies.argoverse1_folds.analysis import (
     metric_label,
     unit_of,
 )
+from studies.argoverse1_folds.answer import sentences
 from studies.argoverse1_folds.figure import CITIES, error_figure
-from studies.argoverse1_folds.ledger import NOT_YET, judge_effects
+from studies.argoverse1_folds.ledger import judge_effects
 from studies.argoverse1_folds.paper_page import paper_page
 from studies.argoverse1_folds.plan import BASELINE, Comparison, Plan, Recipe, Run, best_recipe, groups, needs, size_of
 from studies.argoverse1_folds.reconstruction import load_reconstructions
@@ -32,14 +32,13 @@ from studies.markdown import table
 from synthdrive.core.artifacts import atomic_file, write_json
 from synthdrive.reporting.claims import Claim
 from synthdrive.reporting.evidence import Published
-from synthdrive.reporting.wording import listed, signed
+from synthdrive.reporting.wording import listed
 
 QUESTION = (
     "Does pre-training on synthetic driving data help a forecasting model when real scenes are few? In particular, "
     "does the paper's own pre-training help?"
 )
 NO_TESTS = "Nothing has been tested yet."
-MAIN = "forecast_realistic"
 
 
 def write_pages(
@@ -73,55 +72,6 @@ def write_pages(
             partial.write_text(text, encoding="utf-8")
     plain = {"levels": [asdict(level) for level in found.levels], "tests": [_plain(tested) for tested in found.tests]}
     write_json(out / "results.json", plain)
-
-
-def sentences(found: Findings, plan: Plan, published: Published) -> list[str]:
-    """Return the answer: one sentence per question with its number, or that the question was not run yet."""
-    tested = {(each.test.variant, each.test.percent, each.test.reference, each.metric): each for each in found.tests}
-    few, scenes, label = min(plan.percents), found.training_scenes, plan.variants[MAIN].label.lower()
-
-    def change(topic: str, key: tuple[str, int, str, str], before: str, after: str) -> str:
-        test = tested.get(key)
-        if test is None:
-            return f"**{topic}:** {NOT_YET}."
-        end = "" if test.direction else "; this difference is not statistically significant"
-        return f"**{topic}:** {before} {_change_of(test)} {after}{end}."
-
-    alone, scratch = _level_text(found, MAIN, 0), _level_text(found, SCRATCH, few)
-    no_scenes = f"{NOT_YET}."
-    if alone and scratch:
-        no_scenes = (
-            f"After pre-training alone, minFDE6 is {alone}; after training from scratch on {few} % of the scenes, "
-            f"it is {scratch}."
-        )
-    paper = published.change("combined", "minFDE6")
-    return [
-        change(
-            "Few real scenes",
-            (MAIN, few, SCRATCH, "minFDE6"),
-            f"With {few} % of a fold's training scenes ({scenes[few]:,}), pre-training ({label}) changes minFDE6 by",
-            "compared with training from scratch",
-        ),
-        change(
-            "Baseline without training",
-            (MAIN, few, BASELINE, "minFDE6"),
-            f"With the same pre-training and {few} % of the scenes, minFDE6 changes by",
-            "compared with lane following",
-        ),
-        change(
-            "All real scenes",
-            (MAIN, 100, SCRATCH, CAPPED),
-            f"With all training scenes ({scenes[100]:,}), the same pre-training changes minFDE6, capped at 2 m, by",
-            "compared with training from scratch",
-        ),
-        f"**No real scenes:** {no_scenes}",
-        change(
-            "The paper's pre-training",
-            ("combined", 100, SCRATCH, "minFDE6"),
-            "With all training scenes, the combined pre-training changes minFDE6 by",
-            "compared with training from scratch" + ("" if paper is None else f" (in the paper: {signed(paper)} %)"),
-        ),
-    ]
 
 
 def _front(results: Results, plan: Plan, found: Findings, published: Published) -> str:
@@ -167,20 +117,6 @@ def _data(scenes: Mapping[str, Sequence[Any]], plan: Plan) -> str:
         f"divided into {plan.folds} folds. Every scene is evaluated once, by models whose training scenes are at least "
         "100 m and whose synthetic windows are at least 150 m away from it."
     )
-
-
-def _change_of(tested: Tested) -> str:
-    bold = tested.direction and tested.difference.repeats > 1
-    text = tested.difference.relative_text
-    return f"**{text}**" if bold else text
-
-
-def _level_text(found: Findings, variant: str, percent: int) -> str | None:
-    for level in found.levels:
-        if (level.variant, level.percent) == (variant, percent):
-            mean, low, high = level.values["minFDE6"]
-            return f"{mean:.2f} m [{low:.2f}, {high:.2f}]"
-    return None
 
 
 def _undecided(tested: Tested, plan: Plan) -> str:

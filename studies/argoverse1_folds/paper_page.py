@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from studies.argoverse1_folds.analysis import SCRATCH, compare, metric_label
+from studies.argoverse1_folds.answer import PAPER_VARIANT
 from studies.argoverse1_folds.ledger import NOT_YET, RULE, JudgedEffect, effect_rows
 from studies.argoverse1_folds.plan import Comparison, Plan
 from studies.argoverse1_folds.reconstruction import Reconstruction
 from studies.argoverse1_folds.results import PRIMARY, Results
 from studies.markdown import table
 
-PAPER_VARIANT = "combined"
 COMPARED = (PAPER_VARIANT, "as_released", "scene_reconstruction")
 SIMPLE = {"lanes": ("straight", "straight extrapolation"), "trajectory": ("quadratic", "a parabola")}
 """For each kind of reconstruction, the best simple predictor and the name by which it is shown."""

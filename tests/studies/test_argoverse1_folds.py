@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from studies.argoverse1_folds.analysis import analyse, compare, errors_of, levels, planned_tests
+from studies.argoverse1_folds.answer import sentences
 from studies.argoverse1_folds.execute import make_executor, modified_files
 from studies.argoverse1_folds.ledger import effect_rows, judge_effects
-from studies.argoverse1_folds.pages import sentences, write_pages
+from studies.argoverse1_folds.pages import write_pages
 from studies.argoverse1_folds.paper_page import reconstruction_sentences
 from studies.argoverse1_folds.plan import BASELINE, Comparison, Plan, Recipe, Run, best_recipe, groups, load_plan, needs
 from studies.argoverse1_folds.reconstruction import load_reconstructions

@@ -1,0 +1,105 @@
+"""The study's answer: a sentence for each question, with numbers from the results."""
+
+from __future__ import annotations
+
+from studies.argoverse1_folds.analysis import SCRATCH, Findings, Tested
+from studies.argoverse1_folds.ledger import NOT_YET
+from studies.argoverse1_folds.plan import BASELINE, Plan
+from studies.argoverse1_folds.results import CAPPED
+from synthdrive.reporting.evidence import Published
+from synthdrive.reporting.wording import signed
+
+MAIN, PAPER_VARIANT = "forecast_realistic", "combined"
+ALL = 100  # %
+AGAINST_SCRATCH = "compared with training from scratch"
+
+
+def sentences(found: Findings, plan: Plan, published: Published) -> list[str]:
+    """Return the answer to each question, or that it was not run yet."""
+    few, scenes, name = min(plan.percents), found.training_scenes, plan.variants[MAIN].label.lower()
+    paper = published.change(PAPER_VARIANT, "minFDE6")
+    in_the_paper = "" if paper is None else f" (in the paper: {signed(paper)} %)"
+    return [
+        _answer(
+            "Few real scenes",
+            _change(
+                found,
+                (MAIN, few, SCRATCH, "minFDE6"),
+                f"With {few} % of a fold's training scenes ({scenes[few]:,}), pre-training ({name}) changes minFDE6 by",
+                AGAINST_SCRATCH,
+            ),
+        ),
+        _answer(
+            "Baseline without training",
+            _change(
+                found,
+                (MAIN, few, BASELINE, "minFDE6"),
+                f"With the same pre-training and {few} % of the scenes, minFDE6 changes by",
+                "compared with lane following",
+            ),
+        ),
+        _answer(
+            "All real scenes",
+            _change(
+                found,
+                (MAIN, ALL, SCRATCH, CAPPED),
+                f"With all training scenes ({scenes[ALL]:,}), the same pre-training changes minFDE6, capped at 2 m, by",
+                AGAINST_SCRATCH,
+            ),
+        ),
+        _answer("No real scenes", _without_scenes(found, few)),
+        _answer(
+            "The paper's pre-training",
+            _change(
+                found,
+                (PAPER_VARIANT, few, SCRATCH, "minFDE6"),
+                f"With {few} % of the training scenes, the combined pre-training changes minFDE6 by",
+                AGAINST_SCRATCH,
+            ),
+            _change(
+                found,
+                (PAPER_VARIANT, ALL, SCRATCH, "minFDE6"),
+                "With all training scenes, it changes minFDE6 by",
+                AGAINST_SCRATCH + in_the_paper,
+            ),
+        ),
+    ]
+
+
+def change_text(tested: Tested) -> str:
+    """Return a tested change with its interval, in bold if it is significant and each fold has several trainings."""
+    bold = tested.direction and tested.difference.repeats > 1
+    text = tested.difference.relative_text
+    return f"**{text}**" if bold else text
+
+
+def _answer(topic: str, *findings: str | None) -> str:
+    known = [each for each in findings if each is not None]
+    return f"**{topic}:** {' '.join(f'{each}.' for each in known) or f'{NOT_YET}.'}"
+
+
+def _change(found: Findings, key: tuple[str, int, str, str], before: str, after: str) -> str | None:
+    """Return a clause about the test of variant, percent, reference and metric; None if it has no result yet."""
+    for each in found.tests:
+        if (each.test.variant, each.test.percent, each.test.reference, each.metric) == key:
+            end = "" if each.direction else "; this difference is not statistically significant"
+            return f"{before} {change_text(each)} {after}{end}"
+    return None
+
+
+def _without_scenes(found: Findings, few: int) -> str | None:
+    alone, scratch = _level_text(found, MAIN, 0), _level_text(found, SCRATCH, few)
+    if alone is None or scratch is None:
+        return None
+    return (
+        f"After pre-training alone, minFDE6 is {alone}; after training from scratch on {few} % of the scenes, "
+        f"it is {scratch}"
+    )
+
+
+def _level_text(found: Findings, variant: str, percent: int) -> str | None:
+    for level in found.levels:
+        if (level.variant, level.percent) == (variant, percent):
+            mean, low, high = level.values["minFDE6"]
+            return f"{mean:.2f} m [{low:.2f}, {high:.2f}]"
+    return None
