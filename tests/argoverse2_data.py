@@ -16,12 +16,12 @@ START = 315_977_000 * 10**9
 
 
 def scenario_id(number: int) -> str:
-    """A name like the official ones."""
+    """A scenario ID in the official format."""
     return f"{number:08x}-0000-4000-8000-{number:012x}"
 
 
 def scenario_columns(number: int, steps: int = STEPS, kind: str = "vehicle", city: str = "austin") -> dict[str, list]:
-    """Columns: the recording vehicle, another that comes late and leaves early, and the focal track, at 10 m/s."""
+    """Columns of a scenario: the AV and the focal track at 10 m/s, and a cyclist visible only in steps 5 to 39."""
     time = np.arange(steps)
     tracks = [
         ("AV", "vehicle", 1, time, np.stack([time * 1.0 - 30.0, np.full(steps, 0.5)], axis=1)),
@@ -59,7 +59,7 @@ def parquet(columns: dict[str, list]) -> bytes:
 
 
 def points(*places: tuple[float, float]) -> list[dict[str, float]]:
-    """Points as the map files hold them."""
+    """Points in the format of the map files."""
     return [{"x": float(x), "y": float(y), "z": 0.0} for x, y in places]
 
 
@@ -76,7 +76,7 @@ def segment(number: int, line: list[tuple[float, float]], kind: str = "VEHICLE",
 
 
 def street_map(number: int) -> dict[str, dict[str, object]]:
-    """A street of two lanes and an oncoming one, a left turn at its end, a lane for bicycles."""
+    """A street with two lanes and an oncoming lane, a left turn at its end, and a bicycle lane."""
     east = 1000.0 + number
 
     def straight(y: float, begin: float = -60.0, end: float = 60.0) -> list[tuple[float, float]]:
@@ -100,7 +100,7 @@ def map_json(segments: dict[str, dict[str, object]]) -> bytes:
 
 
 def scenario_pair(number: int, **options: object) -> dict[str, bytes]:
-    """Both files of a scenario, by name."""
+    """The two files of a scenario, by name."""
     name = scenario_id(number)
     return {
         f"{name}/scenario_{name}.parquet": parquet(scenario_columns(number, **options)),

@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """The folder of reference data; the test skips where it is absent."""
+    """The folder of reference data; the test is skipped if it does not exist."""
     folder = Path(os.environ.get("SYNTHDRIVE_REFERENCE", REPOSITORY.parent / "shared"))
     if not (folder / "golden").is_dir():
         pytest.skip(f"no reference data in {folder} (set SYNTHDRIVE_REFERENCE)")
@@ -21,9 +21,9 @@ def reference() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small repository in which the whole pipeline has run (tiny_pipeline.py); to copy or clone, not to change."""
+    """A small repository in which the whole pipeline has run; tests copy or clone it, see tiny_pipeline.py."""
     if not (REPOSITORY / ".git").exists():
         pytest.skip("needs a git checkout")
-    from tiny_pipeline import make_tiny_pipeline  # packages that a machine for training alone does not have
+    from tiny_pipeline import make_tiny_pipeline  # imports packages that a training-only environment lacks
 
     return make_tiny_pipeline(tmp_path_factory.mktemp("tiny") / "pipeline")

@@ -1,4 +1,4 @@
-"""Parameter objects for tests: those of params.yaml or the paper's, with some values replaced."""
+"""Parameter objects for tests: from params.yaml or the paper's profile, with some values replaced."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def committed(schema: type[Section], **changes: Any) -> Section:
-    """Parameters as params.yaml has them, with `changes` instead of the values of those keys."""
+    """The parameters of params.yaml for a schema; `changes` replace the values of those keys."""
     return _given(schema, read_parameters(REPOSITORY / "params.yaml"), changes)
 
 
 def paper(schema: type[Section], **changes: Any) -> Section:
-    """As `committed`, with the values of profiles/paper.yaml."""
+    """Like `committed`, but with the values of profiles/paper.yaml."""
     return _given(schema, _paper(), changes)
 
 
@@ -32,7 +32,7 @@ def _paper() -> dict[str, Any]:
 
 
 def _given(schema: type[Section], content: dict[str, Any], changes: dict[str, Any]) -> Section:
-    """A section's parameters, or those of them that a base class of the section has."""
+    """The parameters of a section, or of a base class that has only some of the section's keys."""
     section = next(name for name, whole in SCHEMAS.items() if issubclass(whole, schema))
     names = [field.name for field in fields(schema)]  # type: ignore[arg-type]
     return from_values(schema, {**{name: content[section][name] for name in names}, **changes}, section)

@@ -14,7 +14,7 @@ from synthdrive.scenes.scene_store import AGENT, AV, OTHERS
 LAST_OBSERVED, STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.steps
 
 LANE_LENGTH = 20.0
-CHAIN = 12  # lanes one after the other, in each of the two rows
+CHAIN = 12  # successive lanes in each of the two rows
 
 
 def straight_map(city="TST"):
@@ -32,15 +32,15 @@ def straight_map(city="TST"):
         is_intersection=place == CHAIN - 1,
         has_traffic_control=np.zeros(len(rows), dtype=np.bool_),
     )
-    followers = [[row + 1] if row % CHAIN < CHAIN - 1 else [] for row in rows.tolist()]
-    leaders = [[row - 1] if row % CHAIN else [] for row in rows.tolist()]
+    successors = [[row + 1] if row % CHAIN < CHAIN - 1 else [] for row in rows.tolist()]
+    predecessors = [[row - 1] if row % CHAIN else [] for row in rows.tolist()]
     left = np.where(lane == 0, rows + CHAIN, NO_LANE)
     right = np.where(lane == 1, rows - CHAIN, NO_LANE)
-    return LaneMap(city, segments, left, right, Links.from_lists(followers), Links.from_lists(leaders))
+    return LaneMap(city, segments, left, right, Links.from_lists(successors), Links.from_lists(predecessors))
 
 
 def scene_rows(number, city="TST", agent=None, others=2):
-    """The focal agent along the lower row of lanes at its own speed, AV behind it, and some that come and go."""
+    """Rows of a scene: the focal agent on the lower row of lanes, the AV 8 m behind it, and OTHERS for random spans."""
     draw = np.random.default_rng(number)
     times = 1000.0 * number + np.arange(STEPS) * 0.1
     if agent is None:
@@ -61,14 +61,14 @@ def scene_rows(number, city="TST", agent=None, others=2):
 
 
 def observed_only(content):
-    """A scene file without the rows after the last observed step, as Argoverse 1 gives its test scenes."""
+    """A scene file without the rows after the last observed step, as in the test scenes of Argoverse 1."""
     header, *rows = content.splitlines(keepends=True)
     last = sorted({float(row.split(b",")[0]) for row in rows})[LAST_OBSERVED]
     return header + b"".join(row for row in rows if float(row.split(b",")[0]) <= last)
 
 
 def write_raw(folder, train=(1, 2, 10, 3), val=(5,), changes=None):
-    """The three tarballs; `changes` gives other bytes for some scene numbers."""
+    """Write the three tarballs; `changes` replaces the content of scenes, by number."""
     folder.mkdir(parents=True, exist_ok=True)
     write_maps(folder / "hd_maps.tar.gz", {"TST": straight_map(), "ABC": straight_map("ABC")})
     for split, numbers in (("train", train), ("val", val)):

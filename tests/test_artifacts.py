@@ -22,7 +22,7 @@ def test_a_directory_replaces_the_old_one_only_when_it_is_finished(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+def test_a_file_is_written_completely_or_not_at_all(tmp_path):
     target = tmp_path / "deep" / "values.json"
     artifacts.write_json(target, {"b": 1, "a": [1.5]})
     assert target.read_text() == '{\n  "a": [\n    1.5\n  ],\n  "b": 1\n}\n'
@@ -32,7 +32,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["values.json"]
 
 
-def test_arrays_and_tables_come_back_as_written_with_the_same_bytes(tmp_path):
+def test_arrays_and_tables_round_trip_and_equal_content_gives_equal_bytes(tmp_path):
     arrays = {"points": np.arange(6.0).reshape(3, 2)[:, ::-1], "ids": np.array([1, 2], dtype=np.int64)}
     table = pa.table({"scene_id": ["a", "b"], "speed": [1.0, 2.0]})
     for name in ("first", "second"):
@@ -66,12 +66,12 @@ def test_a_damaged_or_missing_file_is_named(tmp_path, name, content, read):
         read(tmp_path / name)
 
 
-def test_a_missing_yaml_file_is_described_by_its_reader(tmp_path):
+def test_the_caller_can_describe_a_missing_yaml_file(tmp_path):
     with pytest.raises(InputError, match=r"claims\.yaml: found no such file; expected the claims ledger\. Run make\."):
         artifacts.read_yaml(tmp_path / "claims.yaml", "the claims ledger", "Run make.")
 
 
-def test_a_column_or_array_of_another_kind_is_named(tmp_path):
+def test_a_missing_or_mistyped_column_or_array_is_named(tmp_path):
     artifacts.write_table(tmp_path / "table.parquet", pa.table({"speed": ["fast"]}))
     artifacts.write_arrays(tmp_path / "arrays.safetensors", {"points": np.zeros(3, dtype=np.float32)})
     with pytest.raises(InputError, match="'speed'.*string.*double"):
@@ -82,7 +82,7 @@ def test_a_column_or_array_of_another_kind_is_named(tmp_path):
         artifacts.read_arrays(tmp_path / "arrays.safetensors", {"points": ("float64", 2)})
 
 
-def test_a_directorys_hash_sees_names_and_contents(tmp_path):
+def test_a_directorys_hash_depends_on_names_and_contents(tmp_path):
     (tmp_path / "a").write_text("1")
     first = artifacts.file_hash(tmp_path)
     (tmp_path / "a").rename(tmp_path / "b")

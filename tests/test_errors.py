@@ -13,14 +13,14 @@ from synthdrive.core.errors import InputError, ParameterError, exit_on_error
 
 
 @pytest.mark.parametrize("kind", [InputError, ParameterError])
-def test_an_error_survives_the_way_back_from_a_worker(kind):
+def test_an_error_survives_pickling_between_processes(kind):
     error = kind("maps.xml: lane 7", "successor 9", "a lane of the map", "Check the file.")
-    again = pickle.loads(pickle.dumps(error))
-    assert type(again) is kind
-    assert str(again) == "maps.xml: lane 7: found successor 9; expected a lane of the map. Check the file."
+    unpickled = pickle.loads(pickle.dumps(error))
+    assert type(unpickled) is kind
+    assert str(unpickled) == "maps.xml: lane 7: found successor 9; expected a lane of the map. Check the file."
 
 
-def test_a_users_error_is_one_line_and_status_2(capsys, monkeypatch):
+def test_a_user_error_prints_one_line_and_exits_with_status_2(capsys, monkeypatch):
     monkeypatch.delenv("SYNTHDRIVE_TRACEBACK", raising=False)
     with pytest.raises(SystemExit) as stop, exit_on_error():
         raise InputError("a.csv", "49 rows", "50 rows")
@@ -28,7 +28,7 @@ def test_a_users_error_is_one_line_and_status_2(capsys, monkeypatch):
     assert capsys.readouterr().err == "error: a.csv: found 49 rows; expected 50 rows\n"
 
 
-def test_a_defect_keeps_its_traceback():
+def test_an_unexpected_exception_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), exit_on_error():
         1 / 0  # noqa: B018
 
@@ -44,23 +44,23 @@ def test_a_defect_keeps_its_traceback():
         (BrokenProcessPool("A process was terminated abruptly"), "a worker process was killed.*out of memory"),
     ],
 )
-def test_what_the_machine_lacks_is_said_with_what_to_do(error, advice, capsys):
+def test_lack_of_memory_or_disk_space_is_reported_with_advice(error, advice, capsys):
     with pytest.raises(SystemExit) as stop, exit_on_error():
         raise error
     assert stop.value.code == 2
     assert re.match(f"error: .*{advice}", capsys.readouterr().err)
 
 
-def test_sigterm_ends_the_block_as_an_exception_and_nothing_else(capsys):
+def test_sigterm_raises_an_exception_and_the_previous_handler_is_restored(capsys):
     before = signal.getsignal(signal.SIGTERM)
-    tidied = []
+    cleaned_up = []
     with pytest.raises(SystemExit) as stop, exit_on_error():
         try:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(60)
         finally:
-            tidied.append(True)
-    assert tidied
+            cleaned_up.append(True)
+    assert cleaned_up
     assert stop.value.code == 143
     assert "stopped" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) is before

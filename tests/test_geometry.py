@@ -1,4 +1,4 @@
-"""Tests of polylines: distances and arc lengths equal those of a simple search."""
+"""Tests of polylines: distance, nearest point, arc length and interpolation."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ COORDINATE = st.floats(-1000, 1000, width=32)
 
 
 @given(points=arrays(float, (3, 2), elements=COORDINATE), line=arrays(float, (4, 2), elements=COORDINATE))
-def test_the_distance_to_a_polyline_is_that_to_its_nearest_sample(points, line):
+def test_distance_to_a_polyline_equals_the_distance_to_its_nearest_sample(points, line):
     samples = np.concatenate(
         [a + np.linspace(0, 1, 2001)[:, None] * (b - a) for a, b in zip(line, line[1:], strict=False)]
     )
@@ -23,14 +23,14 @@ def test_the_distance_to_a_polyline_is_that_to_its_nearest_sample(points, line):
     assert (found >= nearest - spacing - 1e-5).all()
 
 
-def test_the_nearest_point_stays_on_the_piece():
+def test_the_nearest_point_lies_on_the_line_segment():
     step = np.array([2.0, 0.0])
     offsets = np.array([[-1.0, 1.0], [0.5, 9.0], [3.0, 0.0]])
     assert fraction_along(offsets, step).tolist() == [0.0, 0.25, 1.0]
     assert fraction_along(offsets, np.zeros(2)).tolist() == [0.0, 0.0, 0.0]
 
 
-def test_arc_length_and_places_along_it():
+def test_arc_length_and_interpolation_along_a_line():
     line = np.array([[0.0, 0.0], [3.0, 4.0], [3.0, 14.0]])
     assert arc_length(line).tolist() == [0.0, 5.0, 15.0]
     assert interpolate(line, np.array([-1.0, 2.5, 10.0, 99.0])) == pytest.approx(

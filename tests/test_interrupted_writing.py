@@ -1,4 +1,4 @@
-"""Tests of interrupted writing: the files and processes left when a process is ended while it writes."""
+"""Tests of interrupted writing: which files and processes remain if a process is stopped while it writes."""
 
 import os
 import signal
@@ -15,9 +15,9 @@ from synthdrive.core.errors import SynthDriveError
 WRITER = """
 import os, sys
 from pathlib import Path
-from synthdrive.core.artifacts import {what}
+from synthdrive.core.artifacts import {function}
 from synthdrive.core.errors import exit_on_error
-with exit_on_error(), {what}(Path(sys.argv[1])) as partial:
+with exit_on_error(), {function}(Path(sys.argv[1])) as partial:
     (partial / "half" if partial.is_dir() else partial).write_text("half")
     print("half", flush=True)
     sys.stdin.read()
@@ -25,16 +25,16 @@ with exit_on_error(), {what}(Path(sys.argv[1])) as partial:
 
 
 @pytest.fixture(autouse=True)
-def _ctrl_c_arrives():
-    """Also where the tests themselves are a shell's background job, which ignores it, as do its children."""
+def _default_sigint_handler():
+    """Let child processes receive SIGINT, which a shell's background jobs and their children ignore."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-def writer(path: Path, what: str = "atomic_directory") -> subprocess.Popen:
-    """A process that has written half of what it writes."""
-    command = [sys.executable, "-c", WRITER.format(what=what), str(path)]
+def writer(path: Path, function: str = "atomic_directory") -> subprocess.Popen:
+    """Start a process that writes an artifact, and wait until half of it is written."""
+    command = [sys.executable, "-c", WRITER.format(function=function), str(path)]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -46,22 +46,22 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("what", ["atomic_directory", "atomic_file", "scratch_directory"])
-def test_what_a_killed_process_leaves_is_no_artifact_and_goes_with_the_next(tmp_path, what):
+@pytest.mark.parametrize("function", ["atomic_directory", "atomic_file", "scratch_directory"])
+def test_leftover_files_of_a_killed_process_are_removed_by_the_next_one(tmp_path, function):
     target = tmp_path / "out"
-    process = writer(target, what)
+    process = writer(target, function)
     process.kill()
     process.wait()
     assert not target.exists()
     assert len(names(tmp_path)) == 1
-    open_again = {"atomic_directory": atomic_directory, "atomic_file": atomic_file}.get(what, scratch_directory)
+    open_again = {"atomic_directory": atomic_directory, "atomic_file": atomic_file}.get(function, scratch_directory)
     with open_again(target) as partial:
         (partial / "whole" if partial.is_dir() else partial).write_text("whole")
-    assert names(tmp_path) == ([] if what == "scratch_directory" else ["out"])
+    assert names(tmp_path) == ([] if function == "scratch_directory" else ["out"])
 
 
 @pytest.mark.parametrize("outer", [atomic_directory, scratch_directory])
-def test_artifacts_can_be_written_into_one_that_is_not_finished(tmp_path, outer):
+def test_artifacts_can_be_written_into_an_unfinished_one(tmp_path, outer):
     with outer(tmp_path / "out") as folder:
         with atomic_directory(folder / "inner") as inner:
             (inner / "file").write_text("whole")
@@ -71,16 +71,16 @@ def test_artifacts_can_be_written_into_one_that_is_not_finished(tmp_path, outer)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_process_that_is_told_to_stop_tidies_up_and_says_so(tmp_path, number, status):
+def test_a_stopped_process_cleans_up_and_prints_a_message(tmp_path, number, status):
     process = writer(tmp_path / "out")
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, printed = process.communicate(timeout=60)
     assert process.returncode == status
-    assert said == "stopped; the same command starts again\n"
+    assert printed == "stopped; the same command starts again\n"
     assert names(tmp_path) == []
 
 
-def test_a_second_process_is_refused_as_long_as_the_first_writes(tmp_path):
+def test_a_second_process_is_refused_while_the_first_one_writes(tmp_path):
     target = tmp_path / "out"
     first = writer(target)
     with pytest.raises(SynthDriveError, match=r"out: another process is writing it.*stop it"), atomic_directory(target):
@@ -92,18 +92,18 @@ def test_a_second_process_is_refused_as_long_as_the_first_writes(tmp_path):
     assert names(target) == []
 
 
-def test_the_old_artifact_is_never_seen_half_removed(tmp_path, monkeypatch):
+def test_the_old_artifact_is_restored_if_its_replacement_is_interrupted(tmp_path, monkeypatch):
     target = tmp_path / "out"
     with atomic_directory(target) as partial:
         for name in "abc":
             (partial / name).write_text(name)
-    real = Path.rename
+    original_rename = Path.rename
 
     def rename(self, other):
         if self.name == "new":
             assert not target.exists()
             raise KeyboardInterrupt
-        return real(self, other)
+        return original_rename(self, other)
 
     monkeypatch.setattr(Path, "rename", rename)
     with pytest.raises(KeyboardInterrupt), atomic_directory(target):
@@ -137,4 +137,4 @@ def test_no_worker_outlives_its_parent(tmp_path, number):
             return
         time.sleep(0.05)
     os.kill(worker, signal.SIGKILL)
-    pytest.fail("the worker still runs")
+    pytest.fail("the worker is still running")

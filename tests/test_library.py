@@ -1,4 +1,4 @@
-"""Tests of the package as a dependency: what it installs, what can be imported alone, and its documented uses."""
+"""Tests of the package as a library: its dependencies, imports without the extras, and the documented examples."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SOURCE = REPOSITORY / "src"
 LIBRARY = (REPOSITORY / "docs" / "library.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-# What the base installation must do without, and modules that must import all the same.
+# Packages that the base installation does not have, and modules that can be imported without them
 HEAVY = {
     "torch", "accelerate", "pandas", "matplotlib", "jinja2", "markupsafe", "h5py", "great_expectations", "sumo", "dask",
     "distributed", "dvc", "ruamel", "hydra",
@@ -51,11 +51,11 @@ LIGHT_MODULES = ("baselines", "bootstrap", "evaluate", "forecasts", "leaderboard
 
 IMPORT_ALL = """
 import importlib, sys
-class Without:
+class HiddenPackages:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {heavy!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Without())
+sys.meta_path.insert(0, HiddenPackages())
 import synthdrive
 for name in {modules!r}:
     try:
@@ -79,7 +79,7 @@ def requirements(texts: list[str]) -> dict[str, Requirement]:
     return {Requirement(text).name: Requirement(text) for text in texts}
 
 
-def test_the_base_brings_no_training_stack_and_pins_nothing():
+def test_base_dependencies_are_unpinned_and_exclude_the_training_stack():
     base = requirements(PROJECT["dependencies"])
     assert {"numpy", "scipy", "pyarrow", "omegaconf"} <= base.keys()
     assert not base.keys() & {"torch", "accelerate", "pandas", "dvc", "great-expectations", "matplotlib"}
@@ -90,7 +90,7 @@ def test_the_base_brings_no_training_stack_and_pins_nothing():
     assert [text for text in everything if "==" in text] == []
 
 
-def test_what_is_locked_meets_every_extra_and_torch_is_not_newer():
+def test_locked_versions_satisfy_all_requirements_and_newer_torch_is_excluded():
     pins = requirements([line for line in (REPOSITORY / "requirements.in").read_text().splitlines() if "==" in line])
     locked = {name: next(iter(pin.specifier)).version for name, pin in pins.items()}
     for texts in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()):
@@ -102,11 +102,11 @@ def test_what_is_locked_meets_every_extra_and_torch_is_not_newer():
                 assert not requirement.specifier.contains(f"{major}.{minor + 1}.0"), requirement
 
 
-def test_every_import_of_the_base_is_declared():
-    """What the light modules import as they are imported is a dependency, or Python's own."""
+def test_every_import_of_the_light_modules_is_declared():
+    """Every package that a light module imports at its top level is a dependency or part of Python."""
     distribution = {"yaml": "pyyaml"}
     declared = requirements(PROJECT["dependencies"]).keys() | {"synthdrive"}
-    for name in light():
+    for name in light_modules():
         tree = ast.parse(SOURCE.joinpath(*name.split(".")).with_suffix(".py").read_text(encoding="utf-8"))
         for node in tree.body:
             found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -115,21 +115,21 @@ def test_every_import_of_the_base_is_declared():
                 assert distribution.get(package, package) in declared, f"{name} imports {package}"
 
 
-def light() -> list[str]:
+def light_modules() -> list[str]:
     forecasting = {f"synthdrive.forecasting.{name}" for name in LIGHT_MODULES}
     return [name for name in modules() if name.split(".")[1] in LIGHT_PACKAGES or name in forecasting]
 
 
-def test_modules_without_their_packages_import_or_name_the_extra():
+def test_modules_import_without_the_extras_or_name_the_missing_extra():
     everything = modules()
     found = run([sys.executable, "-c", IMPORT_ALL.format(heavy=HEAVY, modules=everything)], REPOSITORY).splitlines()
     failed = dict(line.split("\t") for line in found)
-    assert not failed.keys() & set(light())
+    assert not failed.keys() & set(light_modules())
     extras = PROJECT["optional-dependencies"]
     for name, message in failed.items():
         missing, extra = re.fullmatch(r"(\S+) is not installed; .*synthdrive\[(\w+)\]'", message).groups()
-        brought = requirements(extras[extra]).keys()
-        assert {"great_expectations": "great-expectations"}.get(missing, missing) in brought, name
+        provided = requirements(extras[extra]).keys()
+        assert {"great_expectations": "great-expectations"}.get(missing, missing) in provided, name
     public = {
         name.removeprefix("synthdrive.") for name in failed if name.removeprefix("synthdrive.") in synthdrive.__all__
     }
@@ -138,7 +138,7 @@ def test_modules_without_their_packages_import_or_name_the_extra():
 
 @pytest.fixture
 def working_folder(tmp_path, monkeypatch) -> Path:
-    """Where the examples find what they read: parameters, a map, validation scenes, a model with random weights."""
+    """A folder with the examples' inputs: parameters, a map, validation scenes and a model with random weights."""
     (tmp_path / "data" / "maps").mkdir(parents=True)
     grid_city("BER").save(tmp_path / "data" / "maps" / "BER.safetensors")
     agents = np.stack([driven(angle, 8.0, 0.1, (1000.0, -300.0)) for angle in (0.0, 1.0, 2.0)])
@@ -172,7 +172,7 @@ def test_documented_examples_run(title, example, working_folder, capsys):
     if "mine.npz" in example:
         store = SceneStore.load(working_folder / "data" / "scenes" / "val")
         errors = scene_errors(read_own_forecasts(working_folder / "mine.npz", store), store, 2.0)
-        assert (errors["minFDE6"] < 8).all()  # of a bend that is forecast straight on
+        assert (errors["minFDE6"] < 8).all()  # the agent turns, the forecast goes straight on
 
 
 def test_documented_commands_and_parameters_exist():
@@ -193,8 +193,8 @@ def run(command: list[str | Path], folder: Path, path: Path | None = SOURCE) -> 
 
 
 @pytest.mark.slow
-def test_a_wheel_installs_in_an_environment_of_its_own(tmp_path):
-    """Built from the working tree, installed without the training stack, used from another folder."""
+def test_a_wheel_installs_in_a_new_environment(tmp_path):
+    """The wheel is built from the working tree, installed without the training stack and used from another folder."""
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, tmp_path)
     shutil.copytree(
@@ -209,10 +209,10 @@ def test_a_wheel_installs_in_an_environment_of_its_own(tmp_path):
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
     run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], tmp_path, None)
-    # The base's dependencies are lent by this environment; the script shuts out everything else.
+    # This environment provides the base dependencies; the script hides all other packages.
     (packages,) = (tmp_path / "venv" / "lib").glob("*/site-packages")
-    (packages / "lent.pth").write_text(str(Path(np.__file__).parents[1]))
-    script = IMPORT_ALL.format(heavy=HEAVY, modules=light()) + "print(synthdrive.__file__)"
+    (packages / "dependencies.pth").write_text(str(Path(np.__file__).parents[1]))
+    script = IMPORT_ALL.format(heavy=HEAVY, modules=light_modules()) + "print(synthdrive.__file__)"
     printed = run([python, "-c", script], tmp_path, None).splitlines()
     assert Path(printed[-1]).is_relative_to(tmp_path / "venv")
     assert [line for line in printed if "is not installed" not in line] == printed[-1:]

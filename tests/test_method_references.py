@@ -1,4 +1,4 @@
-"""Tests that the code's references to docs/method.md exist, and those of docs/method.md to the code."""
+"""Tests that references to sections of docs/method.md, and its references to files and parameters, are valid."""
 
 import re
 from pathlib import Path
@@ -24,11 +24,11 @@ def texts():
 
 
 def named():
-    """What docs/method.md names in backquotes."""
+    """Everything in backquotes in docs/method.md."""
     return re.findall(r"`([^`\n]+)`", METHOD)
 
 
-def test_sections_that_the_tree_names_exist():
+def test_sections_referenced_in_the_repository_exist():
     found = 0
     for path, text in texts().items():
         for reference in REFERENCE.findall(text):
@@ -38,20 +38,20 @@ def test_sections_that_the_tree_names_exist():
     assert found > 50
 
 
-def test_sections_that_the_page_itself_names_exist():
+def test_sections_referenced_in_the_page_itself_exist():
     for inside in re.findall(r"\(([^()]*)\)", METHOD):
         if re.fullmatch(rf"{NUMBER}(?:(?:, | to ){NUMBER})*", inside):
             assert set(re.findall(NUMBER, inside)) <= SECTIONS, inside
 
 
-def test_files_that_it_names_exist():
+def test_files_named_in_the_page_exist():
     files = [name for name in named() if re.fullmatch(r"[\w/-]+\.(?:py|yaml|md)", name)]
     assert len(files) > 50
     for name in files:
         assert any((root / name).is_file() for root in (REPOSITORY, REPOSITORY / "src" / "synthdrive")), name
 
 
-def test_parameters_that_it_names_exist():
+def test_parameters_named_in_the_page_exist():
     parameters = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
     names = [re.fullmatch(r"([a-z_]+)\.([a-z_.]+)(?:: \S+)?", name) for name in named()]
     names = [match for match in names if match and match[1] in parameters]

@@ -1,4 +1,4 @@
-"""Tests of the provenance record: it names what made an artifact, also without git, and contains no secrets."""
+"""Tests of the provenance record: it describes how an artifact was made, works without git, contains no secrets."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_record_works_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(record["code"]) == 64
 
 
-def test_commit_is_that_of_the_tracked_sources_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commit_is_recorded_only_if_the_sources_are_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "src"
     (source / "core").mkdir(parents=True)
     (source / "core/provenance.py").write_text("x = 1\n")
@@ -72,7 +72,7 @@ def test_commit_is_that_of_the_tracked_sources_only(tmp_path: Path, monkeypatch:
     assert module.git_commit() == head
 
 
-def test_code_hash_follows_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_hash_changes_with_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.py").write_text("x = 1\n")
     monkeypatch.setattr(module, "_SOURCE", tmp_path)
     before = module.code_hash()
@@ -81,7 +81,9 @@ def test_code_hash_follows_the_sources(tmp_path: Path, monkeypatch: pytest.Monke
     assert module.code_hash() != before
 
 
-def test_a_training_is_told_by_the_code_that_it_can_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_identity_of_a_training_depends_only_on_code_that_it_can_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sources = shutil.copytree(module._SOURCE, tmp_path / "synthdrive")
     monkeypatch.setattr(module, "_SOURCE", sources)
 
@@ -92,34 +94,34 @@ def test_a_training_is_told_by_the_code_that_it_can_reach(tmp_path: Path, monkey
         record = run_record({}, {}, entry=STAGE_MODULE)
         return record["code"], run_identity(record, {})
 
-    whole, identity = edited()
+    code, identity = edited()
     for name in ("finetuning/finetune.py", "forecasting/forecasts.py", "forecasting/forecast_scenes.py"):
-        before, (whole, again) = whole, edited(name)
-        assert whole != before
-        assert again == identity
+        code_before, (code, new_identity) = code, edited(name)
+        assert code != code_before
+        assert new_identity == identity
     for name in (
         "pretraining/pretrain.py",
         "models/encoder.py",
         "models/batch.py",
         "core/seeding.py",
-    ):  # from near to far
-        before_edit, identity = identity, edited(name)[1]
-        assert identity != before_edit
+    ):  # imported directly and indirectly
+        identity_before, identity = identity, edited(name)[1]
+        assert identity != identity_before
 
 
-def test_values_hash_ignores_key_order_alone() -> None:
+def test_values_hash_ignores_only_the_key_order() -> None:
     assert values_hash({"a": 1, "b": [1, 2]}) == values_hash({"b": (1, 2), "a": 1})
     assert values_hash({"a": 1}) != values_hash({"a": 2})
 
 
-def test_record_holds_no_secret_nor_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_record_contains_neither_secrets_nor_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_TOKEN", "hunter2-secret")
     text = json.dumps(run_record({}, {}))
     assert "hunter2-secret" not in text
     assert str(Path.home()) not in text
 
 
-def test_import_is_light() -> None:
+def test_importing_provenance_does_not_import_torch() -> None:
     code = "import sys, synthdrive.core.provenance; print('torch' in sys.modules or 'accelerate' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -29,7 +29,7 @@ def test_the_library_example_drives_on_a_warped_map(tmp_path, monkeypatch, capsy
     assert capsys.readouterr().out
 
 
-def test_commands_and_files_that_it_names_exist():
+def test_commands_and_files_named_in_the_readme_exist():
     targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), flags=re.M))
     named = set(re.findall(r"(?:^|`)make ([a-z][a-z-]+)", README, flags=re.M))
     assert named
@@ -38,7 +38,7 @@ def test_commands_and_files_that_it_names_exist():
         assert (REPOSITORY / path).is_file(), path
 
 
-def test_numbers_of_the_second_study_are_those_of_its_page():
+def test_numbers_of_the_second_study_equal_those_of_its_page():
     study = (REPOSITORY / "studies" / "argoverse1_folds" / "README.md").read_text(encoding="utf-8")
     changes = re.findall(r"−[\d.]+ % \[[^]]*\]", README.partition("## The study")[2])
     assert len(changes) == 2
@@ -46,7 +46,7 @@ def test_numbers_of_the_second_study_are_those_of_its_page():
         assert f" by {change} compared with " in study
 
 
-def test_every_stage_says_how_it_is_used(monkeypatch, capsys):
+def test_every_stage_prints_its_usage(monkeypatch, capsys):
     for script in sorted((REPOSITORY / "stages").glob("[a-z]*.py")):
         monkeypatch.setattr(sys, "argv", [script.name, "--help"])
         with pytest.raises(SystemExit) as stop:

@@ -7,7 +7,7 @@ from synthdrive.core.seeding import generator, item_seed, splitmix64
 from synthdrive.training.data import sample_seeds
 
 
-def test_a_seed_belongs_to_the_item_and_to_the_run():
+def test_a_seed_depends_on_the_item_and_on_the_run():
     assert item_seed(1, "MIA", 3) == item_seed(1, "MIA", 3)
     seeds = {item_seed(run, city, route) for run in (0, 1) for city in ("MIA", "PIT") for route in range(50)}
     assert len(seeds) == 200
@@ -15,7 +15,7 @@ def test_a_seed_belongs_to_the_item_and_to_the_run():
     assert item_seed(1, "a", "b") != item_seed(1, "ab")
 
 
-def test_the_numbers_of_an_item_do_not_depend_on_what_was_drawn_before():
+def test_random_numbers_of_an_item_do_not_depend_on_earlier_draws():
     first = generator(7, "route", 5).random(3).tolist()
     generator(7, "route", 4).random(100)
     assert generator(7, "route", 5).random(3).tolist() == first
@@ -29,7 +29,7 @@ def test_arrays_and_tensors_give_the_same_splitmix64():
     assert found.tolist() == splitmix64(torch.tensor(states)).tolist()
 
 
-def test_sample_seeds_are_those_of_unsigned_arithmetic():
+def test_sample_seeds_equal_those_of_unsigned_arithmetic():
     mask = (1 << 64) - 1
     expected = []
     for index in (0, 1, 17, 10**6):

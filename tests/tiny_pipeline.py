@@ -1,8 +1,8 @@
-"""A tiny but real pipeline in a repository of its own, in which every stage runs for seconds.
+"""A tiny but real pipeline in its own repository, in which every stage takes seconds.
 
-The fixture `tiny_pipeline` of conftest.py is such a repository, in which everything has run, once per session; tests
-that change something use a copy (`copy_of`) or a clone. It serves tests of DVC, the stages and their outputs. The
-stages import the sources of that repository, not those of the checkout.
+The fixture `tiny_pipeline` of conftest.py makes such a repository and runs its pipeline once per test session; tests
+that change something use a copy (`copy_of`) or a clone. Tests of DVC, the stages and their outputs use it. The stages
+import the sources of that repository, not those of the checkout.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RAN = re.compile(r"^(?:Running stage '([^']+)':|Stage '([^']+)' is cached - ski
 
 
 def run(repository: Path, *command: str, expect: int | None = 0) -> str:
-    """What a command prints in a repository; its exit status must be `expect`, unless that is None."""
+    """Run a command in a repository and return its output; its exit status must be `expect`, unless that is None."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(repository / "src"), "COLUMNS": "400"}
     done = subprocess.run(
@@ -35,17 +35,17 @@ def run(repository: Path, *command: str, expect: int | None = 0) -> str:
 
 
 def dvc(repository: Path, *arguments: str, expect: int | None = 0) -> str:
-    """What a DVC command prints."""
+    """Run a DVC command and return its output."""
     return run(repository, sys.executable, "-m", "dvc", *arguments, expect=expect)
 
 
 def git(repository: Path, *arguments: str) -> str:
-    """What a git command prints."""
+    """Run a git command and return its output."""
     return run(repository, "git", "-c", "user.name=test", "-c", "user.email=test@localhost", *arguments)
 
 
 def make_tiny_repository(root: Path) -> Path:
-    """The product's files, as they are in the checkout, with the tiny parameters; committed, nothing has run."""
+    """Copy the files of the checkout, set the tiny parameters and commit; no stage has run."""
     root.mkdir(parents=True, exist_ok=True)
     results = ("dvc.lock", "metrics/", "data/checks/")
     listed = git(REPOSITORY, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
@@ -63,7 +63,7 @@ def make_tiny_repository(root: Path) -> Path:
 
 
 def make_tiny_pipeline(root: Path) -> Path:
-    """A tiny repository in which everything has run and is committed; about 40 s on an idle processor."""
+    """Make a tiny repository, run every stage and commit the results; takes about 40 s on an idle processor."""
     make_tiny_repository(root)
     dvc(root, "repro")
     git(root, "add", "-A")
@@ -72,11 +72,11 @@ def make_tiny_pipeline(root: Path) -> Path:
 
 
 def copy_of(pipeline: Path, target: Path) -> Path:
-    """The whole repository with its artifacts and its cache, to change at will."""
+    """Copy the whole repository with its artifacts and its cache, for a test that changes it."""
     shutil.copytree(pipeline, target, symlinks=True)
     return target
 
 
 def stages_run(printed: str) -> set[str]:
-    """Stages that DVC ran, or took from the cache of runs, by what it printed; not those that it skipped."""
+    """Stages that DVC ran or restored from its run cache, according to its output; skipped stages do not count."""
     return {ran or cached for ran, cached in _RAN.findall(printed)}

@@ -1,8 +1,8 @@
 """Golden numbers of the whole method on made-up scenes and weights, for tests without the reference data.
 
 `python tests/models/golden_numbers.py` (with src, tests and tests/models on PYTHONPATH) writes them to
-tests/fixtures/golden_numbers.json. They are computed by this library: write them only where `pytest -m reference`
-passes, so that the committed numbers equalled the reference's when they were written.
+tests/fixtures/golden_numbers.json. They are computed by this library: write them only if `pytest -m reference`
+passes, so that the committed numbers equal those of the reference.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SCENES = [make_scene(seed, others, lanes) for seed, (others, lanes) in enumerate
 
 
 def golden_numbers() -> dict[str, Any]:
-    """By part of the method: numbers, or lists of them."""
+    """Numbers, or lists of numbers, for each part of the method."""
     return {
         "transforms": _transforms(),
         "densetnt": _densetnt(),
@@ -46,7 +46,7 @@ def golden_numbers() -> dict[str, Any]:
 
 
 def give_weights(network: nn.Module) -> None:
-    """Weights that depend on the reference's names alone, not on the order or the names of the parameters here."""
+    """Set weights that depend only on the reference's names, not on the order or the names of the parameters here."""
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             theirs = reference_names(name)
@@ -97,9 +97,11 @@ def _densetnt() -> dict[str, Any]:
     }
 
 
-def _pretraining(sees: bool) -> dict[str, Any]:
+def _pretraining(decoder_sees_encoder: bool) -> dict[str, Any]:
     model = paper(ModelParameters, hidden_size=32, polyline_index=True)
-    objective = paper(ObjectiveParameters, decoder_sees_encoder=sees, lane_query="index", map_probability=0.5)
+    objective = paper(
+        ObjectiveParameters, decoder_sees_encoder=decoder_sees_encoder, lane_query="index", map_probability=0.5
+    )
     network = MaskedAutoencoder(model, objective, ARGOVERSE1).double()
     give_weights(network)
     losses = network(make_batch(SCENES, seeds=[3, 4, 5, 6]))
@@ -112,7 +114,7 @@ def _pretraining(sees: bool) -> dict[str, Any]:
 
 
 def _gradient(part: nn.Module) -> float:
-    """L2 norm of the gradient of all its parameters."""
+    """L2 norm of the gradient of all parameters of a module."""
     squares = [parameter.grad.square().sum() for parameter in part.parameters() if parameter.grad is not None]
     return float(torch.stack(squares).sum().sqrt())
 

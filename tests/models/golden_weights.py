@@ -62,7 +62,7 @@ PREFIXES = {**_ENCODER, **_GOALS, **_RECONSTRUCTION}
 
 
 def reference_names(name: str) -> list[str]:
-    """The reference's name of one of our parameters; two where it keeps the heads of one attention apart."""
+    """The reference's names of one of our parameters: two if it stores the heads of the attention separately."""
     for ours, theirs in PREFIXES.items():
         if name == ours or name.startswith(ours + "."):
             tail = name[len(ours) :].replace(".norm.", ".layer_norm.")
@@ -77,7 +77,7 @@ def reference_names(name: str) -> list[str]:
 
 
 def load_reference(network: nn.Module, golden: Any) -> None:
-    """Fill every parameter of the network."""
+    """Set every parameter of the network to the reference's weights."""
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             value = np.concatenate([golden[f"w/{theirs}"] for theirs in reference_names(name)])
@@ -85,7 +85,7 @@ def load_reference(network: nn.Module, golden: Any) -> None:
 
 
 def gradient_norms(network: nn.Module) -> dict[str, float]:
-    """L2 norm of the gradient of each parameter under the reference's name; an attention's heads apart."""
+    """L2 norm of each parameter's gradient by the reference's name, separately for each head of an attention."""
     norms = {}
     for name, parameter in network.named_parameters():
         theirs = reference_names(name)
@@ -96,10 +96,10 @@ def gradient_norms(network: nn.Module) -> dict[str, float]:
 
 
 def polylines(golden: Any, key: str, actors: int | None = None, theta: float = 0.0) -> tuple[Polylines, Polylines]:
-    """Actors and lanes of one scene from the reference's matrix, turned by theta radians about the origin."""
+    """Actors and lanes of one scene from the reference's matrix, rotated by theta radians about the origin."""
     spans = golden[f"{key}/polyline_spans"]
     actors = int(golden[f"{key}/map_start_polyline_idx"]) if actors is None else actors
-    matrix = turned(golden[f"{key}/matrix"], golden["columns"].tolist(), theta)
+    matrix = rotated(golden[f"{key}/matrix"], golden["columns"].tolist(), theta)
     parts = []
     for rows, columns in ((spans[:actors], ACTOR_COLUMNS), (spans[actors:], LANE_COLUMNS)):
         picked = matrix[:, [golden["columns"].tolist().index(column % 128) for column in columns]]
@@ -113,8 +113,8 @@ def polylines(golden: Any, key: str, actors: int | None = None, theta: float = 0
     return parts[0], parts[1]
 
 
-def turned(matrix: np.ndarray, columns: list[int], theta: float) -> np.ndarray:
-    """The matrix with all its x, y columns turned by theta."""
+def rotated(matrix: np.ndarray, columns: list[int], theta: float) -> np.ndarray:
+    """The matrix with all its x, y columns rotated by theta."""
     matrix = matrix.copy()
     for x, y in ((0, 1), (2, 3), (127, 126), (125, 124), (111, 110)):
         x, y = columns.index(x), columns.index(y)
@@ -126,12 +126,12 @@ def turned(matrix: np.ndarray, columns: list[int], theta: float) -> np.ndarray:
 
 
 def join(parts: list[Polylines]) -> Polylines:
-    """Polylines of several scenes as those of one batch."""
+    """Concatenate the polylines of several scenes into one batch."""
     longest = max(part.vectors.shape[1] for part in parts)
     vectors, valid = [], []
     for part in parts:
-        spare = longest - part.vectors.shape[1]
-        vectors.append(nn.functional.pad(part.vectors, (0, 0, 0, spare)))
-        valid.append(nn.functional.pad(part.valid, (0, spare)))
+        padding = longest - part.vectors.shape[1]
+        vectors.append(nn.functional.pad(part.vectors, (0, 0, 0, padding)))
+        valid.append(nn.functional.pad(part.valid, (0, padding)))
     counts = torch.cat([part.items.counts for part in parts])
     return Polylines(torch.cat(vectors), torch.cat(valid), Ragged.from_counts(counts))

@@ -32,7 +32,7 @@ class MadeScene:
         )
 
     def reordered(self, random: np.random.Generator) -> MadeScene:
-        """Lanes and OTHERS in another order; AGENT and AV come first."""
+        """The scene with lanes and OTHERS in another order; AGENT and AV stay first."""
         others = [track for track in self.tracks if track[0] == OTHERS]
         first = [track for track in self.tracks if track[0] != OTHERS]
         return MadeScene(

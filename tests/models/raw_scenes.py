@@ -62,25 +62,25 @@ def parse_scene(text: str) -> RawScene:
 
 
 def scenes_from_tar(path: Path, ids: list[str]) -> dict[str, RawScene]:
-    wanted, found = set(ids), {}
+    requested, found = set(ids), {}
     with tarfile.open(path) as archive:
         for member in archive:
             stem = Path(member.name).stem
-            if member.isfile() and stem in wanted:
+            if member.isfile() and stem in requested:
                 found[stem] = parse_scene(archive.extractfile(member).read().decode())
-                if len(found) == len(wanted):
+                if len(found) == len(requested):
                     break
     return found
 
 
 class Maps:
-    """Lanes of both cities by official id."""
+    """Lanes of both cities by official ID."""
 
     def __init__(self, path: Path) -> None:
         self.maps = {lane_map.city: lane_map for lane_map in read_maps(path, LIMITS)}
 
     def lanes(self, scene: RawScene, lane_ids: np.ndarray) -> LaneSegments:
-        """The lanes of these ids, warped as the scene says, relative to its origin; zero beyond their counts."""
+        """The lanes with these IDs, warped by the scene's transform, relative to its origin; zero beyond the counts."""
         segments = self.maps[scene.city].segments
         row = {lane: index for index, lane in enumerate(segments.lane_ids.tolist())}
         segments = segments.take(np.array([row[lane] for lane in lane_ids.tolist()]))
@@ -88,7 +88,7 @@ class Maps:
         return segments.with_points(np.where(segments.valid[..., None], points - scene.origin, 0.0))
 
     def crop_ids(self, scene: RawScene, half_width: float) -> set[int]:
-        """Official ids of the lanes in the scene's crop, taken on the map without the transform."""
+        """Official IDs of the lanes in the scene's crop, which is taken from the map without the transform."""
         centre = scene.origin if scene.augmentation is None else scene.augmentation.unwarp(scene.origin)
         lane_map = self.maps[scene.city]
         return set(lane_map.segments.lane_ids[lane_map.lanes_near(*centre, half_width)].tolist())

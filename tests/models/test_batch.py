@@ -50,27 +50,27 @@ def store(tmp_path: Path) -> SceneStore:
     return SceneStore.load(tmp_path)
 
 
-def test_collate_gathers_what_was_stored(store):
+def test_collate_gathers_the_stored_scenes(store):
     order = [3, 0, 0, 2, 1]
     batch, expected = collate(store, order, [7] * 5), make_batch([SCENES[i] for i in order], [7] * 5, torch.float32)
     for name in vars(expected):
-        found, wanted = getattr(batch, name), getattr(expected, name)
+        found, expected_value = getattr(batch, name), getattr(expected, name)
         if name in ("timing", "prepared"):
-            assert found == wanted
+            assert found == expected_value
             continue
-        assert found.dtype == wanted.dtype, name
-        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+        assert found.dtype == expected_value.dtype, name
+        torch.testing.assert_close(found, expected_value, rtol=0, atol=1e-5)
     assert collate(store, [2]).sample_seeds.tolist() == [2]
     assert len(batch.to("cpu")) == 5
     torch.testing.assert_close(batch.agent[1], batch.agent[2])
 
 
-def test_collate_refuses_nothing(store):
+def test_a_batch_of_no_scenes_is_refused(store):
     with pytest.raises(InputError, match="no scene"):
         collate(store, [])
 
 
-def test_a_batch_needs_a_whole_agent(store):
+def test_a_scene_with_an_incomplete_focal_agent_is_refused(store):
     short = make_scene(0)
     kind, steps, points = short.tracks[0]
     short.tracks[0] = (kind, steps[1:], points[1:])
@@ -78,7 +78,7 @@ def test_a_batch_needs_a_whole_agent(store):
         make_batch([short])
 
 
-def test_agent_frame_heads_up_and_back():
+def test_agent_frame_points_along_the_heading_and_can_be_inverted():
     batch = make_batch([scene.moved(1.3, (5.0, -2.0)) for scene in SCENES])
     frame = AgentFrame.of(batch.agent, batch.timing)
     agent = frame.to_agent(batch.agent)
@@ -121,17 +121,17 @@ def test_ragged_round_trip():
     assert torch.equal(blocks.pack(packed[blocks.index]), packed)
 
 
-def test_reachable_goals_are_those_within_an_acceleration_of_where_the_velocity_leads():
+def test_reachable_goals_need_at_most_the_given_acceleration():
     observed = torch.zeros(2, 20, 2)
-    observed[0, :, 1] = torch.arange(-19.0, 1.0)  # 10 m/s along +y; the second stands
+    observed[0, :, 1] = torch.arange(-19.0, 1.0)  # 10 m/s along +y; the second agent stands still
     goals = torch.tensor([[0.0, 30.0], [8.9, 30.0], [0.0, 20.9], [0.0, 0.0], [0.0, 8.9], [6.5, 6.5]])
     items = Ragged.from_counts(torch.tensor([4, 2]))
-    kept, of = reachable_goals(goals, items, observed, acceleration=2.0, timing=ARGOVERSE1)  # 9 m in 3 s
+    kept, kept_items = reachable_goals(goals, items, observed, acceleration=2.0, timing=ARGOVERSE1)  # 9 m in 3 s
     assert kept.tolist() == goals[[0, 1, 4]].tolist()
-    assert of.counts.tolist() == [2, 1]
+    assert kept_items.counts.tolist() == [2, 1]
 
 
-def test_dense_goals_are_the_grid_around_the_best():
+def test_dense_goals_are_the_grid_around_the_best_sparse_goals():
     random = np.random.default_rng(0)
     best = torch.from_numpy(random.normal(0, 30, (3, 20, 2)))
     valid = torch.from_numpy(random.random((3, 20)) < 0.7)
@@ -147,7 +147,7 @@ def test_dense_goals_are_the_grid_around_the_best():
 
 
 @pytest.mark.parametrize("spacing", [0.7, 1.0, 3.0])
-def test_sparse_goals_are_close_enough_and_shared_points_count_once(spacing):
+def test_sparse_goals_respect_the_spacing_and_have_no_duplicates(spacing):
     line = np.stack([np.linspace(0, 20, 10), np.zeros(10)], axis=1)
     scene = make_scene(0, lanes=0)
     scene.lanes.extend([(line, 0, False, False), (line + line[-1], 0, False, False)])  # the second continues the first

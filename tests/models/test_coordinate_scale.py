@@ -1,4 +1,4 @@
-"""Tests of `model.coordinate_scale`: what it changes and what it does not."""
+"""Tests of `model.coordinate_scale` and `second_coordinate_scale`: only positions are scaled."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SIZE, SCALE = 32, 10.0
 
 
 def columns_in_metres(columns: tuple[int, ...]) -> list[int]:
-    """Places among the columns that the scale is for."""
+    """Indices of the columns that are divided by the scale."""
     return torch.nonzero(column_factors(SIZE, SCALE)[list(columns)] != 1).flatten().tolist()
 
 
-def test_positions_are_scaled_and_nothing_else_is() -> None:
+def test_only_positions_are_scaled() -> None:
     assert columns_in_metres(ACTOR_COLUMNS) == [0, 1, 2, 3]  # previous and current x, y
     assert columns_in_metres(LANE_COLUMNS) == [0, 1, 8, 9, 10, 11]  # point before, current and previous y, x
     assert set(ACTOR_XY) < set(columns_in_metres(ACTOR_COLUMNS))
@@ -35,10 +35,10 @@ def test_positions_are_scaled_and_nothing_else_is() -> None:
 
 
 @pytest.mark.parametrize("columns", [ACTOR_COLUMNS, LANE_COLUMNS])
-def test_a_polyline_read_over_a_scale_is_the_polyline_divided_by_it(columns: tuple[int, ...]) -> None:
+def test_the_sub_graph_divides_positions_by_the_scale(columns: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     plain, scaled = SubGraph(SIZE, 2, 2), SubGraph(SIZE, 2, 2, SCALE)
-    scaled.load_state_dict(plain.state_dict())  # the scale is no part of a checkpoint
+    scaled.load_state_dict(plain.state_dict())  # the scale is not part of a checkpoint
     vectors, valid = 20 * torch.randn(3, 5, len(columns)), torch.ones(3, 5, dtype=torch.bool)
     smaller = vectors.clone()
     smaller[..., columns_in_metres(columns)] /= SCALE
@@ -46,7 +46,7 @@ def test_a_polyline_read_over_a_scale_is_the_polyline_divided_by_it(columns: tup
     assert not torch.allclose(scaled(vectors, valid, columns), plain(vectors, valid, columns))
 
 
-def test_the_completion_reads_and_predicts_over_the_scale() -> None:
+def test_the_completion_divides_endpoints_and_multiplies_trajectories_by_the_scale() -> None:
     torch.manual_seed(0)
     plain, scaled = (TrajectoryCompletion(SIZE, False, 30, scale) for scale in (1.0, SCALE))
     scaled.load_state_dict(plain.state_dict())
@@ -55,7 +55,7 @@ def test_the_completion_reads_and_predicts_over_the_scale() -> None:
     torch.testing.assert_close(scaled(endpoints, *rest), SCALE * plain(endpoints / SCALE, *rest))
 
 
-def test_reconstructed_positions_are_predicted_over_the_scale() -> None:
+def test_reconstructed_positions_are_multiplied_by_the_scale() -> None:
     torch.manual_seed(0)
     model = paper(ModelParameters, hidden_size=SIZE, coordinate_scale=SCALE)
     network = MaskedAutoencoder(model, paper(ObjectiveParameters, map_probability=0.5), ARGOVERSE1)
@@ -73,46 +73,46 @@ def test_reconstructed_positions_are_predicted_over_the_scale() -> None:
         assert (predicted[..., others] == 1.0).all()
 
 
-def test_a_query_shows_where_a_polyline_starts_over_the_scale() -> None:
+def test_a_query_contains_the_start_of_a_polyline_divided_by_the_scale() -> None:
     vectors, token, code = torch.full((1, 3, 10), 20.0), torch.zeros(10), torch.zeros(1, 3, SIZE)
     queries = masked_queries(vectors, token, ACTOR_COLUMNS, code, column_factors(SIZE, SCALE))
     assert queries[0, 0, :10].tolist() == pytest.approx([2.0] * 4 + [20.0] * 6)
     assert not queries[0, 1:].any()
 
 
-def test_without_a_scale_goals_far_out_on_a_ray_look_alike() -> None:
-    """Why the scale is there: the layer norm after the first linear map keeps the direction alone."""
+def test_without_a_scale_distant_goals_in_one_direction_have_similar_features() -> None:
+    """The reason for the scale: the layer norm after the first linear map keeps only the direction."""
     ray = torch.tensor([[29.0, 0.0], [31.0, 0.0]])
     layout = SceneByScene(Ragged.from_counts(torch.tensor([2])))
-    told_apart = []
+    differences = []
     for scale in (1.0, SCALE):
         torch.manual_seed(1)
         encoder = GoalEncoder(SIZE, scale)
         agent = encoder.agent_parts(torch.zeros(1, SIZE))
         feature = encoder(ray, agent, layout).detach()
-        told_apart.append(float(1 - functional.cosine_similarity(feature[0], feature[1], dim=0)))
-    assert told_apart[1] > 20 * told_apart[0]
+        differences.append(float(1 - functional.cosine_similarity(feature[0], feature[1], dim=0)))
+    assert differences[1] > 20 * differences[0]
 
 
-def test_a_second_scale_shows_both_directions_near_by_and_distances_far_out() -> None:
-    """Each of two scales has its own norm: with one norm for both, the smaller unit would drown the larger one."""
+def test_two_scales_distinguish_both_nearby_directions_and_far_distances() -> None:
+    """Each scale has its own norm: with one norm for both, the features of the smaller scale would dominate."""
     layout = SceneByScene(Ragged.from_counts(torch.tensor([2])))
     ray, turn = torch.tensor([[29.0, 0.0], [31.0, 0.0]]), torch.tensor([[0.3, 0.0], [0.0, 0.3]])
-    told_apart = {}
+    differences = {}
     for scales in ((1.0,), (SCALE,), (SCALE, 1.0)):
         torch.manual_seed(1)
         first = GoalEncoder(SIZE, *scales).layers[0]
         features = [first(goals).detach() for goals in (ray, turn)]
-        told_apart[scales] = [float((goals[0] - goals[1]).norm()) for goals in features]
+        differences[scales] = [float((goals[0] - goals[1]).norm()) for goals in features]
         assert features[0].shape[-1] == len(scales) * SIZE // 2
         encoder = GoalEncoder(SIZE, *scales)
         assert encoder(ray, encoder.agent_parts(torch.zeros(1, SIZE)), layout).shape == (2, SIZE)
-    assert told_apart[(SCALE, 1.0)][0] > 5 * told_apart[(1.0,)][0]  # distances far out
-    assert told_apart[(SCALE, 1.0)][1] > 1.5 * told_apart[(SCALE,)][1]  # directions near by
+    assert differences[(SCALE, 1.0)][0] > 5 * differences[(1.0,)][0]  # far distances
+    assert differences[(SCALE, 1.0)][1] > 1.5 * differences[(SCALE,)][1]  # nearby directions
 
 
 @pytest.mark.parametrize("columns", [ACTOR_COLUMNS, LANE_COLUMNS])
-def test_a_second_scale_reads_positions_alone_over_it(columns: tuple[int, ...]) -> None:
+def test_the_second_scale_divides_only_positions(columns: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     graph = SubGraph(SIZE, 1, 2, SCALE, 2.0)
     assert graph.second_input_mlp is not None
@@ -131,19 +131,19 @@ def test_a_second_scale_reads_positions_alone_over_it(columns: tuple[int, ...]) 
     torch.testing.assert_close(graph(vectors, valid, columns), hidden.amax(dim=1))
 
 
-def test_without_a_second_scale_there_is_no_tensor_of_it() -> None:
+def test_without_a_second_scale_its_tensors_do_not_exist() -> None:
     names = SubGraph(SIZE, 1, 2, SCALE).state_dict().keys()
     assert not [name for name in names if "second" in name]
     wider = SubGraph(SIZE, 1, 2, SCALE, 1.0).state_dict()
     assert {name.split(".")[0] for name in wider.keys() - names} == {"second_input_mlp"}
 
 
-def test_two_scales_that_are_one_are_refused() -> None:
+def test_two_equal_scales_are_refused() -> None:
     with pytest.raises(ParameterError, match=r"second_coordinate_scale: found 10.0; expected 0, or a value other"):
         paper(ModelParameters, coordinate_scale=10.0, second_coordinate_scale=10.0)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan")])
-def test_a_scale_that_is_none_is_refused(scale: float) -> None:
+def test_a_scale_that_is_not_positive_and_finite_is_refused(scale: float) -> None:
     with pytest.raises(ParameterError, match="coordinate_scale"):
         paper(ModelParameters, coordinate_scale=scale)

@@ -58,7 +58,7 @@ def truth(golden, keys: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def by_position(goals: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted by x, y and value, so that sets in another order compare."""
+    """Sort by x, y and value, so that sets in different orders can be compared."""
     order = np.lexsort((values, goals[:, 1].round(3), goals[:, 0].round(3)))
     return goals[order], values[order]
 
@@ -96,7 +96,7 @@ def test_decoder(golden, network):
 
 
 def test_loss_and_gradient_norms(golden, network):
-    """One batch of all scenes here against the reference's mean over scenes taken one at a time."""
+    """The loss of one batch of all scenes equals the reference's mean over single scenes."""
     if "grad/clean/norms" not in golden:
         pytest.skip("these weights have no gradients without padding defects")
     keys = [str(scene) for scene in golden["scene_ids"]]
@@ -123,8 +123,8 @@ def test_loss_and_gradient_norms(golden, network):
 
 
 @torch.no_grad()
-def test_goals_come_from_the_lanes(golden):
-    """The reference's sparse goals follow from the lane vectors of its own matrix."""
+def test_sparse_goals_follow_from_the_lanes(golden):
+    """Sparse goals computed from the lane vectors of the reference's matrix equal the reference's."""
     for key in map(str, golden["scene_ids"]):
         _, lanes = polylines(golden, key)
         points = torch.cat([lanes.vectors[:, :1, [11, 10]], lanes.vectors[..., [9, 8]]], dim=1)

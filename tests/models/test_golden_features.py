@@ -23,7 +23,7 @@ OBSERVED_STEPS = ARGOVERSE1.history_steps
 pytestmark = pytest.mark.reference
 
 EXACT = 1e-6  # m, the tolerance that the reference data states
-STORED = 2e-4  # m; the store holds float32 relative to the origin, and 50 of them add up to a goal
+STORED = 2e-4  # m; the store has float32 relative to the origin, and a goal sums up to 50 of them
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def pack_raw(scenes: list[RawScene], lanes: list[LaneSegments], dtype: torch.dty
 
 
 def stored(scenes: dict[str, RawScene], lanes: list[LaneSegments], folder: Path) -> Batch:
-    """The same scenes, by way of a store."""
+    """The same scenes, written to a scene store and read back."""
     writer = SceneStoreWriter(folder, ARGOVERSE1)
     first = 0
     absolute = []
@@ -123,14 +123,14 @@ def test_features_from_raw_points(which, request, maps):
 
 
 @pytest.mark.parametrize("which", ["real", "released"])
-def test_features_through_a_store(which, request, maps, tmp_path):
+def test_features_from_a_scene_store(which, request, maps, tmp_path):
     golden, scenes = request.getfixturevalue(which)
     lanes = [maps.lanes(scene, golden[f"{key}/lane_ids"]) for key, scene in scenes.items()]
     compare(stored(scenes, lanes, tmp_path), golden, list(scenes), which == "real", STORED)
 
 
 @pytest.mark.parametrize("which", ["real", "released"])
-def test_crop_holds_the_reference_lanes(which, request, maps):
+def test_crop_contains_exactly_the_reference_lanes(which, request, maps):
     golden, scenes = request.getfixturevalue(which)
     for key, scene in scenes.items():
         assert maps.crop_ids(scene, 50.0) == set(golden[f"{key}/lane_ids"].tolist()), key

@@ -1,4 +1,4 @@
-"""Tests of the method against the committed golden numbers, which equalled the reference's when they were written."""
+"""Tests of the method against the committed golden numbers, which equal those of the reference."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("part", EXPECTED)
-def test_numbers_are_those_committed(part, found):
+def test_numbers_equal_the_committed_ones(part, found):
     ours, theirs = dict(leaves(found[part])), dict(leaves(EXPECTED[part]))
     assert ours.keys() == theirs.keys()
     for name, expected in theirs.items():
         np.testing.assert_allclose(ours[name], expected, rtol=1e-6, atol=1e-7, err_msg=f"{part}: {name}")
 
 
-def test_the_encoder_learns_only_where_the_decoder_sees_it():
+def test_the_encoder_has_a_gradient_only_if_the_decoder_sees_it():
     norms = {name: one["encoder's gradient norm"] for name, one in EXPECTED["pretraining"].items()}
     assert norms["as released"] == 0 < norms["decoder sees encoder"]

@@ -18,7 +18,7 @@ from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.masking import Masking
 
 SMALL = paper(ModelParameters, hidden_size=32, dense_from_goals=20)
-# others, lanes: everyday scenes, one without others, one with a single lane, one without lanes, and a large one
+# others, lanes: an ordinary scene, one without others, one with a single lane, one without lanes, and a large one
 SCENES = [
     make_scene(seed, others, lanes) for seed, (others, lanes) in enumerate([(3, 6), (0, 5), (4, 1), (2, 0), (40, 150)])
 ]
@@ -70,7 +70,7 @@ def test_forecast_does_not_depend_on_order():
     random = np.random.default_rng(1)
     reordered = [scene.reordered(random) for scene in SCENES]
     assert_same_forecasts(densetnt(), SCENES, reordered)
-    with pytest.raises(AssertionError):  # as the paper has it, the polyline's number is a feature
+    with pytest.raises(AssertionError):  # in the paper, the polyline's index is a feature
         assert_same_forecasts(densetnt(paper(ModelParameters, hidden_size=32, polyline_index=True)), SCENES, reordered)
 
 
@@ -78,7 +78,7 @@ def test_forecast_does_not_depend_on_the_city_axes():
     assert_same_forecasts(densetnt(), SCENES, [scene.moved(0.7 + i, (30.0, -4.0)) for i, scene in enumerate(SCENES)])
 
 
-def test_forecast_does_not_look_ahead():
+def test_forecast_does_not_depend_on_the_future():
     def swerve(points: np.ndarray) -> np.ndarray:
         points[20:] += np.random.default_rng(0).normal(0, 5, (30, 2))
         return points
@@ -113,21 +113,24 @@ def test_reconstruction_does_not_depend_on_the_batch():
     ("model", "objective", "same"),
     [
         (SMALL, {"lane_query": "place"}, True),
-        (SMALL, {"lane_query": "index"}, True),  # numbers belong to lanes, however these are listed
-        (replace(SMALL, polyline_index=True), {"lane_query": "index"}, False),  # the paper numbers them as listed
+        (SMALL, {"lane_query": "index"}, True),  # numbers belong to lanes, whatever their order
+        (replace(SMALL, polyline_index=True), {"lane_query": "index"}, False),  # the paper uses the given order
     ],
 )
 @torch.no_grad()
 def test_reconstruction_does_not_depend_on_order(model, objective, same):
     def lanes_and_losses(scenes: list[MadeScene]) -> tuple[torch.Tensor, torch.Tensor]:
-        """True and predicted end points of the hidden lanes, in an order of their own, and each scene's loss."""
+        """True and predicted points of hidden lanes, in an order independent of the input, and the scenes' losses."""
         batch = make_batch(scenes, SEEDS)
         everything = Masking(torch.ones(len(scenes)) > 0, torch.ones(int(batch.lane_counts.sum())) > 0)
         lanes = network.predict(batch, masking=everything).lanes
-        key = lanes.vectors[:, 0, 9]  # whatever the order
+        key = lanes.vectors[:, 0, 9]  # independent of the order
         hidden = torch.floor(key * 1e3) % 2 == 1
         numbers = torch.stack(
-            [((lanes.items.scene == of) & (key < own)).sum() for of, own in zip(lanes.items.scene, key, strict=True)]
+            [
+                ((lanes.items.scene == scene) & (key < own_key)).sum()
+                for scene, own_key in zip(lanes.items.scene, key, strict=True)
+            ]
         )
         masking = Masking(everything.is_map, hidden, numbers)
         found = network.reconstruct(batch, masking)
@@ -140,7 +143,7 @@ def test_reconstruction_does_not_depend_on_order(model, objective, same):
     ours, theirs = lanes_and_losses(SCENES), lanes_and_losses(reordered)
     assert len(ours[0]) > 20
     spread = torch.stack([points.std(dim=0) for points in ours[0][:, 1:, 2:].split(4) if len(points) > 1])
-    assert spread.min() > 1e-4  # else an order would not show
+    assert spread.min() > 1e-4  # otherwise another order would not change the result
     for one, other in zip(ours, theirs, strict=True):
         assert torch.allclose(one, other, atol=1e-6, equal_nan=True) == same
 
@@ -195,7 +198,7 @@ def test_compiled_network_gives_the_same_losses(network):
     compiled = torch.compile(network, backend="eager", dynamic=True)
     for scenes in (SCENES[:2], SCENES[:3]):
         batch = make_batch(scenes, SEEDS[: len(scenes)], torch.float32)
-        prepared = replace(batch, prepared=network.prepare(batch))  # as the stages train it
+        prepared = replace(batch, prepared=network.prepare(batch))  # as in the training stages
         expected, found = network(batch).total, compiled(prepared).total
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
         found.backward()

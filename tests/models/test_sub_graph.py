@@ -12,17 +12,17 @@ from synthdrive.models.polylines import ACTOR_COLUMNS, LANE_COLUMNS, Polylines
 from synthdrive.models.ragged import Ragged
 
 
-def made_polylines(counts: list[int], width: int, columns: int) -> Polylines:
+def random_polylines(counts: list[int], width: int, columns: int) -> Polylines:
     valid = torch.arange(width) < torch.tensor(counts)[:, None]
     vectors = torch.randn(len(counts), width, columns, dtype=torch.float64) * valid[..., None]
     return Polylines(vectors, valid, Ragged.from_counts(torch.tensor([len(counts)])))
 
 
 @torch.no_grad()
-def test_padding_takes_no_part():
+def test_padding_does_not_change_features():
     torch.manual_seed(0)
     sub_graph = SubGraph(32, 3, 2).double()
-    lines = made_polylines([1, 4, 9], 9, len(LANE_COLUMNS))
+    lines = random_polylines([1, 4, 9], 9, len(LANE_COLUMNS))
     padded = torch.cat([lines.vectors, torch.zeros(3, 6, len(LANE_COLUMNS))], dim=1)
     valid = torch.cat([lines.valid, torch.zeros(3, 6, dtype=torch.bool)], dim=1)
     expected = [
@@ -34,12 +34,12 @@ def test_padding_takes_no_part():
 
 
 @torch.no_grad()
-def test_taking_polylines_by_length_changes_nothing():
+def test_grouping_polylines_by_length_does_not_change_features():
     torch.manual_seed(0)
     encoder = VectorEncoder(paper(ModelParameters, hidden_size=32), ARGOVERSE1).double()
-    lanes = made_polylines([9, 2, 9, 5], 9, len(LANE_COLUMNS))
+    lanes = random_polylines([9, 2, 9, 5], 9, len(LANE_COLUMNS))
     for counts, width in (([19, 3, 9, 12, 1], 19), ([49, 10, 20, 4, 19], 49), ([2, 2], 19)):
-        actors = made_polylines(counts, width, len(ACTOR_COLUMNS))
+        actors = random_polylines(counts, width, len(ACTOR_COLUMNS))
         ours = encoder.polyline_features(actors, lanes)
         torch.testing.assert_close(ours[0], encoder.sub_graph(actors.vectors, actors.valid, ACTOR_COLUMNS))
         torch.testing.assert_close(ours[1], encoder.sub_graph(lanes.vectors, lanes.valid, LANE_COLUMNS))

@@ -1,4 +1,4 @@
-"""Tests of groups of tensors: they are sent between processes as one block, and keep their metadata on a device."""
+"""Tests of groups of tensors: they are sent between processes as one block and keep cached sizes when moved."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def prepared(objective: str) -> Batch:
 
 
 def parts(value: Any, name: str = "") -> dict[str, Any]:
-    """Everything in a group by its dotted name, what is cached too."""
+    """All values in a group, including cached ones, by dotted name."""
     if not isinstance(value, TensorGroup):
         return {name: value}
     return {key: part for one, inner in vars(value).items() for key, part in parts(inner, f"{name}.{one}").items()}
@@ -58,7 +58,7 @@ def same(ours: TensorGroup, theirs: TensorGroup) -> bool:
 
 
 @pytest.mark.parametrize("objective", ["finetune", "masked", "scene"])
-def test_a_batch_crosses_to_another_process_through_one_handle(objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_sent_to_another_process_through_one_handle(objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = prepared(objective)
     handles = []
     reduce = reductions.reduce_storage
@@ -76,37 +76,37 @@ def test_a_batch_crosses_to_another_process_through_one_handle(objective: str, m
     }
     pickler.dump(batch)
     assert len(handles) == 1
-    crossed = ForkingPickler.loads(stream.getvalue())
-    assert isinstance(crossed, Batch)
-    assert same(batch, crossed)
+    received = ForkingPickler.loads(stream.getvalue())
+    assert isinstance(received, Batch)
+    assert same(batch, received)
     network = network_of(objective)
-    assert torch.equal(network(crossed).total, network(batch).total)
+    assert torch.equal(network(received).total, network(batch).total)
 
 
-def test_what_is_known_of_a_group_goes_along_and_each_tensor_once() -> None:
+def test_moving_keeps_cached_sizes_and_pickling_keeps_shared_tensors() -> None:
     rows = Ragged.from_counts(torch.tensor([2, 0, 3]))
     assert rows.longest == 3
     moved = rows.to("cpu")
     assert "longest" in vars(moved)
     assert "slot" not in vars(moved)
     batch = replace(make_batch(SCENES), prepared=rows, track_counts=rows.counts)
-    again = ForkingPickler.loads(ForkingPickler.dumps(batch))
-    assert isinstance(again.prepared, Ragged)
-    assert again.prepared.counts is again.track_counts
+    unpickled = ForkingPickler.loads(ForkingPickler.dumps(batch))
+    assert isinstance(unpickled.prepared, Ragged)
+    assert unpickled.prepared.counts is unpickled.track_counts
 
 
 @pytest.mark.parametrize("objective", ["finetune", "forecast", "masked", "scene"])
-def test_what_is_prepared_beforehand_is_what_the_network_would_compute(objective: str) -> None:
+def test_prepared_inputs_give_the_same_losses_as_computed_ones(objective: str) -> None:
     network, batch = network_of(objective), make_batch(SCENES, [3, 4, 5, 6], torch.float32)
     ours, theirs = (network(one) for one in (prepared(objective), batch))
     assert torch.equal(ours.total, theirs.total)
     assert all(torch.equal(ours.parts[name], theirs.parts[name]) for name in theirs.parts)
-    unlike = replace(batch, prepared=network.prepare(make_batch(SCENES[:1] * 4, [3, 4, 5, 6], torch.float32)))
-    assert not torch.equal(network(unlike).total, theirs.total)  # it is what counts
+    wrongly_prepared = replace(batch, prepared=network.prepare(make_batch(SCENES[:1] * 4, [3, 4, 5, 6], torch.float32)))
+    assert not torch.equal(network(wrongly_prepared).total, theirs.total)  # the network uses the prepared inputs
 
 
-def test_another_angle_or_masking_than_the_prepared_is_heeded() -> None:
+def test_an_explicit_angle_replaces_the_prepared_one() -> None:
     network, batch = network_of("masked"), prepared("masked")
-    drawn = network.predict(batch)
-    turned = network.predict(batch, angle=torch.ones(4))
-    assert not torch.equal(drawn.lanes.vectors, turned.lanes.vectors)
+    prepared_prediction = network.predict(batch)
+    rotated = network.predict(batch, angle=torch.ones(4))
+    assert not torch.equal(prepared_prediction.lanes.vectors, rotated.lanes.vectors)

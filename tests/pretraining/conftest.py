@@ -1,4 +1,4 @@
-"""Makes the made-up scenes and stores of tests/models and tests/training available here."""
+"""Makes the helper modules of tests/models and tests/training importable here."""
 
 from __future__ import annotations
 

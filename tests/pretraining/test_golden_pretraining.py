@@ -48,13 +48,13 @@ def predict(network: MaskedAutoencoder, golden):
     for scene, key in enumerate(keys):
         if is_map[scene]:
             hidden[lanes.items.starts[scene] + torch.from_numpy(golden[f"in/{key}/masked_ids"]).long() - 1] = True
-    in_order = lanes.items.position  # the reference asks for lanes by their numbers as they stand
+    in_order = lanes.items.position  # the reference's queries number lanes in their given order
     return network.reconstruct_hidden(MaskedScenes(actors, lanes, actors, Masking(is_map, hidden, in_order)))
 
 
 @pytest.mark.parametrize("variant", ["fixed", "released", "blockdiag"])
 def test_predictions_losses_and_gradients(golden, variant):
-    """`blockdiag` is another reading of the released mask; the encoder is hidden in both."""
+    """`blockdiag` is another interpretation of the released mask; in both, the decoder does not see the encoder."""
     model = network(golden, variant)
     prediction = predict(model, golden)
     lane_losses, modes = model.lane_losses(prediction).detach(), model.mode_losses(prediction).detach()
@@ -87,7 +87,7 @@ def test_predictions_losses_and_gradients(golden, variant):
 
 
 @torch.no_grad()
-def test_encoder_of_what_is_left(golden):
+def test_encoder_of_the_polylines_that_are_not_hidden(golden):
     model = network(golden, "fixed")
     prediction = predict(model, golden)
     masking = prediction.masking

@@ -31,19 +31,19 @@ def autoencoder(**objective) -> MaskedAutoencoder:
 
 
 @pytest.mark.parametrize("kind", [MAP, TRAJECTORY, {"map_probability": 0.5}])
-@pytest.mark.parametrize("sees", [False, True])
-def test_released_mask_leaves_the_encoder_without_gradient(kind, sees):
+@pytest.mark.parametrize("sees_encoder", [False, True])
+def test_released_mask_leaves_the_encoder_without_gradient(kind, sees_encoder):
     """With the decoder mask of the paper's release, no gradient reaches any encoder tensor (docs/method.md 4.6)."""
-    network = autoencoder(decoder_sees_encoder=sees, **kind)
+    network = autoencoder(decoder_sees_encoder=sees_encoder, **kind)
     network(make_batch(SCENES, [1, 2, 3, 4])).total.backward()
     norms = {name: float(parameter.grad.norm()) for name, parameter in network.encoder.named_parameters()}
     assert len(norms) == 2 * 4 + 3 * 5 + 6
     for name, norm in norms.items():
-        assert (norm > 0) == sees, name
-    assert all(parameter.grad is not None for parameter in network.parameters())  # as data parallelism needs it
+        assert (norm > 0) == sees_encoder, name
+    assert all(parameter.grad is not None for parameter in network.parameters())  # as data parallelism requires
 
 
-def test_masking_follows_fraction_and_ratio():
+def test_masking_follows_map_probability_and_mask_ratio():
     lanes = Ragged.from_counts(torch.arange(4000) % 13)
     masking = draw_masking(torch.arange(4000), lanes, 0.7, 0.5)
     assert masking.is_map.double().mean() == pytest.approx(0.7, abs=0.03)
@@ -68,8 +68,8 @@ def test_map_samples_hide_lanes_and_never_actors():
 
 
 @torch.no_grad()
-def test_what_is_hidden_is_not_seen():
-    """A hidden lane beyond its first vector, and a hidden focal agent beyond what fixes the frame, change nothing."""
+def test_predictions_do_not_depend_on_hidden_inputs():
+    """A hidden lane matters only through its first vector, a hidden agent only through steps that define the frame."""
     lanes = autoencoder(**MAP)
     batch = make_batch(SCENES)
     hidden = lanes.predict(batch).masking.lanes
@@ -88,7 +88,7 @@ def test_what_is_hidden_is_not_seen():
 
 @pytest.mark.parametrize("kind", [MAP, TRAJECTORY])
 @torch.no_grad()
-def test_other_actors_are_seen(kind):
+def test_predictions_depend_on_other_actors(kind):
     network = autoencoder(**kind)
     others = make_batch([SCENES[2]])
     moved = others.track_xy.clone()
@@ -108,16 +108,16 @@ def test_history_only_hides_the_future_from_the_encoder(history_only):
     ours, theirs = (network.predict(replace(batch, track_xy=xy)) for xy in (batch.track_xy, later))
     assert torch.allclose(ours.hidden_lanes, theirs.hidden_lanes, rtol=0, atol=1e-9) == history_only
     full = autoencoder(history_only=history_only, **TRAJECTORY).predict(batch)
-    assert full.hidden_agents.shape[2] == 49  # the target stays the whole trajectory
+    assert full.hidden_agents.shape[2] == 49  # the target is still the whole trajectory
 
 
 @torch.no_grad()
-def test_targets_and_padding_in_the_loss():
+def test_losses_follow_the_options_for_targets_and_padding():
     batch = make_batch(SCENES)
     for kind in (MAP, TRAJECTORY):
         prediction = autoencoder(targets="xy", **kind).predict(batch)
-        everything = autoencoder(**kind)
-        points = autoencoder(targets="xy", **kind)
+        all_columns = autoencoder(**kind)
+        xy_only = autoencoder(targets="xy", **kind)
         truth = prediction.lanes.take(prediction.masking.hidden)
         agents = prediction.agents.vectors[:, None].expand(-1, 6, -1, -1)
         changed = replace(
@@ -126,16 +126,16 @@ def test_targets_and_padding_in_the_loss():
             hidden_agents=agents + torch.tensor([0.0] * 4 + [1.0] + [0.0] * 5),
         )
         if kind is TRAJECTORY:
-            assert float(points.mode_losses(changed).max()) == 0
-            assert everything.mode_losses(changed).flatten().tolist() == pytest.approx([1 / 9] * 24)
+            assert float(xy_only.mode_losses(changed).max()) == 0
+            assert all_columns.mode_losses(changed).flatten().tolist() == pytest.approx([1 / 9] * 24)
         else:
-            assert float(points.lane_losses(changed).max()) == 0
-            assert everything.lane_losses(changed).tolist() == pytest.approx([1 / 11] * 4)
+            assert float(xy_only.lane_losses(changed).max()) == 0
+            assert all_columns.lane_losses(changed).tolist() == pytest.approx([1 / 11] * 4)
     short = make_batch([SCENES[0]])
-    counted = autoencoder(lane_padding_in_loss=True, **MAP)
-    prediction = counted.predict(short)
+    with_padding = autoencoder(lane_padding_in_loss=True, **MAP)
+    prediction = with_padding.predict(short)
     zeros = replace(prediction, hidden_lanes=prediction.hidden_lanes * 0)
-    assert float(counted.lane_losses(zeros)) < float(autoencoder(**MAP).lane_losses(zeros))
+    assert float(with_padding.lane_losses(zeros)) < float(autoencoder(**MAP).lane_losses(zeros))
 
 
 def curved_scene(seed: int) -> MadeScene:
@@ -151,7 +151,7 @@ def curved_scene(seed: int) -> MadeScene:
 
 @torch.no_grad()
 def spread_between_lanes(network: MaskedAutoencoder, batch: Batch) -> list[float]:
-    """By place along the lane, the smallest standard deviation of a coordinate between a scene's hidden lanes."""
+    """For each point along the lane, the smallest standard deviation of a coordinate over a scene's hidden lanes."""
     prediction = network.predict(batch)
     scene = prediction.lanes.items.scene[prediction.masking.lanes]
     lanes = [prediction.hidden_lanes[scene == number][..., 8:10] for number in range(len(batch))]
@@ -159,8 +159,8 @@ def spread_between_lanes(network: MaskedAutoencoder, batch: Batch) -> list[float
 
 
 @pytest.mark.parametrize("query", ["place", "index"])
-def test_every_query_says_which_lane_it_asks_for(query):
-    """The predictions for the hidden lanes of a scene differ in every place, before training and after some."""
+def test_predictions_differ_between_the_hidden_lanes_of_a_scene(query):
+    """They differ at every point, before training and after a few steps, so every query identifies its lane."""
     network = autoencoder(lane_query=query, **MAP)
     batch = make_batch(SCENES)
     assert min(spread_between_lanes(network, batch)) > 1e-3
@@ -180,7 +180,7 @@ def test_lane_numbers_are_drawn_anew_for_each_sample():
     assert (frequency - 0.2).abs().max() < 0.04
 
 
-def test_a_small_network_learns_windows_by_heart():
+def test_a_small_network_can_overfit_a_few_windows():
     """Its loss on 32 windows falls below that of extrapolating each lane's first vector."""
     batch = make_batch([curved_scene(seed) for seed in range(32)], dtype=torch.float32)
     torch.manual_seed(0)
@@ -200,7 +200,7 @@ def test_a_small_network_learns_windows_by_heart():
         assert float(network(batch).total) < float(network.lane_losses(extrapolated).mean())
 
 
-def test_dead_modes_are_drawn_in():
+def test_dead_mode_loss_is_that_of_the_first_mode_that_has_not_won():
     random = np.random.default_rng(0)
     for _ in range(20):
         losses = torch.from_numpy(random.random((12, 4)))
@@ -214,6 +214,6 @@ def test_dead_modes_are_drawn_in():
 
 
 @pytest.mark.parametrize(("key", "value"), [("hidden_size", 36), ("sub_graph_heads", 3)])
-def test_a_width_that_cannot_be_divided_is_refused(key, value):
+def test_an_indivisible_hidden_size_is_refused(key, value):
     with pytest.raises(ParameterError, match=key):
         paper(ModelParameters, **{key: value})

@@ -1,4 +1,4 @@
-"""Tests of held-back windows and of the simple predictions to which their losses are compared."""
+"""Tests of held-out windows and of the simple predictors with which reconstruction losses are compared."""
 
 from __future__ import annotations
 
@@ -63,11 +63,8 @@ def test_whole_routes_are_held_out(windows: Path) -> None:
         held_out_windows(without, 0.2, windows)
 
 
-def _straight_and_steady(batch: Batch) -> Batch:
-    """The scenes of the batch, the focal agent driving at a speed that changes evenly.
-
-    The tiny store's lanes are straight.
-    """
+def _with_constant_acceleration(batch: Batch) -> Batch:
+    """The batch with focal agents that drive with constant acceleration; the lanes of the tiny store are straight."""
     time = torch.arange(50.0) - LAST_OBSERVED
     xy = batch.track_xy.clone()
     agents = batch.track_counts.cumsum(0) - batch.track_counts
@@ -75,8 +72,8 @@ def _straight_and_steady(batch: Batch) -> Batch:
     return replace(batch, track_xy=xy)
 
 
-def test_floors_are_exact_where_their_assumption_holds(windows: Path) -> None:
-    batch = _straight_and_steady(collate(SceneStore.load(windows), range(6)))
+def test_floors_are_exact_if_their_assumption_is_true(windows: Path) -> None:
+    batch = _with_constant_acceleration(collate(SceneStore.load(windows), range(6)))
     frame = AgentFrame.of(batch.agent, batch.timing)
     lanes = lane_polylines(batch, frame, batch.track_counts, with_index=False).vectors
     floors = lane_floors(lanes)
@@ -109,12 +106,12 @@ def _measured(windows: Path, network: Reconstructor, parameters: PretrainParamet
 
 
 @pytest.mark.parametrize("objective", ["masked", "scene"])
-def test_the_same_numbers_again(windows: Path, objective: str) -> None:
+def test_measurements_are_repeatable_and_change_no_weights(windows: Path, objective: str) -> None:
     parameters = replace(PARAMETERS, objective=objective)
     network = _untrained(parameters)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    first, again = (_measured(windows, network, parameters) for _ in range(2))
-    assert first == again
+    first, second = (_measured(windows, network, parameters) for _ in range(2))
+    assert first == second
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert list(first["lanes"]) == ["loss", "zero", "repeat", "straight", "blind", "gain"]
     assert list(first["trajectory"]) == ["loss", "zero", "constant_velocity", "quadratic", "blind", "gain"]
@@ -124,15 +121,15 @@ def test_the_same_numbers_again(windows: Path, objective: str) -> None:
     assert first["lanes"]["straight"] == pytest.approx(0.0, abs=1e-3)
 
 
-def test_none_for_what_is_not_reconstructed(windows: Path) -> None:
+def test_losses_of_parts_that_are_not_reconstructed_are_none(windows: Path) -> None:
     for fraction, missing in ((1.0, "trajectory"), (0.0, "lanes")):
         parameters = replace(PARAMETERS, map_probability=fraction)
         found = _measured(windows, _untrained(parameters), parameters)
         assert [kind for kind, values in found.items() if values is None] == [missing]
 
 
-def test_a_network_that_never_sees_its_encoder_gains_nothing(windows: Path) -> None:
-    """The blind decoder is what the variant `as_released` trains, sample by sample and step by step."""
+def test_a_network_whose_decoder_does_not_see_the_encoder_has_no_gain(windows: Path) -> None:
+    """The blind decoder equals the one that the variant `as_released` trains on the same samples in the same steps."""
     parameters = replace(PARAMETERS, decoder_sees_encoder=False)
     accelerator = make_accelerator(parameters)
     seen = WindowSelection(windows, np.arange(16))

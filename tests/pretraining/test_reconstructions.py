@@ -1,4 +1,4 @@
-"""Tests of the recorded reconstructions: the same windows, masks and rotation from start to end."""
+"""Tests of the recorded reconstructions: windows, masks and rotations are the same throughout training."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> SceneStore:
     return SceneStore.load(write_store(tmp_path_factory.mktemp("windows") / "store", 20))
 
 
-def _keep(path: Path, store: SceneStore, seed: int = 0, windows: int = 20, **objective: float) -> Reconstructions:
-    """Look at one network, then at another."""
+def _record(path: Path, store: SceneStore, seed: int = 0, windows: int = 20, **objective: float) -> Reconstructions:
+    """Record the reconstructions of one network, then of another."""
     settings = paper(ObjectiveParameters, **objective)
     torch.manual_seed(1)
     first, second = (MaskedAutoencoder(MODEL, settings, store.timing) for _ in range(2))
@@ -40,36 +40,36 @@ def _keep(path: Path, store: SceneStore, seed: int = 0, windows: int = 20, **obj
     return Reconstructions.load(path)
 
 
-def test_both_kinds_are_there_where_the_variant_trains_both(store: SceneStore, tmp_path: Path) -> None:
+def test_the_recorded_kinds_are_those_that_the_variant_trains(store: SceneStore, tmp_path: Path) -> None:
     path = tmp_path / "kept.safetensors"
     kinds = [True] * SAMPLES + [False] * SAMPLES
-    for fraction, wanted in ((0.01, kinds), (1.0, kinds[:SAMPLES]), (0.0, kinds[SAMPLES:])):
-        kept = _keep(path, store, map_probability=fraction)
-        assert kept.is_map.tolist() == wanted
+    for fraction, expected in ((0.01, kinds), (1.0, kinds[:SAMPLES]), (0.0, kinds[SAMPLES:])):
+        kept = _record(path, store, map_probability=fraction)
+        assert kept.is_map.tolist() == expected
         assert kept.epochs == 1
         assert len(kept.lane_predicted[0]) == kept.lane_hidden.sum()
-        assert len(kept.agent_predicted[0]) == wanted.count(False)
-        assert (kept.lane_hidden.sum() > 0) == any(wanted)
+        assert len(kept.agent_predicted[0]) == expected.count(False)
+        assert (kept.lane_hidden.sum() > 0) == any(expected)
         assert np.isfinite(kept.lane_predicted).all()
         assert np.isfinite(kept.agent_predicted).all()
     assert path.stat().st_size < 100_000
 
 
-def test_masks_are_fixed_and_the_network_is_not(store: SceneStore, tmp_path: Path) -> None:
-    kept, again, other = (_keep(tmp_path / str(run), store, seed) for run, seed in enumerate((0, 0, 1)))
+def test_masks_stay_fixed_while_predictions_change(store: SceneStore, tmp_path: Path) -> None:
+    kept, again, other = (_record(tmp_path / str(run), store, seed) for run, seed in enumerate((0, 0, 1)))
     assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
     assert kept.agent_points.tolist() == again.agent_points.tolist() != other.agent_points.tolist()
     assert (kept.lane_predicted[0] != kept.lane_predicted[1]).any()
-    alone = _keep(tmp_path / "map", store, map_probability=1.0)
+    alone = _record(tmp_path / "map", store, map_probability=1.0)
     both = kept.is_map[kept.lane_scene]
     assert alone.lane_points.tolist() == kept.lane_points[both].tolist()  # variants of a seed show the same samples
     assert alone.lane_hidden.tolist() == kept.lane_hidden[both].tolist()
-    fraction = _keep(tmp_path / "few", store, mask_ratio=0.3).lane_hidden.mean()
+    fraction = _record(tmp_path / "few", store, mask_ratio=0.3).lane_hidden.mean()
     assert fraction < kept.lane_hidden.mean()
 
 
 def test_a_store_of_one_window_is_enough(store: SceneStore, tmp_path: Path) -> None:
-    assert len(_keep(tmp_path / "kept", store, windows=1).is_map) == 2 * SAMPLES
+    assert len(_record(tmp_path / "kept", store, windows=1).is_map) == 2 * SAMPLES
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,11 @@ def test_a_store_of_one_window_is_enough(store: SceneStore, tmp_path: Path) -> N
         ("agent_points", lambda array: array.astype(np.float64), "float32"),
     ],
 )
-def test_arrays_that_do_not_belong_together_are_refused(
+def test_inconsistent_arrays_are_refused(
     store: SceneStore, tmp_path: Path, name: str, change: object, message: str
 ) -> None:
     path = tmp_path / "kept.safetensors"
-    _keep(path, store)
+    _record(path, store)
     arrays, _ = read_arrays(path)
     write_arrays(path, {**arrays, name: change(arrays[name])})  # type: ignore[operator]
     with pytest.raises(InputError, match=message):

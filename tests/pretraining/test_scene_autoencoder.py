@@ -25,39 +25,39 @@ def network(**objective) -> SceneAutoencoder:
     return SceneAutoencoder(model, paper(ObjectiveParameters, objective="scene", **objective), ARGOVERSE1).double()
 
 
-def test_lanes_and_future_are_hidden_at_once():
-    made = network()
-    prediction = made.predict(make_batch(SCENES))
+def test_lanes_and_future_are_hidden_in_the_same_sample():
+    autoencoder = network()
+    prediction = autoencoder.predict(make_batch(SCENES))
     assert len(prediction.hidden_lanes) == 3 + 3 + 4 + 6
     assert prediction.hidden_agents.shape == (4, 6, 49, 10)
-    losses = made.losses(prediction)
+    losses = autoencoder.losses(prediction)
     assert min(float(losses.parts[name]) for name in ("map", "trajectory")) > 0
     losses.total.backward()
-    assert all(parameter.grad is not None for parameter in made.parameters())
-    assert all(float(parameter.grad.norm()) > 0 for parameter in made.encoder.parameters())
+    assert all(parameter.grad is not None for parameter in autoencoder.parameters())
+    assert all(float(parameter.grad.norm()) > 0 for parameter in autoencoder.encoder.parameters())
 
 
 @torch.no_grad()
-def test_what_is_hidden_is_not_seen():
-    """No lane beyond the place and heading of its first vector, and no row of any track after the last observed."""
-    made, batch = network(), make_batch(SCENES)
-    hidden = made.predict(batch).masking.lanes
+def test_predictions_do_not_depend_on_hidden_inputs():
+    """A hidden lane matters only through its start and heading, and no track matters after the last observed step."""
+    autoencoder, batch = network(), make_batch(SCENES)
+    hidden = autoencoder.predict(batch).masking.lanes
     lane_xy = batch.lane_xy.clone()
     lane_xy[hidden, 2:] += 3.0 * batch.lane_valid[hidden, 2:, None]
     start, end = lane_xy[hidden, 0], lane_xy[hidden, 1]
     lane_xy[hidden, 1] = start + 0.5 * (end - start)
     later = batch.track_xy + 5.0 * (batch.track_valid & (batch.track_step > 19))[..., None]
-    ours = made.predict(batch)
-    theirs = made.predict(replace(batch, lane_xy=lane_xy, track_xy=later))
+    ours = autoencoder.predict(batch)
+    theirs = autoencoder.predict(replace(batch, lane_xy=lane_xy, track_xy=later))
     torch.testing.assert_close(ours.hidden_lanes, theirs.hidden_lanes, rtol=0, atol=1e-9)
     ahead = (slice(None), slice(None), slice(19, None), slice(2, 4))
     torch.testing.assert_close(ours.hidden_agents[ahead], theirs.hidden_agents[ahead], rtol=0, atol=1e-9)
-    assert not torch.allclose(made.mode_losses(ours), made.mode_losses(theirs))
+    assert not torch.allclose(autoencoder.mode_losses(ours), autoencoder.mode_losses(theirs))
     earlier = batch.track_xy + 5.0 * (batch.track_valid & (batch.track_step < 10))[..., None]
-    assert not torch.allclose(ours.hidden_lanes, made.predict(replace(batch, track_xy=earlier)).hidden_lanes)
+    assert not torch.allclose(ours.hidden_lanes, autoencoder.predict(replace(batch, track_xy=earlier)).hidden_lanes)
 
 
-def test_points_seen_from_a_pose_keep_their_shape():
+def test_conversion_from_a_pose_keeps_distances_and_heading():
     angle = torch.tensor([0.3, -1.0, 2.0, 3.0], dtype=torch.float64)
     points = torch.randn(4, 30, 2, dtype=torch.float64)
     pose = torch.stack([angle * 0 + 2.0, angle * 0 - 1.0, angle.cos(), angle.sin()], dim=-1)
@@ -68,7 +68,7 @@ def test_points_seen_from_a_pose_keep_their_shape():
 
 
 @torch.no_grad()
-def test_poses_are_where_lanes_begin_and_head():
+def test_poses_are_the_starts_and_headings_of_lanes():
     straight = [(np.array([[3.0, 4.0], [3.0, 6.0], [3.0, 8.0]]), 0, False, False)]
     scene = MadeScene(make_scene(0, 0, 0).tracks, straight)
     prediction = network(random_rotation=False).predict(make_batch([scene]))
@@ -80,15 +80,15 @@ def test_poses_are_where_lanes_begin_and_head():
 
 @torch.no_grad()
 def test_losses_depend_on_neither_order_nor_city_axes_nor_batch():
-    made = network(random_rotation=False, dead_mode_weight=0.0)
+    autoencoder = network(random_rotation=False, dead_mode_weight=0.0)
 
     def losses(scenes: list[MadeScene]) -> torch.Tensor:
         batch = make_batch(scenes)
         everything = Masking(torch.ones(len(scenes)) > 0, torch.ones(int(batch.lane_counts.sum())) > 0)
-        key = made.predict(batch, masking=everything).lanes.vectors[:, 0, 9]
+        key = autoencoder.predict(batch, masking=everything).lanes.vectors[:, 0, 9]
         masking = replace(everything, lanes=torch.floor(key.round(decimals=6) * 1e3) % 2 == 1)
-        prediction = made.predict(batch, masking=masking)
-        return torch.cat([made.lane_losses(prediction), made.mode_losses(prediction).flatten()])
+        prediction = autoencoder.predict(batch, masking=masking)
+        return torch.cat([autoencoder.lane_losses(prediction), autoencoder.mode_losses(prediction).flatten()])
 
     expected = losses(SCENES)
     random = np.random.default_rng(1)
@@ -99,7 +99,7 @@ def test_losses_depend_on_neither_order_nor_city_axes_nor_batch():
 
 
 def test_every_kind_of_scene_gives_finite_losses():
-    made = network()
+    autoencoder = network()
     standing = make_scene(7, 2, 4).with_agent(lambda points: points[:1] + 0 * points)
     for scenes in (
         [make_scene(0, 0, 0)],
@@ -107,8 +107,8 @@ def test_every_kind_of_scene_gives_finite_losses():
         [make_scene(2, 3, 0), make_scene(3, 9, 40)],
         [standing],
     ):
-        made.zero_grad()
-        total = made(make_batch(scenes)).total
+        autoencoder.zero_grad()
+        total = autoencoder(make_batch(scenes)).total
         total.backward()
         assert torch.isfinite(total)
-        assert all(torch.isfinite(parameter.grad).all() for parameter in made.parameters())
+        assert all(torch.isfinite(parameter.grad).all() for parameter in autoencoder.parameters())

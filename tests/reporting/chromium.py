@@ -65,7 +65,7 @@ class Browser:
         self._profile.cleanup()
 
     def call(self, method: str, params: dict[str, Any] | None = None, session: bool = True) -> dict[str, Any]:
-        """Send one command and wait for its answer; events that come meanwhile are kept."""
+        """Send one command and wait for its answer; events that arrive in the meantime are stored."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": params or {}}
         if session:
@@ -105,7 +105,7 @@ class Browser:
             params["clip"] = {**clip, "scale": 1}
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", params)["data"]))
 
-    def complaints(self) -> list[str]:
+    def errors(self) -> list[str]:
         """Console errors, warnings and uncaught exceptions since the start."""
         found = []
         for event in self.events:
@@ -119,7 +119,7 @@ class Browser:
         return found
 
     def requests(self) -> list[str]:
-        """Every address that was asked for, data: addresses left out."""
+        """All requested addresses except data: addresses."""
         sent = [event["params"]["request"]["url"] for event in self.events
                 if event.get("method") == "Network.requestWillBeSent"]  # fmt: skip
         return [url for url in sent if not url.startswith("data:")]

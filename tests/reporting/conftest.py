@@ -20,6 +20,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
 
 @pytest.fixture(scope="session")
 def report(run: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Content]:
-    """The folder of that run's report, and what it says."""
+    """The folder of that run's report, and its content."""
     folder = tmp_path_factory.mktemp("report") / "reports"
     return folder, write_report(run, folder)

@@ -70,7 +70,7 @@ def town(city: str = "TOWN") -> LaneMap:
 
 
 def drive(random: np.random.Generator, turn: str, speed: float) -> np.ndarray:
-    """(50, 2) float64 a drive along a street, with a bend at the last observed step."""
+    """A drive (50, 2) float64 along a street, which bends after the last observed step."""
     bend = {"left": 0.04, "right": -0.04, "straight": 0.0}[turn]
     heading = np.concatenate([np.zeros(LAST_OBSERVED), np.cumsum(np.full(STEPS - LAST_OBSERVED, bend))])
     heading += random.integers(0, 2) * np.pi / 2
@@ -80,7 +80,7 @@ def drive(random: np.random.Generator, turn: str, speed: float) -> np.ndarray:
 
 
 def write_scenes(directory: Path, lane_map: LaneMap, count: int, seed: int, synthetic: bool = False) -> None:
-    """A scene store of `count` made-up scenes; a synthetic one has AGENT alone."""
+    """Write a store of `count` made-up scenes; synthetic scenes contain only AGENT."""
     random = np.random.default_rng(seed)
     rows: list[dict[str, object]] = []
     with atomic_directory(directory) as partial:
@@ -142,7 +142,7 @@ CLAIMS = [{
 
 
 def write_run(root: Path, scenes: int = 24, improvement: float = 0.7, learned_error: float = 0.5) -> RunPaths:
-    """Every artifact that the report reads, under `root`; `combined` has `improvement` times the error of `none`."""
+    """Write the artifacts that the report reads to `root`; `combined` has `improvement` times the error of `none`."""
     paths = RunPaths(**{field.name: root / field.default for field in fields(RunPaths)})
     lane_map = town()
     paths.maps.mkdir(parents=True)
@@ -171,7 +171,7 @@ def write_run(root: Path, scenes: int = 24, improvement: float = 0.7, learned_er
 def report_inputs(
     paths: RunPaths, root: Path, repository: Path, claims: list[dict[str, object]] | None = None
 ) -> ReportInputs:
-    """Inputs of a report on `write_run`'s artifacts, with a ledger of its own or the repository's."""
+    """Inputs of a report on `write_run`'s artifacts, with the given claims or the repository's ledger."""
     ledger = repository / "claims.yaml"
     if claims is not None:
         ledger = root / "claims.yaml"
@@ -215,8 +215,8 @@ def _write_models(paths: RunPaths, variant: str, seed: int) -> None:
     model = paper(ModelParameters, hidden_size=32)
     settings = paper(PretrainParameters)
     run = f"{variant}-{seed}"
-    card = {"variant": variant, "seed": seed, "description": f"the variant {variant}", "model": plain_values(model)}
-    card["timing"] = ARGOVERSE1.plain()
+    metadata = {"variant": variant, "seed": seed, "description": f"the variant {variant}", "model": plain_values(model)}
+    metadata["timing"] = ARGOVERSE1.plain()
     curve = [{"epoch": e / 4, "step": float(e), "loss": 9 / e, "map": 5 / e, "trajectory": 4 / e} for e in range(1, 20)]
     if variant == "none":
         origin: dict[str, object] = {"trained": False}
@@ -224,7 +224,7 @@ def _write_models(paths: RunPaths, variant: str, seed: int) -> None:
         network = MaskedAutoencoder(model, settings, ARGOVERSE1)
         origin = {"trained": True}
         used = plain_values({"model": model, "pretrain": settings})
-        pretrained = {**card, "stage": "pretrain", "parameters": used}
+        pretrained = {**metadata, "stage": "pretrain", "parameters": used}
         kept = {RECONSTRUCTIONS: _reconstructions(paths.synthetic, network, settings, seed)}
         save_checkpoint(paths.pretrained / run, network, pretrained, curve, kept)
         write_json(paths.pretrained / run / RECONSTRUCTION, LOSSES[seed])
@@ -233,7 +233,7 @@ def _write_models(paths: RunPaths, variant: str, seed: int) -> None:
     save_checkpoint(
         paths.finetuned / run,
         DenseTNT(model, ARGOVERSE1),
-        {**card, "stage": "finetune", "parameters": used, "pretrained": origin},
+        {**metadata, "stage": "finetune", "parameters": used, "pretrained": origin},
         curve,
     )
 
@@ -241,7 +241,7 @@ def _write_models(paths: RunPaths, variant: str, seed: int) -> None:
 def _reconstructions(
     synthetic: Path, network: MaskedAutoencoder, settings: PretrainParameters, seed: int
 ) -> dict[str, torch.Tensor]:
-    """What pre-training would keep, of a network that only trembles."""
+    """The reconstructions that pre-training would record, of a network whose weights only grow a little every epoch."""
     store = SceneStore.load(synthetic)
     watched = FixedWindows(store, np.arange(len(store)), settings, seed)
     seen = look_again(watched, network, {})
@@ -254,7 +254,7 @@ def _reconstructions(
 
 
 def _write_forecasts(
-    paths: RunPaths, store: SceneStore, name: str, scale: float, seed: int, card: dict[str, object]
+    paths: RunPaths, store: SceneStore, name: str, scale: float, seed: int, metadata: dict[str, object]
 ) -> None:
     truth = np.stack([store[index].agent[LAST_OBSERVED + 1 :] for index in range(len(store))]).astype(np.float64)
     random, shared = np.random.default_rng(seed), np.random.default_rng(1000)  # hard scenes are hard with every seed
@@ -264,6 +264,6 @@ def _write_forecasts(
     forecasts = Forecasts.ranked(store.scene_ids, truth[:, None] + noise, random.uniform(0.1, 1.0, (len(store), 6)))
     parameters = load_section(EvaluateParameters, "evaluate", REPOSITORY / "params.yaml")
     write_evaluation(
-        forecasts, store, replace(parameters, bootstrap_samples=20), card, paths.forecasts / name,
+        forecasts, store, replace(parameters, bootstrap_samples=20), metadata, paths.forecasts / name,
         paths.metrics / f"{name}.json",
     )  # fmt: skip

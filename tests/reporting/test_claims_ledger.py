@@ -64,7 +64,7 @@ def verdict(published: Published, test: dict[str, Any], given: Evidence, **needs
     return judged.outcome.verdict
 
 
-def test_ledger_of_the_repository_is_read_and_judged_whole(published: Published) -> None:
+def test_every_claim_of_the_repository_is_judged(published: Published) -> None:
     claims = load_claims(REPOSITORY / "claims.yaml")
     judged = judge(claims, evidence(published))
     assert len(judged) == len(claims) >= 20
@@ -73,7 +73,7 @@ def test_ledger_of_the_repository_is_read_and_judged_whole(published: Published)
     assert {"Pre-training lowers the error", "The synthetic data"} <= {claim.group for claim in claims}
 
 
-def test_no_verdict_is_typed_into_the_ledger() -> None:
+def test_the_ledger_contains_no_verdicts() -> None:
     text = (REPOSITORY / "claims.yaml").read_text().split("claims:", 1)[1]
     assert "verdict" not in text
     assert not any(str(word) in text for word in Verdict)
@@ -86,15 +86,15 @@ def noisy(factor: float, noise: float) -> Measurements:
     """Like `measurements`, with `noise` between the seeds of `combined`."""
     measured = measurements(factor)
     combined = measured.variants["combined"]
-    apart = noise * np.array([[-1.0], [0.0], [1.0]])
-    scenes = {name: values + apart for name, values in combined.scenes.items()}
+    offsets = noise * np.array([[-1.0], [0.0], [1.0]])
+    scenes = {name: values + offsets for name, values in combined.scenes.items()}
     return replace(measured, variants={**measured.variants, "combined": replace(combined, scenes=scenes)})
 
 
 @pytest.mark.parametrize(("factor", "noise", "expected"), [
     (0.9, 0.0, Verdict.SUPPORTED),  # the interval lies below 0
-    (1.1, 0.0, Verdict.CONTRADICTED),  # above 0
-    (1.0, 0.0, Verdict.CONTRADICTED),  # it contains 0 and leaves out the published change
+    (1.1, 0.0, Verdict.CONTRADICTED),  # the interval lies above 0
+    (1.0, 0.0, Verdict.CONTRADICTED),  # it contains 0 but not the published change
     (0.98, 0.05, Verdict.UNDECIDED),  # it contains both
 ])  # fmt: skip
 def test_an_effect_is_judged_by_its_interval(
@@ -107,7 +107,7 @@ def test_an_effect_is_judged_by_its_interval(
     assert (f"80 % power): {detectable}" in judged.outcome.why) == ("contains 0" in judged.outcome.why)
 
 
-def test_an_effect_without_published_change_is_undecided_where_the_interval_contains_zero(published: Published) -> None:
+def test_an_effect_without_published_change_is_undecided_if_the_interval_contains_zero(published: Published) -> None:
     measured = measurements(1.0)
     variants = {"none": measured.variants["none"], "as_released": measured.variants["combined"]}
     given = evidence(published, replace(measured, variants=variants))
@@ -128,7 +128,7 @@ def test_the_smallest_detectable_change_is_detected_in_four_of_five_repetitions(
     assert 0.68 < detected < 0.92
 
 
-def test_what_was_not_run_is_not_testable(published: Published) -> None:
+def test_claims_that_need_missing_runs_are_not_testable(published: Published) -> None:
     test = {"kind": "lowers", "variant": "map", "metric": "minFDE6"}
     given = evidence(published)
     (judged,) = judge([Claim("one", "effects", "g", "s", "s", test, {"variants": ["none", "map"], "seeds": 5})], given)
@@ -149,7 +149,7 @@ def test_a_run_whose_baseline_loses_to_lane_following_decides_no_effect(
     assert verdict(published, {"kind": "table_arithmetic", "tolerance": 0.02}, given) == Verdict.SUPPORTED
 
 
-def test_sizes_need_the_papers_data(published: Published) -> None:
+def test_effect_sizes_are_judged_only_on_the_papers_data(published: Published) -> None:
     fraction = 1 + published.values["table_changes"]["combined"]["minFDE6"] / 100
     test = {"kind": "size", "variant": "combined"}
     needs = {"source": "argoverse1", "train_scenes": 200_000, "val_scenes": 39_000}
@@ -161,11 +161,11 @@ def test_sizes_need_the_papers_data(published: Published) -> None:
     assert "minADE6" in outcome.why
 
 
-def test_a_size_is_not_judged_where_the_baseline_is_too_uncertain_for_a_share_of_it(published: Published) -> None:
+def test_an_effect_size_is_undecided_if_the_baseline_is_too_uncertain(published: Published) -> None:
     measured = measurements(0.95, seeds=2, **FULL)
-    apart = np.array([[0.6], [-0.6]])
+    offsets = np.array([[0.6], [-0.6]])
     variants = {
-        name: replace(variant, scenes={metric: values + apart for metric, values in variant.scenes.items()})
+        name: replace(variant, scenes={metric: values + offsets for metric, values in variant.scenes.items()})
         for name, variant in measured.variants.items()
     }
     test = {"kind": "size", "variant": "combined"}
@@ -173,25 +173,25 @@ def test_a_size_is_not_judged_where_the_baseline_is_too_uncertain_for_a_share_of
     assert verdict(published, test, evidence(published, replace(measured, variants=variants))) == Verdict.UNDECIDED
 
 
-def test_best_variant_must_be_clear_of_the_others(published: Published) -> None:
+def test_best_variant_must_be_better_beyond_uncertainty(published: Published) -> None:
     test = {"kind": "best", "variant": "combined", "metric": "minADE6", "among": ["none", "combined"]}
     assert verdict(published, test, evidence(published, measurements(0.9))) == Verdict.SUPPORTED
     assert verdict(published, test, evidence(published, measurements(1.0))) == Verdict.UNDECIDED
     assert verdict(published, test, evidence(published, measurements(1.1))) == Verdict.CONTRADICTED
 
 
-def test_abstract_is_found_to_have_two_metrics_swapped(published: Published) -> None:
+def test_two_swapped_metrics_in_the_abstract_are_detected(published: Published) -> None:
     test = {"kind": "abstract_matches_table", "row": "trajectory", "tolerance": 0.02}
     outcome = judge([Claim("one", "effects", "g", "s", "s", test)], evidence(published))[0].outcome
     assert outcome.verdict == Verdict.CONTRADICTED
     assert "swapped" in outcome.why
     assert "minADE6" in outcome.why
     right = published.values["abstract"] | {"minADE6": -8.30, "minFDE6": -3.84}
-    mended = Published(published.values | {"abstract": right})
-    assert verdict(mended, test, evidence(mended)) == Verdict.SUPPORTED
+    corrected = Published(published.values | {"abstract": right})
+    assert verdict(corrected, test, evidence(corrected)) == Verdict.SUPPORTED
 
 
-def test_table_arithmetic_notices_a_wrong_change(published: Published) -> None:
+def test_a_wrong_change_in_the_published_table_is_detected(published: Published) -> None:
     test = {"kind": "table_arithmetic", "tolerance": 0.02}
     assert verdict(published, test, evidence(published)) == Verdict.SUPPORTED
     changes = published.values["table_changes"]
@@ -220,7 +220,9 @@ def test_table_arithmetic_notices_a_wrong_change(published: Published) -> None:
         ({"kind": "exceeds_seed_spread", "variant": "trajectory", "metric": "minFDE6"}, Verdict.SUPPORTED),
     ],
 )  # fmt: skip
-def test_each_test_decides(published: Published, test: dict[str, Any], expected: Verdict) -> None:
+def test_each_kind_of_test_gives_the_expected_verdict(
+    published: Published, test: dict[str, Any], expected: Verdict
+) -> None:
     assert verdict(published, test, evidence(published)) == expected
 
 
@@ -240,10 +242,10 @@ def test_fractions_within_sampling_noise_are_undecided(published: Published) -> 
     assert verdict(published, test, given) == Verdict.SUPPORTED
 
 
-def test_seed_spread_beyond_the_published_change_contradicts_it(published: Published) -> None:
+def test_seed_spread_larger_than_the_published_change_contradicts_the_claim(published: Published) -> None:
     measured = measurements(0.9)
-    apart = np.array([[-0.01], [0.0], [0.01]])
-    scenes = {name: 1.0 + apart + np.zeros((3, 400)) for name in HEADLINE}
+    offsets = np.array([[-0.01], [0.0], [0.01]])
+    scenes = {name: 1.0 + offsets + np.zeros((3, 400)) for name in HEADLINE}
     none = replace(measured.variants["none"], scenes=scenes)
     given = evidence(published, replace(measured, variants={**measured.variants, "none": none}))
     test = {"kind": "exceeds_seed_spread", "variant": "trajectory", "metric": "minFDE6"}
@@ -260,19 +262,19 @@ def test_seed_spread_beyond_the_published_change_contradicts_it(published: Publi
         ({"about": "weather"}, "about"),
     ],
 )
-def test_ledger_that_cannot_be_judged_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_invalid_ledger_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     (tmp_path / "claims.yaml").write_text(yaml.safe_dump({"claims": [dict(CLAIMS[0]) | change]}))
     with pytest.raises(InputError, match=message):
         load_claims(tmp_path / "claims.yaml")
 
 
-def test_second_claim_of_the_same_id_is_refused(tmp_path: Path) -> None:
+def test_duplicate_claim_id_is_refused(tmp_path: Path) -> None:
     (tmp_path / "claims.yaml").write_text(yaml.safe_dump({"claims": [dict(CLAIMS[0]), dict(CLAIMS[0])]}))
     with pytest.raises(InputError, match="a second 'combined-lowers'"):
         load_claims(tmp_path / "claims.yaml")
 
 
-def test_statement_with_an_unknown_number_is_refused(published: Published) -> None:
+def test_statement_with_an_unknown_field_is_refused(published: Published) -> None:
     with pytest.raises(InputError, match="cannot be filled"):
         published.fill("{table.map.mAP:.1f}")
 
@@ -284,7 +286,7 @@ def test_published_file_without_a_number_is_refused(published: Published, tmp_pa
         Published.load(tmp_path / "published.yaml")
 
 
-def test_a_variant_whose_decoder_does_not_need_the_encoder_decides_nothing(published: Published) -> None:
+def test_claims_are_not_testable_if_the_decoder_does_not_need_the_encoder(published: Published) -> None:
     needed, ignored = {"loss": 0.5, "blind": 0.6, "gain": 1.0 / 6.0}, {"loss": 0.59, "blind": 0.6, "gain": 1.0 / 60.0}
     tasks = {"map": {"lanes": ignored}, "combined": {"lanes": ignored, "trajectory": needed}}
     assert without_encoder_gain(tasks, 0.05) == {"map"}
@@ -297,7 +299,7 @@ def test_a_variant_whose_decoder_does_not_need_the_encoder_decides_nothing(publi
     assert verdict(published, among, given) == Verdict.NOT_TESTABLE
 
 
-def test_a_pre_training_worse_than_simple_predictors_contradicts_nothing(published: Published) -> None:
+def test_pre_training_worse_than_simple_predictors_cannot_contradict_a_claim(published: Published) -> None:
     lanes = {"loss": 0.5, "straight": 0.4, "repeat": 4.0, "zero": 10.0, "blind": 0.6, "gain": 1.0 / 6.0}
     assert undertrained({"map": {"lanes": lanes}, "combined": {"lanes": lanes | {"loss": 0.3}}}) == {"map"}
     given = evidence(published, measurements(1.1))

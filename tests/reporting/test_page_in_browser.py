@@ -27,7 +27,7 @@ CLIPPED = """
 [...document.querySelectorAll('main p, main h1, main h2, main h3, main pre, main figure, header, header p, .panel')]
   .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))
 """
-SIDEWAYS = """
+TABLES_WIDER_THAN_THE_PAGE = """
 [...document.querySelectorAll('#results-table, #claims-table')]
   .filter(t => t.parentElement.scrollWidth > t.parentElement.clientWidth + 1).map(t => t.id)
 """
@@ -38,20 +38,20 @@ COLOURS = "getComputedStyle(document.body).backgroundColor + getComputedStyle(do
 def browser() -> Iterator[Browser]:
     executable = find_chromium()
     if executable is None:
-        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
     with Browser(executable) as opened:
         yield opened
 
 
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=list(WIDTHS))
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_page_opens_from_disk_whole_and_quiet(
+def test_page_opens_from_disk_completely_and_without_errors(
     browser: Browser, report: tuple[Path, Content], width: int, dark: bool
 ) -> None:
     page = report[0] / "index.html"
     browser.events.clear()
     browser.open(page, width, dark=dark, phone=width < 500)
-    assert browser.complaints() == []
+    assert browser.errors() == []
     assert browser.requests() == [page.resolve().as_uri()]
     assert browser.evaluate("document.querySelectorAll('#results-table tbody tr').length") == len(report[1].rows)
     assert browser.evaluate("document.querySelectorAll('#claims-table tbody tr:not(.heading)').length") == len(
@@ -61,11 +61,11 @@ def test_page_opens_from_disk_whole_and_quiet(
     assert browser.evaluate(VISIBLE_DRAWINGS) == panels
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     assert browser.evaluate(CLIPPED) == []
-    assert browser.evaluate(SIDEWAYS) == []
+    assert browser.evaluate(TABLES_WIDER_THAN_THE_PAGE) == []
     assert browser.evaluate(SMALLEST_TEXT) >= 12
 
 
-def test_dark_and_light_differ(browser: Browser, report: tuple[Path, Content]) -> None:
+def test_dark_and_light_colours_differ(browser: Browser, report: tuple[Path, Content]) -> None:
     seen = []
     for dark in (False, True):
         browser.open(report[0] / "index.html", WIDTHS["desktop"], dark=dark)
@@ -73,9 +73,9 @@ def test_dark_and_light_differ(browser: Browser, report: tuple[Path, Content]) -
     assert seen[0] != seen[1]
 
 
-def test_console_errors_and_requests_would_be_noticed(browser: Browser, tmp_path: Path) -> None:
+def test_console_errors_and_requests_are_detected(browser: Browser, tmp_path: Path) -> None:
     (tmp_path / "bad.html").write_text('<img src="absent.png"><script>console.error("broken")</script>')
     browser.events.clear()
     browser.open(tmp_path / "bad.html", WIDTHS["desktop"])
-    assert browser.complaints()
+    assert browser.errors()
     assert len(browser.requests()) == 2

@@ -43,12 +43,12 @@ def draw(points: np.ndarray) -> str:
     return panel.svg
 
 
-def test_themes_name_the_same_roles_and_every_light_shade_once() -> None:
+def test_themes_have_the_same_roles_and_light_colours_are_distinct() -> None:
     assert LIGHT.keys() == DARK.keys()
     assert len(set(LIGHT.values())) == len(LIGHT)
 
 
-def test_same_drawing_same_bytes_and_no_date() -> None:
+def test_equal_drawings_have_equal_bytes_and_no_date() -> None:
     points = np.array([[0.0, 0.0], [10.0, 5.0], [20.0, 30.0]])
     assert draw(points) == draw(points)
     assert not re.search(r"20\d\d-\d\d-\d\d", draw(points))
@@ -63,7 +63,7 @@ def test_inline_drawing_follows_the_theme_of_the_page() -> None:
     assert with_variables("fill: #123456") == "fill: #123456"
 
 
-def test_views_have_one_scale_on_both_axes() -> None:
+def test_views_have_the_same_scale_on_both_axes() -> None:
     view = View.around(np.array([[0.0, 0.0], [100.0, 10.0]]), margin=10.0, aspect=4 / 3)
     assert view.half_width / view.half_height == pytest.approx(4 / 3)
     assert view.half_width == pytest.approx(60.0)
@@ -74,14 +74,14 @@ def test_views_have_one_scale_on_both_axes() -> None:
     assert float(size[1]) / float(size[2]) == pytest.approx(4 / 3, rel=1e-3)
 
 
-def test_many_dots_are_one_path() -> None:
+def test_many_dots_are_drawn_as_one_path() -> None:
     points = np.random.default_rng(0).uniform(0, 50, (500, 2))
     drawn = draw(points)
     assert "<use" not in drawn
     assert len(drawn) < 60_000
 
 
-def test_chosen_scenes_take_turns_and_depend_on_the_seed_alone(store: SceneStore) -> None:
+def test_chosen_scenes_alternate_between_turns_and_depend_only_on_the_seed(store: SceneStore) -> None:
     chosen = pick_scenes(store, 9, 0)
     turns = [store.manifest["turn"][index].as_py() for index in chosen]
     assert turns == ["left", "straight", "right"] * 3
@@ -96,7 +96,9 @@ def test_every_transform_moves_the_map_differently() -> None:
     assert len({panel.svg for panel in picture.panels}) == 4
 
 
-def test_closest_train_and_validation_scenes_are_measured(store: SceneStore, tmp_path: Path) -> None:
+def test_caption_gives_the_distance_of_the_closest_train_and_validation_scenes(
+    store: SceneStore, tmp_path: Path
+) -> None:
     write_scenes(tmp_path / "val", town(), 9, 6)
     val = SceneStore.load(tmp_path / "val")
     gap = np.linalg.norm(store.origins[:, None] - val.origins[None], axis=-1).min()
@@ -104,29 +106,29 @@ def test_closest_train_and_validation_scenes_are_measured(store: SceneStore, tmp
     assert f"closest two are {gap:,.0f} m apart" in city_maps({lane_map.city: lane_map}, store, val).caption
 
 
-def test_motion_of_the_same_scenes_has_no_distance(store: SceneStore) -> None:
+def test_motion_of_the_same_scenes_has_distance_zero(store: SceneStore) -> None:
     assert set(motion_evidence(store, store, 1000, 0).distances.values()) == {0.0}
     sampled = motion_evidence(store, store, 12, 0)
     assert sampled.recorded_tracks == 12
 
 
-def test_recorded_steps_are_taken_at_their_own_times(store: SceneStore) -> None:
-    """At every second sweep missing, a step lasts 0.2 s: the same track is half as fast."""
+def test_speeds_are_computed_from_the_recorded_times(store: SceneStore) -> None:
+    """If every second sweep is missing, a step takes 0.2 s, so the same track is half as fast."""
     slow = replace(store, times=2.0 * np.asarray(store.times))
     speeds = motion_evidence(slow, store, 1000, 0)
     assert np.median(speeds.synthetic.speed) == pytest.approx(np.median(speeds.recorded.speed) / 2, rel=0.1)
 
 
-def test_axis_shows_the_effects_and_cuts_wide_intervals() -> None:
+def test_axis_shows_the_effects_and_clips_wide_intervals() -> None:
     def drawn(low: float, high: float) -> str:
         rows = [Estimate("one", LIGHT["variant1"], -5.0, low, high, (-6.0, -4.0), -3.0)]
         return interval_chart(rows, "change (%)", LIGHT["ink"], zero=LIGHT["muted"])
 
-    assert drawn(-300.0, 250.0) == drawn(-500.0, 900.0), "the ends of an interval far beyond the effects are not seen"
+    assert drawn(-300.0, 250.0) == drawn(-500.0, 900.0), "the ends of an interval far beyond the effects are not shown"
     assert drawn(-7.0, -3.0) != drawn(-8.0, -2.0)
 
 
-def test_shown_forecasts_fan_out_and_the_last_is_missed(run: ReportInputs) -> None:
+def test_shown_forecasts_are_distinct_and_the_last_one_is_a_miss(run: ReportInputs) -> None:
     val, made = SceneStore.load(run.paths.val), Forecasts.load(run.paths.forecasts / "none-0")
     offset = np.zeros(made.trajectories.shape, np.float32)
     offset[3, :, -1] += 50.0
@@ -141,7 +143,7 @@ def test_shown_forecasts_fan_out_and_the_last_is_missed(run: ReportInputs) -> No
     assert none_missed[-1] != 3
 
 
-def test_a_miss_is_shown_only_with_the_threshold_of_the_evaluation(run: ReportInputs) -> None:
+def test_misses_are_marked_only_if_the_threshold_of_the_evaluation_is_known(run: ReportInputs) -> None:
     val, made = SceneStore.load(run.paths.val), Forecasts.load(run.paths.forecasts / "none-0")
     judged = forecasts(None, "one", val, made, 4, 0, miss_threshold=0.01)
     assert all(": missed, minFDE" in panel.title for panel in judged.panels)
@@ -152,9 +154,9 @@ def test_a_miss_is_shown_only_with_the_threshold_of_the_evaluation(run: ReportIn
     assert not re.search(r"\b(hit|missed)\b", " ".join([unjudged.caption, *(panel.title for panel in unjudged.panels)]))
 
 
-def test_the_miss_threshold_is_the_one_that_the_forecasts_were_evaluated_with(run: ReportInputs) -> None:
+def test_the_miss_threshold_is_that_of_the_evaluation(run: ReportInputs) -> None:
     artifacts = Artifacts.load(run.paths, run.runs)
-    assert miss_threshold(artifacts) is None, "these metadata hold no parameters"
+    assert miss_threshold(artifacts) is None, "these metadata contain no parameters"
     first = next(iter(artifacts.metadata))
     evaluated = {"parameters": {"evaluate": {"miss_threshold": 1.5}}}
     assert miss_threshold(replace(artifacts, metadata={first: {"evaluate": evaluated}})) == 1.5
@@ -184,7 +186,7 @@ def test_released_mask_keeps_the_gradient_from_the_encoder(store: SceneStore) ->
     assert checks[True].reached == checks[True].tensors > 20
 
 
-def test_all_kinds_of_picture_are_there(report: tuple[Path, Content]) -> None:
+def test_the_report_has_all_kinds_of_pictures(report: tuple[Path, Content]) -> None:
     names = {picture.name for picture in report[1].pictures.all()}
     assert names == {
         "differences", "levels", "city-maps", "recorded-scenes", "map-transforms", "augmented-corridors",
@@ -201,7 +203,7 @@ def test_all_kinds_of_picture_are_there(report: tuple[Path, Content]) -> None:
         assert len(picture.panels) % picture.columns == 0
 
 
-def test_few_epochs_are_all_shown() -> None:
+def test_four_evenly_spaced_epochs_are_shown_or_all_if_there_are_fewer() -> None:
     assert [shown_epochs(last) for last in (0, 1, 3, 4, 20)] == [
         [0], [0, 1], [0, 1, 2, 3], [0, 1, 3, 4], [0, 7, 13, 20],
     ]  # fmt: skip
@@ -213,7 +215,7 @@ def test_page_and_files_show_the_same_pictures(report: tuple[Path, Content]) -> 
     assert files == shown
 
 
-def test_a_users_own_matplotlib_settings_change_no_picture() -> None:
+def test_matplotlib_settings_of_the_user_change_no_picture() -> None:
     rows = [Estimate("one", LIGHT["variant1"], -5.0, -7.0, -3.0, (-6.0, -4.0), -3.0)]
     drawn = interval_chart(rows, "change (%)", LIGHT["ink"])
     with matplotlib.rc_context({"axes.labelpad": 30.0, "lines.linewidth": 9.0, "figure.dpi": 300.0, "axes.grid": True}):

@@ -33,7 +33,7 @@ from synthdrive.scenes.scene_store import SceneStore
 MAX_BYTES = 8_000_000
 
 
-def test_levels_are_the_means_of_the_scenes_errors(run: ReportInputs, report: tuple[Path, Content]) -> None:
+def test_levels_are_means_over_the_errors_of_the_scenes(run: ReportInputs, report: tuple[Path, Content]) -> None:
     results = {row["name"]: row for row in read_json(report[0] / "results.json")["results"]}
     for variant in ("none", "combined"):
         seeds = [load_scene_errors(run.paths.forecasts / f"{variant}-{seed}")[1]["minFDE6"].mean() for seed in SEEDS]
@@ -56,7 +56,7 @@ def test_table_has_every_row_of_the_paper_and_both_baselines(report: tuple[Path,
     assert {row.name: row.kind for row in report[1].rows}["map"] == "not run"
 
 
-def test_page_holds_everything_itself(report: tuple[Path, Content]) -> None:
+def test_page_is_self_contained(report: tuple[Path, Content]) -> None:
     html = (report[0] / "index.html").read_text()
     assert len(html.encode()) < MAX_BYTES
     assert "<script" not in html
@@ -74,7 +74,9 @@ def test_ids_in_the_page_are_unique_and_references_resolve(report: tuple[Path, C
     assert references <= set(ids)
 
 
-def test_same_run_same_bytes(run: ReportInputs, report: tuple[Path, Content], tmp_path: Path) -> None:
+def test_report_of_the_same_run_has_the_same_bytes(
+    run: ReportInputs, report: tuple[Path, Content], tmp_path: Path
+) -> None:
     write_report(run, tmp_path / "again")
     assert file_hash(tmp_path / "again") == file_hash(report[0])
 
@@ -94,7 +96,7 @@ def measure(inputs: ReportInputs, artifacts: Artifacts) -> Measurements:
     return artifacts.measure(inputs.source, inputs.parameters)
 
 
-def test_only_the_runs_that_were_asked_for_are_read(tmp_path: Path) -> None:
+def test_only_the_selected_runs_are_read(tmp_path: Path) -> None:
     paths = write_run(tmp_path, scenes=9)
     shutil.copytree(paths.forecasts / "none-0", paths.forecasts / "none-7")
     shutil.copytree(paths.forecasts / "none-0", paths.forecasts / "map-0")
@@ -106,20 +108,20 @@ def test_only_the_runs_that_were_asked_for_are_read(tmp_path: Path) -> None:
     assert sorted(artifacts.metadata) == ["combined-0", "combined-1", "none-0", "none-1"]
 
 
-def test_a_run_that_loses_to_the_baselines_is_warned_of_and_decides_no_effect(tmp_path: Path) -> None:
+def test_a_run_worse_than_the_baselines_causes_a_warning_and_decides_no_effect(tmp_path: Path) -> None:
     inputs = report_inputs(write_run(tmp_path, scenes=9, learned_error=3.0), tmp_path, REPOSITORY)
     content = write_report(inputs, tmp_path / "reports")
-    warned = [warning for warning in content.warnings if "minFDE6" in warning and "constant velocity" in warning]
-    assert len(warned) == 2
-    assert all(warning in page(content) and warning in markdown(content) for warning in warned)
+    warnings = [warning for warning in content.warnings if "minFDE6" in warning and "constant velocity" in warning]
+    assert len(warnings) == 2
+    assert all(warning in page(content) and warning in markdown(content) for warning in warnings)
     assert "0 supported, 0 contradicted, 0 undecided, 18 not testable here" in content.headline
     assert "decides no effect" in content.headline
 
 
-def test_own_forecasts_stand_in_the_table_and_judge_nothing(
+def test_own_forecasts_appear_in_every_table_but_change_no_verdict(
     run: ReportInputs, report: tuple[Path, Content], tmp_path: Path
 ) -> None:
-    """They are a row of every table; no variant is warned of, or judged untrained, for being worse."""
+    """A variant that is worse than the user's forecasts causes no warning and is not judged to be untrained."""
     for folder in ("forecasts", "metrics"):
         shutil.copytree(getattr(run.paths, folder), tmp_path / folder)
     paths = replace(run.paths, forecasts=tmp_path / "forecasts", metrics=tmp_path / "metrics")
@@ -148,7 +150,7 @@ def test_own_forecasts_stand_in_the_table_and_judge_nothing(
         )
 
 
-def test_rows_that_beat_the_baselines_are_not_warned_of(report: tuple[Path, Content]) -> None:
+def test_runs_better_than_the_baselines_cause_no_warning(report: tuple[Path, Content]) -> None:
     assert not [warning for warning in report[1].warnings if "minFDE6" in warning]
 
 
@@ -167,13 +169,13 @@ def test_outliers_that_data_validation_permits_are_shown(report: tuple[Path, Con
     assert content.warnings == report[1].warnings
 
 
-def test_failed_data_validation_is_warned_of(report: tuple[Path, Content]) -> None:
+def test_failed_data_validation_causes_a_warning(report: tuple[Path, Content]) -> None:
     content = replace(report[1], validation=[Validated("synthetic", "windows", 9, (("speed is plausible", False),))])
     assert any("synthetic" in warning for warning in content.warnings)
     assert "FAILED" in page(content)
 
 
-def test_first_sentence_counts_effects_and_says_what_the_run_shows(report: tuple[Path, Content]) -> None:
+def test_headline_counts_effects_and_states_the_results_of_the_run(report: tuple[Path, Content]) -> None:
     effects = report[1].tallies["effects"]
     assert (sum(effects.values()), effects["supported"]) == (18, 2)
     assert "2 supported" in report[1].headline
@@ -189,17 +191,17 @@ def test_reconstruction_losses_are_shown_beside_their_floors(report: tuple[Path,
         "trajectory": {"loss": 0.2, "blind": 0.25, "quadratic": 0.18, "gain": 0.2},
     }}  # fmt: skip
     assert "reconstruction-floors" in {picture.name for picture in report[1].pictures.training}
-    lost = [warning for warning in report[1].warnings if "no better than" in warning]
-    assert lost == ["Combined, trajectory: the loss 0.2 is no better than that of a quadratic (0.18)."]
+    warnings = [warning for warning in report[1].warnings if "no better than" in warning]
+    assert warnings == ["Combined, trajectory: the loss 0.2 is no better than that of a quadratic (0.18)."]
 
 
-def test_reconstruction_losses_that_a_run_lacks_are_left_out(tmp_path: Path) -> None:
+def test_missing_reconstruction_losses_are_left_out(tmp_path: Path) -> None:
     paths = write_run(tmp_path, scenes=9)
     (paths.pretrained / "combined-1" / "reconstruction.json").unlink()
     assert Artifacts.load(paths, report_inputs(paths, tmp_path, REPOSITORY).runs).reconstruction == {}
 
 
-def test_sample_run_says_what_it_cannot_show(report: tuple[Path, Content]) -> None:
+def test_report_states_the_limited_scope_of_small_data(report: tuple[Path, Content]) -> None:
     assert "Simulated traffic" in (report[0] / "index.html").read_text()
     full = replace(report[1].measured, source="argoverse1", train_scenes=205_942, scene_count=39_472)
     assert replace(report[1], measured=full).scope == ""
@@ -237,11 +239,11 @@ def test_metrics_for_dvc_are_few_and_named_by_variant(run: ReportInputs, report:
     assert metrics["MR6"]["none"] == pytest.approx(np.mean(means), abs=5.1e-5)
 
 
-def test_provenance_has_a_page_of_its_own(tmp_path: Path) -> None:
+def test_provenance_has_a_separate_page(tmp_path: Path) -> None:
     made_by = run_record({}, {"scenes": "ab" * 32}, 0, "cpu")
     course = {"threads": 1, "seconds": 12.5}
     write_provenance(tmp_path, "finetune", "none-0", {"made_by": made_by, "training": course})
-    write_provenance_page(tmp_path, ["none-0", "combined-0"])  # that of combined was fetched: it has no record
+    write_provenance_page(tmp_path, ["none-0", "combined-0"])  # combined-0 was downloaded and has no record
     (row,) = records(tmp_path, ["none-0", "combined-0"])
     assert (row.run, row.stage, row.device, row.threads, row.seconds) == ("none-0", "finetune", "cpu", "1", "12.5")
     page = (tmp_path / "index.html").read_text()
@@ -257,7 +259,7 @@ def test_summary_is_a_table_for_a_terminal(report: tuple[Path, Content]) -> None
     assert f"1.0349   {level.mean:.3f} ± {level.spread:.3f}" in row
 
 
-def test_stage_runs_and_refuses_in_one_line(
+def test_stage_writes_the_report_and_prints_an_error_in_one_line(
     run: ReportInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parameters = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
@@ -272,7 +274,7 @@ def test_stage_runs_and_refuses_in_one_line(
     runpy.run_path(str(REPOSITORY / "stages/report.py"), run_name="__main__")
     printed = capsys.readouterr().err
     assert "index.html: Of 18 effects" in printed
-    assert "Lane following" not in printed, "the table is printed by `make report` alone"
+    assert "Lane following" not in printed, "only `make report` prints the table"
     assert json.loads((tmp_path / "reports/results.json").read_text())["run"]["seeds"] == [0, 1]
     monkeypatch.setattr(sys, "argv", [*arguments, "--maps", "nowhere"])
     with pytest.raises(SystemExit) as stopped:
@@ -281,7 +283,7 @@ def test_stage_runs_and_refuses_in_one_line(
     assert capsys.readouterr().err.startswith("error: nowhere: found no lane map")
 
 
-def test_a_variant_that_shares_a_pretraining_shows_it_and_none_of_its_own(run: ReportInputs, tmp_path: Path) -> None:
+def test_a_variant_that_shares_pre_training_adds_no_reconstructions(run: ReportInputs, tmp_path: Path) -> None:
     root = shutil.copytree(run.paths.maps.parents[1], tmp_path / "run")
     paths = RunPaths(**{field.name: root / field.default for field in fields(RunPaths)})
     for folder in (paths.finetuned, paths.forecasts):

@@ -24,26 +24,26 @@ def segments(*lines):
     return LaneSegments(np.arange(len(lines)), points, counts, flags.astype(np.int8), flags, flags)
 
 
-def test_a_straight_lanes_box_is_its_length_by_its_width():
+def test_bounding_box_of_a_straight_lane_has_its_length_and_width():
     half = LANE_WIDTH / 2
     boxes = segments([[0, 0], [10, 0]], [[0, 0], [0, -4], [0, -9]]).bounding_boxes()
     np.testing.assert_allclose(boxes, [[0, -half, 10, half], [-half, -9, half, 0]])
 
 
-def test_repeated_points_do_not_change_a_box():
+def test_repeated_points_do_not_change_a_bounding_box():
     line = [[0, 0], [4, 1], [9, 5]]
     repeated = [[0, 0], [0, 0], [4, 1], [4, 1], [9, 5], [0, 0]]
     boxes = segments(line, repeated).bounding_boxes()
     np.testing.assert_array_equal(boxes[0], boxes[1])
 
 
-def test_a_point_repeated_for_ever_has_a_finite_box():
+def test_a_lane_of_a_single_repeated_point_has_a_finite_bounding_box():
     np.testing.assert_array_equal(segments([[3, 4], [3, 4]]).bounding_boxes(), [[3, 4, 3, 4]])
 
 
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32), angle=st.sampled_from([0.0, np.pi / 2, np.pi]))
-def test_a_box_turns_with_its_lane(seed, angle):
+def test_a_bounding_box_rotates_with_its_lane(seed, angle):
     draw = np.random.default_rng(seed)
     line = np.cumsum(draw.uniform(-5, 5, (draw.integers(2, 11), 2)), axis=0)
     turn = np.round(np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]))
@@ -59,7 +59,7 @@ def test_counts_other_than_2_to_10_are_refused(count):
         good.with_points(good.points, np.array([count]))
 
 
-def test_a_file_gives_back_what_was_saved(tmp_path):
+def test_saved_lane_segments_are_loaded_unchanged(tmp_path):
     lanes = straight_map().segments
     lanes.save(tmp_path / "lanes.safetensors")
     loaded = LaneSegments.load(tmp_path / "lanes.safetensors")
@@ -67,42 +67,46 @@ def test_a_file_gives_back_what_was_saved(tmp_path):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(lanes, name))
 
 
-def lying(header, body=b""):
+def safetensors_bytes(header, body=b""):
     text = json.dumps(header).encode() if isinstance(header, dict) else header
     return struct.pack("<Q", len(text)) + text + body
 
 
-LIES = {
+INVALID_FILES = {
     "a header of 2^60 bytes": struct.pack("<Q", 1 << 60) + b"{}",
     "a header longer than the file": struct.pack("<Q", 90_000_000) + b"{}",
-    "offsets beyond the file": lying({"lane_ids": {"dtype": "I64", "shape": [10**9], "data_offsets": [0, 8 * 10**9]}}),
-    "a shape larger than its bytes": lying(
+    "offsets beyond the file": safetensors_bytes(
+        {"lane_ids": {"dtype": "I64", "shape": [10**9], "data_offsets": [0, 8 * 10**9]}}
+    ),
+    "a shape larger than its bytes": safetensors_bytes(
         {"lane_ids": {"dtype": "I64", "shape": [10**9], "data_offsets": [0, 8]}}, bytes(8)
     ),
-    "overlapping arrays": lying(
+    "overlapping arrays": safetensors_bytes(
         {
             "lane_ids": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]},
             "counts": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]},
         },
         bytes(8),
     ),
-    "negative sizes": lying({"lane_ids": {"dtype": "I64", "shape": [-1], "data_offsets": [0, 8]}}, bytes(8)),
-    "no JSON": lying(b"[" * 500),
+    "negative sizes": safetensors_bytes(
+        {"lane_ids": {"dtype": "I64", "shape": [-1], "data_offsets": [0, 8]}}, bytes(8)
+    ),
+    "no JSON": safetensors_bytes(b"[" * 500),
     "nothing": b"",
 }
 
 
 @pytest.mark.parametrize("read", [LaneSegments.load, LaneSegments.open], ids=["load", "open"])
-@pytest.mark.parametrize("name", LIES)
-def test_a_header_that_lies_is_refused(tmp_path, name, read):
+@pytest.mark.parametrize("name", INVALID_FILES)
+def test_an_invalid_header_is_refused(tmp_path, name, read):
     path = tmp_path / "lanes.safetensors"
-    path.write_bytes(LIES[name])
+    path.write_bytes(INVALID_FILES[name])
     with pytest.raises(InputError, match=r"lanes\.safetensors.*unreadable"):
         read(path)
 
 
 @pytest.mark.parametrize("parts", [[], [3], [1, 0, 2]])
-def test_what_is_written_block_by_block_is_what_is_saved_at_once(tmp_path, parts):
+def test_writing_block_by_block_gives_the_same_bytes_as_saving_at_once(tmp_path, parts):
     lanes = straight_map().segments
     (tmp_path / "written").mkdir()
     writer, rows = LaneSegmentsWriter(tmp_path / "written" / "lanes.safetensors"), 0
@@ -129,7 +133,7 @@ def test_an_array_of_another_type_is_refused(tmp_path):
         LaneSegments.load(tmp_path / "lanes.safetensors")
 
 
-def test_the_query_is_a_square_in_city_axes():
+def test_lanes_near_searches_a_square_in_city_axes():
     lane_map = straight_map()
     assert lane_map.lanes_near(50.0, 0.0, 5.0).tolist() == [2, CHAIN + 2]
     assert lane_map.lanes_near(50.0, -4.0, 1.9).tolist() == []
@@ -139,7 +143,7 @@ def test_the_query_is_a_square_in_city_axes():
 
 @settings(max_examples=50, deadline=None)
 @given(x=st.floats(-100, 400), y=st.floats(-100, 100), half_width=st.floats(0.1, 100))
-def test_the_query_finds_just_the_boxes_that_overlap(x, y, half_width):
+def test_lanes_near_finds_exactly_the_overlapping_bounding_boxes(x, y, half_width):
     lane_map = straight_map()
     expected = [
         row
@@ -149,7 +153,7 @@ def test_the_query_finds_just_the_boxes_that_overlap(x, y, half_width):
     assert lane_map.lanes_near(x, y, half_width).tolist() == expected
 
 
-def test_maps_come_back_from_their_folder_by_city(tmp_path):
+def test_maps_are_loaded_from_their_folder_by_city(tmp_path):
     for city in ("TST", "ABC"):
         straight_map(city).save(tmp_path / f"{city}.safetensors")
     maps = load_maps(tmp_path)
@@ -163,7 +167,7 @@ def test_a_folder_without_maps_is_an_error(tmp_path):
         load_maps(tmp_path)
 
 
-def test_a_link_to_no_lane_is_refused():
+def test_a_link_to_a_missing_lane_is_refused():
     lane_map = straight_map()
     with pytest.raises(InputError, match="successors"):
         LaneMap(

@@ -1,4 +1,4 @@
-"""Tests of the scene store: what is appended can be read in any order, and inconsistent files are refused."""
+"""Tests of the scene store: appended scenes can be read in any order, and inconsistent files are refused."""
 
 import shutil
 import tracemalloc
@@ -57,7 +57,7 @@ def store_path(tmp_path):
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32), size=st.integers(1, 7), shuffled=st.booleans())
-def test_scenes_come_back_in_the_order_asked_for(tmp_path_factory, seed, size, shuffled):
+def test_scenes_are_stored_in_the_requested_order(tmp_path_factory, seed, size, shuffled):
     generator = np.random.default_rng(seed)
     scenes = [random_scene(generator) for _ in range(size)]
     order = generator.permutation(size) if shuffled else None
@@ -73,7 +73,7 @@ def test_scenes_come_back_in_the_order_asked_for(tmp_path_factory, seed, size, s
     assert {path.suffix for path in directory.iterdir()} == {".npy", ".parquet", ".safetensors", ".json"}
 
 
-def test_the_order_of_writing_does_not_show_in_the_bytes(tmp_path):
+def test_bytes_do_not_depend_on_the_order_of_writing(tmp_path):
     generator = np.random.default_rng(1)
     scenes = [random_scene(generator) for _ in range(5)]
     write(tmp_path / "a", scenes)
@@ -116,7 +116,7 @@ def npy(shape, dtype="<f4", body=b""):
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + body
 
 
-LIES = {
+INVALID_ARRAYS = {
     "a shape of 10^13 rows": npy((10**13, 2)),
     "a shape beyond 64 bits": npy((2**63, 2)),
     "a negative shape": npy((-1, 2)),
@@ -132,9 +132,9 @@ LIES = {
 }
 
 
-@pytest.mark.parametrize("name", LIES)
-def test_an_array_that_lies_is_refused_in_little_memory(store_path, name):
-    (store_path / "xy.npy").write_bytes(LIES[name])
+@pytest.mark.parametrize("name", INVALID_ARRAYS)
+def test_an_invalid_array_is_refused_in_little_memory(store_path, name):
+    (store_path / "xy.npy").write_bytes(INVALID_ARRAYS[name])
     tracemalloc.start()
     with pytest.raises(InputError, match=r"xy\.npy"):
         SceneStore.load(store_path)
@@ -168,7 +168,7 @@ def test_a_truncated_or_missing_array_is_refused(store_path, name):
         ("times", lambda a: a[1:]),
     ],
 )
-def test_arrays_that_disagree_are_refused(store_path, name, change):
+def test_inconsistent_arrays_are_refused(store_path, name, change):
     array = np.load(store_path / f"{name}.npy")
     np.save(store_path / f"{name}.npy", change(array).astype(array.dtype))
     with pytest.raises(InputError, match="store"):
@@ -184,7 +184,7 @@ def test_arrays_that_disagree_are_refused(store_path, name, change):
         (lambda t: t.set_column(2, "origin_x", pa.array([[1.0]] * 4)), "'origin_x'.*list"),
     ],
 )
-def test_a_manifest_of_other_columns_is_refused(store_path, change, words):
+def test_a_manifest_of_other_size_or_columns_is_refused(store_path, change, words):
     pq.write_table(change(manifest(4)), store_path / "manifest.parquet")
     with pytest.raises(InputError, match=words):
         SceneStore.load(store_path)
@@ -199,7 +199,7 @@ def test_a_damaged_manifest_is_refused(store_path):
 
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
-def test_any_damage_gives_a_store_or_an_error(tmp_path_factory, data):
+def test_a_changed_byte_gives_a_consistent_store_or_an_input_error(tmp_path_factory, data):
     source = tmp_path_factory.getbasetemp() / "sound"
     if not source.exists():
         generator = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Tests of scenes of different lengths: three in one process, each with its own network, and no mixing."""
+"""Tests of scenes of different lengths: three timings in one process, each with its own network, never mixed."""
 
 import dataclasses
 import json
@@ -38,7 +38,7 @@ def street(count=3):
 
 
 def write_store(directory, timing, scenes=2):
-    """Focal agents at 10 m/s, and one other."""
+    """Write scenes with a focal agent at 10 m/s and one other agent."""
     import pyarrow as pa
 
     directory.mkdir(parents=True)
@@ -71,19 +71,19 @@ def test_every_network_and_baseline_works_at_any_timing(tmp_path, timing):
     network = DenseTNT(MODEL, timing)
     network(batch).total.backward()
     distribution = network.goal_distribution(batch)
-    made = network.complete(distribution, distribution.goals[:, :6])
-    assert made.shape == (2, 6, timing.future_steps, 2)
+    trajectories = network.complete(distribution, distribution.goals[:, :6])
+    assert trajectories.shape == (2, 6, timing.future_steps, 2)
     for objective in ("masked", "scene"):
         parameters = paper(PretrainParameters, objective=objective)
         pretraining_model(MODEL, parameters, timing)(batch).total.backward()
     for baseline in BASELINES.values():
         forecasts = baseline().forecast(store, [0, 1])
         errors = scene_errors(forecasts, store, 2.0)
-        assert errors["minFDE1"].max() < 1e-3  # they drive straight on
+        assert errors["minFDE1"].max() < 1e-3  # all agents drive straight on at a constant speed
         assert f"minFDE1_{int(timing.future_seconds) - 1}s" in errors
 
 
-def test_what_has_another_timing_is_refused(tmp_path):
+def test_scenes_and_forecasts_of_another_timing_are_refused(tmp_path):
     stores = [write_store(tmp_path / str(number), timing) for number, timing in enumerate(TIMINGS)]
     batches = [collate(store, [0, 1]) for store in stores]
     words = "50 observed and 60 future steps of 0.1 s; expected 20 observed and 30 future steps"
@@ -98,7 +98,7 @@ def test_what_has_another_timing_is_refused(tmp_path):
         scene_errors(forecasts, stores[2], 2.0)
 
 
-def test_a_store_without_a_future_knows_how_long_it_would_be(tmp_path):
+def test_a_store_without_a_future_keeps_its_timing(tmp_path):
     store = write_store(tmp_path / "whole", ARGOVERSE2)
     (tmp_path / "cut").mkdir()
     writer = SceneStoreWriter(tmp_path / "cut", ARGOVERSE2, future=False)
@@ -136,7 +136,7 @@ def test_damaged_metadata_are_refused(tmp_path, found):
         SceneStore.load(store)
 
 
-def test_a_store_of_another_length_than_it_says_is_refused(tmp_path):
+def test_a_store_whose_length_contradicts_its_timing_is_refused(tmp_path):
     write_store(tmp_path / "store", ARGOVERSE1)
     (tmp_path / "store" / "metadata.json").write_text(json.dumps({"timing": LONG.plain(), "maps": "city"}))
     with pytest.raises(InputError, match="times: found 50 steps; expected 100, or 20"):

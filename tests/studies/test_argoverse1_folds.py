@@ -1,4 +1,4 @@
-"""Tests of the study of folds: its plan, the order of its runs, what it keeps, and its pages, on made-up results."""
+"""Tests of the study of folds on made-up results: its plan, the order of its runs, its stored results and its pages."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def names_of(fold: int) -> list[str]:
 
 
 def made_up(run: Run, plan: Plan) -> Result:
-    """A result of no training: errors drawn around a level that falls with the fraction of the scenes."""
+    """A result without training: errors drawn around a level that falls with the fraction of the scenes."""
     inner = run.inner(plan.folds)
     judged = run.fold if inner is None else inner
     hardness = np.random.default_rng(judged).gamma(2.0, 0.5, FOLD_SCENES)
@@ -86,7 +86,7 @@ def write_scenes(folder: Path, plan: Plan) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, plan: Plan) -> Path:
-    """Made-up results of a whole first repeat of three variants, with their recipes and the baseline."""
+    """Made-up results of a complete first repeat: three variants, the trials of their recipes, and the baseline."""
     out = tmp_path / "results"
     write_scenes(out, plan)
     for group in groups(plan):
@@ -96,10 +96,10 @@ def folder(tmp_path: Path, plan: Plan) -> Path:
     return out
 
 
-def test_the_plan_says_which_runs_there_are_and_in_which_order(plan: Plan) -> None:
+def test_the_plan_lists_every_run_after_the_runs_that_it_needs(plan: Plan) -> None:
     runs = [run for group in groups(plan) for run in group]
     assert len(runs) == len(set(runs)) == len({run.name for run in runs})
-    assert len(plan.variants) + 2 <= 8  # with the baseline, and with no real scene
+    assert len(plan.variants) + 2 <= 8  # plus the baseline, and pre-training without recorded scenes
     assert plan.folds == 5
     for place, run in enumerate(runs):
         assert set(needs(plan, run)) <= set(runs[:place])
@@ -107,17 +107,17 @@ def test_the_plan_says_which_runs_there_are_and_in_which_order(plan: Plan) -> No
     assert {("scratch", 10), ("scratch", 100), ("forecast_realistic", 0), (BASELINE, 0)} <= finals
     assert ("scratch", 0) not in finals
     tried = [sum(run.trial is not None and run.variant == variant for run in runs) for variant in plan.tuned.values()]
-    assert tried[0] == tried[1]  # both sides try as many recipes
+    assert tried[0] == tried[1]  # both sides try the same number of recipes
 
 
-def test_recipes_are_tried_without_the_fold_they_are_for(plan: Plan) -> None:
+def test_recipes_are_never_tried_on_the_fold_they_are_chosen_for(plan: Plan) -> None:
     for run in (run for group in groups(plan) for run in group if run.trial is not None):
         assert run.inner(plan.folds) != run.fold
     run = Run("scratch", 10, 3)
     assert {each.fold for each in needs(plan, run)} == {3}
 
 
-def test_the_best_recipe_is_taken_and_a_changed_model_stays_with_who_tried_it(plan: Plan) -> None:
+def test_the_best_recipe_is_chosen_and_a_changed_model_only_for_variants_that_tried_it(plan: Plan) -> None:
     tried = needs(plan, Run("scratch", 10, 0))
     recipes: list[Recipe] = plan.recipes["scratch"]["few"]
     changed = next(number for number, recipe in enumerate(recipes) if recipe.model)
@@ -139,7 +139,7 @@ def test_a_plan_with_uneven_budgets_or_unknown_names_is_refused(tmp_path: Path) 
         load_plan(tmp_path / "unknown.yaml")
 
 
-def test_a_result_is_kept_to_the_millimetre(tmp_path: Path, plan: Plan) -> None:
+def test_a_result_is_stored_with_millimetre_precision(tmp_path: Path, plan: Plan) -> None:
     result = made_up(Run("scratch", 10, 2, 1), plan)
     path = save_result(result, tmp_path)
     assert path.stat().st_size < 60 * FOLD_SCENES
@@ -151,7 +151,7 @@ def test_a_result_is_kept_to_the_millimetre(tmp_path: Path, plan: Plan) -> None:
     np.testing.assert_array_equal(again.metric(FAR), result.errors["minFDE6"] > 5.0)
 
 
-def test_results_of_uncommitted_files_or_other_scenes_are_refused(folder: Path, plan: Plan) -> None:
+def test_results_of_uncommitted_code_or_other_scenes_are_refused(folder: Path, plan: Plan) -> None:
     result = made_up(Run("scratch", 10, 0), plan)
     save_result(replace(result, provenance=dict(result.provenance) | {"modified": True}), folder)
     with pytest.raises(InputError, match="modified: True"):
@@ -163,7 +163,7 @@ def test_results_of_uncommitted_files_or_other_scenes_are_refused(folder: Path, 
     assert load_results(folder, plan).runs
 
 
-def test_every_scene_is_judged_by_its_own_fold(folder: Path, plan: Plan) -> None:
+def test_errors_of_every_scene_come_from_the_runs_of_its_fold(folder: Path, plan: Plan) -> None:
     results = load_results(folder, plan)
     errors = errors_of(results, "scratch", 100, "minFDE6", plan)
     assert list(errors) == [0]
@@ -175,22 +175,22 @@ def test_every_scene_is_judged_by_its_own_fold(folder: Path, plan: Plan) -> None
     assert errors_of(load_results(folder, plan), "scratch", 100, "minFDE6", plan) == {}
 
 
-def test_sentences_figures_and_tables_say_what_the_results_say(folder: Path, plan: Plan, tmp_path: Path) -> None:
+def test_sentences_figures_and_tables_agree_with_the_results(folder: Path, plan: Plan, tmp_path: Path) -> None:
     results = load_results(folder, plan)
     write_pages(folder, tmp_path / "losses", tmp_path / "pages", plan, PUBLISHED, CLAIMS)
     written = {path.name: path.read_text() for path in (tmp_path / "pages").iterdir()}
     ours, theirs = (np.concatenate([made_up(Run(v, 10, f), plan).errors["minFDE6"] for f in range(plan.folds)])
                     for v in ("forecast_realistic", "scratch"))  # fmt: skip
     change = 100 * (ours.mean() - theirs.mean()) / theirs.mean()
-    said = sentences(analyse(results, plan), plan, PUBLISHED)
-    assert len(said) == 5
-    assert f"\N{MINUS SIGN}{abs(change):.1f} %" in said[0]
-    assert "(200)" in said[0]
-    assert "**\N{MINUS SIGN}" not in "".join(said)  # a single seed a fold is not set in bold
+    found_sentences = sentences(analyse(results, plan), plan, PUBLISHED)
+    assert len(found_sentences) == 5
+    assert f"\N{MINUS SIGN}{abs(change):.1f} %" in found_sentences[0]
+    assert "(200)" in found_sentences[0]
+    assert "**\N{MINUS SIGN}" not in "".join(found_sentences)  # results of a single seed for each fold are not bold
     alone = np.concatenate([made_up(Run("forecast_realistic", 0, f), plan).errors["minFDE6"] for f in range(5)])
-    assert f"minFDE6 is {alone.mean():.2f} m" in said[3]
-    assert said[4] == "**The paper's pre-training:** not run yet."
-    for text in said:
+    assert f"minFDE6 is {alone.mean():.2f} m" in found_sentences[3]
+    assert found_sentences[4] == "**The paper's pre-training:** not run yet."
+    for text in found_sentences:
         assert text in written["README.md"]
     assert len(written["README.md"].splitlines()) < 60
     assert "Lane following" in written["figure.svg"]
@@ -201,7 +201,7 @@ def test_sentences_figures_and_tables_say_what_the_results_say(folder: Path, pla
     found = json.loads(written["results.json"])["tests"]
     assert len(found) == len(planned_tests(results, plan)) == 3 * 4
     assert all(test["p"] <= test["p_holm"] for test in found)
-    assert written["recipes.md"].count("**") == 2 * 2 * 2 * plan.folds  # a best one for each group, size and fold
+    assert written["recipes.md"].count("**") == 2 * 2 * 2 * plan.folds  # one best recipe for each group, size and fold
 
 
 @pytest.mark.parametrize(("level", "verdict"), [(2.0, Verdict.SUPPORTED), (3.2, Verdict.CONTRADICTED)])
@@ -209,7 +209,7 @@ def test_the_papers_claims_are_judged_on_all_scenes(
     folder: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch, level: float, verdict: Verdict
 ) -> None:
     before = judge_effects(CLAIMS, load_results(folder, plan), plan, PUBLISHED)
-    assert len(before) == 4  # of combined in three metrics, of as_released in one
+    assert len(before) == 4  # combined in three metrics, as_released in one
     assert {effect.verdict for effect in before} == {None}
     monkeypatch.setitem(LEVEL, "combined", level)
     for fold in range(plan.folds):
@@ -269,7 +269,7 @@ def test_losses_of_an_unknown_variant_or_a_damaged_file_are_refused(plan: Plan, 
         load_reconstructions(tmp_path, plan)
 
 
-def test_rings_are_trainings(folder: Path, plan: Plan) -> None:
+def test_a_level_has_the_mean_error_of_every_training(folder: Path, plan: Plan) -> None:
     level = next(
         each for each in levels(load_results(folder, plan), plan) if (each.variant, each.percent) == ("scratch", 10)
     )
@@ -278,7 +278,7 @@ def test_rings_are_trainings(folder: Path, plan: Plan) -> None:
     assert level.trainings["minFDE6"][""][1] == pytest.approx(own, abs=1e-3)
 
 
-def test_before_the_first_run_the_pages_say_so(tmp_path: Path, plan: Plan) -> None:
+def test_pages_without_any_result_say_that_nothing_was_run(tmp_path: Path, plan: Plan) -> None:
     write_pages(tmp_path / "results", tmp_path / "losses", tmp_path / "pages", plan, PUBLISHED, CLAIMS)
     text = (tmp_path / "pages" / "README.md").read_text()
     assert text.count("not run yet") >= 5
@@ -287,7 +287,7 @@ def test_before_the_first_run_the_pages_say_so(tmp_path: Path, plan: Plan) -> No
 
 @dataclass
 class FakeExecutor:
-    """Makes up results, and writes down in which order."""
+    """Makes up results and records the order of the runs."""
 
     plan: Plan
     code: str = CODE
@@ -305,7 +305,7 @@ def scheduler(plan: Plan, executor: FakeExecutor, folder: Path, hours: float = 1
     return make_scheduler(plan, executor, folder, hours)  # type: ignore[arg-type]
 
 
-def test_a_scheduler_continues_where_the_last_one_ended(tmp_path: Path, plan: Plan) -> None:
+def test_a_new_scheduler_continues_where_the_last_one_stopped(tmp_path: Path, plan: Plan) -> None:
     write_scenes(tmp_path, plan)
     executor = FakeExecutor(plan)
 
@@ -325,24 +325,24 @@ def test_a_scheduler_continues_where_the_last_one_ended(tmp_path: Path, plan: Pl
     assert len(executor.made) == len(everything) - first
 
 
-def test_no_run_is_started_that_may_end_after_the_deadline(tmp_path: Path, plan: Plan) -> None:
+def test_runs_that_may_end_after_the_deadline_are_not_started(tmp_path: Path, plan: Plan) -> None:
     write_scenes(tmp_path, plan)
     executor = FakeExecutor(plan)
     started = time.monotonic()
     scheduler(plan, executor, tmp_path, hours=100 / 3600).work(2)
-    assert executor.made == []  # the first is guessed to take longer
+    assert executor.made == []  # the first run is estimated to take longer
     assert time.monotonic() - started < 10
     scheduler(plan, executor, tmp_path, hours=300 / 3600).work(1)
     assert executor.made
     assert all(run.percent != 100 for run in executor.made[:6])
 
 
-def test_results_of_other_code_are_not_gone_on_with(folder: Path, plan: Plan) -> None:
+def test_results_of_other_code_cannot_be_continued(folder: Path, plan: Plan) -> None:
     with pytest.raises(SynthDriveError, match="results of other code, of commit 0000"):
         scheduler(plan, FakeExecutor(plan, code="other"), folder)
 
 
-def test_a_run_trains_one_variant_with_its_share_and_recipe(plan: Plan, tmp_path: Path) -> None:
+def test_a_run_trains_its_variant_with_its_fraction_and_recipe(plan: Plan, tmp_path: Path) -> None:
     profile = REPOSITORY / "profiles" / "argoverse1-folds.yaml"
     executor = make_executor(Stores(tmp_path, compose(read_parameters(REPOSITORY / "params.yaml"), profile), plan))
     content = executor.parameters_of(Run("combined", 30, 1, 1), Recipe({"epochs": 7}))
@@ -355,7 +355,7 @@ def test_a_run_trains_one_variant_with_its_share_and_recipe(plan: Plan, tmp_path
     assert zero["finetune"]["load_pretrained_weights"] == ["encoder", "lane_scorer", "goal_scorer", "completion"]
 
 
-def test_files_that_differ_from_their_commit_are_named(tmp_path: Path) -> None:
+def test_modified_files_are_unknown_without_a_repository_and_exclude_docs(tmp_path: Path) -> None:
     assert modified_files(tmp_path) is None  # no repository
     found = modified_files()
     assert found is None or all(not name.startswith("docs") for name in found)

@@ -20,7 +20,7 @@ from synthdrive.ingestion.scene_subsets import write_scenes
 from synthdrive.scenes.scene_store import SceneStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-EVERY = 15  # scene is taken
+EVERY = 15  # every 15th scene is used
 
 
 def tiny_plan() -> Plan:
@@ -37,7 +37,7 @@ def tiny_plan() -> Plan:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)  # a minute of a core that is free
+@pytest.mark.timeout(1200)  # takes about a minute on an idle core
 @pytest.mark.reference
 def test_from_raw_data_to_results(reference: Path, tmp_path: Path) -> None:
     raw = reference / "argoverse1"
@@ -83,9 +83,7 @@ def test_from_raw_data_to_results(reference: Path, tmp_path: Path) -> None:
             original = (np.array(windows.cities) == city) & (
                 np.array(windows.manifest["source"].to_pylist()) == "original"
             )
-            assert (
-                distances(places[0], windows.origins[original]).min() >= 149.0
-            )  # a window's place is measured with noise
+            assert distances(places[0], windows.origins[original]).min() >= 149.0  # a window's position includes noise
         assert sum(read_json(tmp_path / "work" / name / "realistic-0" / "summary.json")["excluded"].values()) > 0
     outer, inner = (load(tmp_path / "work" / name / "train").scene_ids for name in ("0", "0-inner"))
     assert not set(inner) & {*load(tmp_path / "work" / "0" / "judged").scene_ids}
@@ -94,7 +92,7 @@ def test_from_raw_data_to_results(reference: Path, tmp_path: Path) -> None:
     trial, zero, some, scratch = (found[run] for run in runs[1:])
     assert zero.provenance["inputs"]["pretrain"] == some.provenance["inputs"]["pretrain"]
     assert zero.provenance["inputs"]["pretrain"] != trial.provenance["inputs"]["pretrain"]
-    assert "pretrain" not in some.cpu_seconds  # shared
+    assert "pretrain" not in some.cpu_seconds  # pre-training is shared
     assert zero.provenance["train_scenes"] == 0
     assert some.provenance["train_scenes"] == scratch.provenance["train_scenes"] > 0
     assert not np.array_equal(zero.errors["minFDE6"], some.errors["minFDE6"])
@@ -104,5 +102,5 @@ def load(folder: Path) -> SceneStore:
     return SceneStore.load(folder)
 
 
-def distances(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
-    return np.hypot(*(ones[:, None] - others[None]).T)
+def distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.hypot(*(first[:, None] - second[None]).T)

@@ -1,4 +1,4 @@
-"""Tests of the study's page: the comparisons, their seeds, and the text while runs are missing."""
+"""Tests of the study's page: the comparisons, their seeds, and the text if runs are missing."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ PLAN = {
 
 
 def made_run(variant: str, seed: int, shift: float, pretrained: bool = True) -> StudyRun:
-    """A run whose errors are those of every variant of the seed, moved by `shift` metres."""
+    """A run with errors that all variants of a seed share, plus `shift` metres."""
     base = np.random.default_rng(seed).uniform(0.5, 4.0, SCENES)
     missed = (base + shift > 2.0).astype(np.float64)
     errors = {"MR6": 100.0 * missed, "minFDE6": base + shift, "minADE6": 0.5 * (base + shift)}
@@ -99,27 +99,27 @@ def made_run(variant: str, seed: int, shift: float, pretrained: bool = True) -> 
 
 
 def baseline(error: float) -> StudyRun:
-    """A run that needs no training, with the same error in every scene; misses are 60 %."""
-    runs = made_run("constant_velocity", 0, 0.0)
+    """A run without training that has the same error in every scene and a miss rate of 60 %."""
+    run = made_run("constant_velocity", 0, 0.0)
     errors = {name: np.full(SCENES, 60.0 if name.startswith("MR") else error) for name in METRICS}
-    return replace(runs, seed=None, errors=errors, learning={}, pretraining={}, finetuning={})
+    return replace(run, seed=None, errors=errors, learning={}, pretraining={}, finetuning={})
 
 
 def write(folder: Path, plan: StudyPlan, runs: StudyRuns | None = None) -> None:
-    """The study's page, of the folder's runs or of others."""
+    """Write the study's page about the folder's runs or the given ones."""
     runs = load_runs(folder / "runs") if runs is None else runs
     write_study(plan, runs, load_runs(folder / "choices"), "make study", folder, CLAIMS, PUBLISHED)
 
 
 def results(folder: Path) -> dict[str, Any]:
-    """What the study wrote for programs."""
+    """The machine-readable results of the study."""
     written: dict[str, Any] = json.loads((folder / "results.json").read_text())
     return written
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A study with three seeds of two variants, two of them of a third."""
+    """A study with three seeds of two variants and two seeds of a third one."""
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(PLAN, sort_keys=False))
     for seed in range(3):
         save_run(made_run("none", seed, 0.0, pretrained=False), tmp_path / "runs")
@@ -130,7 +130,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_cells_come_back_as_they_were(folder: Path) -> None:
+def test_runs_are_loaded_as_they_were_saved(folder: Path) -> None:
     runs = load_runs(folder / "runs")
     seeds = {variant: sorted(found) for variant, found in runs.variants.items()}
     assert list(runs.baselines) == ["constant_velocity"]
@@ -143,8 +143,8 @@ def test_cells_come_back_as_they_were(folder: Path) -> None:
     assert replace(found, errors={}) == replace(expected, errors={})
 
 
-def left_by_a_run(root: Path, parameters: Path) -> list[Path]:
-    """Folders of `combined-0` as the stages leave them, of a run with `parameters` on the windows in root/synthetic."""
+def write_stage_outputs(root: Path, parameters: Path) -> list[Path]:
+    """Write what the stages write for `combined-0`, with `parameters` and windows in root/synthetic; return folders."""
     (root / "synthetic").mkdir(parents=True)
     (root / "synthetic" / "windows").write_text("of this run")
     model = load_section(ModelParameters, "model", parameters)
@@ -184,15 +184,15 @@ def left_by_a_run(root: Path, parameters: Path) -> list[Path]:
     return [root / "pretrain" / "combined-0", root / "finetune" / "combined-0", root / "forecasts" / "combined-0"]
 
 
-def test_a_cell_is_collected_from_its_own_run_alone(tmp_path: Path) -> None:
+def test_a_run_with_other_parameters_or_windows_is_not_collected(tmp_path: Path) -> None:
     parameters, other = REPOSITORY / "params.yaml", tmp_path / "params.yaml"
-    folders = left_by_a_run(tmp_path / "run", parameters)
+    folders = write_stage_outputs(tmp_path / "run", parameters)
     found = collect_run(*folders, parameters, tmp_path / "run" / "synthetic", tmp_path / "run" / "provenance")
     assert (found.name, found.learning["top1_fde"], found.finetuning["loaded"]) == ("combined-0", [4.0, 2.0], 1)
     assert set(found.provenance) == {"pretrain", "finetune", "evaluate"}
     plain = collect_baseline(tmp_path / "run" / "forecasts" / "constant_velocity")
-    for runs in (found, plain):
-        save_run(runs, tmp_path / "runs")
+    for run in (found, plain):
+        save_run(run, tmp_path / "runs")
     again = load_runs(tmp_path / "runs")
     np.testing.assert_allclose(
         again.variants["combined"][0].errors["minFDE6"], again.baselines[plain.variant].errors["minFDE6"]
@@ -210,14 +210,14 @@ def test_a_cell_is_collected_from_its_own_run_alone(tmp_path: Path) -> None:
         collect_run(*folders, parameters, tmp_path / "run" / "synthetic", tmp_path / "run" / "provenance")
 
 
-def test_a_difference_is_paired_and_on_common_seeds(folder: Path) -> None:
+def test_a_difference_is_paired_and_uses_only_common_seeds(folder: Path) -> None:
     runs = load_runs(folder / "runs")
     row = compare(runs, "map", "none")
     assert row is not None
     difference = row.differences["minFDE6"]
     assert difference is not None
     assert row.seeds == [0, 1, 2]
-    # The scenes differ by metres, the pairs by nothing: the interval has no width.
+    # Errors differ by metres between scenes, but all pairs have the same difference: the interval has no width.
     assert difference.mean == pytest.approx(-0.3, abs=1e-4)
     assert difference.high - difference.low < 1e-3
     fewer = compare(runs, "none_10", "none")
@@ -226,7 +226,7 @@ def test_a_difference_is_paired_and_on_common_seeds(folder: Path) -> None:
     assert compare(runs, "absent", "none") is None
 
 
-def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> None:
+def test_the_page_lists_measured_and_missing_results(folder: Path) -> None:
     plan = load_plan(folder / "plan.yaml")
     (folder / "charts").mkdir()
     (folder / "charts" / "stale.svg").write_text("<svg/>")
@@ -241,8 +241,8 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     assert "01234567+" in page
     assert "Not measured yet: `absent`." in page
     assert "| `map`: what map is | 0, 1, 2 |" in page
-    level = load_runs(folder / "runs").variants["map"]
-    mean = np.mean([level[seed].errors["minFDE6"].mean() for seed in range(3)])
+    map_runs = load_runs(folder / "runs").variants["map"]
+    mean = np.mean([map_runs[seed].errors["minFDE6"].mean() for seed in range(3)])
     assert f"{mean:.3f} ± " in page
     assert "`map-2` | 29 | 29 | 0.25 | 0.8 | 0.4 |" in page
     assert "| 10 | scratch | 0, 1 |" in page
@@ -254,7 +254,7 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     verdicts = {entry["claim"]: entry["verdict"] for entry in results(folder)["claims"]}
     assert verdicts["map-lowers-minFDE6"] == "supported"
     assert verdicts["trajectory-lowers-minFDE6"] == "not testable here"
-    assert verdicts["map-size"] == "not testable here", "too few scenes to speak of the published sizes"
+    assert verdicts["map-size"] == "not testable here", "too few scenes to judge the published effect sizes"
     assert "table-arithmetic" not in verdicts
     names = {path.name for path in (folder / "charts").iterdir()}
     metrics = ("MR6", "minFDE6", "minADE6")
@@ -273,25 +273,25 @@ def test_the_page_says_what_was_measured_and_what_is_missing(folder: Path) -> No
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == first
 
 
-def test_the_steps_that_a_comparison_names_are_those_of_its_reference(folder: Path) -> None:
+def test_a_comparison_gives_the_number_of_steps_of_its_reference(folder: Path) -> None:
     fewer = made_run("none_10", 0, 1.0)
     save_run(replace(fewer, finetuning={**fewer.finetuning, "steps": 1}), folder / "runs")
     write(folder, load_plan(folder / "plan.yaml"))
     assert "In 9 steps." in (folder / "README.md").read_text()
 
 
-def test_bold_says_what_the_interval_beside_it_says() -> None:
+def test_a_change_is_bold_if_its_interval_excludes_zero() -> None:
     inside = Difference(-0.2, -0.4, -0.1, (-12.0, -25.0, 1.0), 1.7, (-0.2, -0.2), 1.0)
     outside = Difference(-0.2, -0.4, 0.1, (-12.0, -25.0, -1.0), 1.7, (-0.2, -0.2), 1.0)
     assert change(inside) == "\N{MINUS SIGN}12.0 % [\N{MINUS SIGN}25.0, +1.0]"
     assert change(outside) == "**\N{MINUS SIGN}12.0 % [\N{MINUS SIGN}25.0, \N{MINUS SIGN}1.0]**"
     one_seed = change(replace(outside, seeds=(-0.2,)))
-    assert "**" not in one_seed, "one seed knows nothing of others"
+    assert "**" not in one_seed, "one seed says nothing about the spread between seeds"
     absolute = change(replace(inside, relative=None))
     assert absolute == "**\N{MINUS SIGN}0.200 [\N{MINUS SIGN}0.400, \N{MINUS SIGN}0.100]**"
 
 
-def test_a_variant_with_fewer_seeds_than_its_reference_says_what_the_others_are(folder: Path) -> None:
+def test_a_variant_with_fewer_seeds_is_compared_on_common_seeds_only(folder: Path) -> None:
     plan = load_plan(folder / "plan.yaml")
     write(folder, plan)
     assert "stands against" not in (folder / "README.md").read_text()
@@ -299,16 +299,16 @@ def test_a_variant_with_fewer_seeds_than_its_reference_says_what_the_others_are(
     runs = load_runs(folder / "runs")
     write(folder, plan, runs)
     means = [runs.variants["none"][seed].errors["minFDE6"].mean() for seed in range(3)]
-    said = f"minFDE6 {np.mean(means[:2]):.3f} (all its seeds: {np.mean(means):.3f})"
+    means_text = f"minFDE6 {np.mean(means[:2]):.3f} (all its seeds: {np.mean(means):.3f})"
     page = (folder / "README.md").read_text()
     assert "`map` stands against seeds 0, 1 of `none`: " in page
-    assert said in page
+    assert means_text in page
     plan.comparisons[0].variants.append("none_10")
     write(folder, plan)
     assert "`map`, `none_10` stand against seeds 0, 1 of `none`: " in (folder / "README.md").read_text()
 
 
-def test_a_stratum_s_difference_is_that_of_its_scenes(folder: Path) -> None:
+def test_the_difference_in_a_stratum_uses_only_its_scenes(folder: Path) -> None:
     for seed in range(3):
         base = made_run("none", seed, 0.0)
         errors = {name: np.where(np.arange(SCENES) % 2 == 0, values - 0.5, values)
@@ -335,7 +335,7 @@ def test_a_stratum_whose_reference_may_be_zero_has_no_relative_change(folder: Pa
     assert results(folder)["strata"][0]["rows"][0]["scenes"] == 3
 
 
-def test_the_spread_of_errors_is_a_mean_over_seeds_and_tells_the_worst_scenes_apart(folder: Path) -> None:
+def test_the_spread_of_errors_is_averaged_over_seeds_and_includes_the_worst_scenes(folder: Path) -> None:
     for seed, far in ((0, 10), (1, 30)):  # scenes 6 m off, of 200; all others are 1 m off
         made = made_run("tailed", seed, 0.0)
         errors = {**made.errors, "minFDE6": np.where(np.arange(SCENES) < far, 6.0, 1.0)}
@@ -349,7 +349,7 @@ def test_the_spread_of_errors_is_a_mean_over_seeds_and_tells_the_worst_scenes_ap
     assert error_spread(load_runs(folder / "runs"), "absent") is None
 
 
-def test_cells_of_other_scenes_are_refused(folder: Path) -> None:
+def test_runs_on_other_scenes_are_refused(folder: Path) -> None:
     other = replace(made_run("map", 2, 0.0), scenes="other")
     before = (folder / "runs" / "map-2.json").read_bytes()
     with pytest.raises(InputError, match="map-2: found errors on other scenes"):
@@ -362,7 +362,7 @@ def test_cells_of_other_scenes_are_refused(folder: Path) -> None:
         load_runs(folder / "moved")
 
 
-def test_cells_whose_goals_were_chosen_otherwise_are_refused(folder: Path) -> None:
+def test_runs_with_other_evaluation_parameters_are_refused(folder: Path) -> None:
     made = made_run("map", 2, 0.0)
     provenance = {**made.provenance, "evaluate": {**made.provenance["evaluate"], "parameters_sha256": "other"}}
     save_run(replace(made, provenance=provenance), folder / "runs")
@@ -370,7 +370,7 @@ def test_cells_whose_goals_were_chosen_otherwise_are_refused(folder: Path) -> No
         load_runs(folder / "runs")
 
 
-def test_a_baseline_that_beats_the_variants_leaves_nothing_to_compare(folder: Path) -> None:
+def test_claims_are_not_testable_if_a_baseline_beats_the_variants(folder: Path) -> None:
     plan = load_plan(folder / "plan.yaml")
     save_run(replace(baseline(0.1), variant="lane_following"), folder / "runs")
     write(folder, plan)
@@ -378,7 +378,7 @@ def test_a_baseline_that_beats_the_variants_leaves_nothing_to_compare(folder: Pa
     assert verdicts["map-lowers-minFDE6"] == "not testable here"
 
 
-def test_what_is_withdrawn_is_said_first_and_decides_no_claim(folder: Path) -> None:
+def test_withdrawn_variants_are_named_first_and_decide_no_claim(folder: Path) -> None:
     broken = {**PLAN, "withdrawn": {"variants": ["map"], "text": "The objective was broken."}}
     (folder / "plan.yaml").write_text(yaml.safe_dump(broken))
     write(folder, load_plan(folder / "plan.yaml"))
@@ -387,7 +387,7 @@ def test_what_is_withdrawn_is_said_first_and_decides_no_claim(folder: Path) -> N
     assert verdicts["map-lowers-minFDE6"] == "not testable here"
 
 
-def test_the_repository_s_withdrawn_runs_are_compared_nowhere() -> None:
+def test_withdrawn_variants_of_the_repository_are_in_no_comparison() -> None:
     plan = load_plan(REPOSITORY / "studies" / "argoverse1_small" / "plan.yaml")
     compared = {name for one in (*plan.comparisons, *plan.strata) for name in (one.reference, *one.variants)}
     compared |= {name for curve in plan.curves for names in curve.series.values() for name in names}
@@ -396,23 +396,23 @@ def test_the_repository_s_withdrawn_runs_are_compared_nowhere() -> None:
     assert not compared & set(plan.withdrawn.variants)
 
 
-def test_a_curve_needs_a_variant_for_every_amount(folder: Path) -> None:
+def test_a_curve_needs_a_variant_for_every_x_value(folder: Path) -> None:
     broken = {**PLAN, "curves": [{**PLAN["curves"][0], "x": [10.0]}]}  # type: ignore[index]
     (folder / "plan.yaml").write_text(yaml.safe_dump(broken))
     with pytest.raises(ParameterError, match="Less data: (map|scratch): found 2 variants; expected 1"):
         load_plan(folder / "plan.yaml")
 
 
-def test_the_repository_s_plan_can_be_read() -> None:
+def test_the_plan_of_the_repository_can_be_read() -> None:
     plan = load_plan(REPOSITORY / "studies" / "argoverse1_small" / "plan.yaml")
     assert plan.comparisons[0].reference == "none"
 
 
-def test_choices_stand_apart_from_the_study(folder: Path) -> None:
+def test_choices_are_separate_from_the_study(folder: Path) -> None:
     for variant, shift in (("none", 0.0), ("map", -0.5)):
-        judged = made_run(variant, 0, shift)
-        held = {name: values[:50] for name, values in judged.errors.items()}
-        save_run(replace(judged, scenes="held", errors=held), folder / "choices")
+        run = made_run(variant, 0, shift)
+        held_out_errors = {name: values[:50] for name, values in run.errors.items()}
+        save_run(replace(run, scenes="held", errors=held_out_errors), folder / "choices")
     plan = load_plan(folder / "plan.yaml")
     write(folder, plan)
     section = (folder / "README.md").read_text().split("## Choices")[1].split("\n## ")[0]

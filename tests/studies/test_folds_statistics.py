@@ -1,4 +1,4 @@
-"""Tests of intervals over places and seeds: their coverage in simulated studies, and what they refuse."""
+"""Tests of intervals over places and seeds: their coverage in simulated studies, and invalid input."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from synthdrive.core.errors import InputError
 
 BLOCK_SIZES = (442, 359, 336, 254, 249, 233, 177, 167, 120, 90, 80, 60, 45, 40, 30, 20, 15, 10, 5, 3)  # scenes
 STUDIES = 300
-TRUE_CHANGE = -0.1  # of the reference
+TRUE_CHANGE = -0.1  # relative to the reference
 
 
 def simulated_places() -> Places:
-    """Blocks as uneven as those of the recorded scenes, dealt to five folds by size."""
+    """Blocks with sizes like those of the recorded scenes, distributed over five folds by size."""
     load = np.zeros(5)
     folds = []
     for size in BLOCK_SIZES:
@@ -27,7 +27,7 @@ def simulated_places() -> Places:
 def study(
     random: np.random.Generator, places: Places, repeats: int, blocks: float, seeds: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """(R, S) errors of a variant and its reference: skewed between scenes, and moved by blocks and by trainings."""
+    """Errors (R, S) of a variant and its reference: skewed over scenes, with random effects of blocks and trainings."""
     scenes = len(places.folds)
     hardness = random.gamma(1.5, 1.2, scenes) * np.exp(0.3 * random.standard_normal(len(BLOCK_SIZES)))[places.blocks]
     place = blocks * random.standard_normal(len(BLOCK_SIZES))[places.blocks]
@@ -41,24 +41,22 @@ def study(
 @pytest.mark.parametrize(
     ("repeats", "blocks", "seeds"), [(1, 0.15, 0.08), (2, 0.15, 0.08), (1, 0.3, 0.0), (1, 0.0, 0.15)]
 )
-def test_intervals_hold_the_truth_about_as_often_as_they_say(repeats: int, blocks: float, seeds: float) -> None:
+def test_intervals_have_about_their_nominal_coverage(repeats: int, blocks: float, seeds: float) -> None:
     random, places = np.random.default_rng(7), simulated_places()
     truth = TRUE_CHANGE * 1.5 * 1.2 * np.exp(0.3**2 / 2)
-    held = naive = 0
+    covered = naive = 0
     for _ in range(STUDIES):
         variant, reference = study(random, places, repeats, blocks, seeds)
         found = difference(variant, reference, places, samples=800)
-        held += found.low <= truth <= found.high
+        covered += found.low <= truth <= found.high
         gain = (variant - reference).mean(axis=0)
         naive += abs(gain.mean() - truth) <= 1.96 * gain.std() / np.sqrt(len(gain))
-    print(
-        f"repeats {repeats}, blocks {blocks}, seeds {seeds}: {held / STUDIES:.3f}, scenes alone {naive / STUDIES:.3f}"
-    )
-    assert 0.92 <= held / STUDIES <= 0.995
-    assert naive / STUDIES < 0.75  # scenes alone know nothing of places and seeds
+    print(f"repeats {repeats}, blocks {blocks}, seeds {seeds}: {covered / STUDIES:.3f}, naive {naive / STUDIES:.3f}")
+    assert 0.92 <= covered / STUDIES <= 0.995
+    assert naive / STUDIES < 0.75  # naive intervals, over scenes only, ignore the spread over places and seeds
 
 
-def test_a_change_that_is_there_is_found_and_given_in_per_cent() -> None:
+def test_a_true_change_is_detected_and_given_in_per_cent() -> None:
     random, places = np.random.default_rng(1), simulated_places()
     variant, reference = study(random, places, 2, 0.02, 0.01)
     found = difference(variant, reference, places)
@@ -70,7 +68,7 @@ def test_a_change_that_is_there_is_found_and_given_in_per_cent() -> None:
     assert difference(reference, variant, places).low > 0
 
 
-def test_an_untrained_reference_has_one_row() -> None:
+def test_a_reference_without_training_has_one_row() -> None:
     random, places = np.random.default_rng(2), simulated_places()
     variant, reference = study(random, places, 2, 0.1, 0.1)
     found = difference(variant, reference[:1], places)
@@ -93,7 +91,7 @@ def test_a_block_in_two_folds_is_refused() -> None:
         Places(np.array([0, 1]), np.array([4, 4]))
 
 
-def test_holm_as_in_the_book() -> None:
+def test_holm_correction_of_known_p_values() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
     assert holm([]) == []

@@ -46,22 +46,22 @@ def test_released_drives_lie_on_the_warped_lanes(driven):
     assert np.median(means) <= 0.2
 
 
-def test_our_path_is_theirs(driven):
+def test_our_paths_are_close_to_the_released_ones(driven):
     assert np.mean([drive.lateral_error.mean() for drive in driven]) <= 0.25
 
 
-def test_our_speed_is_theirs(driven):
+def test_our_speeds_are_close_to_the_released_ones(driven):
     errors = [drive.speed_error for drive in driven]
     assert np.median(errors) <= 0.25
     assert np.mean(errors) <= 0.4
 
 
-def test_rounding_to_six_digits_leaves_the_released_files_as_they_are(driven):
+def test_rounding_to_six_digits_does_not_change_the_released_files(driven):
     for drive in driven:
         np.testing.assert_allclose(round_as_released(drive.released.xy), drive.released.xy, atol=1e-9)
 
 
-def test_a_few_thousand_windows_move_as_the_released_ones(driven, real_maps, parameters, tmp_path):
+def test_motion_in_a_few_thousand_windows_resembles_the_released_windows(driven, real_maps, parameters, tmp_path):
     augment = committed(AugmentParameters)
     augment.routes.per_city, augment.routes.length = 12, 800.0
     parameters.speeds_per_scene = 0
@@ -73,7 +73,7 @@ def test_a_few_thousand_windows_move_as_the_released_ones(driven, real_maps, par
     ours = motion_distributions(round_as_released(agent_tracks(store) + store.origins[:, None]))
     theirs = motion_distributions(np.stack([drive.released.xy for drive in driven]))
     distance = compare(ours, theirs)
-    # The samples are few, and chosen for their turns: two random halves of them are as far apart.
+    # The samples are few and were chosen for their turns: two random halves of them are as far apart.
     assert distance["speed"] < 0.6
     assert distance["acceleration"] < 0.2
     assert distance["curvature"] < 0.012

@@ -16,7 +16,7 @@ HEADER = "TIMESTAMP,TRACK_ID,OBJECT_TYPE,X,Y,CITY_NAME,REF_xmin,AUGMENT_TYPE,AUG
 
 
 def window(**changes):
-    """The text of a window; `changes` are another value of a column in row 7."""
+    """The text of a window file; `changes` replace values by column in its first row."""
     rows = [HEADER]
     for step in range(STEPS):
         row = dict.fromkeys(HEADER.split(","), "0") | {"X": str(100 + step), "Y": "-5.5", "CITY_NAME": "MIA"}
@@ -31,7 +31,7 @@ def read(folder, content, name=NAME):
     return read_released(path)
 
 
-def test_a_window_has_its_track_and_its_warp(tmp_path):
+def test_a_window_has_its_track_and_its_transform(tmp_path):
     drive = read(tmp_path, window())
     assert (drive.city, drive.desired_speed) == ("MIA", 12.5)
     np.testing.assert_array_equal(drive.xy, [[100 + step, -5.5] for step in range(STEPS)])
@@ -39,7 +39,7 @@ def test_a_window_has_its_track_and_its_warp(tmp_path):
     assert read(tmp_path, window().replace("REF_xmin", "REF")).transform is None
 
 
-BAD = {
+INVALID = {
     "a word for a number": (window(X="east"), "east"),
     "a position that is NaN": (window(Y="nan"), "NaN or infinite"),
     "an unknown kind of warp": (window(AUGMENT_TYPE="7"), "an unreadable value"),
@@ -55,15 +55,15 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_a_bad_window_is_named(tmp_path, name):
-    content, words = BAD[name]
+@pytest.mark.parametrize("name", INVALID)
+def test_an_invalid_window_is_refused_with_its_name(tmp_path, name):
+    content, words = INVALID[name]
     with pytest.raises(InputError, match=words) as caught:
         read(tmp_path, content)
     assert NAME in str(caught.value)
 
 
-def test_a_missing_file_and_a_name_without_a_speed_are_named(tmp_path):
+def test_a_missing_file_and_a_name_without_a_speed_are_refused(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         read_released(tmp_path / NAME)
     with pytest.raises(InputError, match="dv<desired speed>"):
@@ -72,7 +72,7 @@ def test_a_missing_file_and_a_name_without_a_speed_are_named(tmp_path):
 
 @settings(max_examples=100, deadline=None)
 @given(position=st.integers(0, 10**6), junk=st.binary(min_size=1, max_size=4))
-def test_any_damage_gives_a_window_or_an_error(tmp_path_factory, position, junk):
+def test_changed_bytes_give_a_valid_window_or_an_input_error(tmp_path_factory, position, junk):
     content = bytearray(window().encode())
     start = position % len(content)
     content[start : start + len(junk)] = junk

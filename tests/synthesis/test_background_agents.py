@@ -23,7 +23,7 @@ def drawn(maps, parameters):
     return lanes, agent, background_agents
 
 
-def to_lanes(lanes, points):
+def distance_to_lanes(lanes, points):
     centreline = np.concatenate([lanes.points[row, : lanes.counts[row]] for row in range(len(lanes))])
     dense = np.concatenate(
         [
@@ -35,21 +35,21 @@ def to_lanes(lanes, points):
     return np.hypot(*(points[:, None] - dense).transpose(2, 0, 1)).min(axis=1)
 
 
-def test_they_drive_on_lanes_or_stand_beside_them(drawn):
+def test_background_agents_drive_on_lanes_or_stand_beside_them(drawn):
     lanes, _, background_agents = drawn
     assert 4 < background_agents.valid.any(axis=2).sum(axis=1).mean() < 12
     moved = np.hypot(*(background_agents.xy[:, :, -1] - background_agents.xy[:, :, 0]).transpose(2, 0, 1))
-    there = background_agents.valid.any(axis=2)
+    present = background_agents.valid.any(axis=2)
     for stands in (True, False):
-        tracks = there & ((moved < 0.1) == stands)
-        assert 0.3 < tracks.sum() / there.sum() < 0.7
-        distance = to_lanes(lanes, background_agents.xy[tracks][background_agents.valid[tracks]][:2000])
+        tracks = present & ((moved < 0.1) == stands)
+        assert 0.3 < tracks.sum() / present.sum() < 0.7
+        distance = distance_to_lanes(lanes, background_agents.xy[tracks][background_agents.valid[tracks]][:2000])
         assert np.quantile(distance, 0.95) < (4.6 if stands else 1.5)
     speed = np.hypot(*np.diff(background_agents.xy, axis=2).transpose(3, 0, 1, 2)) / 0.1
     assert np.median(speed[background_agents.valid[:, :, 1:] & background_agents.valid[:, :, :-1]]) < 14.0
 
 
-def test_nobody_comes_near_agent_and_every_track_is_one_run_of_steps(drawn, parameters):
+def test_background_agents_keep_clearance_and_are_visible_in_consecutive_steps(drawn, parameters):
     _, agent, background_agents = drawn
     distance = np.hypot(*(background_agents.xy - agent[:, None]).transpose(3, 0, 1, 2))
     assert distance[background_agents.valid].min() >= parameters.background_agents.clearance
@@ -58,7 +58,7 @@ def test_nobody_comes_near_agent_and_every_track_is_one_run_of_steps(drawn, para
     assert background_agents.valid.sum(axis=2)[background_agents.valid.any(axis=2)].min() >= SHORTEST
 
 
-def test_a_window_without_lanes_has_nobody(maps, parameters):
+def test_a_window_without_lanes_has_no_background_agents(maps, parameters):
     parameters.background_agents.count = 3
     lanes = maps["TOY"].segments
     inside = np.zeros((2, len(lanes)), dtype=bool)
@@ -75,7 +75,7 @@ def test_a_window_without_lanes_has_nobody(maps, parameters):
     assert not nowhere.valid.any()
 
 
-def test_a_way_follows_the_lanes_that_begin_where_the_last_one_ends(parameters):
+def test_a_route_continues_on_lanes_that_begin_where_the_last_one_ends(parameters):
     points = np.zeros((3, 10, 2))
     points[:, 1] = [[30.0, 0.0], [30.0, 30.0], [0.0, 500.0]]
     points[1:, 0] = [[30.0, 0.0], [0.0, 400.0]]
@@ -96,7 +96,7 @@ def test_a_way_follows_the_lanes_that_begin_where_the_last_one_ends(parameters):
     assert places[:, 1].max() < 32.0
 
 
-def test_clearance_speed_and_place_are_those_of_the_parameters(maps, parameters):
+def test_clearance_speed_and_position_follow_the_parameters(maps, parameters):
     lanes, given = maps["TOY"].segments, parameters.background_agents
     given.count, given.clearance = 20, 30.0
     inside = np.ones((4, len(lanes)), dtype=bool)
@@ -111,11 +111,11 @@ def test_clearance_speed_and_place_are_those_of_the_parameters(maps, parameters)
     parameters.background_agents.standing_fraction = 1.0
     given.roadside_offset = [9.0, 9.0]
     beside = draw_background_agents(lanes, inside, agent + 1e6, given, np.random.default_rng(0))
-    assert np.abs(np.median(to_lanes(lanes, beside.xy[beside.valid][:500]))) > 3.0
+    assert np.abs(np.median(distance_to_lanes(lanes, beside.xy[beside.valid][:500]))) > 3.0
 
 
 @pytest.mark.parametrize(("key", "wrong"), [("min_speed", 20.0), ("roadside_offset", [3.0, 1.0])])
-def test_ranges_the_wrong_way_round_are_refused(parameters, key, wrong):
+def test_ranges_with_exchanged_limits_are_refused(parameters, key, wrong):
     setattr(parameters.background_agents, key, wrong)
     with pytest.raises(ParameterError, match=key):
         parameters.background_agents.validate("synthesize.background_agents")

@@ -17,7 +17,7 @@ def around_the_turn(maps):
     return joined_centreline(maps["TOY"].segments, np.arange(18, 30))[0]
 
 
-def test_corners_are_cut_more_at_speed_and_never_beyond_the_limit(driver):
+def test_corners_are_cut_more_at_higher_speed_but_within_the_limit(driver):
     paths = plan_paths(CORNER, SPEEDS, driver)
     inner = [distance_to_polyline(np.array([[100.0, 0.0]]), path)[0] for path in paths.points]
     assert inner == sorted(inner)
@@ -25,7 +25,7 @@ def test_corners_are_cut_more_at_speed_and_never_beyond_the_limit(driver):
     assert max(off) < driver.max_deviation + 0.15
 
 
-def test_a_path_has_even_steps_and_a_straight_one_is_the_centreline(driver):
+def test_a_path_has_even_steps_and_a_straight_path_is_the_centreline(driver):
     paths = plan_paths(np.array([[0.0, 0.0], [60.0, 80.0]]), SPEEDS, driver)
     steps = np.diff(paths.points, axis=1)
     np.testing.assert_allclose(np.hypot(steps[..., 0], steps[..., 1]), SPACING, atol=1e-6)
@@ -34,7 +34,7 @@ def test_a_path_has_even_steps_and_a_straight_one_is_the_centreline(driver):
     np.testing.assert_allclose(paths.points[0, 0], 0.0, atol=1e-9)
 
 
-def test_slowing_down_is_the_least_that_keeps_every_later_limit():
+def test_slow_before_gives_the_highest_speeds_that_keep_every_later_limit():
     limits = np.full((2, 200), 10.0)
     limits[:, 150] = 4.0
     plan = slow_before(limits, np.array([1.0, 0.5]))
@@ -45,7 +45,7 @@ def test_slowing_down_is_the_least_that_keeps_every_later_limit():
     np.testing.assert_allclose(plan[:, 151:], 10.0)
 
 
-def test_a_straight_is_driven_at_cruise_speed_and_a_bend_slower(driver, maps):
+def test_a_straight_road_is_driven_at_cruise_speed_and_a_bend_slower(driver, maps):
     straight = drive(plan_paths(np.array([[0.0, 0.0], [600.0, 0.0]]), SPEEDS, driver), SPEEDS, driver)
     for row, steps in enumerate(straight.steps):
         assert straight.speed[row, steps - 1] == pytest.approx(driver.cruise_speed_factor * SPEEDS[row], abs=0.15)
@@ -55,12 +55,13 @@ def test_a_straight_is_driven_at_cruise_speed_and_a_bend_slower(driver, maps):
     plan = speed_plan(paths, SPEEDS, driver)
     slowest = [turn.speed[row, : turn.steps[row]].min() for row in range(3)]
     assert all(
-        speed < 0.8 * driver.cruise_speed_factor * wanted for speed, wanted in zip(slowest[1:], SPEEDS[1:], strict=True)
+        speed < 0.8 * driver.cruise_speed_factor * desired
+        for speed, desired in zip(slowest[1:], SPEEDS[1:], strict=True)
     )
     assert np.all(np.abs(np.array(slowest) - plan.min(axis=1)) < 0.08 * SPEEDS)
 
 
-def test_motion_is_feasible_all_the_way(driver, maps):
+def test_motion_is_feasible_in_the_whole_drive(driver, maps):
     drives = drive(plan_paths(around_the_turn(maps), SPEEDS, driver), SPEEDS, driver)
     for row, steps in enumerate(drives.steps):
         motion = motion_of(drives.xy[row : row + 1, :steps])
@@ -71,7 +72,7 @@ def test_motion_is_feasible_all_the_way(driver, maps):
         assert motion.speed.min() > 1.0
 
 
-def test_a_drive_does_not_depend_on_the_others_of_its_block(driver, maps):
+def test_a_drive_does_not_depend_on_the_other_drives_of_its_block(driver, maps):
     short, long = CORNER, around_the_turn(maps)
     alone = drive(plan_paths(short, SPEEDS, driver), SPEEDS, driver)
     block = stack_paths([plan_paths(short, SPEEDS, driver), plan_paths(long, SPEEDS, driver)])
@@ -81,7 +82,7 @@ def test_a_drive_does_not_depend_on_the_others_of_its_block(driver, maps):
         np.testing.assert_array_equal(together.xy[row, :steps], alone.xy[row, :steps])
 
 
-def test_a_car_stops_at_the_line_waits_and_goes_on(driver, parameters):
+def test_a_car_stops_at_stop_lines_waits_and_continues(driver, parameters):
     parameters.stops.spacing, parameters.stops.min_wait, parameters.stops.max_wait = 80.0, 2.0, 3.0
     paths = plan_paths(np.array([[0.0, 0.0], [400.0, 0.0]]), SPEEDS, driver)
     stops = draw_stops(paths.lengths, parameters.stops, np.random.default_rng(1))
@@ -93,13 +94,13 @@ def test_a_car_stops_at_the_line_waits_and_goes_on(driver, parameters):
             assert 18 <= standing.sum() <= 32
 
 
-def test_speed_variation_slows_some_intervals_and_hurries_none(driver, parameters):
+def test_speed_variation_slows_some_intervals_and_speeds_up_none(driver, parameters):
     parameters.speed_variation.interval, parameters.speed_variation.min_speed_factor = 60.0, 0.5
     paths = plan_paths(np.array([[0.0, 0.0], [600.0, 0.0]]), SPEEDS, driver)
     variation = draw_speed_variation(len(SPEEDS), parameters.speed_variation, np.random.default_rng(2))
-    steady, paced = drive(paths, SPEEDS, driver), drive(paths, SPEEDS, driver, speed_variation=variation)
+    steady, varied = drive(paths, SPEEDS, driver), drive(paths, SPEEDS, driver, speed_variation=variation)
     for row, desired in enumerate(SPEEDS):
-        speeds = paced.speed[row, 50 : paced.steps[row]]
+        speeds = varied.speed[row, 50 : varied.steps[row]]
         assert speeds.max() < steady.speed[row].max() + 0.1
         assert 0.4 * desired < speeds.min() < 0.8 * desired
         assert speeds.std() > 0.05 * desired

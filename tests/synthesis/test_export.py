@@ -18,7 +18,7 @@ PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 
 
 def tracks(scene):
-    """Every track with its type, in an order that does not depend on the scene's."""
+    """All tracks with their types, in an order that does not depend on the order in the scene."""
     found = [(int(kind), np.asarray(scene.track(row))) for row, kind in enumerate(scene.track_types)]
     return sorted(found, key=lambda item: (item[0], len(item[1]), item[1][0].tolist()))
 
@@ -36,17 +36,17 @@ def test_ingest_reads_back_what_export_wrote(maps, scenes, parameters, tmp_path,
     ingest = load_section(IngestParameters, "ingest", PARAMS)
     ingest_maps(tmp_path / "raw", tmp_path / "maps", ingest)
     ingest_scenes(tmp_path / "raw", {"train": tmp_path / "train"}, tmp_path / "maps", ingest, 50.0, 1)
-    again = SceneStore.load(tmp_path / "train")
-    assert sorted(again.scene_ids) == sorted(store.scene_ids)
+    ingested = SceneStore.load(tmp_path / "train")
+    assert sorted(ingested.scene_ids) == sorted(store.scene_ids)
     for index, name in enumerate(store.scene_ids):
-        before, after = store[index], again[again.scene_ids.index(name)]
+        before, after = store[index], ingested[ingested.scene_ids.index(name)]
         np.testing.assert_allclose(after.origin, before.origin, atol=1e-9)
         assert after.track_types[0] == before.track_types[0] == AGENT
-        # A file holds whole millimetres, step by step: tracks that begin later come later.
+        # Files have millimetre precision and are sorted by step, so tracks that begin later come later.
         for (kind, track), (kind_before, track_before) in zip(tracks(after), tracks(before), strict=True):
             assert kind == kind_before
             np.testing.assert_allclose(track, track_before, atol=1.1e-3 if background_agents else 1e-4)
-        crops = [s.lanes.take(scene.lane_rows) for s, scene in ((store, before), (again, after))]
+        crops = [s.lanes.take(scene.lane_rows) for s, scene in ((store, before), (ingested, after))]
         order = [np.argsort(crop.lane_ids) for crop in crops]
         np.testing.assert_array_equal(crops[0].lane_ids[order[0]], crops[1].lane_ids[order[1]])
         np.testing.assert_array_equal(crops[0].points[order[0]], crops[1].points[order[1]])

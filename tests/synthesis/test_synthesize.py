@@ -50,7 +50,7 @@ def test_windows_are_scenes_whose_crop_is_taken_on_the_warped_map(maps, scenes, 
         assert row["n_lanes"] == len(crop)
 
 
-def test_every_window_keeps_to_the_limits_when_measured_again(maps, scenes, parameters, tmp_path):
+def test_every_window_is_within_the_limits_if_measured_again(maps, scenes, parameters, tmp_path):
     store, _ = run(maps, scenes, parameters, tmp_path / "out")
     tracks = agent_tracks(store)
     speed = np.hypot(*np.moveaxis(np.diff(tracks, axis=1), -1, 0)) / 0.1
@@ -61,7 +61,7 @@ def test_every_window_keeps_to_the_limits_when_measured_again(maps, scenes, para
     assert store.manifest["max_lane_distance"].to_numpy().max() <= 1.5
 
 
-def test_names_and_times_follow_the_released_style(maps, scenes, parameters, tmp_path):
+def test_names_and_times_follow_the_scheme_of_the_released_files(maps, scenes, parameters, tmp_path):
     store, _ = run(maps, scenes, parameters, tmp_path / "out")
     for row in store.manifest.to_pylist():
         prefix = "augmap_" if row["source"] == "augmented" else ""
@@ -70,7 +70,7 @@ def test_names_and_times_follow_the_released_style(maps, scenes, parameters, tmp
         assert row["start_time"] == pytest.approx(2.0 * (row["window"] - 1))
 
 
-def test_road_that_an_earlier_route_has_driven_gives_no_windows(maps, scenes, parameters, tmp_path):
+def test_road_already_driven_by_an_earlier_route_gives_no_windows(maps, scenes, parameters, tmp_path):
     parameters.windows.only_fresh = False
     everything, _ = run(maps, scenes, parameters, tmp_path / "all")
     parameters.windows.only_fresh = True
@@ -87,24 +87,24 @@ def test_bytes_do_not_depend_on_the_number_of_workers(maps, scenes, parameters, 
 
 @pytest.mark.parametrize("workers", [1, 40])
 def test_every_worker_of_a_large_machine_has_work(maps, scenes, parameters, tmp_path, monkeypatch, workers):
-    """As many tasks are under way as keep all busy, and no more are held in memory."""
-    taken, most = [], [0]
+    """Enough tasks are submitted to keep all workers busy, but not more, so that memory is limited."""
+    pending, most_pending = [], [0]
 
     class Counting(ThreadPoolExecutor):
         def submit(self, function, *arguments):
-            taken.append(1)
-            most[0] = max(most[0], len(taken))
+            pending.append(1)
+            most_pending[0] = max(most_pending[0], len(pending))
             future = Future()
             future.set_result(function(*arguments))
             result = future.result
-            future.result = lambda: (taken.pop(), result())[1]
+            future.result = lambda: (pending.pop(), result())[1]
             return future
 
     monkeypatch.setattr("synthdrive.synthesis.synthesize.CHUNK", 1)
     with Counting(workers) as executor:
         run(maps, scenes, parameters, tmp_path / "out", executor)
     assert len(scenes.kept()) > 8
-    assert most[0] == min(2 * workers, len(scenes.kept()))
+    assert most_pending[0] == min(2 * workers, len(scenes.kept()))
 
 
 def test_a_dask_cluster_gives_the_same_bytes(maps, scenes, parameters, tmp_path):
@@ -118,7 +118,7 @@ def test_a_dask_cluster_gives_the_same_bytes(maps, scenes, parameters, tmp_path)
     assert file_hash(tmp_path / "local") == file_hash(tmp_path / "dask")
 
 
-def test_executors_that_do_not_exist_are_refused(monkeypatch):
+def test_unknown_executors_are_refused(monkeypatch):
     with pytest.raises(ParameterError, match="executor"), open_executor("cloud"):
         pass
     monkeypatch.setenv("SYNTHDRIVE_EXECUTOR", "slurm")
@@ -129,7 +129,7 @@ def test_executors_that_do_not_exist_are_refused(monkeypatch):
         pass
 
 
-def test_stops_speed_variation_others_and_noise_show_in_the_store(maps, scenes, parameters, tmp_path):
+def test_stops_speed_variation_background_agents_and_noise_change_the_store(maps, scenes, parameters, tmp_path):
     plain, _ = run(maps, scenes, parameters, tmp_path / "plain")
     parameters.stops.spacing = 100.0
     parameters.background_agents.count = 5
@@ -147,7 +147,7 @@ def test_stops_speed_variation_others_and_noise_show_in_the_store(maps, scenes, 
     assert np.abs(steps).mean() > 5 * np.abs(np.diff(agent_tracks(plain), n=3, axis=1)).mean()
 
 
-def test_noise_has_its_deviation_and_memory_and_spreads_over_tracks(parameters):
+def test_noise_has_the_given_deviation_correlation_and_spread_over_tracks(parameters):
     parameters.noise.std, parameters.noise.correlation_time = 0.2, 0.3
     turn = np.linspace(0.0, 2.0, 50)
     xy = np.broadcast_to(20.0 * np.stack([np.cos(turn), np.sin(turn)], axis=1), (4000, 50, 2))
@@ -180,35 +180,35 @@ def test_scenes_of_a_city_without_a_map_are_refused(maps, scenes, parameters, tm
 
 
 def test_windows_near_judged_scenes_are_left_out_and_counted(maps, scenes, parameters, tmp_path):
-    """Distances are measured again, step by step, where each window would be on the map as it is recorded."""
+    """Distances are measured again, step by step, after moving each window back to the recorded map."""
     everything, _ = run(maps, scenes, parameters, tmp_path / "all")
     judged = agent_tracks(everything)[0] + everything.origins[0]
     city, radius = everything.cities[0], 60.0
     kept, summary = run(maps, scenes, parameters, tmp_path / "kept", exclusion=Exclusion({city: judged}, radius))
     by_name = {scenes[int(index)].scene_id: scenes[int(index)] for index in scenes.kept()}
-    expected, away = [], []
+    expected, near = [], []
     for index, row in enumerate(everything.manifest.to_pylist()):
         xy = everything[index].agent + everything[index].origin
         xy = by_name[row["scene"]].transform.unwarp(xy)
         least = np.hypot(*(xy[:, None] - judged[None]).T).min() if row["city"] == city else np.inf
         expected += [row["scene_id"]] if least >= radius else []
-        away += [row["source"]] if least < radius else []
+        near += [row["source"]] if least < radius else []
     assert kept.scene_ids == expected
-    assert set(away) == {"original", "augmented"}
+    assert set(near) == {"original", "augmented"}
     counts = read_json(tmp_path / "kept" / "summary.json")
-    assert all(counts["excluded"][source] >= away.count(source) for source in set(away))  # limits drop some anyway
+    assert all(counts["excluded"][source] >= near.count(source) for source in set(near))  # limits drop some anyway
     assert counts["routes"]["left"] == len({(row["city"], row["route"]) for row in kept.manifest.to_pylist()})
     assert "left out near judged scenes" in str(summary)
 
 
-def test_every_window_of_a_route_may_be_near_judged_scenes(maps, scenes, parameters, tmp_path):
+def test_all_windows_of_a_route_may_be_left_out_near_judged_scenes(maps, scenes, parameters, tmp_path):
     everything, _ = run(maps, scenes, parameters, tmp_path / "all")
     kept, summary = run(maps, scenes, parameters, tmp_path / "kept", exclusion=Exclusion.of(everything, 1.0))
-    originals = [row["source"] for row in kept.manifest.to_pylist()]
-    assert "original" not in originals
+    sources = [row["source"] for row in kept.manifest.to_pylist()]
+    assert "original" not in sources
     assert summary.excluded["original"] >= everything.manifest["source"].to_pylist().count("original")
 
 
-def test_without_a_radius_nothing_is_said_of_judged_scenes(maps, scenes, parameters, tmp_path):
+def test_without_a_radius_the_summary_does_not_mention_judged_scenes(maps, scenes, parameters, tmp_path):
     run(maps, scenes, parameters, tmp_path / "out")
     assert set(read_json(tmp_path / "out" / "summary.json")) == {"windows", "dropped"}

@@ -36,7 +36,7 @@ def test_windows_start_every_stride_on_new_road_and_end_within_the_drive():
     assert windows.steps[4, -1] == 129
 
 
-def test_motion_of_a_circle_is_known():
+def test_motion_on_a_circle_has_the_known_values():
     motion = motion_of(circle(20.0, 8.0))
     np.testing.assert_allclose(motion.speed, 8.0, rtol=1e-3)
     np.testing.assert_allclose(motion.curvature, 1 / 20.0, rtol=1e-3)
@@ -70,14 +70,14 @@ def test_a_window_that_breaks_a_limit_is_dropped_for_that_limit(parameters, limi
     assert [name for name, count in broken.items() if count] == [limit]
 
 
-def test_wasserstein_distance_is_the_usual_one():
+def test_wasserstein_distance_agrees_with_scipy():
     random = np.random.default_rng(0)
     first, second = random.normal(0, 1, 4000), random.gamma(2.0, 1.0, 3000)
     assert wasserstein(first, second) == pytest.approx(wasserstein_distance(first, second), rel=0.02)
     assert wasserstein(first, first + 0.7) == pytest.approx(0.7)
 
 
-def test_equal_motion_is_no_distance_apart_and_faster_motion_is():
+def test_equal_motion_has_distance_zero_and_faster_motion_does_not():
     slow, fast = motion_distributions(circle(30.0, 6.0)), motion_distributions(circle(30.0, 9.0))
     assert max(compare(slow, slow).values()) == 0.0
     distances = compare(slow, fast)
@@ -85,7 +85,7 @@ def test_equal_motion_is_no_distance_apart_and_faster_motion_is():
     assert distances["curvature"] == pytest.approx(0.0, abs=1e-4)
 
 
-def test_distance_to_lanes_is_exact():
+def test_distance_to_lanes_agrees_with_the_exact_distance():
     random = np.random.default_rng(0)
     points = np.zeros((6, 10, 2))
     points[:, :4] = np.cumsum(random.uniform(-5, 15, (6, 4, 2)), axis=1)

@@ -1,4 +1,4 @@
-"""Tests of the container's entry point, with stand-ins for programs that print their arguments."""
+"""Tests of the container's entry point, with stand-ins for dvc and python that print their arguments."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def tree(tmp_path):
 
 
 def call(tree, *arguments):
-    """How subprocess starts the entry point."""
+    """Arguments with which subprocess starts the entry point."""
     environment = {"PATH": f"{tree}/bin:{os.environ['PATH']}", "SYNTHDRIVE_CONTAINER": str(tree / "environment")}
     return {"args": [str(ENTRY_POINT), *arguments], "cwd": tree / "work", "env": environment}
 
@@ -50,7 +50,7 @@ def run(tree, *arguments):
         (["dvc", "exp", "show"], ["dvc exp show"]),
     ],
 )
-def test_actions(tree, arguments, calls):
+def test_each_action_runs_its_command(tree, arguments, calls):
     result = run(tree, *arguments)
     assert (result.returncode, result.stdout.splitlines()) == (0, calls)
 
@@ -65,7 +65,7 @@ def test_a_missing_working_tree_is_refused(tree, action):
 
 
 @pytest.mark.parametrize("action", ["repro", "test", "verify"])
-def test_an_image_of_another_lock_is_refused(tree, action):
+def test_an_image_made_from_another_lock_is_refused(tree, action):
     (tree / "work" / "requirements.lock").write_text("numpy==3\n")
     result = run(tree, action)
     assert result.returncode == 2
@@ -80,7 +80,7 @@ def test_a_failing_pipeline_fails_the_container(tree):
     assert "the results" not in result.stdout
 
 
-# DVC, which ignores Ctrl-C while its stage runs and ends when that has; the stage tidies up, which takes a while.
+# Like DVC, ignores Ctrl-C while its stage runs and ends after the stage, which needs a while to clean up.
 DVC = """\
 #!/bin/sh
 exec '{python}' -c '
@@ -106,7 +106,7 @@ except KeyboardInterrupt:
 def test_a_signal_reaches_the_stage_and_the_container_waits_for_it(tree, stop):
     (tree / "bin" / "dvc").write_text(DVC.format(python=sys.executable))
     (tree / "work" / "stage.py").write_text(STAGE)
-    # What runs behind a shell's & ignores SIGINT, and so would the container; an engine starts it as a terminal does.
+    # Background jobs of a shell ignore SIGINT, and so would the entry point; in a container it has the default handler.
     default = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
     container = subprocess.Popen(**call(tree, "repro"), **default, start_new_session=True)
     try:
@@ -114,7 +114,7 @@ def test_a_signal_reaches_the_stage_and_the_container_waits_for_it(tree, stop):
             if (tree / "work" / "running").exists():
                 break
             time.sleep(0.1)
-        container.send_signal(stop)  # to the entry point alone
+        container.send_signal(stop)  # only to the entry point
         assert container.wait(20) == 251
         assert (tree / "work" / "tidy").exists()
     finally:

@@ -32,15 +32,15 @@ def _stage(*dependencies: str) -> dict:
     return {"stages": {"ingest": {"cmd": "python stages/ingest.py --out data", "deps": list(dependencies)}}}
 
 
-def test_the_closure_follows_imports_inside_functions_and_leaves_out_empty_package_faces(repository: Path) -> None:
+def test_the_closure_includes_imports_in_functions_but_no_empty_init_files(repository: Path) -> None:
     closure = import_closure(Path("stages/ingest.py"), repository)
     assert closure == ["src/synthdrive/core/errors.py", "src/synthdrive/scenes/lane_map.py", "stages/ingest.py"]
 
 
-def test_folders_must_hold_the_imports_and_no_folder_is_declared_in_vain(repository: Path) -> None:
-    whole = ("raw", "stages/ingest.py", "src/synthdrive/core", "src/synthdrive/scenes", "requirements.lock")
-    assert list(problems(_stage(*whole), repository)) == []
-    missing, unneeded = undeclared_and_unneeded(_stage("raw", *whole[3:], "src/synthdrive/unused"), repository)[
+def test_undeclared_imports_and_unneeded_folders_are_found(repository: Path) -> None:
+    complete = ("raw", "stages/ingest.py", "src/synthdrive/core", "src/synthdrive/scenes", "requirements.lock")
+    assert list(problems(_stage(*complete), repository)) == []
+    missing, unneeded = undeclared_and_unneeded(_stage("raw", *complete[3:], "src/synthdrive/unused"), repository)[
         "ingest"
     ]
     assert missing == ["src/synthdrive/core/errors.py", "stages/ingest.py"]

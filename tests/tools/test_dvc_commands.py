@@ -1,4 +1,4 @@
-"""Tests of how the tools run DVC, with a stand-in that holds the lock at first, fails, or prints."""
+"""Tests of how the tools run DVC, with a stand-in that reports a held lock, fails, or prints."""
 
 import pytest
 
@@ -11,31 +11,31 @@ import pathlib, sys
 calls = pathlib.Path("calls")
 calls.write_text(calls.read_text() + "x" if calls.exists() else "x")
 print("out", *sys.argv[1:])
-print({said!r}, file=sys.stderr)
-sys.exit({status} if len(calls.read_text()) < {good} else 0)
+print({message!r}, file=sys.stderr)
+sys.exit({status} if len(calls.read_text()) < {succeeds_from} else 0)
 """
 
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """A function that puts a stand-in for DVC in place: what it says, and from which call on it succeeds."""
+    """A function that installs a stand-in for DVC, given its error message and the first call that succeeds."""
 
-    def put(said, status=255, good=99):
-        (tmp_path / "dvc.py").write_text(STAND_IN.format(said=said, status=status, good=good))
+    def install(message, status=255, succeeds_from=99):
+        (tmp_path / "dvc.py").write_text(STAND_IN.format(message=message, status=status, succeeds_from=succeeds_from))
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         monkeypatch.setattr(dvc_commands, "PAUSE", 0.0)
         return tmp_path
 
-    return put
+    return install
 
 
-def test_a_held_lock_is_waited_for(stand_in):
-    folder = stand_in("ERROR: Unable to acquire lock", good=3)
+def test_a_command_is_repeated_while_the_lock_is_held(stand_in):
+    folder = stand_in("ERROR: Unable to acquire lock", succeeds_from=3)
     assert dvc("status", "--json", repository=folder, captured=True) == "out status --json\n"
     assert (folder / "calls").read_text() == "xxx"
 
 
-def test_a_lock_that_is_never_free_is_an_error(stand_in, monkeypatch):
+def test_a_lock_that_is_never_released_is_an_error(stand_in, monkeypatch):
     folder = stand_in("ERROR: Unable to acquire lock")
     monkeypatch.setattr(dvc_commands, "TRIES", 2)
     with pytest.raises(SynthDriveError, match="exit status 255"):
@@ -43,7 +43,7 @@ def test_a_lock_that_is_never_free_is_an_error(stand_in, monkeypatch):
 
 
 @pytest.mark.parametrize(("captured", "expected"), [(True, "out repro\nERROR: bad"), (False, "printed above")])
-def test_another_failure_is_an_error_at_once(stand_in, captured, expected):
+def test_another_failure_is_an_error_without_repetition(stand_in, captured, expected):
     folder = stand_in("ERROR: bad", status=1)
     with pytest.raises(SynthDriveError) as raised:
         dvc("repro", repository=folder, captured=captured)
@@ -52,7 +52,7 @@ def test_another_failure_is_an_error_at_once(stand_in, captured, expected):
     assert (folder / "calls").read_text() == "x"
 
 
-def test_what_is_not_captured_is_shown_but_for_the_lock(stand_in, capfd):
-    folder = stand_in("ERROR: Unable to acquire lock", good=2)
+def test_output_that_is_not_captured_is_shown_except_lock_errors(stand_in, capfd):
+    folder = stand_in("ERROR: Unable to acquire lock", succeeds_from=2)
     assert dvc("repro", repository=folder) == ""
     assert capfd.readouterr() == ("out repro\nout repro\n", "")

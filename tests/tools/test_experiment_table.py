@@ -1,4 +1,4 @@
-"""Tests of the experiment table, and of a newcomer's first experiments on a tiny pipeline, from run to removal."""
+"""Tests of the experiment table, and of a new user's first experiments on a tiny pipeline, from run to removal."""
 
 import json
 import os
@@ -35,7 +35,7 @@ stages:
 
 @pytest.fixture
 def repository(tmp_path):
-    """The product's Makefile, parameters and ignored files, and a stage in place of the pipeline; run and committed."""
+    """The product's Makefile, parameters and .gitignore, and a pipeline of one stage; it has run and is committed."""
     root = tmp_path / "repository"
     root.mkdir()
     for name in ("Makefile", ".gitignore", "params.yaml"):
@@ -105,7 +105,7 @@ old,fedcba9,branch_commit,2.8,[0],8,
 """
 
 
-def test_earlier_commits_are_shown_for_their_experiments_and_parameters_by_their_present_names():
+def test_earlier_commits_are_shown_only_with_experiments_and_renamed_parameters_are_left_out():
     _, header, *rows = experiment_table(EARLIER, "minFDE6").splitlines()
     assert header.split() == ["none", "seeds"]
     assert [row.split()[0] for row in rows] == ["main", "five", "89abcde", "old"]
@@ -113,7 +113,7 @@ def test_earlier_commits_are_shown_for_their_experiments_and_parameters_by_their
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_first_experiments_of_a_newcomer(repository):
+def test_the_first_experiments_of_a_new_user(repository):
     dvc(repository, "exp", "run", "-n", "nms", "-S", "evaluate.selection=nms")
     assert run(repository, "git", "status", "--porcelain").split() == [
         "M",
@@ -130,7 +130,7 @@ def test_the_first_experiments_of_a_newcomer(repository):
     assert header.split() == ["map", "trajectory", "combined", "forecast", "evaluate.selection"]
     assert main.split() == ["main", "1", "2", "3", "4", "goal_sets"]
     assert nms.split() == ["nms", "2", "3", "4", "5", "nms"]
-    run(repository, "git", "checkout", "-q", ".")  # the way back
+    run(repository, "git", "checkout", "-q", ".")  # undo the experiment
     dvc(repository, "checkout", "-q")
     assert run(repository, "git", "status", "--porcelain") == ""
     dvc(repository, "exp", "run", "--queue", "-n", "three", "-S", "seeds=[0,1,2]")

@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """The tracked files without any artifact."""
+    """A copy of the tracked files without any artifact."""
     root = tmp_path_factory.mktemp("checkout") / "synthdrive"
     names = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     if names.returncode or not (REPOSITORY / "dvc.lock").is_file():
@@ -26,8 +26,8 @@ def checkout(tmp_path_factory):
     return root
 
 
-def touched(checkout: Path) -> set[str]:
-    """Stages that DVC would run because of what changed; it finds no artifact here, which does not count."""
+def affected_stages(checkout: Path) -> set[str]:
+    """Stages that DVC would run because of a change; missing artifacts do not count."""
     return set(changes_since_lock(checkout))
 
 
@@ -46,19 +46,19 @@ def touched(checkout: Path) -> set[str]:
     ],
     ids=lambda value: str(value).strip() if isinstance(value, str) else "",
 )
-def test_a_parameter_touches_the_stages_that_read_it(checkout, old, new, stages):
+def test_a_parameter_affects_the_stages_that_read_it(checkout, old, new, stages):
     parameters = checkout / "params.yaml"
     text = parameters.read_text()
     assert text.count(old) == 1
     try:
         parameters.write_text(text.replace(old, new))
-        assert {name.split("@")[0] for name in touched(checkout)} == stages
+        assert {name.split("@")[0] for name in affected_stages(checkout)} == stages
     finally:
         parameters.write_text(text)
 
 
 def comments(path: Path) -> list[str]:
-    """Lines that are comments, each with the key under it."""
+    """Comment lines, each with the key below it."""
     lines = [line.strip() for line in path.read_text().splitlines()]
     below = {number: next(text.split(":")[0] for text in lines[number:] if text and not text.startswith("#"))
              for number, line in enumerate(lines) if line.startswith("#")}  # fmt: skip
@@ -66,7 +66,7 @@ def comments(path: Path) -> list[str]:
 
 
 def test_an_experiment_keeps_the_comments_of_params_yaml(tmp_path):
-    """DVC replaces every list, and with a list in block style the comment after it."""
+    """DVC replaces every list, and removes the comment after a list in block style."""
     from dvc.utils.hydra import apply_overrides
 
     parameters = Path(shutil.copy(REPOSITORY / "params.yaml", tmp_path))
@@ -76,19 +76,19 @@ def test_an_experiment_keeps_the_comments_of_params_yaml(tmp_path):
     assert comments(parameters) == before
 
 
-def test_a_variants_parameter_touches_its_own_cells_alone(checkout):
+def test_a_variants_parameter_affects_only_its_own_runs(checkout):
     parameters = checkout / "params.yaml"
     text = parameters.read_text()
     try:
         parameters.write_text(text.replace("      map_probability: 1.0", "      map_probability: 0.9"))
-        variants = {name.split("@")[1].rsplit("-", 1)[0] for name in touched(checkout)}
+        variants = {name.split("@")[1].rsplit("-", 1)[0] for name in affected_stages(checkout)}
         assert variants == {"map"}
     finally:
         parameters.write_text(text)
 
 
 def test_variants_that_differ_in_fine_tuning_share_one_pretraining(checkout):
-    """The pipeline declares it: no stage of their own, and a dependency on the checkpoint of the other."""
+    """Such a variant has no pre-training stage and depends on the checkpoint of the other variant."""
     from dvc.repo import Repo
 
     parameters = checkout / "params.yaml"
@@ -104,6 +104,6 @@ def test_variants_that_differ_in_fine_tuning_share_one_pretraining(checkout):
         stage = stages[f"finetune_shared@run{place}-0"]
         assert "models/pretrained/map-0" in {str(dependency) for dependency in stage.deps}
         assert {str(out) for out in stage.outs} == {f"models/finetuned/{name}"}
-        scored = stages[f"evaluate_shared@run{place}-0"]
-        assert f"models/finetuned/{name}" in {str(dependency) for dependency in scored.deps}
-        assert f"metrics/{name}.json" in {str(out) for out in scored.outs}
+        evaluation = stages[f"evaluate_shared@run{place}-0"]
+        assert f"models/finetuned/{name}" in {str(dependency) for dependency in evaluation.deps}
+        assert f"metrics/{name}.json" in {str(out) for out in evaluation.outs}

@@ -24,7 +24,7 @@ METADATA = {
 
 @pytest.fixture
 def installed(tmp_path):
-    """Installed distributions with nothing but their metadata."""
+    """Installed distributions that consist only of metadata."""
     for name, (version, requires) in METADATA.items():
         folder = tmp_path / "site" / f"{name.replace('-', '_')}-{version}.dist-info"
         folder.mkdir(parents=True)
@@ -50,35 +50,35 @@ def problems(
     return [line.strip() for line in lines if line.startswith("      ")]
 
 
-def test_a_whole_lock_passes_with_a_build_of_torch_that_brings_more(installed, capsys):
+def test_a_complete_lock_passes_even_if_torch_needs_more_packages(installed, capsys):
     assert problems(installed, capsys) == []
 
 
-def test_an_entry_that_nothing_leads_to(installed, capsys):
+def test_an_unneeded_entry_is_reported(installed, capsys):
     assert problems(installed, capsys, requirements=["torch==2.13.0", "pipeline==3.1"]) == ["optional: not needed"]
 
 
-def test_an_absent_entry(installed, capsys):
+def test_a_missing_entry_is_reported(installed, capsys):
     found = problems(installed, capsys, lock=locked(pipeline="3.1", optional="1.0", mathematics="1.0"))
     assert "helper: not in the lock" in found
 
 
-def test_a_lock_that_is_older_than_requirements_in(installed, capsys):
+def test_a_lock_that_is_older_than_requirements_in_is_reported(installed, capsys):
     found = problems(installed, capsys, requirements=["torch==2.13.0", "pipeline[all]==3.2", "newcomer"])
     assert "pipeline[all]==3.2: found 3.1" in found
     assert "newcomer: missing" in found
 
 
-def test_pyproject_asks_for_more_than_is_locked(installed, capsys):
+def test_a_locked_version_that_pyproject_excludes_is_reported(installed, capsys):
     assert "torch>=3: found 2.13.0+cpu" in problems(installed, capsys, project=["torch>=3"])
 
 
-def test_another_version_is_installed(installed, capsys):
+def test_another_installed_version_is_reported(installed, capsys):
     found = problems(installed, capsys, lock=locked(pipeline="3.1", helper="1.6", optional="1.0", mathematics="1.0"))
     assert found == ["helper: 1.6 locked, 1.5 installed"]
 
 
-def test_licence_as_stated(installed):
+def test_licence_is_read_from_the_metadata(installed):
     assert licence(installed["helper"]) == "MIT"
 
 
@@ -93,7 +93,7 @@ def test_licence_as_stated(installed):
         ("1.5", {"ranges": [{"type": "GIT", "events": [{"introduced": "0"}]}]}, False),
     ],
 )
-def test_affected_versions(version, affected, expected):
+def test_affected_versions_follow_the_advisory(version, affected, expected):
     assert is_affected(version, affected) is expected
 
 
@@ -111,14 +111,14 @@ def test_advisories_name_locked_versions(tmp_path):
     assert known_vulnerabilities(locked(helper="1.6"), tmp_path / "all.zip") == (3, [])
 
 
-def test_what_is_no_archive_of_advisories_is_refused(tmp_path):
+def test_a_file_that_is_not_an_archive_of_advisories_is_refused(tmp_path):
     (tmp_path / "all.zip").write_bytes(b"<html>")
     with pytest.raises(InputError, match="an archive of OSV records"):
         known_vulnerabilities(locked(helper="1.5"), tmp_path / "all.zip")
 
 
 @pytest.mark.parametrize("content", [b"[" * 10**6, b" " * (64 << 20), b"1" * 10_000, b'{"affected": 1}'])
-def test_an_advisory_that_means_harm_is_refused(tmp_path, content):
+def test_a_malicious_advisory_is_refused(tmp_path, content):
     with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("A-1.json", content)
     with pytest.raises(InputError, match=r"all\.zip"):

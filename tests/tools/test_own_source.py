@@ -1,4 +1,4 @@
-"""Tests that a stage runs the code of its own repository, wherever that is and whatever is installed."""
+"""Tests that a stage runs the code of its own repository, whatever its location and the installed packages."""
 
 import ast
 import json
@@ -32,7 +32,7 @@ stages:
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda path: path.stem)
-def test_every_stage_asks_for_its_own_code_before_it_imports_any(stage):
+def test_every_stage_imports_own_source_before_the_package(stage):
     imported = [
         node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
         for node in ast.parse(stage.read_text()).body
@@ -43,7 +43,7 @@ def test_every_stage_asks_for_its_own_code_before_it_imports_any(stage):
 
 
 def make_tree(root: Path, length: int = 1) -> Path:
-    """A tree of one stage, which writes what a function of its package gives."""
+    """Make a repository with one stage, which writes the result of a function of its package."""
     for folder in ("stages", "src/synthdrive"):
         (root / folder).mkdir(parents=True)
     shutil.copy(REPOSITORY / "stages/_own_source.py", root / "stages")
@@ -55,7 +55,7 @@ def make_tree(root: Path, length: int = 1) -> Path:
 
 
 def run(root: Path, *command: str, other: Path, expect: int = 0) -> str:
-    """What a command prints in a folder, with an environment whose package is that of another tree."""
+    """Run a command in a folder, with the package of another tree on PYTHONPATH, and return its output."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     packages = os.pathsep.join((str(other / "src"), str(root.parent / "copy")))
     environment = {**os.environ, "PATH": path, "PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -65,7 +65,7 @@ def run(root: Path, *command: str, other: Path, expect: int = 0) -> str:
 
 
 def elsewhere(tmp_path: Path) -> Path:
-    """A folder without a package: an environment of this project looks for one in the current folder first."""
+    """Make a folder without a package; Python searches the current folder first."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     return folder
@@ -75,7 +75,7 @@ def length(root: Path) -> int:
     return json.loads((root / "length.json").read_text())["length"]
 
 
-def test_a_copy_runs_its_own_code_and_so_do_the_processes_it_starts(tmp_path):
+def test_a_copy_and_the_processes_that_it_starts_run_its_own_code(tmp_path):
     main, copy = make_tree(tmp_path / "main"), make_tree(tmp_path / "copy", length=2)
     run(copy, sys.executable, "stages/measure.py", other=main)
     assert length(copy) == 2
@@ -86,24 +86,24 @@ def test_a_copy_runs_its_own_code_and_so_do_the_processes_it_starts(tmp_path):
     assert "length 2" in run(copy, sys.executable, "stages/measure.py", other=main)
 
 
-def test_code_from_elsewhere_is_refused(tmp_path):
+def test_code_of_another_tree_is_refused(tmp_path):
     main, copy = make_tree(tmp_path / "main"), make_tree(tmp_path / "copy", length=2)
     late = f"import sys, synthdrive; sys.path.insert(0, {str(copy / 'stages')!r}); import _own_source"
-    said = run(elsewhere(tmp_path), sys.executable, "-c", late, other=main, expect=1)
-    assert f"synthdrive comes from {main}" in said
-    assert str(copy / "src") in said
+    printed = run(elsewhere(tmp_path), sys.executable, "-c", late, other=main, expect=1)
+    assert f"synthdrive comes from {main}" in printed
+    assert str(copy / "src") in printed
     assert not (copy / "length.json").exists()
 
 
 def test_a_tool_of_another_tree_is_refused(tmp_path):
     copy = make_tree(tmp_path / "copy")
     shutil.copytree(REPOSITORY / "tools", copy / "tools")
-    said = run(elsewhere(tmp_path), sys.executable, "-m", "tools.verify", "lock", other=REPOSITORY, expect=1)
-    assert "run them with PYTHONPATH=src" in said.splitlines()[-1]
+    printed = run(elsewhere(tmp_path), sys.executable, "-m", "tools.verify", "lock", other=REPOSITORY, expect=1)
+    assert "run them with PYTHONPATH=src" in printed.splitlines()[-1]
 
 
 @pytest.mark.timeout(120)
-def test_a_queued_edit_gives_its_own_result_after_it_is_reverted(tmp_path):
+def test_a_queued_edit_is_run_although_it_has_been_reverted(tmp_path):
     main = make_tree(tmp_path / "main")
     module = main / "src/synthdrive/measure.py"
 
@@ -127,6 +127,6 @@ def test_a_queued_edit_gives_its_own_result_after_it_is_reverted(tmp_path):
     assert length(main) == 1
     reference = next(ref for ref in git("for-each-ref", "--format=%(refname)", "refs/exps").split() if "edited" in ref)
     assert json.loads(git("show", f"{reference}:length.json")) == {"length": 2}
-    module.write_text(MODULE.format(length=2))  # from the cache of runs, and right
+    module.write_text(MODULE.format(length=2))  # restored from the run cache, with the right result
     dvc("repro", "-q")
     assert length(main) == 2

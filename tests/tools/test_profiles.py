@@ -24,7 +24,7 @@ PROFILES = sorted((REPOSITORY / "profiles").glob("*.yaml"))
 
 @pytest.fixture
 def parameters(tmp_path: Path) -> Path:
-    """A copy of params.yaml; there is no git."""
+    """A copy of params.yaml outside a git repository."""
     (tmp_path / "params.yaml").write_text(PARAMETERS.read_text())
     return tmp_path / "params.yaml"
 
@@ -48,13 +48,13 @@ def profile(parameters: Path, text: str, name: str = "mine") -> Path:
 
 
 def lines_between(before: str, after: str) -> tuple[list[str], list[str]]:
-    """(lines that are gone, lines that are new)."""
+    """(removed lines, new lines)."""
     lines = list(difflib.ndiff(before.splitlines(), after.splitlines()))
     return [line[2:] for line in lines if line[0] == "-"], [line[2:] for line in lines if line[0] == "+"]
 
 
 def comments(text: str) -> dict[str, str]:
-    """Each comment line with the line that it is above."""
+    """Each comment line with the key of the line below it."""
     lines = text.splitlines()
     return {
         line: next(below.split(":")[0] for below in lines[number:] if below.strip() and "#" not in below)
@@ -69,8 +69,8 @@ def test_a_profile_changes_only_the_lines_of_its_values(parameters: Path) -> Non
         parameters, "seeds: [7, 8]\nmodel:\n  hidden_size: 64\nsynthesize:\n  speed_variation:\n    interval: 40\n"
     )
     assert apply_profile(mine, parameters) == ["seeds", "synthesize.speed_variation.interval", "model.hidden_size"]
-    gone, new = lines_between(before, parameters.read_text())
-    assert gone == ["seeds: [0, 1, 2, 3]", "    interval: 0.0", "  hidden_size: 32"]
+    removed, new = lines_between(before, parameters.read_text())
+    assert removed == ["seeds: [0, 1, 2, 3]", "    interval: 0.0", "  hidden_size: 32"]
     assert new == ["seeds: [7, 8]", "    interval: 40", "  hidden_size: 64"]
 
 
@@ -129,9 +129,7 @@ def test_a_profile_that_extends_another_inherits_what_it_does_not_specify(parame
         ("a: [\n", "unreadable YAML"),
     ],
 )
-def test_a_profile_that_means_nothing_is_refused_and_nothing_is_written(
-    text: str, message: str, parameters: Path
-) -> None:
+def test_an_invalid_profile_is_refused_and_nothing_is_written(text: str, message: str, parameters: Path) -> None:
     with pytest.raises(ParameterError, match=message):
         apply_profile(profile(parameters, text), parameters)
     assert parameters.read_text() == PARAMETERS.read_text()
@@ -155,12 +153,12 @@ def test_a_variant_that_extends_another_specifies_only_how_it_differs(parameters
     longer = {**base, "description": "longer", "finetune": {**base["finetune"], "epochs": 30}}
     assert variants["longer"] == longer
     assert variants["longest"] == {**longer, "description": "longest", "finetune": {**base["finetune"], "epochs": 60}}
-    gone, _ = lines_between(before, parameters.read_text())
-    assert gone == []
+    removed, _ = lines_between(before, parameters.read_text())
+    assert removed == []
     assert comments(before) == comments(parameters.read_text())
 
 
-def test_a_profile_may_change_what_a_variant_changes(parameters: Path) -> None:
+def test_a_profile_can_change_a_variant(parameters: Path) -> None:
     before = parameters.read_text()
     variants = variants_with(
         parameters, "  forecast:\n    model:\n      coordinate_scale: 10.0\n    finetune:\n      epochs: 3\n"
@@ -178,7 +176,7 @@ def test_a_profile_may_change_what_a_variant_changes(parameters: Path) -> None:
     assert comments(before) == comments(parameters.read_text())
 
 
-def test_a_second_profile_leaves_nothing_of_the_first(checkout: Path) -> None:
+def test_a_second_profile_replaces_all_values_of_the_first(checkout: Path) -> None:
     parameters, profiles = checkout / "params.yaml", checkout / "profiles"
     changed = apply_profile(profiles / "argoverse1-small.yaml", parameters)
     small = parameters.read_text()
@@ -189,7 +187,7 @@ def test_a_second_profile_leaves_nothing_of_the_first(checkout: Path) -> None:
     assert parameters.read_text() == small
 
 
-def test_values_that_are_not_committed_are_never_lost(checkout: Path) -> None:
+def test_uncommitted_values_are_never_overwritten(checkout: Path) -> None:
     parameters, paper = checkout / "params.yaml", checkout / "profiles" / "paper.yaml"
     apply_profile(paper, parameters)
     edited = parameters.read_text().replace("mask_ratio: 0.5", "mask_ratio: 0.4")
@@ -203,13 +201,13 @@ def test_values_that_are_not_committed_are_never_lost(checkout: Path) -> None:
 
 
 def set_with_dvc(parameters: Path, override: str) -> None:
-    """What `dvc exp run --set-param` does to the file."""
+    """Change the file as `dvc exp run --set-param` does."""
     from dvc.utils.hydra import apply_overrides
 
     apply_overrides(str(parameters), [override])
 
 
-def test_a_value_set_through_dvc_loses_no_comment_and_the_layout_comes_back(checkout: Path) -> None:
+def test_a_value_set_through_dvc_keeps_comments_and_the_layout_can_be_restored(checkout: Path) -> None:
     parameters = checkout / "params.yaml"
     before = parameters.read_text()
     set_with_dvc(parameters, "pretrain.mask_ratio=0.3")
@@ -218,8 +216,8 @@ def test_a_value_set_through_dvc_loses_no_comment_and_the_layout_comes_back(chec
     set_with_dvc(parameters, "record_sample.cities.0.runs=1")
     assert committed(parameters) == before
     restore_layout(parameters)
-    gone, new = lines_between(before, parameters.read_text())
-    assert gone == ["seeds: [0, 1, 2, 3]", "    runs: 3", "  mask_ratio: 0.5"]
+    removed, new = lines_between(before, parameters.read_text())
+    assert removed == ["seeds: [0, 1, 2, 3]", "    runs: 3", "  mask_ratio: 0.5"]
     assert new == ["seeds: [4]", "    runs: 1", "  mask_ratio: 0.3"]
 
 
@@ -238,7 +236,7 @@ def test_params_yaml_is_written_so_that_dvc_keeps_its_comments() -> None:
             in_list = None
 
 
-def test_params_yaml_holds_literal_values_alone() -> None:
+def test_params_yaml_contains_only_literal_values() -> None:
     text = "\n".join(line.split("#")[0] for line in PARAMETERS.read_text().splitlines())
     for forbidden in ("${", "&", "*", "<<:"):
         assert forbidden not in text, f"{forbidden!r}: DVC would track the text, not the value"
@@ -253,19 +251,19 @@ def command_line(folder: Path, *arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(("arguments", "status"), [(["nosuch"], 2), ([], 2), (["--list"], 0)])
-def test_the_profiles_are_listed_where_the_name_is_missing_or_wrong(
+def test_the_profiles_are_listed_on_request_or_if_the_name_is_missing_or_wrong(
     arguments: list[str], status: int, checkout: Path
 ) -> None:
-    exit_status, said = command_line(checkout, *arguments)
+    exit_status, printed = command_line(checkout, *arguments)
     assert exit_status == status
     for path in PROFILES:
-        assert path.stem in said
-    assert "the paper's sizes and schedules" in said
+        assert path.stem in printed
+    assert "the paper's sizes and schedules" in printed
     assert len(listed(checkout / "profiles").splitlines()) == len(PROFILES)
 
 
-def test_the_command_says_what_changed_and_how_to_go_back(checkout: Path) -> None:
-    status, said = command_line(checkout, "paper")
+def test_the_command_prints_what_changed_and_how_to_undo_it(checkout: Path) -> None:
+    status, printed = command_line(checkout, "paper")
     assert status == 0
     for part in ("model.hidden_size", "git checkout params.yaml"):
-        assert part in said
+        assert part in printed

@@ -23,7 +23,7 @@ def checkout(tmp_path):
     return tmp_path
 
 
-def test_missing_tarballs_are_named_with_what_to_do(checkout):
+def test_missing_tarballs_are_named_with_advice(checkout):
     with pytest.raises(InputError, match=r"no hd_maps\.tar\.gz, forecasting_train.*Put the official tarballs there"):
         check_raw_data(checkout)
     write_raw(checkout / RAW)
@@ -33,7 +33,7 @@ def test_missing_tarballs_are_named_with_what_to_do(checkout):
         check_raw_data(checkout)
 
 
-def test_data_that_the_lock_or_the_pipeline_itself_provides_is_not_asked_for(checkout):
+def test_data_from_the_lock_or_the_pipeline_itself_may_be_missing(checkout):
     (checkout / "dvc.lock").write_text(LOCK.format(raw=RAW))
     assert check_raw_data(checkout) is None
     (checkout / "dvc.lock").write_text(LOCK.format(raw="data/raw/sample"))
@@ -67,7 +67,7 @@ stages:
 
 
 @pytest.mark.timeout(120)
-def test_a_queued_experiment_has_the_raw_data_that_dvc_holds(checkout):
+def test_a_queued_experiment_has_the_raw_data_that_dvc_tracks(checkout):
     def run(*command):
         environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null"}
         done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
@@ -89,7 +89,7 @@ def test_a_queued_experiment_has_the_raw_data_that_dvc_holds(checkout):
     run(*dvc, "repro", "-q")
     run("git", "add", "-A")
     run("git", "commit", "-q", "-m", "Raw data")
-    assert run("git", "ls-files", "data").split() == [f"{RAW}.dvc"]  # neither data nor ignore files of DVC's
+    assert run("git", "ls-files", "data").split() == [f"{RAW}.dvc"]  # neither data nor DVC's .gitignore files
     run(*dvc, "exp", "run", "--queue", "--name", "two", "--set-param", "seeds=2")
     run(*dvc, "exp", "run", "--run-all")
     assert "Success" in run(*dvc, "queue", "status")

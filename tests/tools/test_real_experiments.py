@@ -16,16 +16,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 TRAINED = {"pretrain@combined-0", "finetune@combined-0", "evaluate@combined-0", "report"}
 BASELINE = {"train_from_scratch@none-0", "evaluate_from_scratch@none-0"}
-CHANGES = {  # an experiment for each stage: what it changes -> all that runs again, and nothing else
+CHANGES = {  # an experiment for each stage: the changed parameter -> exactly the stages that run again
     "record_sample.scenes.tracking_noise=0.06": {
         "record_sample", "ingest", "check_raw", "synthesize", *BASELINE, "finetune@combined-0",
         "evaluate@combined-0", "evaluate_baselines", "report",
-    },  # not what stands on the maps alone; the driver looks at the scenes and drives the same windows
+    },  # not stages that read only the maps; synthesize reads the scenes and makes the same windows
     "ingest.turn_angle=31.0": {"ingest"},  # the same scenes count as turns, so nothing after it runs
-    "check_raw.scenes.max_speed=46.0": {"check_raw", "augment", "report"},  # the same routes come out
+    "check_raw.scenes.max_speed=46.0": {"check_raw", "augment", "report"},  # the routes stay the same
     "augment.seed=1": {"augment", "synthesize", "check_synthetic", *TRAINED},
     "synthesize.seed=1": {"synthesize", "check_synthetic", *TRAINED},
-    "check_synthetic.max_speed=21.0": {"check_synthetic", "pretrain@combined-0", "report"},  # the same weights come out
+    "check_synthetic.max_speed=21.0": {"check_synthetic", "pretrain@combined-0", "report"},  # the weights stay the same
     "pretrain.mask_ratio=0.3": TRAINED,  # the baseline is not trained again
     "finetune.lr_decay_factor=0.5": {*BASELINE, "finetune@combined-0", "evaluate@combined-0", "report"},
     "evaluate.miss_threshold=3.0": {
@@ -37,7 +37,7 @@ CHANGES = {  # an experiment for each stage: what it changes -> all that runs ag
 
 @pytest.fixture(scope="module")
 def repository(tiny_pipeline, tmp_path_factory):
-    """A copy in which experiments may be made."""
+    """A copy in which experiments are run."""
     return copy_of(tiny_pipeline, tmp_path_factory.mktemp("experiments") / "pipeline")
 
 
@@ -46,7 +46,7 @@ def name_of(change: str) -> str:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_an_experiment_runs_what_depends_on_its_parameter_and_nothing_else(repository, change):
+def test_an_experiment_runs_exactly_the_stages_that_depend_on_its_parameter(repository, change):
     printed = dvc(repository, "exp", "run", "--temp", "--name", name_of(change), "--set-param", change)
     assert stages_run(printed) == CHANGES[change]
     assert git(repository, "status", "--porcelain") == ""
@@ -55,19 +55,19 @@ def test_an_experiment_runs_what_depends_on_its_parameter_and_nothing_else(repos
 
 
 def references(repository: Path) -> list[str]:
-    """Where git keeps the results of experiments."""
+    """Names of the git references to the results of experiments."""
     return git(repository, "for-each-ref", "--format=%(refname)", "refs/exps").split()
 
 
 @pytest.fixture(scope="module")
 def compared(tiny_pipeline, tmp_path_factory):
-    """A copy with one experiment, which changes how goals are chosen."""
+    """A copy with one experiment, which changes the selection of goals."""
     root = copy_of(tiny_pipeline, tmp_path_factory.mktemp("compared") / "pipeline")
     dvc(root, "exp", "run", "--temp", "--name", "nms", "--set-param", "evaluate.selection=nms")
     return root
 
 
-def test_the_table_of_experiments_has_a_column_a_variant_and_a_parameter_that_differs(compared):
+def test_the_table_of_experiments_has_a_column_for_each_variant_and_each_changed_parameter(compared):
     printed = run(compared, "make", "experiments", f"SYNTHDRIVE_CONTAINER={Path(sys.executable).parents[1]}")
     title, header, main, nms = printed.splitlines()[:4]
     assert title == "minFDE6 of each variant"
@@ -88,7 +88,7 @@ def test_differences_are_listed_by_metric_and_parameter(compared):
     assert all(entry["old"] != entry["new"] for entry in changed.values())
 
 
-def test_plots_put_the_pictures_side_by_side_and_load_nothing(compared, tmp_path):
+def test_plots_show_the_pictures_side_by_side_and_load_nothing_else(compared, tmp_path):
     dvc(compared, "plots", "diff", "main", "nms", "--out", str(tmp_path))
     page = (tmp_path / "index.html").read_text()
     assert "<script" not in page

@@ -1,4 +1,4 @@
-"""Tests of the levels of verify on the real, tiny pipeline: it agrees with what is recorded, until tampered with."""
+"""Test of verify on the tiny pipeline with a forged metric, which level lock accepts and level full detects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_level_full_makes_everything_again_and_finds_the_forged_metric(tiny_pipeline, tmp_path):
-    """The forgery is consistent, lock and report included: its forecasts tell, and training again."""
+    """The forged metric agrees with dvc.lock and the report, but neither with its forecasts nor with a new training."""
     root = copy_of(tiny_pipeline, tmp_path / "forged")
     path = root / "metrics" / "combined-0.json"
     metrics = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Tests of repair: damage that DVC does not see is found, and repaired from the other copy or removed."""
+"""Tests of repair: damage that DVC does not detect is found, and repaired from the other copy or removed."""
 
 import os
 import shutil
@@ -40,12 +40,12 @@ def made(tmp_path_factory):
 @pytest.fixture
 def root(made, tmp_path):
     shutil.copytree(made, tmp_path / "copy", symlinks=True)
-    dvc(tmp_path / "copy", "status")  # DVC takes the copies' times and sizes down
+    dvc(tmp_path / "copy", "status")  # DVC records times and sizes of the copied files
     return tmp_path / "copy"
 
 
-def rot(file: Path) -> None:
-    """Change a byte, as a bad disk does: size, time and mode stay."""
+def corrupt(file: Path) -> None:
+    """Change a byte as a faulty disk does: size, time and mode stay the same."""
     before = file.stat()
     content = file.read_bytes()
     file.chmod(0o644)
@@ -62,24 +62,24 @@ def contents(root: Path) -> list[str]:
     return [(root / name).read_text() for name in ("folder/a", "folder/b", "file", "metrics")]
 
 
-WHOLE = ["first\n", "second\n", "single\n", "git\n"]
+INTACT = ["first\n", "second\n", "single\n", "git\n"]
 
 
-def test_rotten_artifacts_are_restored_from_the_cache(root):
-    rot(root / "folder" / "a")
-    rot(root / "file")
+def test_damaged_artifacts_are_restored_from_the_cache(root):
+    corrupt(root / "folder" / "a")
+    corrupt(root / "file")
     assert "up to date" in dvc(root, "status")
     assert repair(root, change=False)["damaged"] == 2
     assert repair(root)["restored"] == 2
-    assert contents(root) == WHOLE
+    assert contents(root) == INTACT
     assert "up to date" in dvc(root, "status")
 
 
 @pytest.mark.parametrize("text", ["second", "single", "relpath"])
-def test_a_rotten_cache_is_restored_from_the_workspace(root, text, capsys):
+def test_a_damaged_cached_copy_is_restored_from_the_workspace(root, text, capsys):
     copy = cached(root, text)
     before = copy.read_bytes()
-    rot(copy)
+    corrupt(copy)
     repair(root)
     assert f"{copy.relative_to(root)}: damaged, restored" in capsys.readouterr().out
     assert copy.read_bytes() == before
@@ -87,17 +87,17 @@ def test_a_rotten_cache_is_restored_from_the_workspace(root, text, capsys):
     assert repair(root)["damaged"] == 0
 
 
-def test_without_a_whole_copy_dvc_makes_it_again(root):
-    rot(root / "metrics")
-    rot(cached(root, "second"))
-    rot(root / "folder" / "b")
+def test_files_without_an_intact_copy_are_removed_and_made_again(root):
+    corrupt(root / "metrics")
+    corrupt(cached(root, "second"))
+    corrupt(root / "folder" / "b")
     assert repair(root)["removed"] == 3
     dvc(root, "repro", "-q")
-    assert contents(root) == WHOLE
+    assert contents(root) == INTACT
     assert repair(root)["damaged"] == 0
 
 
-def test_what_a_user_changes_is_left_to_dvc(root):
+def test_a_file_changed_by_the_user_is_not_repaired(root):
     (root / "file").write_text("of my own")
     assert repair(root)["damaged"] == 0
     assert (root / "file").read_text() == "of my own"

@@ -22,7 +22,7 @@ DATA_STAGES = {
 
 
 def clone_with_a_comment(repository: Path, clone: Path) -> Path:
-    """A clone, a commit further on; nothing has run in it."""
+    """Make a clone with one more commit; no stage has run in it."""
     git(repository, "clone", "-q", "--no-hardlinks", str(repository), str(clone))
     unused = clone / "stages/export.py"
     unused.write_text(unused.read_text() + "# A comment\n")

@@ -31,11 +31,11 @@ def failures(inside, outside):
     return verdict.failures
 
 
-def test_the_same_results(checkouts):
+def test_equal_results_agree(checkouts):
     assert failures(*checkouts) == 0
 
 
-def test_other_bytes(checkouts, capsys):
+def test_other_hashes_of_data_are_reported(checkouts, capsys):
     path = checkouts[0] / "dvc.lock"
     path.write_text(path.read_text().replace("a" * 32, "b" * 32))
     assert failures(*checkouts) == 2
@@ -43,18 +43,18 @@ def test_other_bytes(checkouts, capsys):
 
 
 @pytest.mark.parametrize(("value", "expected"), [(1.55, 0), (1.65, 1), (float("nan"), 1)])
-def test_metrics_within_tolerance(checkouts, value, expected):
+def test_metrics_are_compared_within_their_tolerance(checkouts, value, expected):
     (checkouts[0] / "metrics" / "none-0.json").write_text(json.dumps({"minFDE6": value}))
     assert failures(*checkouts) == expected
 
 
-def test_nothing_to_compare_with_is_no_agreement(checkouts):
+def test_missing_metrics_are_an_error(checkouts):
     (checkouts[1] / "metrics" / "none-0.json").unlink()
     with pytest.raises(InputError, match="no metrics"):
         same_results(*checkouts, Verdict())
 
 
-def test_a_data_stage_that_never_ran_outside_is_no_agreement(checkouts):
+def test_a_data_stage_that_the_other_checkout_lacks_is_an_error(checkouts):
     (checkouts[1] / "dvc.lock").write_text("stages: {evaluate: {outs: [{path: metrics/none-0.json}]}}")
     with pytest.raises(InputError, match="no ingest"):
         same_results(*checkouts, Verdict())
@@ -79,7 +79,7 @@ LOCK = {
         ("report", "repot", 4, 0),
     ],
 )
-def test_another_processor_explains_other_hashes_of_what_is_trained_alone(old, new, problems, explained, capsys):
+def test_only_hashes_of_trained_artifacts_may_differ(old, new, problems, explained, capsys):
     made = json.loads(json.dumps(LOCK).replace(old, new))
     compare_locks(made, LOCK, ["ingest"], verdict := Verdict())
     assert verdict.failures == problems

@@ -13,7 +13,7 @@ import yaml
 from raw_data import write_raw
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SECRETS = {  # as tools name them
+SECRETS = {  # named as common tools name them
     "AWS_ACCESS_KEY_ID": "AKIA-hunter2-aws-id",
     "AWS_SECRET_ACCESS_KEY": "hunter2-aws-key",
     "DVC_STUDIO_TOKEN": "hunter2-studio",
@@ -22,12 +22,12 @@ SECRETS = {  # as tools name them
     "SYNTHDRIVE_NOTE": "hunter2-note",
 }
 IN_GIT, IN_DVC = "hunter2-remote", "hunter2-storage"
-KEPT_BY = (".git", ".dvc")  # where the tools themselves keep them
+SETTINGS = (".git", ".dvc")  # where git and DVC themselves store them
 
 
 @pytest.fixture
 def tree(tmp_path):
-    """A checkout of the code with small networks, whose git and DVC know passwords, and raw data in it."""
+    """A checkout with small networks, raw data, and passwords in the settings of git and DVC."""
     tree = tmp_path / "tree"
     shutil.copytree(REPOSITORY / "src" / "synthdrive", tree / "src" / "synthdrive")
     shutil.copytree(REPOSITORY / "stages", tree / "stages")
@@ -58,7 +58,7 @@ def run(tree, *command, **settings):
     return done.returncode, done.stdout + done.stderr
 
 
-def test_neither_logs_nor_files_hold_a_secret(tree):
+def test_neither_output_nor_files_contain_a_secret(tree):
     printed = {}
     for command in (
         ["stages/ingest.py", "--workers", 1],
@@ -74,7 +74,7 @@ def test_neither_logs_nor_files_hold_a_secret(tree):
     written = {
         str(path.relative_to(tree)): path.read_bytes()
         for path in tree.rglob("*")
-        if path.is_file() and path.relative_to(tree).parts[0] not in KEPT_BY
+        if path.is_file() and path.relative_to(tree).parts[0] not in SETTINGS
     }
     assert {"models/finetuned/none-0/metadata.json", "metrics/constant_velocity.json"} <= written.keys()
     names = [*SECRETS.values(), "hunter2", IN_GIT, IN_DVC]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# Says what pip is asked for; `-m venv --clear FOLDER` puts a copy of itself there. Without network (a file `offline`
-# beside it), pip finds nothing on another index than its own.
+# Records the arguments of `pip install`; `-m venv --clear FOLDER` puts a copy of itself there. Without network (if
+# there is a file `offline`), pip finds packages only on its default index.
 PYTHON = """\
 #!/bin/sh
 case "$*" in
@@ -42,7 +42,7 @@ def tree(tmp_path, request):
 
 
 def interpreter(tree, version):
-    """A stand-in of this version, found as python3.11, which is looked for first."""
+    """Make a stand-in for Python of this version, also as python3.11 on PATH, which is searched for first."""
     for program in (tree / f"python{version}", tree / "path" / "python3.11"):
         program.write_text(PYTHON.replace("VERSION", version))
         program.chmod(0o755)
@@ -50,28 +50,28 @@ def interpreter(tree, version):
 
 
 def run_setup(tree, *choice):
-    kept = {key: value for key, value in os.environ.items()
+    environment = {key: value for key, value in os.environ.items()
             if key not in ("TORCH", "WHEELS", "PYTHON", "SYNTHDRIVE_CONTAINER")}  # fmt: skip
-    kept["PATH"] = f"{tree / 'path'}{os.pathsep}{os.environ['PATH']}"
+    environment["PATH"] = f"{tree / 'path'}{os.pathsep}{os.environ['PATH']}"
     (tree / "calls").unlink(missing_ok=True)
-    return subprocess.run(["make", "setup", *choice], cwd=tree, env=kept, capture_output=True, text=True)
+    return subprocess.run(["make", "setup", *choice], cwd=tree, env=environment, capture_output=True, text=True)
 
 
 def setup(tree, *choice):
-    """What pip is asked to install, in turn; nothing where the environment is there."""
+    """Run `make setup` and return the arguments of each `pip install`; empty if the environment is up to date."""
     done = run_setup(tree, *choice)
     assert done.returncode == 0, done.stderr
     return (tree / "calls").read_text().splitlines() if (tree / "calls").exists() else []
 
 
 def torch_of(tree, *choice):
-    """The last thing that pip is asked for, torch."""
-    asked = setup(tree, *choice)
-    assert asked[0] == LOCKED
-    return asked[-1]
+    """Run `make setup` and return the arguments of the last `pip install`, that of torch."""
+    installs = setup(tree, *choice)
+    assert installs[0] == LOCKED
+    return installs[-1]
 
 
-def test_the_build_of_torch_is_what_the_machine_can_use(tree):
+def test_the_build_of_torch_fits_the_machine(tree):
     (tree / "path" / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")  # a driver without a GPU
     (tree / "path" / "nvidia-smi").chmod(0o755)
     if Path("/proc/driver/nvidia/version").exists():
@@ -86,14 +86,14 @@ def test_the_build_of_torch_is_what_the_machine_can_use(tree):
     assert torch_of(tree, "TORCH=cpu").endswith("/whl/cpu torch==2.13.0")
 
 
-def test_without_the_cpu_index_torch_comes_from_pips_own(tree):
+def test_without_the_cpu_index_torch_comes_from_pips_default_index(tree):
     (tree / "offline").touch()
-    asked = setup(tree, "TORCH=cpu")
-    assert asked[-2].endswith("/whl/cpu torch==2.13.0")
-    assert asked[-1] == "torch==2.13.0"
+    installs = setup(tree, "TORCH=cpu")
+    assert installs[-2].endswith("/whl/cpu torch==2.13.0")
+    assert installs[-1] == "torch==2.13.0"
 
 
-def test_without_a_choice_what_is_there_stays(tree):
+def test_without_a_choice_the_installed_build_of_torch_is_kept(tree):
     assert torch_of(tree, f"TORCH={CPU}") == CPU
     assert setup(tree) == []
     (tree / "requirements.lock").write_text("other==1\n")
@@ -103,7 +103,7 @@ def test_without_a_choice_what_is_there_stays(tree):
     assert setup(tree, f"TORCH={CPU}") == []
 
 
-def test_another_choice_sets_up_again_from_nothing(tree):
+def test_another_choice_makes_a_new_environment(tree):
     torch_of(tree, f"TORCH={CPU}")
     (tree / ".venv" / "installed").touch()
     assert torch_of(tree, f"TORCH={CUDA}") == CUDA
@@ -115,13 +115,13 @@ def test_another_choice_sets_up_again_from_nothing(tree):
     assert setup(tree) == []
 
 
-def test_a_folder_without_wheels_leaves_the_environment_as_it_was(tree):
+def test_a_folder_without_wheels_does_not_change_the_environment(tree):
     setup(tree, f"TORCH={CPU}")
     assert run_setup(tree, "WHEELS=absent").returncode
     assert setup(tree) == []
 
 
-def test_an_interrupted_set_up_goes_on_with_its_choice(tree):
+def test_an_interrupted_setup_continues_with_its_choice(tree):
     (tree / "offline").touch()
     assert run_setup(tree, f"TORCH={CPU}").returncode
     (tree / "offline").unlink()
@@ -139,20 +139,20 @@ def test_another_python_is_refused_before_anything_is_installed(tree, version):
     assert not (tree / ".venv").exists()
 
 
-def test_the_environment_is_made_anew_for_another_interpreter_and_keeps_it(tree):
+def test_another_interpreter_gets_a_new_environment_and_is_kept(tree):
     setup(tree)
     (tree / ".venv" / "installed").touch()
     python = interpreter(tree, "3.12")
-    assert setup(tree) == []  # another Python appears, nobody asks for it
+    assert setup(tree) == []  # another Python is installed, but not requested
     assert setup(tree, f"PYTHON={python}")
     assert not (tree / ".venv" / "installed").exists()
     interpreter(tree, "3.11")
     assert setup(tree) == []
-    (tree / ".venv" / "bin" / "python").unlink()  # the system's Python is gone
+    (tree / ".venv" / "bin" / "python").unlink()  # the system's Python was removed
     assert setup(tree)
 
 
-def test_an_environment_whose_interpreter_is_gone_is_made_anew(tree):
+def test_an_environment_whose_interpreter_was_removed_is_made_again(tree):
     setup(tree, f"TORCH={CPU}")
     (tree / ".venv" / "bin" / "python").unlink()  # as an upgrade of the system's Python leaves it
     assert torch_of(tree) == CPU
@@ -168,5 +168,5 @@ def test_a_moved_checkout_is_set_up_again(tree):
     assert setup(moved) == []
 
 
-def test_a_path_that_dvcs_queue_cannot_use_is_named(tree):
+def test_a_path_that_dvcs_queue_cannot_use_causes_a_warning(tree):
     assert ("DVC cannot run queued experiments" in run_setup(tree).stdout) == ("é" in tree.name)

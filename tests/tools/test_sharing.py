@@ -29,7 +29,7 @@ IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@localhost")
 
 
 def run(folder: Path, *command: str) -> str:
-    """What a command prints in a folder."""
+    """Run a command in a folder and return its output."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
@@ -42,7 +42,7 @@ def dvc(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def published(tmp_path):
-    """A repository of two small stages that have run, with the product's Makefile, ignored files and artifacts."""
+    """A repository of two small stages that have run, with the project's Makefile, ignored files and artifacts."""
     root = tmp_path / "published"
     root.mkdir()
     for name in ("Makefile", ".gitignore", ".gitattributes", ".dvcignore"):
@@ -72,7 +72,7 @@ def webdav_command(port: int, storage: Path) -> list[str]:
 
 
 def ssh_command(port: int, storage: Path, key: Path) -> list[str]:
-    """An SSH server for a key that is made here."""
+    """Command line of an SSH server that accepts a new key, which is written to `key`."""
     import asyncssh
 
     made = asyncssh.generate_private_key("ssh-ed25519")
@@ -84,7 +84,7 @@ def ssh_command(port: int, storage: Path, key: Path) -> list[str]:
 
 @pytest.fixture(params=["folder", "webdav", "ssh"])
 def remote(request, tmp_path):
-    """The address of an empty remote, and what DVC must know beside it."""
+    """The address of an empty remote, and its further options in DVC."""
     storage = tmp_path / "storage"
     storage.mkdir()
     if request.param == "folder":
@@ -115,7 +115,7 @@ def remote(request, tmp_path):
 
 
 @pytest.mark.timeout(240)
-def test_what_one_pushes_another_pulls_and_need_not_make(published, remote, tmp_path):
+def test_pushed_results_can_be_pulled_and_need_not_be_made_again(published, remote, tmp_path):
     address, options = remote
     dvc(published, "remote", "add", "--default", "storage", address)
     for name, value in options.items():
@@ -150,8 +150,8 @@ def test_declared_models_are_outputs_of_stages():
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_make_repro_of_a_fresh_clone_pulls_what_a_remote_has(tiny_pipeline, tmp_path):
-    """The whole pipeline, tiny: nothing is trained again, and the clone's tree stays clean."""
+def test_make_repro_in_a_fresh_clone_pulls_results_from_the_remote(tiny_pipeline, tmp_path):
+    """On the whole tiny pipeline: no stage runs again, and the clone's working tree stays clean."""
     from tiny_pipeline import copy_of, git
     from tiny_pipeline import dvc as dvc_in
     from tiny_pipeline import run as run_in

@@ -1,4 +1,4 @@
-"""Tests that the stages write the same bytes regardless of place, time and shell."""
+"""Tests that the stages write the same bytes regardless of the working directory and environment variables."""
 
 from __future__ import annotations
 
@@ -30,20 +30,22 @@ STAGES = {  # script -> its outputs: option, path in the repository; stages read
     "evaluate_baselines": [("--out", "forecasts"), ("--metrics", "metrics")],
     "report": [("--out", "reports")],
 }
-PARTS = {"evaluate_baselines": ["lane_following", "lane_following.json"]}  # of folders that other stages write into too
-GIVEN = {"pretrain": ["--variant", "combined", "--seed", "0"]}
+PARTS = {
+    "evaluate_baselines": ["lane_following", "lane_following.json"]
+}  # parts of folders to which other stages also write
+ARGUMENTS = {"pretrain": ["--variant", "combined", "--seed", "0"]}
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_surroundings_change_no_byte(stage: str, tiny_pipeline: Path, tmp_path: Path) -> None:
-    """Another working directory, with settings for Matplotlib in it, another time zone, locale, order of hashes."""
+def test_stages_write_the_same_bytes_in_other_surroundings(stage: str, tiny_pipeline: Path, tmp_path: Path) -> None:
+    """Another working directory, with settings for Matplotlib in it, another time zone, locale and hash seed."""
     for entry in tiny_pipeline.iterdir():
         if entry.name not in ("reports", ".git", ".dvc", "provenance"):
             (tmp_path / entry.name).symlink_to(entry)
     (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\naxes.labelpad: 30\n")
     environment = {**os.environ, **ELSEWHERE}
     environment.pop("PYTHONPATH", None)
-    command = [sys.executable, f"stages/{stage}.py", *GIVEN.get(stage, [])]
+    command = [sys.executable, f"stages/{stage}.py", *ARGUMENTS.get(stage, [])]
     for option, path in STAGES[stage]:
         command += [option, str(tmp_path / "again" / path)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, errors="replace")

@@ -107,7 +107,7 @@ def test_an_untouched_repository_passes_every_level(copy, capsys):
     assert "metrics/none-0.json" in printed
 
 
-def test_lock_needs_no_data(copy):
+def test_level_lock_needs_no_data(copy):
     shutil.rmtree(copy / "data")
     shutil.rmtree(copy / ".dvc" / "cache")
     (copy / "raw.txt").unlink()
@@ -137,7 +137,7 @@ def test_level_lock_catches_a_hand_edited_lock(copy, capsys):
     assert "data: make_data wrote 0000" in capsys.readouterr().out
 
 
-def test_what_is_left_of_more_seeds_is_named_and_is_no_difference(copy, capsys):
+def test_stages_left_from_more_seeds_are_reported_but_are_no_difference(copy, capsys):
     lock = yaml.safe_load((copy / "dvc.lock").read_text())
     old = {"cmd": "python stages/count.py 1", "deps": [{"path": "data", "md5": "0" * 32 + ".dir"}]}
     lock["stages"]["count@1"] = {**old, "outs": [{"path": "metrics/none-1.json", "md5": "1" * 32}]}
@@ -149,7 +149,7 @@ def test_what_is_left_of_more_seeds_is_named_and_is_no_difference(copy, capsys):
 
 
 def forge(copy: Path) -> str:
-    """Another hash for `data`, wherever the lock has it, and no `data` that would contradict it."""
+    """Replace the hash of `data` everywhere in dvc.lock and delete `data`, which would contradict it."""
     lock = yaml.safe_load((copy / "dvc.lock").read_text())
     forged = "0" * 32 + ".dir"
     lock["stages"]["make_data"]["outs"][0]["md5"] = forged
@@ -201,7 +201,7 @@ def test_an_artifact_made_with_other_parameters_is_caught(tmp_path, capsys):
     assert "models/map-0: made with model.polyline_index False, params.yaml has True" in capsys.readouterr().out
 
 
-def test_a_stage_that_fails_when_made_again_is_an_error_and_no_difference(copy):
+def test_a_stage_that_fails_when_run_again_is_an_error_rather_than_a_difference(copy):
     shutil.rmtree(copy / "data")
     (copy / "raw.txt").unlink()
     with pytest.raises(SynthDriveError, match="dvc repro make_data count: exit status"):
@@ -288,7 +288,7 @@ def scored(tmp_path_factory):
 @pytest.mark.parametrize(
     ("metric", "change"), [(None, 0.0), ("minFDE6", -0.001), ("MR1", 0.25), ("scenes", 1), ("brier_minFDE6", 0.01)]
 )
-def test_a_metric_that_its_forecasts_do_not_give_is_caught(scored, tmp_path, capsys, metric, change):
+def test_a_metric_that_contradicts_its_forecasts_is_caught(scored, tmp_path, capsys, metric, change):
     root = shutil.copytree(scored, tmp_path / "copy")
     numbers = read_json(root / "metrics/cv.json")
     if metric:
@@ -300,7 +300,7 @@ def test_a_metric_that_its_forecasts_do_not_give_is_caught(scored, tmp_path, cap
     assert not metric or f"metrics/cv.json: {metric}: recorded " in printed
 
 
-def test_forecasts_that_are_not_there_are_not_judged(scored, tmp_path, capsys):
+def test_missing_forecasts_are_not_compared(scored, tmp_path, capsys):
     root = shutil.copytree(scored, tmp_path / "copy")
     shutil.rmtree(root / "forecasts")
     verify_metrics(root, stages_of(root), verdict := Verdict())

@@ -1,4 +1,4 @@
-"""Tests of vendored wheels: what is recorded is installed, and equals what the lock names."""
+"""Tests of vendored wheels: they must agree with their record and with requirements.lock."""
 
 import hashlib
 
@@ -34,7 +34,7 @@ def lock(folder):
     return read_lock(folder.parent / "requirements.lock")
 
 
-def test_recorded_wheels_pass_and_are_pinned_for_pip_torch_included(folder, lock):
+def test_recorded_wheels_including_torch_pass_and_are_pinned_for_pip(folder, lock):
     assert record(folder, lock) == 3
     assert check(folder, lock) == 3
     lines = (folder / "vendored.lock").read_text().splitlines()
@@ -54,7 +54,7 @@ def test_a_changed_archive_is_refused(folder, lock, name):
         check(folder, lock)
 
 
-def test_a_record_that_was_forged_with_the_wheel_is_refused(folder, lock):
+def test_a_tampered_wheel_cannot_be_recorded(folder, lock):
     (folder / "first_one-1.2-py3-none-any.whl").write_bytes(b"tampered")
     with pytest.raises(SynthDriveError, match="neither its hash"):
         record(folder, lock)
@@ -68,7 +68,7 @@ def test_a_folder_made_from_an_older_lock_is_refused(folder, lock):
         check(folder, read_lock(path))
 
 
-def test_missing_added_and_doubled_wheels_are_refused(folder, lock):
+def test_missing_added_and_duplicate_wheels_are_refused(folder, lock):
     record(folder, lock)
     (folder / "stranger-1.0-py3-none-any.whl").write_bytes(b"")
     with pytest.raises(SynthDriveError, match="stranger-1.0-py3-none-any.whl: not recorded"):
@@ -93,7 +93,7 @@ def test_missing_added_and_doubled_wheels_are_refused(folder, lock):
         ("--extra-index-url https://example.org", "--extra-index-url"),
     ],
 )
-def test_a_lock_that_is_not_pinned_hashed_and_unique_is_refused(tmp_path, text, found):
+def test_a_lock_without_pins_or_hashes_or_with_duplicates_is_refused(tmp_path, text, found):
     (tmp_path / "requirements.lock").write_text(text)
     with pytest.raises(InputError, match=found):
         read_lock(tmp_path / "requirements.lock")

@@ -1,4 +1,4 @@
-"""Tests of resume states: written completely or not at all, and one run at a time."""
+"""Tests of resume states: they are written completely or not at all, and one process at a time uses a run's folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _state(epochs: int) -> EpochState:
     return EpochState(epochs, weights, {"mean/w": torch.ones(3)}, {"curve": []}, seen)
 
 
-def test_newest_state_is_taken_and_few_are_kept(tmp_path: Path) -> None:
+def test_newest_state_is_loaded_and_two_states_are_kept(tmp_path: Path) -> None:
     run = ResumeFolder(tmp_path, "pretrain", {"seed": 0})
     assert run.load() is None
     for epochs in range(1, 12):
@@ -34,7 +34,7 @@ def test_newest_state_is_taken_and_few_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimiser.safetensors", "seen.safetensors", "state.json"])
-def test_damaged_state_is_passed_over(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_state_is_skipped(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     run = ResumeFolder(tmp_path, "pretrain", {})
     for epochs in (1, 2):
         run.save(_state(epochs))
@@ -46,7 +46,7 @@ def test_damaged_state_is_passed_over(tmp_path: Path, name: str, capsys: pytest.
     assert str(damaged) in capsys.readouterr().err
 
 
-def test_other_parameters_data_or_code_start_afresh(tmp_path: Path) -> None:
+def test_state_of_another_identity_or_stage_is_not_loaded(tmp_path: Path) -> None:
     run = ResumeFolder(tmp_path, "pretrain", {"code": "a", "seed": 0})
     run.save(_state(3))
     assert ResumeFolder(tmp_path, "pretrain", {"seed": 0, "code": "a"}).load() is not None
@@ -55,25 +55,25 @@ def test_other_parameters_data_or_code_start_afresh(tmp_path: Path) -> None:
     assert ResumeFolder(tmp_path, "finetune", {"code": "a", "seed": 0}).load() is None
 
 
-def test_a_run_that_starts_afresh_says_what_keeps_the_last_state_from_being_taken_up(tmp_path: Path) -> None:
-    record, one = {"stage_code": "a", "inputs": {"scenes": "b"}, "device": "cpu"}, {"processes": 1, "threads": 1}
-    run = ResumeFolder(tmp_path, "pretrain", training_identity("map", record, one), "map-0")
+def test_why_not_resumed_explains_how_the_last_state_differs(tmp_path: Path) -> None:
+    record, settings = {"stage_code": "a", "inputs": {"scenes": "b"}, "device": "cpu"}, {"processes": 1, "threads": 1}
+    run = ResumeFolder(tmp_path, "pretrain", training_identity("map", record, settings), "map-0")
     assert run.why_not_resumed() is None
     run.save(_state(1))
     assert run.why_not_resumed() is None
 
-    def unlike(variant: str = "map", threads: int = 1, **changes: object) -> str | None:
-        identity = training_identity(variant, {**record, **changes}, {**one, "threads": threads})
+    def explanation(variant: str = "map", threads: int = 1, **changes: object) -> str | None:
+        identity = training_identity(variant, {**record, **changes}, {**settings, "threads": threads})
         return ResumeFolder(tmp_path, "pretrain", identity, f"{variant}-0").why_not_resumed()
 
-    assert unlike(threads=4) == f"the state in {run.path} was made with threads 1 (now 4)"
-    assert str(unlike(stage_code="c", device="H200")).endswith("made with other code, device cpu (now H200)")
-    assert unlike(variant="none") is None
+    assert explanation(threads=4) == f"the state in {run.path} was made with threads 1 (now 4)"
+    assert str(explanation(stage_code="c", device="H200")).endswith("made with other code, device cpu (now H200)")
+    assert explanation(variant="none") is None
     (run.path / "epoch-0001" / "state.json").write_text("{")
-    assert unlike(threads=4) is None
+    assert explanation(threads=4) is None
 
 
-def test_second_run_is_kept_out_until_the_first_ends(tmp_path: Path) -> None:
+def test_second_process_is_refused_until_the_first_one_ends(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom synthdrive.training.checkpoints import ResumeFolder\n"
         f"run = ResumeFolder(Path({str(tmp_path)!r}), 'pretrain', {{}})\n"
@@ -93,7 +93,7 @@ def test_second_run_is_kept_out_until_the_first_ends(tmp_path: Path) -> None:
     assert not run.path.exists()
 
 
-def test_of_superseded_runs_of_a_cell_the_last_two_stay(tmp_path: Path) -> None:
+def test_the_last_two_superseded_states_of_a_run_are_kept(tmp_path: Path) -> None:
     runs = [ResumeFolder(tmp_path, "pretrain", {"learning_rate": rate}, "map-0") for rate in range(5)]
     other = ResumeFolder(tmp_path, "pretrain", {}, "map-01")
     for age, run in enumerate([other, *runs]):
@@ -103,31 +103,31 @@ def test_of_superseded_runs_of_a_cell_the_last_two_stay(tmp_path: Path) -> None:
         os.utime(runs[0].path, (1, 1))
         with ResumeFolder(tmp_path, "pretrain", {"learning_rate": 9}, "map-0").held():
             pass
-    left = [run.path.exists() for run in (runs[4], runs[3], runs[0], other)]  # newest two, one in use, another run's
-    assert left == [True] * 4
+    kept = [
+        run.path.exists() for run in (runs[4], runs[3], runs[0], other)
+    ]  # the newest two, one in use, one of another run
+    assert kept == [True] * 4
     assert not runs[1].path.exists()
     assert not runs[2].path.exists()
 
 
-def test_states_go_when_the_checkpoint_they_led_to_is_used(tmp_path: Path) -> None:
+def test_states_are_deleted_when_their_checkpoint_is_used(tmp_path: Path) -> None:
     record = dict.fromkeys(("stage_code", "parameters_sha256", "inputs", "packages", "device", "seed"), "0")
     run = ResumeFolder(tmp_path, "pretrain", training_identity("map", record, {"processes": 2}), "map-0")
     run.save(_state(1))
-    made = {"stage": "pretrain", "name": "map-0", "variant": "map", "made_by": record, "training": {"processes": 1}}
-    discard_states(tmp_path, made)
+    metadata = {"stage": "pretrain", "name": "map-0", "variant": "map", "made_by": record, "training": {"processes": 1}}
+    discard_states(tmp_path, metadata)
     assert run.load() is not None
-    made["training"] = {"processes": 2}
+    metadata["training"] = {"processes": 2}
     with run.held():
-        discard_states(tmp_path, made)
+        discard_states(tmp_path, metadata)
         assert run.load() is not None
-    discard_states(tmp_path, made)
+    discard_states(tmp_path, metadata)
     assert not run.path.exists()
     discard_states(tmp_path, {})
 
 
-def test_a_state_that_cannot_be_read_for_lack_of_memory_is_not_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lack_of_memory_while_reading_a_state_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = ResumeFolder(tmp_path, "pretrain", {})
     run.save(_state(1))
 

@@ -1,4 +1,4 @@
-"""Tests of both stages and evaluation on a pretended device: no mixing of devices, and few waits of the host."""
+"""Tests of both training stages and evaluation on a simulated device: nothing mixes devices, the host rarely waits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from pretended_device import CPU, DEVICE, PretendedDevice
+from simulated_device import CPU, DEVICE, SimulatedDevice
 from tiny_training import write_store
 
 from given_parameters import paper
@@ -32,7 +32,7 @@ from synthdrive.training.devices import make_accelerator
 from synthdrive.training.loop import Fit, fit
 
 SMALL = paper(ModelParameters, hidden_size=32, sub_graph_layers=1, dense_from_goals=8)
-MOST_WAITS = 8  # of the host, in a forward and backward pass and the step of the optimiser after it
+MOST_WAITS = 8  # of the host in one forward and backward pass and the optimiser step that follows it
 STAGES: dict[str, type[OptimisationParameters]] = {"pretrain": PretrainParameters, "finetune": FinetuneParameters}
 
 
@@ -42,13 +42,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedDevice]:
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedDevice]:
     autocast = torch.autocast
-    monkeypatch.setattr(  # torch knows none for this device; here it is always off
+    monkeypatch.setattr(  # torch has no autocast for this device, and these tests never enable it
         torch, "autocast", lambda kind, **options: autocast("cpu" if kind == DEVICE.type else kind, **options)
     )
-    with PretendedDevice() as pretended:
-        yield pretended
+    with SimulatedDevice() as simulated:
+        yield simulated
 
 
 def network_of(stage: str, parameters: Any) -> DenseTNT | MaskedAutoencoder:
@@ -57,7 +57,7 @@ def network_of(stage: str, parameters: Any) -> DenseTNT | MaskedAutoencoder:
 
 
 def train(stage: str, store: Path, on: torch.device, run: ResumeFolder | None = None, epochs: int = 2) -> Fit:
-    """Epochs of two steps, of 8 and 6 scenes, each accumulated from parts of 4 at most."""
+    """Train epochs of two steps, with 8 and 6 scenes; gradients are accumulated over parts of at most 4 scenes."""
     settings = {
         "epochs": epochs,
         "global_batch_size": 8,
@@ -75,7 +75,7 @@ def train(stage: str, store: Path, on: torch.device, run: ResumeFolder | None = 
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_training_on_another_device_gives_the_same_numbers(stage: str, store: Path, device: PretendedDevice) -> None:
+def test_training_on_another_device_gives_the_same_numbers(stage: str, store: Path, device: SimulatedDevice) -> None:
     here, there = (train(stage, store, place) for place in (CPU, DEVICE))
     assert device.operators > 1000
     for name, value in here.last_epoch.items():
@@ -84,46 +84,46 @@ def test_training_on_another_device_gives_the_same_numbers(stage: str, store: Pa
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_run_is_taken_up_on_another_device(
-    stage: str, store: Path, device: PretendedDevice, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_run_can_be_resumed_on_another_device(
+    stage: str, store: Path, device: SimulatedDevice, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = ResumeFolder(tmp_path, stage, {"a": 1})
-    whole = train(stage, store, DEVICE)
+    uninterrupted = train(stage, store, DEVICE)
     train(stage, store, DEVICE, run, epochs=1)
     resumed = train(stage, store, DEVICE, run)
     assert resumed.course["resumed_after"] == [1]
-    assert resumed.curve == whole.curve
+    assert resumed.curve == uninterrupted.curve
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_host_seldom_waits_for_the_device(
-    stage: str, store: Path, device: PretendedDevice, monkeypatch: pytest.MonkeyPatch
+def test_the_host_rarely_waits_for_the_device(
+    stage: str, store: Path, device: SimulatedDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes: list[Counter[str]] = []
     steps: list[Counter[str]] = []
-    for name, spent in (("_backward", passes), ("_step", steps)):
-        monkeypatch.setattr(loop._Trainer, name, _counted(getattr(loop._Trainer, name), device, spent))
+    for name, counts in (("_backward", passes), ("_step", steps)):
+        monkeypatch.setattr(loop._Trainer, name, _counted(getattr(loop._Trainer, name), device, counts))
     train(stage, store, DEVICE)
     assert (len(passes), len(steps)) == (8, 4)
-    del passes[:2]  # whatever is moved there once
+    del passes[:2]  # some tensors are moved to the device only once
     most = max(passes, key=Counter.total) + max(steps, key=Counter.total)
     lines = "\n".join(f"{count} x {line}" for line, count in sorted(most.items()))
     assert most.total() <= MOST_WAITS, f"{most.total()} waits:\n{lines}"
 
 
-def _counted(function: Any, device: PretendedDevice, spent: list[Counter[str]]) -> Any:
+def _counted(function: Any, device: SimulatedDevice, counts: list[Counter[str]]) -> Any:
     def call(*given: Any, **named: Any) -> Any:
         before = device.waits.copy()
         result = function(*given, **named)
-        spent.append(device.waits - before)
+        counts.append(device.waits - before)
         return result
 
     return call
 
 
 @pytest.mark.parametrize(("selection", "weight"), [("goal_sets", 0.0), ("goal_sets", 0.5), ("nms", 0.0)])
-def test_forecasts_of_another_device_are_the_same(
-    selection: str, weight: float, store: Path, device: PretendedDevice
+def test_forecasts_on_another_device_are_the_same(
+    selection: str, weight: float, store: Path, device: SimulatedDevice
 ) -> None:
     parameters = paper(EvaluateParameters, selection=selection, miss_rate_weight=weight, num_restarts=8)
     scenes = SceneStore.load(store)
@@ -136,9 +136,9 @@ def test_forecasts_of_another_device_are_the_same(
     np.testing.assert_allclose(there.probabilities, here.probabilities, atol=1e-4)
 
 
-def test_a_mix_of_devices_is_found(device: PretendedDevice) -> None:
+def test_mixing_devices_is_detected(device: SimulatedDevice) -> None:
     there = torch.ones(3).to(DEVICE)
-    with pytest.raises(AssertionError, match="tensors here and there"):
+    with pytest.raises(AssertionError, match="tensors on the CPU and the device"):
         there + torch.ones(3)
     with pytest.raises(AssertionError, match="Python numbers"):
         there[[0, 1]]
@@ -157,7 +157,7 @@ def test_a_mix_of_devices_is_found(device: PretendedDevice) -> None:
         lambda value: torch.ones(3).to(DEVICE),
     ],
 )
-def test_what_makes_the_host_wait_is_counted(wait: Any, device: PretendedDevice) -> None:
+def test_operations_that_make_the_host_wait_are_counted(wait: Any, device: SimulatedDevice) -> None:
     there = torch.ones(3).to(DEVICE, non_blocking=True)
     assert device.waits.total() == 0
     wait(there)

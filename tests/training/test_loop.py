@@ -1,4 +1,4 @@
-"""Tests of the training loop: numbers independent of how a batch is divided, and an end if the loss is not a number."""
+"""Tests of the training loop: results do not depend on how a batch is divided; a non-finite loss stops training."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _parameters(**changes: object) -> OptimisationParameters:
     )
 
 
-def test_it_learns_and_tells(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_lowers_the_loss_and_prints_each_epoch(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, fitted = train(store, None, _parameters(epochs=20))
     losses = [row["loss"] for row in fitted.curve]
     assert losses[-1] < 0.75 * losses[0]
@@ -49,7 +49,7 @@ def test_it_learns_and_tells(store: Path, capsys: pytest.CaptureFixture[str]) ->
     assert lines[4].startswith("tiny: epoch 5 of 20: loss")
 
 
-def test_curve_is_the_mean_over_the_epochs_scenes(store: Path) -> None:
+def test_curve_is_the_mean_over_the_scenes_of_an_epoch(store: Path) -> None:
     _, fitted = train(store, None, _parameters(epochs=1, global_batch_size=43, micro_batch_size=43))
     assert fitted.curve[-1]["epoch"] == 1.0
     assert fitted.last_epoch["loss"] == pytest.approx(fitted.last_epoch["first"] + fitted.last_epoch["second"])
@@ -59,7 +59,7 @@ def test_curve_is_the_mean_over_the_epochs_scenes(store: Path) -> None:
     assert steps.last_epoch["loss"] == pytest.approx(mean)
 
 
-def test_accumulation_gives_the_step_of_the_whole_batch(store: Path) -> None:
+def test_gradient_accumulation_gives_the_step_of_the_whole_batch(store: Path) -> None:
     whole, fitted = train(store, None, _parameters())
     for micro_batch_size in (1, 3):
         parts, divided = train(store, None, _parameters(micro_batch_size=micro_batch_size))
@@ -68,13 +68,13 @@ def test_accumulation_gives_the_step_of_the_whole_batch(store: Path) -> None:
             torch.testing.assert_close(value, whole.state_dict()[name], rtol=1e-4, atol=1e-6)
 
 
-def test_a_run_repeats_to_the_last_bit(store: Path) -> None:
+def test_a_repeated_run_is_identical_to_the_last_bit(store: Path) -> None:
     first, second = (train(store, None, _parameters(micro_batch_size=3))[0].state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_an_environment_for_accelerate_changes_no_number(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shell, or a launcher's own configuration, may hold it from other work."""
+def test_environment_variables_for_accelerate_change_no_result(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such variables may be left from other work in a shell, or set by a launcher's configuration."""
     expected = train(store, None, _parameters(epochs=1))[0].state_dict()
     for name, value in (
         ("GRADIENT_ACCUMULATION_STEPS", "1000"), ("MIXED_PRECISION", "bf16"), ("DYNAMO_BACKEND", "EAGER"),
@@ -93,10 +93,10 @@ def test_clipping_bounds_the_gradient_and_is_off_by_default(store: Path) -> None
     start = _start()
     moved = max((tight.state_dict()[name] - start[name]).abs().max().item() for name in start)
     assert moved < 1e-3  # eps of Adam, 1e-8, outweighs such a gradient
-    assert fitted.last_epoch["gradient_norm"] > 1e-3  # what is told is the norm before clipping
+    assert fitted.last_epoch["gradient_norm"] > 1e-3  # the norm before clipping is recorded
 
 
-def test_the_trained_model_is_the_average_where_one_is_kept(store: Path) -> None:
+def test_the_trained_model_is_the_moving_average_if_enabled(store: Path) -> None:
     last, _ = train(store, None, _parameters())
     average, _ = train(store, None, _parameters(ema_decay=0.9))
     start = _start()
@@ -107,7 +107,7 @@ def test_the_trained_model_is_the_average_where_one_is_kept(store: Path) -> None
         assert 0 < lagging < moved, name
 
 
-def test_sums_do_not_depend_on_the_threads_of_the_machine(store: Path) -> None:
+def test_number_of_threads_does_not_depend_on_the_machine(store: Path) -> None:
     torch.set_num_threads(2)
     _, fitted = train(store, None, _parameters(epochs=1))
     assert torch.get_num_threads() == fitted.course["threads"] == 1
@@ -119,7 +119,7 @@ def _start() -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
-def test_other_precisions_train(store: Path, precision: str) -> None:
+def test_other_precisions_reach_a_similar_loss(store: Path, precision: str) -> None:
     _, exact = train(store, None, _parameters())
     _, fitted = train(store, None, _parameters(precision=precision))
     assert fitted.last_epoch["loss"] == pytest.approx(exact.last_epoch["loss"], rel=0.05)
@@ -127,7 +127,7 @@ def test_other_precisions_train(store: Path, precision: str) -> None:
         assert fitted.last_epoch["loss"] != exact.last_epoch["loss"]
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_leaves_its_batch(store: Path) -> None:
+def test_non_finite_loss_stops_training_and_saves_its_batch(store: Path) -> None:
     with pytest.raises(NonFiniteLossError, match="epoch 2, step 3") as caught:
         train(store, None, _parameters(micro_batch_size=3), poison=6 * 3 + 2 * 3 + 1)
     folder = store.parent / "non-finite"
@@ -141,24 +141,24 @@ def test_a_loss_that_is_no_number_stops_the_run_and_leaves_its_batch(store: Path
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
-def test_resumed_run_is_the_undisturbed_one_to_the_last_bit(store: Path, tmp_path: Path, ema_decay: float) -> None:
+def test_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(store: Path, tmp_path: Path, ema_decay: float) -> None:
     parameters = _parameters(epochs=4, ema_decay=ema_decay)
-    whole, fitted = train(store, None, parameters, TinyExample())
+    uninterrupted, fitted = train(store, None, parameters, TinyExample())
     run = ResumeFolder(tmp_path, "tiny", {"a": 1})
     with pytest.raises(NonFiniteLossError):
         train(store, run, parameters, TinyExample(), poison=2 * 6 + 4)  # ends in the third epoch
-    resumed, again = train(store, run, parameters, TinyExample())
-    assert again.course["resumed_after"] == [2]
-    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
-    assert again.curve == fitted.curve
-    assert again.encoder == fitted.encoder
-    assert torch.equal(again.seen["guess"], fitted.seen["guess"])
+    resumed, resumed_fit = train(store, run, parameters, TinyExample())
+    assert resumed_fit.course["resumed_after"] == [2]
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in uninterrupted.state_dict().items())
+    assert resumed_fit.curve == fitted.curve
+    assert resumed_fit.encoder == fitted.encoder
+    assert torch.equal(resumed_fit.seen["guess"], fitted.seen["guess"])
 
 
-def test_watching_shows_the_start_and_every_epoch_and_changes_no_number(store: Path) -> None:
-    plain, alone = train(store, None, _parameters())
+def test_watched_outputs_cover_the_start_and_every_epoch_without_changing_results(store: Path) -> None:
+    plain, unwatched = train(store, None, _parameters())
     model, watched = train(store, None, _parameters(), TinyExample())
-    assert alone.seen == {}
+    assert unwatched.seen == {}
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in plain.state_dict().items())
     assert model.training
     start = TinyModel()
@@ -170,7 +170,7 @@ def test_watching_shows_the_start_and_every_epoch_and_changes_no_number(store: P
     assert len(guesses.unique(dim=0)) == 4
 
 
-def test_compiling_without_a_compiler_says_what_is_missing(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiling_without_a_compiler_names_what_is_missing(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(SynthDriveError, match=r"no no-such-compiler: .*compile: false"):
@@ -193,7 +193,7 @@ def test_killed_run_continues_to_the_same_weights(store: Path, tmp_path: Path) -
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-def test_two_processes_give_the_loss_of_one(store: Path, tmp_path: Path) -> None:
+def test_two_processes_give_the_same_loss_as_one(store: Path, tmp_path: Path) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [
         sys.executable,
@@ -217,7 +217,7 @@ def test_two_processes_give_the_loss_of_one(store: Path, tmp_path: Path) -> None
         torch.testing.assert_close(value, one.state_dict()[name], rtol=1e-3, atol=1e-5)
 
 
-def test_processes_that_do_not_know_of_one_another_are_refused(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_without_torchrun_are_refused(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SynthDriveError, match="torchrun"):
         train(store, None, _parameters())

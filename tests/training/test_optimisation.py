@@ -1,4 +1,4 @@
-"""Tests of the optimiser: equal to torch's Adam to the last bit, with a state that can be saved; learning rates."""
+"""Tests of the optimiser, which equals torch's Adam to the last bit, of its saved state, and of learning rates."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_equals_torch_adam_bit_for_bit() -> None:
         assert torch.equal(value, theirs.state_dict()[name]), name
 
 
-def test_state_continues_exactly() -> None:
+def test_optimiser_continues_exactly_from_its_saved_state() -> None:
     ours, copy = _models()
     adam = Adam(ours.named_parameters())
     for step in range(3):
@@ -61,7 +61,7 @@ def test_state_continues_exactly() -> None:
     assert all(torch.equal(value, copy.state_dict()[name]) for name, value in ours.state_dict().items())
 
 
-def test_the_average_follows_the_weights_and_takes_their_place() -> None:
+def test_the_moving_average_follows_the_weights_and_can_replace_them() -> None:
     model, _ = _models()
     expected = {name: value.clone() for name, value in model.state_dict().items()}
     adam = Adam(model.named_parameters(), ema_decay=0.75)
@@ -92,7 +92,7 @@ def test_optimiser_does_not_import_the_compiler() -> None:
     assert done.stdout.strip() == "False"
 
 
-def test_papers_fine_tuning_rates_epoch_by_epoch() -> None:
+def test_papers_fine_tuning_rates_in_every_epoch() -> None:
     steps = 3218  # docs/method.md 1.1: 205,942 scenes in batches of 64
     rates = [learning_rate(epoch * steps, steps, paper(FinetuneParameters)) for epoch in range(16)]
     assert rates == pytest.approx([1e-3] * 5 + [3e-4] * 5 + [9e-5] * 5 + [2.7e-5])
@@ -121,7 +121,7 @@ def test_cosine_with_warm_up() -> None:
     assert rates[-1] == pytest.approx(0.01, rel=1e-3)
 
 
-def test_warm_up_rises_before_the_step_schedule_too() -> None:
+def test_warm_up_also_works_with_the_step_schedule() -> None:
     parameters = paper(
         OptimisationParameters, epochs=4, learning_rate=1e-3, lr_schedule="step", lr_milestones=[2], warmup_epochs=1.0
     )

@@ -34,7 +34,7 @@ from synthdrive.training.checkpoints import RECONSTRUCTION, RECONSTRUCTIONS, loa
 from synthdrive.training.training_run import TrainingRun, seed_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PRECISIONS = ["float32", "bfloat16"]  # torch does the second on any CPU, slowly where the processor cannot
+PRECISIONS = ["float32", "bfloat16"]  # torch supports bfloat16 on any CPU, but slowly if the processor does not
 
 
 @pytest.fixture(scope="module")
@@ -84,23 +84,23 @@ def test_both_stages_of_a_variant(store: Path, tmp_path: Path, capsys: pytest.Ca
     assert second.curve is not None
     assert second.curve.read_bytes() == (second.out / "curve.csv").read_bytes()
     left = sorted(path.parent.parent.name for path in (tmp_path / "runs").glob("*/*/epoch-*"))
-    assert left == ["finetune"]  # its last state waits for evaluation; pre-training's result is used
-    card = load_metadata(second.out)
+    assert left == ["finetune"]  # kept until evaluation; pre-training's checkpoint has been used
+    metadata = load_metadata(second.out)
     tensors = load_file(second.out / "model.safetensors")
     encoder = {name for name in tensors if name.startswith("encoder.")}
-    assert set(card["transfer"]["loaded"]) == encoder
-    assert set(card["transfer"]["fresh"]) == set(tensors) - encoder
-    assert card["pretrained"]["encoder"]["tensors_moved"] == len(encoder)
+    assert set(metadata["transfer"]["loaded"]) == encoder
+    assert set(metadata["transfer"]["fresh"]) == set(tensors) - encoder
+    assert metadata["pretrained"]["encoder"]["tensors_moved"] == len(encoder)
     record = load_provenance(second.provenance, "finetune", second.name)
     assert record["made_by"]["seed"] == 0
     assert set(record["made_by"]["inputs"]) == {"scenes", "pretrained"}
-    assert card["last_epoch"]["loss"] > 0
+    assert metadata["last_epoch"]["loss"] > 0
     network, again = load_forecaster(second.out)
-    assert again == card
+    assert again == metadata
     assert all(torch.equal(value, tensors[name]) for name, value in network.state_dict().items())
 
 
-def test_a_checkpoint_goes_to_scenes_of_its_own_timing_alone(store: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_is_refused_for_scenes_of_another_timing(store: Path, tmp_path: Path) -> None:
     longer = write_store(tmp_path / "longer", 12, timing=ARGOVERSE2)
     parameters = _parameters(tmp_path, **{"pretrain.held_out_fraction": 0.0})
     first = _run(tmp_path, "forecast", parameters)
@@ -124,7 +124,7 @@ def test_a_checkpoint_goes_to_scenes_of_its_own_timing_alone(store: Path, tmp_pa
         pass
 
 
-def test_a_variant_without_pre_training_starts_fresh(store: Path, tmp_path: Path) -> None:
+def test_a_variant_without_pre_training_starts_from_random_weights(store: Path, tmp_path: Path) -> None:
     parameters = _parameters(tmp_path)
     with pytest.raises(ParameterError, match=r"variants\.none\.pretrain\.objective"):
         pretrain(_run(tmp_path, "none", parameters), store)
@@ -137,7 +137,7 @@ def test_a_variant_without_pre_training_starts_fresh(store: Path, tmp_path: Path
         finetune(_run(tmp_path, "map", parameters, "finetune"), store)
 
 
-def test_checkpoints_hold_nothing_of_machine_commit_or_day(
+def test_checkpoints_do_not_depend_on_machine_or_commit(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parameters = _parameters(tmp_path)
@@ -154,21 +154,21 @@ def test_checkpoints_hold_nothing_of_machine_commit_or_day(
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_released_mask_leaves_the_encoder_where_it_was(store: Path, tmp_path: Path, precision: str) -> None:
+def test_released_mask_leaves_the_encoder_unchanged(store: Path, tmp_path: Path, precision: str) -> None:
     parameters = _parameters(tmp_path, **{"pretrain.precision": precision})
-    cards = {}
+    encoders = {}
     for variant in ("combined", "as_released"):
         run = _run(tmp_path, variant, parameters)
         pretrain(run, store)
-        cards[variant] = load_metadata(run.out)["encoder"]
-    assert cards["as_released"]["tensors_moved"] == 0
-    assert cards["as_released"]["relative_change"] == 0
-    assert cards["as_released"]["gradient_norm_per_epoch"] == [0.0]
-    assert cards["combined"]["tensors_moved"] == cards["combined"]["tensors"]
-    assert cards["combined"]["gradient_norm_per_epoch"][0] > 0
+        encoders[variant] = load_metadata(run.out)["encoder"]
+    assert encoders["as_released"]["tensors_moved"] == 0
+    assert encoders["as_released"]["relative_change"] == 0
+    assert encoders["as_released"]["gradient_norm_per_epoch"] == [0.0]
+    assert encoders["combined"]["tensors_moved"] == encoders["combined"]["tensors"]
+    assert encoders["combined"]["gradient_norm_per_epoch"][0] > 0
 
 
-def test_forecast_variant_hands_over_the_whole_network(store: Path, tmp_path: Path) -> None:
+def test_forecast_variant_transfers_the_whole_network(store: Path, tmp_path: Path) -> None:
     parameters = _parameters(tmp_path)
     first, second = _run(tmp_path, "forecast", parameters), _run(tmp_path, "forecast", parameters, "finetune")
     pretrain(first, store)
@@ -180,7 +180,7 @@ def test_forecast_variant_hands_over_the_whole_network(store: Path, tmp_path: Pa
     assert transferred["unused"] == transferred["fresh"] == []  # the same network on both sides
 
 
-def test_fresh_tensors_depend_on_the_seed_alone() -> None:
+def test_initial_weights_depend_only_on_the_seed() -> None:
     model = paper(ModelParameters, hidden_size=32, sub_graph_layers=1)
 
     def start(seed: int, **changes: Any) -> dict[str, torch.Tensor]:
@@ -197,7 +197,7 @@ def test_fresh_tensors_depend_on_the_seed_alone() -> None:
     assert not torch.equal(combined[shared[0]], start(1)[shared[0]])
 
 
-def test_a_variant_of_the_users_own(store: Path, tmp_path: Path) -> None:
+def test_a_user_defined_variant_can_be_trained(store: Path, tmp_path: Path) -> None:
     variant = {"description": "half of the scenes", "pretrain": {"mask_ratio": 0.25}, "finetune": {"fraction": 0.5}}
     parameters = _parameters(tmp_path, **{"variants.mine": variant})
     first, second = _run(tmp_path, "mine", parameters), _run(tmp_path, "mine", parameters, "finetune")
@@ -209,23 +209,23 @@ def test_a_variant_of_the_users_own(store: Path, tmp_path: Path) -> None:
         pretrain(_run(tmp_path, "yours", parameters), store)
 
 
-def test_a_variant_with_another_network_beside_the_baseline(store: Path, tmp_path: Path) -> None:
+def test_a_variant_can_have_another_network_configuration(store: Path, tmp_path: Path) -> None:
     variant = {"description": "the paper's features", "model": {"polyline_index": True, "detach_endpoint_query": True}}
     parameters = _parameters(tmp_path, **{"variants.indexed": variant})
     for name in ("combined", "indexed"):
         first, second = _run(tmp_path, name, parameters), _run(tmp_path, name, parameters, "finetune")
         pretrain(first, store)
         finetune(second, store, first.out)
-        network, card = load_forecaster(second.out)
-        assert card["model"] == load_metadata(first.out)["model"] == card["parameters"]["model"]
-        assert card["model"]["hidden_size"] == 32
+        network, metadata = load_forecaster(second.out)
+        assert metadata["model"] == load_metadata(first.out)["model"] == metadata["parameters"]["model"]
+        assert metadata["model"]["hidden_size"] == 32
         assert network.model.polyline_index == (name == "indexed")
         seed_model("finetune", 0)
         start, trained = (
             part.completion.endpoint_encoder.state_dict() for part in (DenseTNT(network.model, network.timing), network)
         )
         moved = any(not torch.equal(start[key], value) for key, value in trained.items())
-        assert moved == (name == "combined")  # the release's detached query leaves it where it was
+        assert moved == (name == "combined")  # the release's detached query leaves it unchanged
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_a_variant_with_another_network_beside_the_baseline(store: Path, tmp_pat
         {"model.second_coordinate_scale": 1.0},
     ],
 )
-def test_options_of_label_and_scale_move_numbers_and_are_carried_along(
+def test_options_of_label_and_scale_change_losses_and_are_recorded(
     store: Path, tmp_path: Path, change: dict[str, float]
 ) -> None:
     losses = []
@@ -250,13 +250,13 @@ def test_options_of_label_and_scale_move_numbers_and_are_carried_along(
         losses.append((load_metadata(first.out)["last_epoch"]["loss"], load_metadata(second.out)["last_epoch"]["loss"]))
     assert losses[0][1] != losses[1][1]
     assert (losses[0][0] != losses[1][0]) == ("finetune.goal_label_std" not in change)
-    network, card = load_forecaster(second.out)
+    network, metadata = load_forecaster(second.out)
     key = "second_coordinate_scale"
-    assert getattr(network.model, key) == card["parameters"]["model"][key] == change.get(f"model.{key}", 0.0)
+    assert getattr(network.model, key) == metadata["parameters"]["model"][key] == change.get(f"model.{key}", 0.0)
     assert load_metadata(first.out)["model"][key] == network.model.second_coordinate_scale
 
 
-def test_checkpoint_that_does_not_fit_is_refused(store: Path, tmp_path: Path) -> None:
+def test_checkpoint_that_does_not_match_the_parameters_is_refused(store: Path, tmp_path: Path) -> None:
     first = _run(tmp_path, "map", _parameters(tmp_path))
     pretrain(first, store)
     wider = _parameters(tmp_path, **{"model.hidden_size": 64})
@@ -276,7 +276,7 @@ def test_checkpoint_that_does_not_fit_is_refused(store: Path, tmp_path: Path) ->
     assert not (tmp_path / "finetune").exists()
 
 
-def test_windows_by_source_lanes_and_fraction(store: Path) -> None:
+def test_windows_are_selected_by_source_lanes_and_fraction(store: Path) -> None:
     windows = SceneStore.load(store)
     everything = paper(PretrainParameters, min_lanes=0)
 
@@ -293,10 +293,10 @@ def test_windows_by_source_lanes_and_fraction(store: Path) -> None:
         used(min_lanes=1000)
 
 
-def test_a_checkpoint_that_is_lost_before_it_is_used_is_not_trained_again(
+def test_a_checkpoint_lost_before_its_use_is_restored_from_the_last_state(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As DVC loses it where it is killed, or finds the disk full, before it has recorded the stage."""
+    """DVC loses a checkpoint if it is killed, or the disk is full, before it has recorded the stage."""
     parameters = _parameters(tmp_path)
     run = _run(tmp_path, "map", parameters)
     pretrain(run, store)
@@ -304,9 +304,9 @@ def test_a_checkpoint_that_is_lost_before_it_is_used_is_not_trained_again(
     shutil.rmtree(run.out)
     capsys.readouterr()
     pretrain(run, store)
-    said = capsys.readouterr().out
-    assert "resumed after epoch 1" in said
-    assert "epoch 1 of 1" not in said
+    printed = capsys.readouterr().out
+    assert "resumed after epoch 1" in printed
+    assert "epoch 1 of 1" not in printed
     assert (run.out / "model.safetensors").read_bytes() == weights
 
 
@@ -334,33 +334,36 @@ def _interrupt_pretraining(run: TrainingRun, store: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_interrupted_run_keeps_its_state(store: Path, tmp_path: Path, precision: str) -> None:
+def test_interrupted_run_resumes_and_writes_the_same_files(store: Path, tmp_path: Path, precision: str) -> None:
     parameters = _parameters(tmp_path, **{"pretrain.epochs": 2, "pretrain.precision": precision})
-    undisturbed = _run(tmp_path / "undisturbed", "map", parameters)
-    pretrain(undisturbed, store)
+    uninterrupted = _run(tmp_path / "uninterrupted", "map", parameters)
+    pretrain(uninterrupted, store)
     run = _run(tmp_path, "map", parameters)
     _interrupt_pretraining(run, store)
     pretrain(run, store)
     assert load_provenance(run.provenance, "pretrain", run.name)["training"]["resumed_after"] == [1]
     for name in ("model.safetensors", "curve.csv", RECONSTRUCTIONS, RECONSTRUCTION):
-        assert (run.out / name).read_bytes() == (undisturbed.out / name).read_bytes()
+        assert (run.out / name).read_bytes() == (uninterrupted.out / name).read_bytes()
 
 
-def test_an_interrupted_run_with_options_of_label_and_scale_goes_on_as_undisturbed(store: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_with_options_of_label_and_scale_writes_the_same_files(store: Path, tmp_path: Path) -> None:
     changes = {f"variants.forecast.pretrain.{key}": value for key, value in (("epochs", 2), ("global_batch_size", 6))}
     options = {"pretrain.goal_label_std": 1.0, "model.second_coordinate_scale": 1.0}
     parameters = _parameters(tmp_path, **changes, **options)
-    undisturbed, run = _run(tmp_path / "undisturbed", "forecast", parameters), _run(tmp_path, "forecast", parameters)
-    pretrain(undisturbed, store)
+    uninterrupted, run = (
+        _run(tmp_path / "uninterrupted", "forecast", parameters),
+        _run(tmp_path, "forecast", parameters),
+    )
+    pretrain(uninterrupted, store)
     _interrupt_pretraining(run, store)
     pretrain(run, store)
     assert load_provenance(run.provenance, "pretrain", run.name)["training"]["resumed_after"] == [1]
     for name in ("model.safetensors", "curve.csv"):
-        assert (run.out / name).read_bytes() == (undisturbed.out / name).read_bytes()
+        assert (run.out / name).read_bytes() == (uninterrupted.out / name).read_bytes()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="threads touch no sum of a GPU")
-def test_a_state_made_under_another_number_of_threads_is_not_taken_up(
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the number of CPU threads does not affect training on a GPU")
+def test_a_state_made_with_another_number_of_threads_is_not_resumed(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = _run(tmp_path, "map", _parameters(tmp_path, **{"pretrain.epochs": 2}))
@@ -375,7 +378,7 @@ def test_a_state_made_under_another_number_of_threads_is_not_taken_up(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
-def test_stage_on_two_processes_gives_the_loss_of_one(store: Path, tmp_path: Path, stage: str) -> None:
+def test_stage_on_two_processes_gives_the_same_loss_as_on_one(store: Path, tmp_path: Path, stage: str) -> None:
     parameters = _parameters(tmp_path)
     source = ["--synthetic", store] if stage == "pretrain" else ["--scenes", store]
     variant = "combined" if stage == "pretrain" else "none"
@@ -395,7 +398,7 @@ def test_stage_on_two_processes_gives_the_loss_of_one(store: Path, tmp_path: Pat
     assert losses["2"] == pytest.approx(losses["1"], rel=1e-3)
 
 
-def test_variants_that_differ_in_fine_tuning_alone_may_share_a_pre_training(store: Path, tmp_path: Path) -> None:
+def test_variants_that_differ_only_in_fine_tuning_can_share_pre_training(store: Path, tmp_path: Path) -> None:
     longer = {"description": "combined, fine-tuned for longer", "pretrain": {}, "finetune": {"epochs": 2}}
     other = {"description": "another mask", "pretrain": {"mask_ratio": 0.3}, "finetune": {}}
     parameters = _parameters(tmp_path, **{"variants.longer": longer, "variants.other": other})

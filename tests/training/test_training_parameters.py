@@ -22,7 +22,7 @@ PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 SECTIONS: list[tuple[Any, str]] = [(PretrainParameters, "pretrain"), (FinetuneParameters, "finetune")]
 
 
-def test_every_variant_of_the_study_is_there_and_loads() -> None:
+def test_every_variant_of_the_study_exists_and_can_be_loaded() -> None:
     names = variant_names(PARAMS)
     assert {"none", "map", "trajectory", "combined", "as_released", "forecast"} <= set(names)
     assert set(yaml.safe_load(PARAMS.read_text())["run_variants"]) <= set(names)
@@ -37,7 +37,7 @@ def test_every_variant_of_the_study_is_there_and_loads() -> None:
         load_variant_section(ModelParameters, "model", name, PARAMS)
 
 
-def test_papers_profile_trains_as_the_paper_does() -> None:
+def test_papers_profile_has_the_papers_training_parameters() -> None:
     pretrain, finetune = paper(PretrainParameters), paper(FinetuneParameters)
     assert (pretrain.epochs, pretrain.global_batch_size, pretrain.learning_rate, pretrain.lr_schedule) == (
         5,
@@ -59,7 +59,7 @@ def test_a_warm_up_longer_than_training_is_refused(schema: type) -> None:
         paper(schema, epochs=3, warmup_epochs=3.5)
 
 
-def test_impossible_value_of_a_variant_is_named_where_it_stands(tmp_path: Path) -> None:
+def test_invalid_value_of_a_variant_is_named_with_its_full_key(tmp_path: Path) -> None:
     values = yaml.safe_load(PARAMS.read_text())
     values["variants"]["map"]["pretrain"] = {"mask_ratio": 2.0}
     values["variants"]["combined"]["pretrain"] = {"mask": 2.0}

@@ -1,4 +1,4 @@
-"""A scene store of made-up drives and a tiny network for tests; also a command, for tests that kill a training.
+"""A scene store of made-up drives and a tiny network for tests; also a command line, for tests that kill a training.
 
 Usage: python tiny_training.py STORE OUT RUNS [--epochs N] [--kill-at-step N] [--micro-batch-size N]
 """
@@ -105,7 +105,7 @@ def collate_tiny(store: SceneStore, indices: Sequence[int], sample_seeds: Sequen
 
 
 class TinyModel(nn.Module):
-    """Future from history by two linear layers; a sample's own draw turns it about. `unused` never gets a gradient."""
+    """Predict the future from the history, after a random rotation by sample; `unused` never gets a gradient."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ def tiny_batches(store: Path, sharing: Sharing, workers: int = 0, scenes: int | 
 
 
 class TinyExample:
-    """One track of ones, on which a TinyModel is watched."""
+    """A watched example: the output of a TinyModel for a track of ones."""
 
     file = "example.safetensors"
 
@@ -187,9 +187,9 @@ def main() -> None:
     )
     run = ResumeFolder(given.runs, "tiny", {})
     model, fitted = train(given.store, run, parameters, TinyExample(), kill_at_step=given.kill_at_step)
-    main = os.environ.get("RANK", "0") == "0"
-    assert bool(fitted.seen) == main
-    if main:
+    is_main_process = os.environ.get("RANK", "0") == "0"
+    assert bool(fitted.seen) == is_main_process
+    if is_main_process:
         given.out.mkdir(parents=True)
         save_file(model.state_dict(), given.out / "model.safetensors")
         save_file(fitted.seen, given.out / "seen.safetensors")
