@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -355,7 +356,16 @@ def test_a_run_trains_its_variant_with_its_fraction_and_recipe(plan: Plan, tmp_p
     assert zero["finetune"]["load_pretrained_weights"] == ["encoder", "lane_scorer", "goal_scorer", "completion"]
 
 
-def test_modified_files_are_unknown_without_a_repository_and_exclude_docs(tmp_path: Path) -> None:
+def test_modified_files_are_those_that_determine_the_results(tmp_path: Path) -> None:
     assert modified_files(tmp_path) is None  # no repository
-    found = modified_files()
-    assert found is None or all(not name.startswith("docs") for name in found)
+    files = [tmp_path / name for name in ("src/module.py", "docs/page.md")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text("1\n")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "files"]):
+        subprocess.run([*git, *command], check=True)
+    assert modified_files(tmp_path) == []
+    for file in files:
+        file.write_text("2\n")
+    assert modified_files(tmp_path) == ["src/module.py"]
