@@ -34,7 +34,7 @@ def test_a_variant_may_share_the_pretraining_of_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("variant", "pretraining"), [("map", "map"), ("none", "map"), ("map_10", "none")])
-def test_invalid_shared_pretraining_is_refused(tmp_path: Path, variant: str, pretraining: str) -> None:
+def test_shared_pretraining_entry_must_be_valid(tmp_path: Path, variant: str, pretraining: str) -> None:
     (tmp_path / "params.yaml").write_text(SHARED % (variant, pretraining))
     with pytest.raises(ParameterError, match="shared_pretraining"):
         load_selected_runs(tmp_path / "params.yaml")
