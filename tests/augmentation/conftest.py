@@ -1,4 +1,4 @@
-"""Fixtures: the parameters of params.yaml, and a small city."""
+"""Fixtures: the augment parameters of params.yaml, and a small city."""
 
 from pathlib import Path
 

@@ -8,8 +8,8 @@ STEP, WIDTH, RADIUS = 25.0, 3.7, 14.0
 
 
 def straight(start, heading, length=STEP, count=5):
-    way = np.array([np.cos(heading), np.sin(heading)])
-    return np.asarray(start, dtype=float) + np.linspace(0.0, length, count)[:, None] * way
+    direction = np.array([np.cos(heading), np.sin(heading)])
+    return np.asarray(start, dtype=float) + np.linspace(0.0, length, count)[:, None] * direction
 
 
 def left_turn(start, radius=RADIUS):
@@ -18,7 +18,7 @@ def left_turn(start, radius=RADIUS):
 
 
 def grid_city(city="TOY"):
-    """Rows 0..11: the road east; 12..23: its left neighbour; 24: the turn; 25..32: north; 33..36: on to the east."""
+    """Rows 0..11: the road east; 12..23: its left neighbour; 24: the turn; 25..32: north; 33..36: further east."""
     lanes, successors = [], {}
     for side in (0.0, WIDTH):
         for k in range(12):
@@ -53,6 +53,6 @@ def grid_city(city="TOY"):
         is_intersection=turn != 0,
         has_traffic_control=np.zeros(size, dtype=bool),
     )
-    onward = [successors.get(row, []) for row in range(size)]
-    back = [[row for row in range(size) if other in onward[row]] for other in range(size)]
-    return LaneMap(city, segments, left, right, Links.from_lists(onward), Links.from_lists(back))
+    successor_lists = [successors.get(row, []) for row in range(size)]
+    predecessor_lists = [[row for row in range(size) if other in successor_lists[row]] for other in range(size)]
+    return LaneMap(city, segments, left, right, Links.from_lists(successor_lists), Links.from_lists(predecessor_lists))

@@ -20,7 +20,7 @@ def scenes(city, augment):
         return augment_maps({"TOY": city}, augment, HALF_WIDTH, executor)
 
 
-def test_every_route_has_its_original_and_its_augmented_scene(scenes):
+def test_every_route_has_an_original_and_an_augmented_scene(scenes):
     rows = scenes.manifest.to_pylist()
     originals = [row for row in rows if row["source"] == "original"]
     augmented = [row for row in rows if row["source"] == "augmented"]
@@ -29,20 +29,20 @@ def test_every_route_has_its_original_and_its_augmented_scene(scenes):
     assert all(row["direction"] in (-1, 1) and row["amplitude"] >= 1 for row in augmented)
 
 
-def test_a_scene_knows_its_transform_and_its_lanes_are_warped_by_it(scenes, city):
+def test_scene_records_its_transform_and_has_lanes_warped_by_it(scenes, city):
     for index in scenes.kept():
         scene = scenes[int(index)]
         assert len(scene.centreline) == len(scene.fresh)
         if scene.lanes is None:
             continue
         np.testing.assert_array_equal(scene.lanes.lane_ids, city.segments.lane_ids[scene.corridor])
-        ends = city.segments.points[scene.corridor, 0]
-        np.testing.assert_allclose(scene.lanes.points[:, 0], scene.transform.warp(ends), atol=1e-3)
+        starts = city.segments.points[scene.corridor, 0]
+        np.testing.assert_allclose(scene.lanes.points[:, 0], scene.transform.warp(starts), atol=1e-3)
         original = scene.transform.unwarp(scene.centreline)
         assert scene.transform.anchor == pytest.approx(original[:, 0].min(), abs=1e-3)
 
 
-def test_what_is_saved_is_what_is_loaded(scenes, tmp_path):
+def test_saved_scenes_load_unchanged_and_damaged_file_is_refused(scenes, tmp_path):
     scenes.save(tmp_path)
     loaded = AugmentedScenes.load(tmp_path)
     assert loaded.manifest.equals(scenes.manifest)
@@ -77,7 +77,7 @@ def test_a_dask_cluster_gives_the_same_bytes(city, augment, tmp_path):
     assert file_hash(tmp_path / "local") == file_hash(tmp_path / "dask")
 
 
-def test_a_route_too_tight_to_drive_is_dropped_and_counted(city, augment):
+def test_route_with_too_tight_bend_is_dropped_and_counted(city, augment):
     augment.min_radius = 30.0  # the city's turn has 14 m
     with ThreadPoolExecutor(1) as executor:
         scenes = augment_maps({"TOY": city}, augment, HALF_WIDTH, executor)

@@ -19,7 +19,7 @@ from synthdrive.synthesis.drive_scenes import LaneDistance
 BEND = make_transform("smooth", 8.0, 0.0, SHAPES["released"])
 
 
-def test_lanes_that_no_transform_bends_keep_their_points(city):
+def test_lanes_before_the_bend_keep_their_points(city):
     warped = warp_segments(city.segments, BEND, 1.0)
     ends = np.where(city.segments.valid, city.segments.points[..., 0], -np.inf).max(axis=1)
     before = ends < 40.0
@@ -27,7 +27,7 @@ def test_lanes_that_no_transform_bends_keep_their_points(city):
     np.testing.assert_array_equal(warped.counts[before], city.segments.counts[before])
 
 
-def test_a_bent_lane_follows_the_dense_curve_better_than_its_given_points(city):
+def test_densified_lane_follows_the_curve_better_than_its_original_points(city):
     dense = BEND.warp(densify(lane_points(city.segments, 1), 0.1))
     error = {}
     for spacing in (0.0, 1.0):
@@ -37,14 +37,14 @@ def test_a_bent_lane_follows_the_dense_curve_better_than_its_given_points(city):
     assert error[1.0] < 0.1 < 0.25 < error[0.0]
 
 
-def test_given_points_only_is_exactly_the_authors_warp(city):
+def test_warp_without_densification_equals_the_authors_warp(city):
     warped = warp_segments(city.segments, BEND, 0.0)
     expected = np.where(city.segments.valid[..., None], BEND.warp(city.segments.points), 0.0)
     np.testing.assert_allclose(warped.points, expected, atol=5.1e-4)
     np.testing.assert_array_equal(warped.counts, city.segments.counts)
 
 
-def test_centreline_is_dense_and_says_which_step_each_point_is_on(city):
+def test_warped_centreline_is_dense_and_gives_the_interval_of_each_point(city):
     points, position = joined_centreline(city.segments, np.arange(4))
     assert position[0] == 0
     assert position[-1] == 3
@@ -56,7 +56,7 @@ def test_centreline_is_dense_and_says_which_step_each_point_is_on(city):
 
 
 @pytest.mark.parametrize("amplitude", [0.0, 8.0])
-def test_corridor_holds_every_lane_of_every_crop_along_the_way(city, amplitude):
+def test_corridor_contains_every_lane_of_every_crop_along_the_route(city, amplitude):
     transform = Transform(smooth=amplitude)
     positions, _ = warp_centreline(joined_centreline(city.segments, np.arange(12))[0], transform, 1.0)
     corridor = set(corridor_rows(city, transform, positions, 30.0).tolist())
@@ -67,7 +67,7 @@ def test_corridor_holds_every_lane_of_every_crop_along_the_way(city, amplitude):
     assert len(corridor) < len(city)
 
 
-def test_crop_before_and_after_has_the_same_lanes(city):
+def test_crops_before_and_after_the_warp_have_the_same_lanes(city):
     before, after = warp_crop(city, BEND, (60.0, 0.0), 40.0)
     np.testing.assert_array_equal(before.lane_ids, after.lane_ids)
     assert 0 < len(before) < len(city)

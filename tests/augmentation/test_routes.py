@@ -18,7 +18,7 @@ def test_routes_are_connected_and_cover_each_lane_once(city):
         assert lane_lengths(city)[route.lanes].sum() >= SAMPLING.min_length
 
 
-def test_the_same_generator_gives_the_same_routes_and_another_gives_others(city):
+def test_same_seed_gives_the_same_routes_and_another_seed_gives_different_ones(city):
     def lanes(seed):
         return [route.lanes.tolist() for route in sample_routes(city, SAMPLING, np.random.default_rng(seed))]
 
@@ -26,7 +26,7 @@ def test_the_same_generator_gives_the_same_routes_and_another_gives_others(city)
     assert lanes(1) != lanes(2)
 
 
-def test_sharp_joints_are_not_driven(city):
+def test_sharp_joints_are_removed_from_the_successors(city):
     points = city.segments.points.copy()
     points[5, :5] = points[5, :5][::-1]  # lane 5 now leads back west
     turned = type(city)(
@@ -37,6 +37,6 @@ def test_sharp_joints_are_not_driven(city):
     assert 5 not in smooth_successors(turned, 1.0).of(4)
 
 
-def test_a_route_goes_on_straight(city):
+def test_route_is_extended_straight_ahead(city):
     extended = extend_route(city, np.array([10]), 60.0, 60.0).tolist()
     assert extended == [7, 8, 9, 10, 11, 33, 34]

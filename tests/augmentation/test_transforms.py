@@ -1,4 +1,4 @@
-"""Tests of the map transforms, against the reference's numbers and as functions."""
+"""Tests of the map transforms: agreement with the reference, derivatives, and inverses."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def golden(reference):
 
 @pytest.mark.reference
 @pytest.mark.parametrize("family", SHAPES)
-def test_constants_of_the_families_are_the_reference_ones(golden, family):
+def test_shape_constants_equal_the_reference(golden, family):
     shape = SHAPES[family]
     np.testing.assert_array_equal(
         [shape.power, shape.border, shape.shift, shape.wavelength], golden[f"{family}/params"]
@@ -27,7 +27,7 @@ def test_constants_of_the_families_are_the_reference_ones(golden, family):
 @pytest.mark.reference
 @pytest.mark.parametrize("family", SHAPES)
 @pytest.mark.parametrize("kind", TERMS)
-def test_displacement_and_derivatives_are_the_reference_ones(golden, family, kind):
+def test_displacement_and_derivatives_equal_the_reference(golden, family, kind):
     x = golden["x"]
     first = golden.get(f"{family}/{kind}/fprime_true", golden[f"{family}/{kind}/fprime_reference"])
     for row, amplitude in enumerate(golden["amplitudes"]):
@@ -40,7 +40,7 @@ def test_displacement_and_derivatives_are_the_reference_ones(golden, family, kin
 
 @pytest.mark.reference
 @pytest.mark.parametrize("family", SHAPES)
-def test_combination_is_the_reference_one(golden, family):
+def test_combination_equals_the_reference(golden, family):
     for row, amplitudes in enumerate(golden[f"{family}/combination/amplitudes"]):
         transform = Transform(*amplitudes, shape=SHAPES[family])
         np.testing.assert_allclose(
@@ -50,25 +50,25 @@ def test_combination_is_the_reference_one(golden, family):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("family", SHAPES)
-def test_derivatives_are_those_of_the_displacement(kind, family):
+def test_derivatives_match_finite_differences(kind, family):
     transform = make_transform(kind, 7.0, 0.0, SHAPES[family])
     x = np.linspace(-20.0, 120.0, 2801) + 0.01
     step = 1e-4
     slope = (transform.displacement(x + step) - transform.displacement(x - step)) / (2 * step)
     np.testing.assert_allclose(transform.slope(x), slope, atol=2e-3)
-    # The second derivative jumps at a few places, where no difference quotient can follow.
+    # At a few points the second derivative jumps, so a finite difference cannot match it there.
     second = (transform.slope(x + step) - transform.slope(x - step)) / (2 * step)
     assert np.mean(np.abs(transform.second_derivative(x) - second) > 1e-2) < 0.005
 
 
-def test_turns_have_the_slope_and_shift_that_their_amplitude_says():
+def test_amplitude_sets_the_slope_and_shift_of_a_turn():
     far = 200.0
     assert make_transform("smooth", 6.0, 0.0, SHAPES["released"]).slope(far) == pytest.approx(0.6)
     assert make_transform("double", 6.0, 0.0, SHAPES["released"]).displacement(far) == pytest.approx(6.0)
     assert make_transform("double", 6.0, 0.0, SHAPES["released"]).slope(far) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_warp_moves_only_y_beyond_the_anchor_and_unwarp_undoes_it():
+def test_warp_moves_only_y_beyond_the_anchor_and_unwarp_inverts_it():
     transform = make_transform("combination", -5.0, 300.0, SHAPES["released"])
     points = np.random.default_rng(0).uniform(200.0, 500.0, (40, 2))
     warped = transform.warp(points)
@@ -79,7 +79,7 @@ def test_warp_moves_only_y_beyond_the_anchor_and_unwarp_undoes_it():
     np.testing.assert_allclose(transform.unwarp(warped), points, atol=1e-12)
 
 
-def test_unknown_kind_and_impossible_shape_are_refused():
+def test_unknown_kind_and_invalid_shape_are_refused():
     with pytest.raises(ParameterError, match="zigzag"):
         make_transform("zigzag", 1.0, 0.0, SHAPES["released"])
     with pytest.raises(ParameterError, match="power"):

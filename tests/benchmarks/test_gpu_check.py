@@ -1,4 +1,4 @@
-"""Tests of the GPU check on a machine without a GPU: its message, and its logic on the CPU."""
+"""Tests of the GPU check on a machine without a GPU: its message, and a complete run on the CPU."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 import torch
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu_check.py"
-# A GPU machine may have neither of these.
-WITHOUT = """
+# Runs the script as if dvc and great_expectations were not installed: a GPU machine may not have them.
+WITHOUT_OPTIONAL_PACKAGES = """
 import runpy, sys
 sys.modules |= {"dvc": None, "great_expectations": None}
 sys.path.insert(0, sys.argv[1].rpartition("/")[0])
@@ -24,19 +24,19 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 def gpu_check(*arguments: object) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", WITHOUT, str(SCRIPT), *map(str, arguments)]
+    command = [sys.executable, "-c", WITHOUT_OPTIONAL_PACKAGES, str(SCRIPT), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_it_says_so_in_a_line(tmp_path: Path) -> None:
+def test_without_a_gpu_the_check_prints_one_line_and_writes_nothing(tmp_path: Path) -> None:
     done = gpu_check("--out", tmp_path)
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["gpu-check: torch finds no CUDA device here, so nothing is checked"]
     assert not list(tmp_path.iterdir())
 
 
-def test_its_logic_runs_on_a_cpu(tmp_path: Path) -> None:
+def test_check_runs_on_a_cpu(tmp_path: Path) -> None:
     done = gpu_check("--device", "cpu", "--tiny", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "gpu_check.json").read_text())

@@ -40,8 +40,8 @@ SYNTHETIC = load_section(CheckSyntheticParameters, "check_synthetic", REPOSITORY
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    """Maps and scenes that pass."""
+def valid_data(tmp_path_factory):
+    """A folder of maps and scenes that pass the checks."""
     folder = tmp_path_factory.mktemp("checks")
     return ingest(write_raw(folder / "raw"), folder / "data")
 
@@ -62,8 +62,8 @@ def files_of(folder):
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_sound_data_passes(sound, tmp_path):
-    outcome = raw_outcome(sound, tmp_path, docs=False)
+def test_valid_data_passes(valid_data, tmp_path):
+    outcome = raw_outcome(valid_data, tmp_path, docs=False)
     assert outcome.success
     assert (outcome.failures, outcome.outliers) == ([], [])
     result = read_json(tmp_path / "raw.json")
@@ -75,11 +75,12 @@ def test_sound_data_passes(sound, tmp_path):
     assert sum(len(table["expectations"]) for table in result["validation_results"]) == outcome.evaluated
 
 
-def test_result_and_data_docs_have_the_same_bytes_at_another_time_and_place(sound, tmp_path):
-    """The Data Docs of Great Expectations carry times, in the machine's zone, and random names."""
+def test_result_and_data_docs_do_not_depend_on_time_zone_or_folder(valid_data, tmp_path):
+    """By default, Great Expectations writes local times and random names into its Data Docs."""
     for name, zone in (("a", "UTC"), ("é b", "Asia/Tokyo")):
         stage = [sys.executable, str(REPOSITORY / "stages" / "check_raw.py"), "--docs", str(tmp_path / name / "docs")]
-        stage += ["--maps", str(sound / "maps"), "--train", str(sound / "train"), "--val", str(sound / "val")]
+        for option, folder in (("--maps", "maps"), ("--train", "train"), ("--val", "val")):
+            stage += [option, str(valid_data / folder)]
         stage += ["--out", str(tmp_path / name / "raw.json")]
         environment = {**os.environ, "TZ": zone, "LC_ALL": "C", "PYTHONPATH": str(REPOSITORY / "src")}
         subprocess.run(stage, cwd=REPOSITORY, env=environment, check=True, capture_output=True)
@@ -88,7 +89,7 @@ def test_result_and_data_docs_have_the_same_bytes_at_another_time_and_place(soun
     assert found == files_of(tmp_path / "é b")
 
 
-BAD_LANES = [  # what is wrong with one lane, and what the check says
+BAD_LANES = [  # changed columns of one lane, and part of the expected message
     ({"lane_id": 1001}, "a lane's id stands once in its city"),
     ({"finite": False}, "centrelines are finite"),
     ({"length": float("nan")}, "every value is there and finite"),
@@ -110,20 +111,20 @@ BAD_LANES = [  # what is wrong with one lane, and what the check says
 
 
 def failure_with(outcome, words):
-    """The one failure that says this."""
+    """Return the only failure that contains these words."""
     found = [text for text in outcome.failures if words in text]
     assert len(found) == 1, (words, outcome.failures)
     return found[0]
 
 
-def test_unsound_maps_fail_in_plain_words(sound, tmp_path):
+def test_every_invalid_lane_is_reported(valid_data, tmp_path):
     table = map_manifest([straight_map()]).to_pydict()
     for row, (columns, _) in enumerate(BAD_LANES):
         for name, value in columns.items():
             table[name][row] = value
     (tmp_path / "maps").mkdir()
     write_table(tmp_path / "maps" / "manifest.parquet", pa.table(table))
-    outcome = raw_outcome(sound, tmp_path, tmp_path / "maps", docs=False, limits=STRICT)
+    outcome = raw_outcome(valid_data, tmp_path, tmp_path / "maps", docs=False, limits=STRICT)
     assert not outcome.success
     for row, (columns, words) in enumerate(BAD_LANES):
         failure = failure_with(outcome, words)
@@ -147,7 +148,7 @@ def slower(rows, factor):
     return dataclasses.replace(rows, timestamps=rows.timestamps[0] + (rows.timestamps - rows.timestamps[0]) * factor)
 
 
-BAD_SCENES = {  # number: rows of the scene, and what the check says
+BAD_SCENES = {  # scene number: its rows, and part of the expected message
     50: (scene_rows(50, agent=straight(50.0)), "mean speed is at most 35 m/s"),
     51: (scene_rows(51, agent=jumping()), "moves at most 10 m in one step"),
     52: (scene_rows(52, agent=straight(5.0, offset=-6.0)), "at most 3 m from a centreline"),
@@ -160,7 +161,7 @@ BAD_SCENES = {  # number: rows of the scene, and what the check says
 }
 
 
-def test_unsound_scenes_fail_in_plain_words(tmp_path):
+def test_every_invalid_scene_is_reported(tmp_path):
     changes = {number: scene_csv(rows) for number, (rows, _) in BAD_SCENES.items()}
     data = ingest(write_raw(tmp_path / "raw", val=tuple(BAD_SCENES), changes=changes), tmp_path / "data")
     outcome = raw_outcome(data, tmp_path, docs=False, limits=STRICT)
@@ -170,56 +171,56 @@ def test_unsound_scenes_fail_in_plain_words(tmp_path):
         assert f"e.g. {number} (" in failure or f", {number} (" in failure
 
 
-def late(number, gap, at=30):
-    """A scene with one gap between two sweeps."""
+def with_interval(number, gap, at=30):
+    """Return a scene in which one interval between sweeps is `gap` seconds."""
     rows = scene_rows(number)
     times = np.unique(rows.timestamps)
     return dataclasses.replace(rows, timestamps=rows.timestamps + (gap - 0.1) * (rows.timestamps >= times[at]))
 
 
-def stepping(number, metres=12.0):
+def with_jump(number, metres=12.0):
     agent = straight(5.0)
     agent[30:] += [metres, 0.0]
     return scene_rows(number, agent=agent)
 
 
-ODD = {  # what a user's data may have in one scene of many, and what is then listed
-    "gap": (lambda number: late(number, 0.7), "at most 0.6 s apart"),
-    "step": (stepping, "at most 10 m in one step"),
+OUTLIERS = {  # an outlier that a user's data may contain, and part of the expectation that is then listed
+    "gap": (lambda number: with_interval(number, 0.7), "at most 0.6 s apart"),
+    "step": (with_jump, "at most 10 m in one step"),
     "no lanes": (lambda number: scene_rows(number, agent=straight(5.0, offset=900.0), others=0), "at least 1 lane"),
     "off the lanes": (lambda number: scene_rows(number, agent=straight(5.0, offset=-6.0)), "3 m from a centreline"),
     "slow": (lambda number: slower(scene_rows(number), 3.5), "0.09 to 0.3 s apart on average"),
 }
 
 
-def odd_raw(folder, odd, scenes, others=scene_rows):
+def data_with_outliers(folder, outliers, scenes, others=scene_rows):
     numbers = tuple(range(1, scenes + 1))
     changes = {number: scene_csv(others(number)) for number in numbers}
-    changes |= {number: scene_csv(make(number)) for number, make in odd.items()}
+    changes |= {number: scene_csv(make(number)) for number, make in outliers.items()}
     return ingest(write_raw(folder / "raw", train=numbers, val=(900,), changes=changes), folder / "data")
 
 
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("name", OUTLIERS)
 @pytest.mark.parametrize("scenes", [4, 20])
-def test_one_odd_scene_stops_nothing_and_is_listed(tmp_path, name, scenes):
-    make, words = ODD[name]
-    outcome = raw_outcome(odd_raw(tmp_path, {3: make}, scenes), tmp_path, docs=False)
+def test_single_outlier_scene_passes_and_is_listed(tmp_path, name, scenes):
+    make, words = OUTLIERS[name]
+    outcome = raw_outcome(data_with_outliers(tmp_path, {3: make}, scenes), tmp_path, docs=False)
     assert outcome.failures == []
     (listed,) = read_json(tmp_path / "raw.json")["outliers"]
     assert (listed["table"], listed["row"]) == ("train scenes", "3")
     assert words in listed["expected"]
 
 
-@pytest.mark.parametrize("name", ODD)
-def test_three_odd_scenes_of_ten_stop_the_pipeline(tmp_path, name):
-    make, words = ODD[name]
-    outcome = raw_outcome(odd_raw(tmp_path, dict.fromkeys((2, 3, 4), make), 10), tmp_path, docs=False)
+@pytest.mark.parametrize("name", OUTLIERS)
+def test_three_outlier_scenes_of_ten_fail_the_check(tmp_path, name):
+    make, words = OUTLIERS[name]
+    outcome = raw_outcome(data_with_outliers(tmp_path, dict.fromkeys((2, 3, 4), make), 10), tmp_path, docs=False)
     assert "Found 3 of 10 rows otherwise" in failure_with(outcome, words)
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.1, 0.3, 0.5, 0.6])
-def test_any_fraction_of_missing_sweeps_that_10_hz_leaves_usable_passes(tmp_path, missing):
-    """Argoverse 1: a scene has 50 time stamps; of the sweeps between them, some are missing."""
+def test_scenes_with_missing_sweeps_pass(tmp_path, missing):
+    """As in Argoverse 1: a scene has 50 time stamps, but some sweeps of the 10 Hz recording are missing."""
 
     def with_gaps(number):
         rows = scene_rows(number)
@@ -230,33 +231,33 @@ def test_any_fraction_of_missing_sweeps_that_10_hz_leaves_usable_passes(tmp_path
         step = np.searchsorted(np.unique(rows.timestamps), rows.timestamps)
         return dataclasses.replace(rows, timestamps=rows.timestamps[0] + np.array(kept)[step] * 0.1)
 
-    outcome = raw_outcome(odd_raw(tmp_path, {}, 12, with_gaps), tmp_path, docs=False)
+    outcome = raw_outcome(data_with_outliers(tmp_path, {}, 12, with_gaps), tmp_path, docs=False)
     assert (outcome.failures, outcome.outliers) == ([], [])
 
 
-@pytest.mark.parametrize(("beyond", "met"), [(131, True), (2059, True), (2060, False)])
-def test_as_many_outliers_as_estimated_for_the_official_scenes_pass(beyond, met):
-    """205,942 train scenes, of which tail fits put 58 to 131 beyond 0.6 s."""
+@pytest.mark.parametrize(("outliers", "passes"), [(131, True), (2059, True), (2060, False)])
+def test_permitted_outliers_cover_the_estimate_for_the_official_scenes(outliers, passes):
+    """Of 205,942 train scenes, 58 to 131 are estimated (by fits of the tail) to have an interval above 0.6 s."""
     rows = 205_942
-    assert (beyond <= permitted_outliers(rows, RAW.scenes.outlier_fraction)) is met
+    assert (outliers <= permitted_outliers(rows, RAW.scenes.outlier_fraction)) is passes
 
 
 @pytest.mark.parametrize(
     ("rows", "fraction", "permitted"), [(0, 0.1, 0), (3, 0.01, 0), (4, 0.01, 1), (30, 0.0, 0), (300, 0.01, 3)]
 )
-def test_how_many_outliers_a_fraction_permits(rows, fraction, permitted):
+def test_number_of_permitted_outliers(rows, fraction, permitted):
     assert permitted_outliers(rows, fraction) == permitted
 
 
-def test_a_scene_that_stands_twice_under_two_names_is_listed(tmp_path):
-    outcome = raw_outcome(odd_raw(tmp_path, {4: lambda _: scene_rows(2)}, 6), tmp_path, docs=False)
+def test_duplicate_of_a_scene_under_another_name_is_listed(tmp_path):
+    outcome = raw_outcome(data_with_outliers(tmp_path, {4: lambda _: scene_rows(2)}, 6), tmp_path, docs=False)
     assert outcome.failures == []
     assert [(outlier.row, "stands before it" in outlier.expected) for outlier in outcome.outliers] == [("4", True)]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_a_scene_without_tracks_is_a_finding_and_no_traceback(tmp_path, number):
-    """Wherever it stands in the store; the last one once ended in an IndexError."""
+def test_scene_without_tracks_fails_the_check(tmp_path, number):
+    """At every position in the store: an empty last scene must not cause an IndexError."""
     store = windows(tmp_path / "store", empty=number)
     assert scene_table(store)["agent_rows"].tolist() == [0 if row == number else STEPS for row in range(3)]
     outcome = synthetic_outcome(store, tmp_path)
@@ -264,17 +265,17 @@ def test_a_scene_without_tracks_is_a_finding_and_no_traceback(tmp_path, number):
 
 
 def windows(directory, faults=(), empty=None):
-    """A synthetic store of windows straight on; each fault changes columns of the manifest in a window of its own."""
+    """Write a store of straight synthetic windows; each item of `faults` adds one with changed manifest columns."""
     size, lanes = 3 + len(faults), straight_map().segments
     directory.mkdir(parents=True)
     writer = SceneStoreWriter(directory, ARGOVERSE1)
     steps = np.arange(STEPS, dtype=np.float32)
     track = np.stack([steps * 0.8, 0 * steps], axis=1)
     for row in range(size):
-        there = np.arange(STEPS if row != empty else 0)
+        steps_of_track = np.arange(STEPS if row != empty else 0)
         tracks = int(row != empty)
         writer.append(
-            xy=track[there], step=steps[there].astype(np.uint8), track_lengths=np.full(tracks, STEPS),
+            xy=track[steps_of_track], step=steps[steps_of_track].astype(np.uint8), track_lengths=np.full(tracks, STEPS),
             track_types=np.zeros(tracks, np.uint8), times=steps / 10, lane_rows=np.array([1, 2], np.int32),
         )  # fmt: skip
     constants = {
@@ -320,7 +321,7 @@ BAD_WINDOWS = [
 ]
 
 
-def test_one_implausible_window_is_enough_to_fail(tmp_path):
+def test_every_implausible_window_is_reported(tmp_path):
     outcome = synthetic_outcome(windows(tmp_path / "store", [columns for columns, _ in BAD_WINDOWS]), tmp_path)
     for row, (columns, words) in enumerate(BAD_WINDOWS, start=3):
         assert columns.get("scene_id", f"w{row}") in failure_with(outcome, words)
@@ -336,21 +337,21 @@ def test_one_implausible_window_is_enough_to_fail(tmp_path):
         ("xy", lambda a: a * 2, "as far as the manifest says"),
     ],
 )
-def test_arrays_are_looked_at_too(tmp_path, array, change, words):
+def test_invalid_arrays_fail_the_check(tmp_path, array, change, words):
     path = windows(tmp_path / "store") / f"{array}.npy"
     content = np.load(path)
     np.save(path, np.ascontiguousarray(change(content).astype(content.dtype)))
     failure_with(synthetic_outcome(tmp_path / "store", tmp_path), words)
 
 
-def test_tracking_noise_may_lengthen_a_step_by_what_the_parameters_allow(tmp_path):
+def test_step_noise_parameter_permits_longer_steps(tmp_path):
     store = windows(tmp_path / "store", [{"max_step": 0.7}])
-    for allowed, met in ((0.05, False), (0.15, True)):
+    for allowed, passes in ((0.05, False), (0.15, True)):
         limits = dataclasses.replace(SYNTHETIC, step_noise=allowed)
-        assert check_synthetic(store, limits, tmp_path / "out.json", None).success == met
+        assert check_synthetic(store, limits, tmp_path / "out.json", None).success == passes
 
 
-def test_a_manifest_without_a_column_is_an_error(tmp_path):
+def test_missing_manifest_column_is_reported(tmp_path):
     store = windows(tmp_path / "store")
     table = read_table(store / "manifest.parquet")
     write_table(store / "manifest.parquet", table.drop_columns(["max_step"]))
@@ -362,7 +363,7 @@ def test_a_manifest_without_a_column_is_an_error(tmp_path):
     assert len(SceneStore.load(store)) == 3
 
 
-def test_the_stage_stops_with_1_and_says_why(tmp_path):
+def test_stage_exits_with_status_1_and_prints_the_failure(tmp_path):
     windows(tmp_path / "store", [{"max_jerk": 99.0}])
     command = [sys.executable, "stages/check_synthetic.py", "--synthetic", str(tmp_path / "store")]
     command += ["--out", str(tmp_path / "synthetic.json"), "--docs", str(tmp_path / "docs")]
@@ -376,6 +377,6 @@ def test_the_stage_stops_with_1_and_says_why(tmp_path):
 
 @pytest.mark.reference
 @pytest.mark.slow
-def test_the_real_data_passes(reference, tmp_path):
+def test_real_data_passes(reference, tmp_path):
     data = ingest(reference / "argoverse1", tmp_path / "data")
     assert raw_outcome(data, tmp_path).failures == []

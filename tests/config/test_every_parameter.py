@@ -33,7 +33,7 @@ Key = tuple[str | int, ...]
 
 
 def leaves(kind: Any, limits: Allowed, values: Any, key: Key) -> Iterator[tuple[Key, Any, Allowed]]:
-    """(key, type, limits) of each plain value or list of plain values."""
+    """Yield (key, type, limits) of each plain value or list of plain values."""
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         for field in fields(kind):
@@ -49,8 +49,8 @@ def leaves(kind: Any, limits: Allowed, values: Any, key: Key) -> Iterator[tuple[
         yield key, kind, limits
 
 
-def of_variants() -> Iterator[tuple[Key, Any, Allowed]]:
-    """Those that the variants change."""
+def variant_leaves() -> Iterator[tuple[Key, Any, Allowed]]:
+    """Yield (key, type, limits) of each parameter that a variant sets."""
     for name, variant in CONTENT["variants"].items():
         yield ("variants", name, "description"), str, Allowed()
         for section, schema in VARIANT_SCHEMAS.items():
@@ -61,20 +61,20 @@ SECTIONED = [leaf for name in SCHEMAS for leaf in leaves(SCHEMAS[name], Allowed(
 PLAIN_LISTS = [
     ((name,), kind, limits) for name, (kind, limits) in TOP_LEVEL.items() if not is_dataclass(get_args(kind)[0])
 ]
-LEAVES = [*SECTIONED, *of_variants(), *PLAIN_LISTS]
+LEAVES = [*SECTIONED, *variant_leaves(), *PLAIN_LISTS]
 
 
 def dotted(key: Key) -> str:
     return ".".join(map(str, key))
 
 
-def refusals(kind: Any, limits: Allowed, value: Any) -> Iterator[Any]:
-    """Values that a parameter must not have."""
+def refused_values(kind: Any, limits: Allowed, value: Any) -> Iterator[Any]:
+    """Yield values that a parameter must not have."""
     if get_origin(kind) is list:
         inner = get_args(kind)[0]
         yield from ("text", 3, None, {"a": 1}, [None], [{"a": 1}], [[]])
         example = value[0] if value else {int: 5, float: 5.0, str: "encoder"}[inner]
-        yield from ([*value, refused] for refused in refusals(inner, limits, example))
+        yield from ([*value, wrong] for wrong in refused_values(inner, limits, example))
         return
     yield from (None, [], [value], {"a": value}, "${seed}")
     if kind is not str:
@@ -97,7 +97,7 @@ def refusals(kind: Any, limits: Allowed, value: Any) -> Iterator[Any]:
 
 
 def check(content: dict[str, Any], key: Key) -> None:
-    """Check what of a file depends on a key."""
+    """Check the part of a parameter file that contains this key."""
     section = str(key[0])
     if section in TOP_LEVEL:
         selected_runs(content, "params.yaml")
@@ -111,13 +111,13 @@ def check(content: dict[str, Any], key: Key) -> None:
         from_values(SCHEMAS[section], content[section], f"params.yaml: {section}")
 
 
-def within(content: Any, key: Key) -> Any:
+def value_at(content: Any, key: Key) -> Any:
     for step in key:
         content = content[step]
     return content
 
 
-def refused(content: dict[str, Any], key: Key, named: str) -> str:
+def assert_refused(content: dict[str, Any], key: Key, named: str) -> str:
     with pytest.raises(ParameterError) as raised:
         check(content, key)
     assert raised.value.where.startswith(f"params.yaml: {named}"), raised.value
@@ -126,23 +126,23 @@ def refused(content: dict[str, Any], key: Key, named: str) -> str:
 
 
 @pytest.mark.parametrize(("key", "kind", "limits"), LEAVES, ids=[dotted(key) for key, _, _ in LEAVES])
-def test_what_a_parameter_must_not_be_is_refused_by_name(key: Key, kind: Any, limits: Allowed) -> None:
+def test_invalid_missing_and_unknown_parameters_are_refused_by_name(key: Key, kind: Any, limits: Allowed) -> None:
     content = {name: copy.deepcopy(CONTENT[name]) for name in {str(key[0]), *VARIANT_SCHEMAS, *TOP_LEVEL}}
-    above, last = within(content, key[:-1]), key[-1]
-    kept = above[last]
-    for wrong in refusals(kind, limits, kept):
-        above[last] = wrong
-        refused(content, key, dotted(key))
-    above[last] = kept
-    inherited = key[0] == "variants" and last != "description"  # what a variant leaves out is the section's
-    open_ended = key[:2] == ("verify", "tolerances")  # a mapping whose names are free
+    parent, field_name = value_at(content, key[:-1]), key[-1]
+    original = parent[field_name]
+    for wrong in refused_values(kind, limits, original):
+        parent[field_name] = wrong
+        assert_refused(content, key, dotted(key))
+    parent[field_name] = original
+    inherited = key[0] == "variants" and field_name != "description"  # a variant inherits what it does not set
+    open_ended = key[:2] == ("verify", "tolerances")  # a mapping with arbitrary keys
     if not inherited and not open_ended:
-        del above[last]
-        assert "missing" in refused(content, key, dotted(key))
-        above[last] = kept
+        del parent[field_name]
+        assert "missing" in assert_refused(content, key, dotted(key))
+        parent[field_name] = original
     if len(key) > 1 and not open_ended:
-        above[f"{last}_"] = kept
-        assert "unknown parameter" in refused(content, key, dotted((*key[:-1], f"{last}_")))
+        parent[f"{field_name}_"] = original
+        assert "unknown parameter" in assert_refused(content, key, dotted((*key[:-1], f"{field_name}_")))
 
 
 @pytest.mark.parametrize("section", SCHEMAS)
@@ -152,7 +152,7 @@ def test_a_missing_section_is_refused_by_name(section: str) -> None:
         check_parameters(content, "params.yaml")
 
 
-def test_the_file_holds_what_the_code_declares_and_is_valid() -> None:
+def test_params_yaml_is_valid_and_has_exactly_the_declared_sections() -> None:
     check_parameters(CONTENT, PARAMS)
     assert set(CONTENT) == {*SCHEMAS, *TOP_LEVEL, "variants"}
 
@@ -165,5 +165,5 @@ def test_every_number_has_a_unit_and_a_lower_limit() -> None:
 
 
 @pytest.mark.parametrize("entry", ["map", {"variant": "map"}, {"variant": "map", "pretraining": 3}, {}, None])
-def test_an_entry_of_shared_pretraining_has_two_names(entry: Any) -> None:
-    refused({**CONTENT, "shared_pretraining": [entry]}, ("shared_pretraining",), "shared_pretraining")
+def test_shared_pretraining_entry_needs_two_names(entry: Any) -> None:
+    assert_refused({**CONTENT, "shared_pretraining": [entry]}, ("shared_pretraining",), "shared_pretraining")

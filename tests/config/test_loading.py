@@ -18,7 +18,7 @@ class Kind:
 
     def validate(self, where):
         if self.name == "long" and self.length < 10:
-            raise ParameterError(f"{where}.length", str(self.length), "at least 10 of what is long")
+            raise ParameterError(f"{where}.length", str(self.length), "at least 10 if the name is long")
 
 
 @dataclass
@@ -39,7 +39,7 @@ def write(tmp_path, text):
     return path
 
 
-def test_a_section_is_loaded_with_its_types(tmp_path):
+def test_section_is_loaded_with_the_declared_types(tmp_path):
     text = "model:\n  hidden: 8\n  ratio: 1e-3\n  names: [a]\n  epochs: []\n  kinds:\n    - {name: b, length: 2}\n"
     loaded = load_section(Schema, "model", write(tmp_path, text))
     assert loaded == Schema(8, 0.001, ["a"], [], [Kind("b", 2.0)])
@@ -70,13 +70,13 @@ def test_a_section_is_loaded_with_its_types(tmp_path):
         ("kinds", [{"name": "long", "length": 1.0}], r"model\.kinds\.0\.length: found 1.0; expected at least 10"),
     ],
 )
-def test_what_is_wrong_is_named_with_what_is_allowed(key, found, message):
+def test_invalid_value_is_refused_with_the_allowed_values(key, found, message):
     with pytest.raises(ParameterError, match=message):
         from_values(Schema, {**GOOD, key: found}, "model")
 
 
 @pytest.mark.parametrize("key", GOOD)
-def test_nothing_has_a_default(key):
+def test_no_parameter_has_a_default(key):
     with pytest.raises(ParameterError, match=rf"model\.{key}: found nothing: it is missing"):
         from_values(Schema, {name: found for name, found in GOOD.items() if name != key}, "model")
 
@@ -96,12 +96,12 @@ def test_nothing_has_a_default(key):
         ("# " + "x" * MOST_BYTES, "at most"),
     ],
 )
-def test_a_file_that_holds_no_plain_parameters_is_refused(tmp_path, text, message):
+def test_invalid_parameter_file_is_refused(tmp_path, text, message):
     with pytest.raises(ParameterError, match=message):
         load_section(Schema, "model", write(tmp_path, text))
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_missing_parameter_file_is_named(tmp_path):
     with pytest.raises(ParameterError, match=r"nowhere\.yaml.*no such file"):
         load_section(Schema, "model", tmp_path / "nowhere.yaml")
 
@@ -119,13 +119,13 @@ def test_a_missing_file_is_named(tmp_path):
         ("cells: {}\n", "cells", "runs"),
     ],
 )
-def test_an_old_name_is_refused_with_the_new_one(tmp_path, monkeypatch, text, old, new):
+def test_old_parameter_name_is_refused_with_its_new_name(tmp_path, monkeypatch, text, old, new):
     renamed = {"model.width": "model.hidden_size", "model.kinds.share": "model.kinds.fraction", "cells": "runs"}
     monkeypatch.setattr(loading, "RENAMED", renamed)
     with pytest.raises(ParameterError, match=rf": {old}: found a parameter's old name; expected its new name, {new}$"):
         read_parameters(write(tmp_path, text))
 
 
-def test_a_removed_parameter_is_refused_as_such(tmp_path):
+def test_removed_parameter_is_refused(tmp_path):
     with pytest.raises(ParameterError, match=r": synthesize\.traffic: found a removed parameter \(no profile"):
         read_parameters(write(tmp_path, "synthesize:\n  seed: 0\n  traffic:\n    vehicles: 3\n"))

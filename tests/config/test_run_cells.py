@@ -20,7 +20,7 @@ NONE_SHARED = "shared_pretraining: []\n"
 SHARED = "seeds: [0]\nfrom_scratch: [none]\nrun_variants: [map]\nshared_pretraining: [{variant: %s, pretraining: %s}]\n"
 
 
-def test_cells_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_runs_keep_the_order_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("seeds: [3, 1]\nfrom_scratch: [none]\nrun_variants: [map]\n" + NONE_SHARED)
     assert load_selected_runs(path) == SelectedRuns(variants=("none", "map"), seeds=(3, 1))
@@ -34,14 +34,14 @@ def test_a_variant_may_share_the_pretraining_of_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("variant", "pretraining"), [("map", "map"), ("none", "map"), ("map_10", "none")])
-def test_a_shared_pretraining_that_means_nothing_is_refused(tmp_path: Path, variant: str, pretraining: str) -> None:
+def test_shared_pretraining_entry_must_be_valid(tmp_path: Path, variant: str, pretraining: str) -> None:
     (tmp_path / "params.yaml").write_text(SHARED % (variant, pretraining))
     with pytest.raises(ParameterError, match="shared_pretraining"):
         load_selected_runs(tmp_path / "params.yaml")
 
 
-def with_variants(**lists: object) -> dict[str, Any]:
-    content = read_parameters(PARAMS) | lists
+def with_variants(**changes: object) -> dict[str, Any]:
+    content = read_parameters(PARAMS) | changes
     content["variants"]["map_10"] = {**content["variants"]["map"], "finetune": {"fraction": 0.1}}
     return content
 
@@ -58,7 +58,7 @@ def test_equal_pretrainings_must_be_shared() -> None:
 @pytest.mark.parametrize(
     ("section", "key", "value"), [("pretrain", "mask_ratio", 0.3), ("model", "max_goal_acceleration", 0.0)]
 )
-def test_what_is_pretrained_otherwise_shares_nothing(section: str, key: str, value: float) -> None:
+def test_variants_with_different_pretraining_cannot_share_it(section: str, key: str, value: float) -> None:
     content = with_variants(shared_pretraining=[{"variant": "map_10", "pretraining": "map"}])
     variant = content["variants"]["map_10"]
     content["variants"]["map_10"] = {**variant, section: {**variant.get(section, {}), key: value}}
@@ -78,7 +78,7 @@ def test_what_is_pretrained_otherwise_shares_nothing(section: str, key: str, val
         ("seeds: [0]\nfrom_scratch: [none]\nrun_variants: [map, none]\n", "run_variants"),
     ],
 )
-def test_cells_that_mean_nothing_are_refused(text: str, key: str, tmp_path: Path) -> None:
+def test_invalid_lists_of_runs_are_refused(text: str, key: str, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(text + NONE_SHARED)
     with pytest.raises(ParameterError, match=f"params.yaml: {key}"):
         load_selected_runs(tmp_path / "params.yaml")
@@ -88,6 +88,6 @@ def test_cells_that_mean_nothing_are_refused(text: str, key: str, tmp_path: Path
     ("key", "value"),
     [("bootstrap_samples", 5), ("transform_amplitude", 0.0), ("forecast_scenes", 0), ("baselines", ["a", "a"])],
 )
-def test_report_parameters_that_mean_nothing_are_refused(key: str, value: object) -> None:
+def test_invalid_report_parameters_are_refused(key: str, value: object) -> None:
     with pytest.raises(ParameterError, match=rf"report\.{key}"):
         committed(ReportParameters, **{key: value})

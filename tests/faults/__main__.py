@@ -1,4 +1,4 @@
-"""Inject every kind of fault into every stage of the smallest real pipeline, and print what came of it.
+"""Inject every kind of fault into every stage of the smallest real pipeline, and print a table of the outcomes.
 
 `make faults`, or `python tests/faults --kinds "Ctrl-C" --stages pretrain finetune`. The exit status is 1 if a
 stage did not survive a fault as it should.

@@ -1,4 +1,4 @@
-"""Inject one kind of fault into each stage in turn while the pipeline runs from start to end, and judge the outcome."""
+"""Inject one kind of fault into each stage in turn while the pipeline runs from start to end, and check the outcome."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class Kind:
         action: name of the method of `inject/sitecustomize.py` that causes it.
         window: part of the stage's actions, or of its time, in which it happens, as fractions.
         delayed: whether it may happen between two actions.
-        ends: whether it ends the stage; None if that depends on what the stage still needs.
-        says: pattern that the output of the stage or DVC must then match; empty if no process is left to print it.
-        clean: whether unfinished files and processes must be gone at once, rather than after the next run.
+        ends_stage: whether it ends the stage; None if that depends on what the stage still needs.
+        message: pattern that the output of the stage or DVC must then match; empty if no process is left to print it.
+        clean: whether unfinished files and processes must be gone at once; otherwise they must be after the next run.
     """
 
     name: str
     action: str
     window: tuple[float, float] = (0.0, 1.0)
     delayed: bool = True
-    ends: bool | None = True
-    says: str = ""
+    ends_stage: bool | None = True
+    message: str = ""
     clean: bool = True
 
 
@@ -53,14 +53,14 @@ KINDS = {
     for kind in (
         Kind("kill -9, early", "kill", (0.0, 0.4), clean=False),
         Kind("kill -9, late", "kill", (0.4, 1.0), clean=False),
-        Kind("Ctrl-C", "interrupt", says=r"stopped.*same command"),
-        Kind("SIGTERM", "terminate", says=r"stopped.*same command"),
-        Kind("disk full", "disk", (0.0, 0.9), delayed=False, says=r"No space left on device.*Free some space"),
-        Kind("memory limit", "memory", (0.0, 0.7), delayed=False, ends=None, says=r"out of memory"),
-        Kind("killed by the kernel", "kill_stage", says=r"exited with -9", clean=False),
-        Kind("stage started twice", "same_stage", delayed=False, ends=False),
-        Kind("dvc repro twice", "same_pipeline", (0.0, 0.5), delayed=False, ends=False),
-        Kind("clock jump", "clock", delayed=False, ends=False),
+        Kind("Ctrl-C", "interrupt", message=r"stopped.*same command"),
+        Kind("SIGTERM", "terminate", message=r"stopped.*same command"),
+        Kind("disk full", "disk", (0.0, 0.9), delayed=False, message=r"No space left on device.*Free some space"),
+        Kind("memory limit", "memory", (0.0, 0.7), delayed=False, ends_stage=None, message=r"out of memory"),
+        Kind("killed by the kernel", "kill_stage", message=r"exited with -9", clean=False),
+        Kind("stage started twice", "same_stage", delayed=False, ends_stage=False),
+        Kind("dvc repro twice", "same_pipeline", (0.0, 0.5), delayed=False, ends_stage=False),
+        Kind("clock jump", "clock", delayed=False, ends_stage=False),
     )
 }
 JUMPS = ("-3d", "+400d", "-400d", "+1h", "-1h")
@@ -106,7 +106,7 @@ class Reference:
 def undisturbed(base: Path) -> Reference:
     """Run the smallest pipeline from start to end and record what each stage does to the disk."""
     folder = base / "undisturbed"
-    plan = smallest.beside(folder, "log") / "plan.json"
+    plan = smallest.sibling(folder, "log") / "plan.json"
     started = time.monotonic()
     if not (folder / "reports").exists():
         plan = make_plan(smallest.make_pipeline(folder), "none", {})
@@ -121,8 +121,8 @@ def undisturbed(base: Path) -> Reference:
 def run_campaign(kind: Kind, reference: Reference, base: Path, seed: int, chosen: Sequence[str]) -> list[Outcome]:
     """Inject the fault into each of the chosen stages and return the outcomes."""
     folder = base / re.sub(r"\W+", "-", kind.name)
-    for left in (folder, smallest.beside(folder, "log"), smallest.beside(folder, "scratch")):
-        shutil.rmtree(left, ignore_errors=True)  # left by an earlier run in the same folder
+    for left in (folder, smallest.sibling(folder, "log"), smallest.sibling(folder, "scratch")):
+        shutil.rmtree(left, ignore_errors=True)  # from an earlier run in the same folder
     folder.mkdir()
     with small_disk(folder) if kind.action == "disk" else nullcontext():
         return _run_campaign(kind, reference, smallest.make_pipeline(folder, reference.folder), seed, chosen)
@@ -139,54 +139,54 @@ def small_disk(folder: Path) -> Iterator[None]:
 
 
 def _run_campaign(kind: Kind, reference: Reference, folder: Path, seed: int, chosen: Sequence[str]) -> list[Outcome]:
-    moments = {cell: _moment(kind, cell, actions, seed) for cell, actions in reference.actions.items()}
-    moments = {cell: moment for cell, moment in moments.items() if cell.split("@")[0] in chosen}
+    moments = {stage: _moment(kind, stage, actions, seed) for stage, actions in reference.actions.items()}
+    moments = {stage: moment for stage, moment in moments.items() if stage.split("@")[0] in chosen}
     plan = make_plan(folder, kind.action, moments)
     environment = {"SYNTHDRIVE_FAULT": str(plan)} | (_false_clock(plan.parent) if kind.action == "clock" else {})
-    outcomes = {cell: Outcome(kind.name, cell) for cell in moments}
+    outcomes = {stage: Outcome(kind.name, stage) for stage in moments}
     targets = [] if set(chosen) == set(STAGES) else list(chosen)
-    said, ran = "", Counter[str]()
+    output, run_counts = "", Counter[str]()
     for _ in range(len(moments) + 2):
         before = _fired(plan.parent)
         ended = smallest.run(smallest.dvc("repro", *targets), folder, **environment)
-        said += ended.output
-        ran.update(re.findall(r"Running stage '([^']+)'", ended.output))
-        struck = [cell for cell in _fired(plan.parent) if cell not in before]
-        for cell in struck:
-            _judge(outcomes[cell], kind, plan.parent, ended, folder, reference)
+        output += ended.output
+        run_counts.update(re.findall(r"Running stage '([^']+)'", ended.output))
+        hit_stages = [stage for stage in _fired(plan.parent) if stage not in before]
+        for stage in hit_stages:
+            _judge(outcomes[stage], kind, plan.parent, ended, folder, reference)
         (folder / "filler").unlink(missing_ok=True)
         if not ended.status:
             break
-        if not struck:
+        if not hit_stages:
             next(iter(outcomes.values())).problems.append(f"dvc repro does not continue: {ended.output[-700:]}")
             break
-    _judge_end(outcomes, kind, folder, reference, said, ran, part=bool(targets))
+    _judge_end(outcomes, kind, folder, reference, output, run_counts, partial_run=bool(targets))
     return list(outcomes.values())
 
 
 def make_plan(folder: Path, action: str, moments: dict[str, dict[str, object]]) -> Path:
     """Write the plan that `inject/sitecustomize.py` follows; it reports to the same folder. Returns its path."""
-    log = smallest.beside(folder, "log")
+    log = smallest.sibling(folder, "log")
     log.mkdir()
     plan = log / "plan.json"
     plan.write_text(json.dumps({"kind": action, "root": str(folder), "log": str(log), "moments": moments}))
     return plan
 
 
-def _moment(kind: Kind, cell: str, actions: list[str], seed: int) -> dict[str, object]:
+def _moment(kind: Kind, stage: str, actions: list[str], seed: int) -> dict[str, object]:
     """Draw the moment of the fault; it depends only on kind, stage and seed."""
-    draw = random.Random(f"{seed} {kind.name} {cell}")
-    share, jump = draw.uniform(*kind.window), draw.choice(JUMPS)
+    draw = random.Random(f"{seed} {kind.name} {stage}")
+    fraction, jump = draw.uniform(*kind.window), draw.choice(JUMPS)
     if not kind.delayed or draw.random() < 0.5:
-        return {"action": max(1, round(share * len(actions))), "delay": 0.0, "jump": jump}
+        return {"action": max(1, round(fraction * len(actions))), "delay": 0.0, "jump": jump}
     times = [time for time, _ in actions]
-    moment = times[0] + share * (times[-1] - times[0])
+    moment = times[0] + fraction * (times[-1] - times[0])
     action = sum(time <= moment for time in times[:-1])
     return {"action": action, "delay": 0.9 * (moment - times[action - 1]), "jump": jump}
 
 
 def _false_clock(folder: Path) -> dict[str, str]:
-    """Return the environment in which libfaketime reads the shift of the clock from a file each time."""
+    """Return the environment that makes libfaketime read the shift of the clock from a file at every call."""
     (folder / "clock").write_text("+0")
     return {
         "LD_PRELOAD": faketime(),
@@ -214,7 +214,7 @@ def _judge(outcome: Outcome, kind: Kind, log: Path, ended: smallest.Ended, folde
     for path, expected in reference.results.items():
         if (folder / path).exists() and smallest.fingerprints(folder, path) != expected:
             outcome.problems.append(f"{path} is not what an undisturbed run writes")
-    if kind.ends and not ended.status:
+    if kind.ends_stage and not ended.status:
         outcome.problems.append("the stage did not end")
     if kind.clean and (left := smallest.partials(folder)):
         outcome.problems.append(f"left behind: {', '.join(left)}")
@@ -223,13 +223,13 @@ def _judge(outcome: Outcome, kind: Kind, log: Path, ended: smallest.Ended, folde
     other = log / f"{outcome.stage}.other"
     if other.exists() and not re.search(REFUSED, other.read_text()):
         outcome.problems.append(f"the other run: {other.read_text()[-500:]}")
-    said = " ".join(ended.output.split())
-    if re.findall(r"Running stage '([^']+)'", said)[-1] != outcome.stage:
+    text = " ".join(ended.output.split())
+    if re.findall(r"Running stage '([^']+)'", text)[-1] != outcome.stage:
         return  # the stage did not end, for instance because memory sufficed; the output is about a later stage
     outcome.lost_seconds = record["lost"] if ended.status else 0.0
-    if kind.says and ended.status and not re.search(kind.says, said):
-        outcome.problems.append(f"does not say {kind.says!r}: {ended.output[-400:]}")
-    if "Traceback" in said and kind.action != "memory":  # a worker that cannot start prints a traceback
+    if kind.message and ended.status and not re.search(kind.message, text):
+        outcome.problems.append(f"the output does not match {kind.message!r}: {ended.output[-400:]}")
+    if "Traceback" in text and kind.action != "memory":  # a worker that cannot start prints a traceback
         outcome.problems.append(f"a traceback: {ended.output[-1500:]}")
 
 
@@ -238,30 +238,30 @@ def _judge_end(
     kind: Kind,
     folder: Path,
     reference: Reference,
-    said: str,
-    ran: Counter[str],
-    part: bool,
+    output: str,
+    run_counts: Counter[str],
+    partial_run: bool,
 ) -> None:
     """Check after the last run that the results equal the undisturbed ones and that nothing was done twice."""
     for outcome in outcomes.values():
         if not outcome.at:
             outcome.problems.append("the fault did not happen")
-        times = ran[outcome.stage]
-        if times > 1 + (kind.ends is not False):
-            outcome.problems.append(f"was run {times} times")
-        lines = re.findall(rf"^{outcome.stage.replace('@', ' ')}: epoch (\d+) of \d+", said, flags=re.M)
+        times = run_counts[outcome.stage]
+        if times > 1 + (kind.ends_stage is not False):
+            outcome.problems.append(f"ran {times} times")
+        lines = re.findall(rf"^{outcome.stage.replace('@', ' ')}: epoch (\d+) of \d+", output, flags=re.M)
         outcome.lost_epochs = len(lines) - len(set(lines))
     written = smallest.outputs(folder) if (folder / "dvc.lock").exists() else {}
     for path, expected in reference.results.items():
-        if part and path not in written:
+        if partial_run and path not in written:
             continue
         found = smallest.fingerprints(folder, path)
         wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
         if wrong:
-            maker = next((cell for cell in outcomes if cell == written.get(path)), next(iter(outcomes)))
-            outcomes[maker].problems.append(f"differs in the end: {', '.join(wrong)}")
+            maker = next((stage for stage in outcomes if stage == written.get(path)), next(iter(outcomes)))
+            outcomes[maker].problems.append(f"differs at the end: {', '.join(wrong)}")
     if left := smallest.partials(folder):
-        next(iter(outcomes.values())).problems.append(f"left in the end: {', '.join(left)}")
-    again = smallest.run(smallest.dvc("status"), folder)
-    if not part and "up to date" not in again.output:
-        next(iter(outcomes.values())).problems.append(f"not up to date in the end: {again.output[-500:]}")
+        next(iter(outcomes.values())).problems.append(f"left at the end: {', '.join(left)}")
+    status = smallest.run(smallest.dvc("status"), folder)
+    if not partial_run and "up to date" not in status.output:
+        next(iter(outcomes.values())).problems.append(f"not up to date at the end: {status.output[-500:]}")

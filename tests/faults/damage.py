@@ -1,4 +1,4 @@
-"""Flip bits in artifacts of the workspace, in DVC's cache, or in both, and check that they are found and repaired."""
+"""Flip bits in artifacts of the workspace, in DVC's cache, or in both, and check that the damage is repaired."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ REPAIR = [sys.executable, "-m", "tools.repair"]
 def run_damage(name: str, reference: Reference, base: Path, seed: int, chosen: Sequence[str]) -> list[Outcome]:
     """Damage one file of every output, run the repair and DVC, and compare the results with the undisturbed ones."""
     folder = base / name.replace(" ", "-")
-    shutil.rmtree(folder, ignore_errors=True)  # left by an earlier run in the same folder
+    shutil.rmtree(folder, ignore_errors=True)  # from an earlier run in the same folder
     shutil.copytree(reference.folder, folder, symlinks=True)
     smallest.run(smallest.dvc("status"), folder)  # DVC records times and sizes of the copies
     draw = random.Random(f"{seed} {name}")
     outs = [out for out in _outs(folder) if out["stage"].split("@")[0] in chosen]
     outcomes = [Outcome(name, out["stage"], at=" and ".join(DAMAGES[name](folder, out, draw))) for out in outs]
-    said = ""
+    output = ""
     if name != "artifact overwritten":
         found = smallest.run([*REPAIR, "--check"], folder)
         for outcome in outcomes:
             if any(place not in found.output for place in outcome.at.split(" and ")):
-                outcome.problems.append(f"{outcome.at}: the damage is not found: {found.output[-300:]}")
-        said = smallest.run(REPAIR, folder).output
-    said += smallest.run(smallest.dvc("repro"), folder).output
+                outcome.problems.append(f"{outcome.at}: the damage was not found: {found.output[-300:]}")
+        output = smallest.run(REPAIR, folder).output
+    output += smallest.run(smallest.dvc("repro"), folder).output
     after = smallest.run([*REPAIR, "--check"], folder)
     for out, outcome in zip(outs, outcomes, strict=True):
         expected, found_files = reference.results[out["path"]], smallest.fingerprints(folder, out["path"])
         if found_files != expected:
-            outcome.problems.append(f"{out['path']} differs in the end: {said[-700:]}")
+            outcome.problems.append(f"{out['path']} differs at the end: {output[-700:]}")
         if after.status:
-            outcome.problems.append(f"damage is left: {after.output[-300:]}")
+            outcome.problems.append(f"damage remains: {after.output[-300:]}")
     return outcomes
 
 

@@ -1,4 +1,4 @@
-"""Run the real pipeline at its smallest size in a folder of its own, and compute comparable hashes of its results."""
+"""Run the real pipeline at its smallest size in a separate folder, and compute comparable hashes of its results."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tools.profiles import apply_profile
 REPOSITORY = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 SIZES = HERE / "smallest.yaml"
-TIDYING_SECONDS = 15  # time that child processes may take to end after their command
+CLEANUP_SECONDS = 15  # time that child processes may still run after their command has ended
 MOST_SECONDS = 900  # longest time that a command may take
 
-# What differs between two undisturbed runs: times, and hashes of files that contain times.
+# Contents that differ between two undisturbed runs: times, and hashes of files that contain times.
 VOLATILE_KEYS = {"seconds", "scenes_per_second", "waiting_for_data", "resumed_after", "pretrained", "checkpoint"}
 VOLATILE_FILES = ("data/checks/docs/", "reports/index.html", "reports/report.md", "reports/results.json")
 
@@ -40,11 +40,11 @@ class Ended:
     seconds: float
 
 
-def make_pipeline(folder: Path, like: Path = REPOSITORY) -> Path:
+def make_pipeline(folder: Path, source_tree: Path = REPOSITORY) -> Path:
     """Copy the tracked files of a working tree, without artifacts and cache, and set the smallest sizes."""
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     for name in filter(None, listing.stdout.split("\0")):
-        source = like / name
+        source = source_tree / name
         if source.is_file() and not name.startswith(("metrics/", "data/checks/", "dvc.lock", "tests/", "docs/")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, folder / name)
@@ -53,7 +53,7 @@ def make_pipeline(folder: Path, like: Path = REPOSITORY) -> Path:
     return folder
 
 
-def environment(folder: Path, **more: str) -> dict[str, str]:
+def environment(folder: Path, **extra: str) -> dict[str, str]:
     """Return the environment of a pipeline's commands: its own sources, this Python, and the fault injection."""
     source = folder if (folder / "src").exists() else REPOSITORY
     paths = [str(HERE / "inject"), str(source / "src")]
@@ -66,28 +66,28 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "SYNTHDRIVE_WORKERS": "2",
         "OMP_NUM_THREADS": "1",
         **settings,
-        **more,
+        **extra,
     }
 
 
-def beside(folder: Path, what: str) -> Path:
+def sibling(folder: Path, suffix: str) -> Path:
     """Return the path of a folder next to a pipeline's folder."""
-    return folder.with_name(f"{folder.name}-{what}")
+    return folder.with_name(f"{folder.name}-{suffix}")
 
 
 def scratch(folder: Path) -> str:
     """Make the folder for temporary files, so that files left behind can be found."""
-    path = beside(folder, "scratch")
+    path = sibling(folder, "scratch")
     path.mkdir(exist_ok=True)
     return str(path)
 
 
-def run(command: list[str], folder: Path, **more: str) -> Ended:
-    """Run a command to its end, in a session of its own."""
+def run(command: list[str], folder: Path, **extra: str) -> Ended:
+    """Run a command to its end, in a new session."""
     started = time.monotonic()
     with (folder.with_name(f"{folder.name}.output")).open("w+") as output:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment(folder, **more), stdout=output, stderr=output, start_new_session=True
+            command, cwd=folder, env=environment(folder, **extra), stdout=output, stderr=output, start_new_session=True
         )
         try:
             status = process.wait(MOST_SECONDS)
@@ -101,7 +101,7 @@ def run(command: list[str], folder: Path, **more: str) -> Ended:
 
 def _left_over(session: int) -> list[str]:
     """Kill the session's processes that do not end by themselves; return their command lines."""
-    for _ in range(10 * TIDYING_SECONDS):
+    for _ in range(10 * CLEANUP_SECONDS):
         members = _members(session)
         if not members:
             return []
@@ -128,7 +128,7 @@ def dvc(*arguments: str) -> list[str]:
 
 
 def outputs(folder: Path) -> dict[str, str]:
-    """Return the paths of all declared outputs in the pipeline's order, with the stage that makes each."""
+    """Return the paths of all declared outputs in the pipeline's order, each with the stage that writes it."""
     listed = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
     return {out["path"]: name for name, stage in listed.items() for out in stage.get("outs", [])}
 

@@ -18,7 +18,7 @@ QUICK = [name for name in KINDS if name not in ("kill -9, early", "dvc repro twi
 
 
 def ingest(folder: Path, raw: Path, plan: Path | None) -> smallest.Ended:
-    """Run the ingest script as DVC would; it has several outputs and worker processes, and takes little time."""
+    """Run the ingest script as DVC would; it has several outputs, uses worker processes, and takes little time."""
     command = [sys.executable, str(smallest.REPOSITORY / "stages" / "ingest.py"), "--raw", str(raw)]
     command += ["--maps-out", "maps", "--train-out", "train", "--val-out", "val"]
     command += ["--params", str(smallest.REPOSITORY / "params.yaml")]
@@ -30,8 +30,8 @@ def results(folder: Path) -> dict[str, dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The raw data, the results of the undisturbed stage, and its number of actions."""
+def undisturbed_ingest(tmp_path_factory):
+    """The raw data, the results of an undisturbed ingest, and its number of actions."""
     base = tmp_path_factory.mktemp("whole")
     raw, folder = write_raw(base / "raw"), base / "work"
     folder.mkdir()
@@ -41,11 +41,11 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_a_stage_survives(name, whole, tmp_path_factory):
+def test_ingest_survives_fault(name, undisturbed_ingest, tmp_path_factory):
     kind = KINDS[name]
     if reason := reason_to_skip(kind):
         pytest.skip(reason)
-    raw, expected, actions = whole
+    raw, expected, actions = undisturbed_ingest
     folder = tmp_path_factory.mktemp("f") / "work"  # a short path, because worker processes bind sockets there
     folder.mkdir()
     with small_disk(folder) if kind.action == "disk" else nullcontext():
@@ -55,11 +55,11 @@ def test_a_stage_survives(name, whole, tmp_path_factory):
         assert all(found == expected[output] for output, found in results(folder).items())
         assert ended.orphans == []
         assert "Traceback" not in ended.output
-        if kind.ends:
+        if kind.ends_stage:
             assert ended.status != 0
             assert results(folder) != expected
-        if kind.ends and kind.says and kind.action != "kill_stage":
-            assert re.search(kind.says, " ".join(ended.output.split()))
+        if kind.ends_stage and kind.message and kind.action != "kill_stage":
+            assert re.search(kind.message, " ".join(ended.output.split()))
         if kind.clean:
             assert smallest.partials(folder) == []
         if kind.action == "same_stage":
@@ -80,7 +80,7 @@ def reference(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", KINDS)
-def test_every_stage_survives(name, reference):
+def test_every_stage_survives_fault(name, reference):
     if reason := reason_to_skip(KINDS[name]):
         pytest.skip(reason)
     base, undisturbed_run = reference
@@ -92,7 +92,7 @@ def test_every_stage_survives(name, reference):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", DAMAGES)
-def test_every_output_survives(name, reference):
+def test_damage_to_every_output_is_repaired(name, reference):
     base, undisturbed_run = reference
     outcomes = run_damage(name, undisturbed_run, base, 1, STAGES)
     assert {f"{outcome.stage}: {problem}" for outcome in outcomes for problem in outcome.problems} == set()

@@ -1,4 +1,4 @@
-"""Tests of the transfer of weights: every loaded tensor is named, and one that does not fit is an error."""
+"""Tests of the transfer of weights: every loaded tensor is listed, and a tensor that does not fit is an error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Network(nn.Module):
         setattr(self, head, nn.Linear(width, 1))
 
 
-def test_encoder_is_loaded_and_the_rest_named() -> None:
+def test_encoder_is_loaded_and_all_other_tensors_are_listed() -> None:
     before, after = Network(1, head="scorer"), Network(1, head="scorer")
     pretrained = Network(2).state_dict()
     done = transfer(after, pretrained, ["encoder"], "checkpoint")
@@ -36,7 +36,7 @@ def test_encoder_is_loaded_and_the_rest_named() -> None:
     assert str(done).startswith("4 tensors loaded (encoder), 4 tensors fresh (encoder_of_something_else, scorer)")
 
 
-def test_single_modules_and_nothing_at_all() -> None:
+def test_one_layer_or_no_module_can_be_loaded() -> None:
     network, pretrained = Network(1), Network(2).state_dict()
     assert transfer(network, pretrained, ["encoder.graph"], "x").loaded == [
         "encoder.graph.bias",

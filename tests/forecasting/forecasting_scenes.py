@@ -14,7 +14,7 @@ from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 
 
 def straight_lanes(*lines: list[tuple[float, float]]) -> LaneSegments:
-    """Lanes through these points, city frame."""
+    """Lanes through the given points, city frame."""
     points = np.zeros((len(lines), 10, 2))
     counts = np.array([len(line) for line in lines], dtype=np.int64)
     for row, line in enumerate(lines):
@@ -30,7 +30,7 @@ def write_store(
     names: list[str] | None = None,
     columns: dict[str, pa.Array] | None = None,
 ) -> SceneStore:
-    """A store with one scene for each agent track (S, 50, 2), city frame; every crop holds every lane."""
+    """A store with one scene for each agent track (S, 50, 2), city frame; every crop contains every lane."""
     directory.mkdir(parents=True)
     writer = SceneStoreWriter(directory, ARGOVERSE1)
     origins = agents[:, 19]

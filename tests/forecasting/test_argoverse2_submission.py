@@ -1,4 +1,4 @@
-"""Tests of the Argoverse 2 challenge file: forecasts in the map's frame, reading back, and the challenge's metrics."""
+"""Tests of the Argoverse 2 challenge file: frame of the forecasts, round trip, and metrics of the challenge."""
 
 from dataclasses import replace
 
@@ -24,10 +24,10 @@ PARAMETERS = committed(IngestParameters, local_maps=3)
 KINDS = ["vehicle", "pedestrian", "vehicle"]
 
 
-def stores(folder, timing=ARGOVERSE2):
-    whole = [scenario_pair(number, kind=kind) for number, kind in enumerate(KINDS, start=1)]
-    cut = [scenario_pair(number, steps=50, kind=kind) for number, kind in enumerate(KINDS, start=1)]
-    for split, pairs in (("val", whole), ("test", cut)):
+def make_stores(folder, timing=ARGOVERSE2):
+    complete = [scenario_pair(number, kind=kind) for number, kind in enumerate(KINDS, start=1)]
+    observed = [scenario_pair(number, steps=50, kind=kind) for number, kind in enumerate(KINDS, start=1)]
+    for split, pairs in (("val", complete), ("test", observed)):
         write_split(folder / f"{split}.tar", {name: content for pair in pairs for name, content in pair.items()})
     outs = {split: folder / split for split in ("val", "test")}
     ingest_scenarios(folder, outs, PARAMETERS, 50.0, timing, workers=1)
@@ -35,8 +35,8 @@ def stores(folder, timing=ARGOVERSE2):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return stores(tmp_path_factory.mktemp("argoverse2"))
+def stores(tmp_path_factory):
+    return make_stores(tmp_path_factory.mktemp("argoverse2"))
 
 
 def random_forecasts(store):
@@ -46,8 +46,8 @@ def random_forecasts(store):
     return Forecasts.ranked(store.scene_ids, trajectories, draw.random((size, 6)))
 
 
-def test_what_is_written_is_read_back(tmp_path, made):
-    _, test = made
+def test_submission_is_read_back_unchanged_and_has_fixed_bytes(tmp_path, stores):
+    _, test = stores
     forecasts = random_forecasts(test)
     write_submission(tmp_path / "one.parquet", forecasts, test)
     write_submission(tmp_path / "two.parquet", forecasts, test)
@@ -62,18 +62,18 @@ def test_what_is_written_is_read_back(tmp_path, made):
         assert abs(probability.sum() - 1.0) < 1e-12
 
 
-def test_a_submission_can_be_judged(tmp_path, made):
-    val, test = made
+def test_submission_can_be_scored(tmp_path, stores):
+    val, test = stores
     forecasts = random_forecasts(test)
     forecasts = replace(forecasts, trajectories=forecasts.trajectories / 10)  # no jump at the start
     write_submission(tmp_path / "file.parquet", forecasts, test)
-    again = scene_errors(read_own_forecasts(tmp_path / "file.parquet", val), val, 2.0)
+    scores = scene_errors(read_own_forecasts(tmp_path / "file.parquet", val), val, 2.0)
     for name, errors in scene_errors(forecasts, val, 2.0).items():
-        np.testing.assert_allclose(again[name], errors, atol=1e-4)
+        np.testing.assert_allclose(scores[name], errors, atol=1e-4)
 
 
-def test_the_columns_are_those_of_the_challenge(tmp_path, made):
-    _, test = made
+def test_submission_has_the_columns_of_the_challenge(tmp_path, stores):
+    _, test = stores
     write_submission(tmp_path / "file.parquet", random_forecasts(test), test)
     table = pq.read_table(tmp_path / "file.parquet")
     assert table.num_rows == 18
@@ -83,9 +83,9 @@ def test_the_columns_are_those_of_the_challenge(tmp_path, made):
     assert {len(line) for line in table["predicted_trajectory_x"].to_pylist()} == {60}
 
 
-def test_other_forecasts_and_stores_are_refused(tmp_path, made):
-    _, test = made
-    short, _ = stores(tmp_path, Timing(20, 30, 0.1))
+def test_forecasts_of_another_length_are_refused(tmp_path, stores):
+    _, test = stores
+    short, _ = make_stores(tmp_path, Timing(20, 30, 0.1))
     with pytest.raises(InputError, match="30 steps; expected 60"):
         write_submission(tmp_path / "file.parquet", ConstantVelocity().forecast(short, range(3)), short)
     assert not (tmp_path / "file.parquet").exists()
@@ -99,24 +99,24 @@ def test_other_forecasts_and_stores_are_refused(tmp_path, made):
         (lambda table: table.set_column(2, "probability", pa.array(np.ones(len(table)))), "do not sum to 1"),
     ],
 )
-def test_a_file_that_is_no_submission_is_refused(tmp_path, made, change, message):
-    _, test = made
+def test_invalid_submission_is_refused(tmp_path, stores, change, message):
+    _, test = stores
     write_submission(tmp_path / "file.parquet", random_forecasts(test), test)
     pq.write_table(change(pq.read_table(tmp_path / "file.parquet")), tmp_path / "file.parquet")
     with pytest.raises(InputError, match=message):
         read_submission(tmp_path / "file.parquet")
 
 
-def test_test_scenes_are_forecast_as_the_whole_ones(made):
-    val, test = made
+def test_baselines_forecast_test_scenes_like_scenes_with_a_future(stores):
+    val, test = stores
     for baseline in (ConstantVelocity, LaneFollowing):
         one, other = (baseline().forecast(store, range(3)) for store in (val, test))
         np.testing.assert_array_equal(one.trajectories, other.trajectories)
         assert one.trajectories.shape == (3, 6, 60, 2)
 
 
-def test_who_keeps_to_no_lane_is_forecast_without_one(made):
-    val, _ = made
+def test_pedestrian_is_forecast_without_lanes_and_has_a_stratum(stores):
+    val, _ = stores
     lanes, straight = LaneFollowing().forecast(val, range(3)), ConstantVelocity().forecast(val, range(3))
     same = [np.array_equal(lanes.trajectories[row], straight.trajectories[row]) for row in range(3)]
     assert same == [False, True, False]
@@ -125,16 +125,16 @@ def test_who_keeps_to_no_lane_is_forecast_without_one(made):
     assert groups["type_vehicle"].tolist() == [True, False, True]
 
 
-def test_errors_are_over_six_seconds_and_by_second(made):
-    val, _ = made
+def test_errors_cover_six_seconds_and_shorter_horizons(stores):
+    val, _ = stores
     errors = scene_errors(random_forecasts(val), val, 2.0)
     assert {f"minFDE1_{second}s" for second in range(1, 6)} <= set(errors)
     assert "minFDE1_6s" not in errors
     assert {"minADE6", "minFDE6", "MR6", "brier_minFDE6", "minADE1", "minFDE1", "MR1"} <= set(errors)
 
 
-def test_metrics_are_those_of_the_challenge():
-    """By the definitions of av2's eval/metrics.py, the best of K by its end point."""
+def test_metrics_equal_the_definitions_of_the_challenge():
+    """Recomputed here as in av2's eval/metrics.py: the best of K has the smallest endpoint error."""
     draw = np.random.default_rng(1)
     forecasts, truth = draw.normal(0, 1, (200, 6, 60, 2)).cumsum(2), draw.normal(0, 1, (200, 60, 2)).cumsum(1)
     probability = draw.dirichlet(np.ones(6), 200)

@@ -1,4 +1,4 @@
-"""Tests of bootstrap intervals: their coverage, and that pairing removes the variance that the scenes share."""
+"""Tests of bootstrap intervals: their coverage, and that pairing removes the variance between scenes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from synthdrive.core.errors import InputError
 from synthdrive.forecasting.bootstrap import half_width, mean_intervals, paired_difference
 
 
-def test_interval_is_that_of_the_normal_approximation():
+def test_interval_agrees_with_the_normal_approximation():
     values = np.random.default_rng(0).normal(5.0, 2.0, (400, 1))
     (interval,) = mean_intervals(values, 2000, 0)
     assert interval.mean == pytest.approx(values.mean())
@@ -19,27 +19,27 @@ def test_interval_is_that_of_the_normal_approximation():
     assert interval.scenes == 400
 
 
-def test_interval_covers_the_truth_about_95_times_in_a_hundred():
+def test_interval_covers_the_true_mean_in_about_95_percent_of_experiments():
     random = np.random.default_rng(1)
     values = random.exponential(1.0, (100, 300))  # 300 experiments of 100 scenes
     covered = sum(interval.low <= 1.0 <= interval.high for interval in mean_intervals(values, 400, 0))
     assert 0.90 <= covered / 300 <= 0.98
 
 
-def test_same_seed_gives_the_same_interval_and_another_does_not():
+def test_interval_depends_only_on_values_seed_and_item():
     values = np.random.default_rng(2).random((50, 2))
     assert mean_intervals(values, 100, 3, "a") == mean_intervals(values, 100, 3, "a")
     assert mean_intervals(values, 100, 3, "a") != mean_intervals(values, 100, 3, "b")
 
 
-def test_blocks_of_draws_do_not_show(monkeypatch):
+def test_interval_does_not_depend_on_the_block_size(monkeypatch):
     values = np.random.default_rng(2).random((50, 2))
     whole = mean_intervals(values, 101, 3)
     monkeypatch.setattr("synthdrive.forecasting.bootstrap._BLOCK", 500)
     assert mean_intervals(values, 101, 3) == whole
 
 
-def test_pairing_sees_a_difference_that_the_scenes_spread_hides():
+def test_pairing_finds_a_difference_smaller_than_the_spread_over_scenes():
     random = np.random.default_rng(4)
     hard = random.exponential(3.0, (1, 300))
     baseline = hard + random.normal(0, 0.05, (2, 300))
@@ -64,42 +64,42 @@ def test_interval_with_seeds_is_wider_when_seeds_disagree():
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize(("between_seeds", "between_scenes"), [(0.3, 1.0), (0.1, 1.0), (0.0, 1.0), (0.3, 0.1)])
-def test_interval_with_seeds_holds_the_truth_95_times_in_a_hundred(seeds, between_seeds, between_scenes):
+def test_interval_with_seeds_covers_the_true_mean_in_95_percent_of_experiments(seeds, between_seeds, between_scenes):
     random = np.random.default_rng(8)
-    held = []
+    covered = []
     for _ in range(2000):
         effect = random.normal(0, between_seeds, (seeds, 1)) + random.normal(0, between_scenes, (1, 120))
         values = effect + random.normal(0, 1.0, (seeds, 120))
-        held.append(abs(values.mean()) <= half_width(values))
-    assert np.mean(held) >= 0.935  # more where seeds do not differ: that so few do not is no proof
+        covered.append(abs(values.mean()) <= half_width(values))
+    assert np.mean(covered) >= 0.935  # higher if seeds do not differ, which so few seeds cannot show
 
 
-def test_relative_interval_is_that_of_the_ratio():
+def test_relative_interval_covers_the_true_ratio():
     random = np.random.default_rng(9)
-    inside, trials = 0, 300
+    covered, trials = 0, 300
     for _ in range(trials):
         baseline = 2.0 + random.normal(0, 0.05, (4, 1)) + random.exponential(1.0, (1, 100)) + random.random((4, 100))
         variant = 0.8 * baseline + random.normal(0, 0.05, (4, 1)) + random.normal(0, 0.3, (4, 100))
         relative = paired_difference(variant, baseline, 10, 0).relative
-        inside += relative.low <= -0.2 <= relative.high
-    assert 0.925 <= inside / trials <= 0.99
+        covered += relative.low <= -0.2 <= relative.high
+    assert 0.925 <= covered / trials <= 0.99
 
 
-def test_relative_interval_leaves_out_zero_where_that_of_the_difference_does():
+def test_relative_interval_excludes_zero_exactly_if_the_difference_interval_does():
     random = np.random.default_rng(10)
-    told_apart = 0
+    significant_count = 0
     for _ in range(200):
         baseline = 2.0 + random.normal(0, 0.2, (3, 1)) + random.exponential(1.0, (1, 60)) + random.random((3, 60))
         variant = baseline - 0.15 + random.normal(0, 0.05, (3, 1)) + random.normal(0, 0.3, (3, 60))
         found = paired_difference(variant, baseline, 10, 0)
         assert found.relative.low < found.relative.mean < found.relative.high
-        without = found.with_seeds.high < 0 or found.with_seeds.low > 0
-        assert without == (found.relative.high < 0 or found.relative.low > 0)
-        told_apart += without
-    assert 20 < told_apart < 180
+        significant = found.with_seeds.high < 0 or found.with_seeds.low > 0
+        assert significant == (found.relative.high < 0 or found.relative.low > 0)
+        significant_count += significant
+    assert 20 < significant_count < 180
 
 
-def test_a_share_of_what_may_be_zero_has_no_interval():
+def test_relative_interval_is_nan_if_the_baseline_may_be_zero():
     random = np.random.default_rng(11)
     baseline = np.array([[0.01], [2.0]]) + random.random((2, 40))
     found = paired_difference(baseline - 0.5, baseline, 10, 0)
@@ -107,7 +107,7 @@ def test_a_share_of_what_may_be_zero_has_no_interval():
     assert np.isnan([found.relative.low, found.relative.high]).all()
 
 
-def test_a_variant_is_no_different_from_itself():
+def test_difference_of_a_variant_from_itself_is_zero():
     values = np.random.default_rng(6).random((3, 40))
     found = paired_difference(values, values, 100, 0)
     assert (found.difference.mean, found.difference.low, found.difference.high) == (0, 0, 0)
@@ -121,11 +121,11 @@ def test_a_baseline_without_seeds_is_compared_with_every_seed():
 
 
 @pytest.mark.parametrize("shape", [(3, 41), (2, 40)])
-def test_other_scenes_or_seeds_are_refused(shape):
+def test_different_numbers_of_scenes_or_seeds_are_refused(shape):
     with pytest.raises(InputError):
         paired_difference(np.zeros((3, 40)), np.zeros(shape), 10, 0)
 
 
-def test_no_scene_is_refused():
+def test_zero_scenes_are_refused():
     with pytest.raises(InputError):
         mean_intervals(np.zeros((0, 2)), 10, 0)

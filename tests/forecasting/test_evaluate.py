@@ -1,4 +1,4 @@
-"""Tests of evaluation: metrics equal to Argoverse 1's, strata, files, and the commands that write them."""
+"""Tests of evaluation: metrics equal to Argoverse 1's, strata, files, and the commands that write the files."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def store(tmp_path):
     return write_store(tmp_path / "store", agents, straight_lanes(road), columns=columns)
 
 
-def test_strata_divide_the_scenes(store):
+def test_strata_partition_the_scenes(store):
     groups = strata(store.manifest, 5.0, 10.0, [20.0, 40.0])
     assert groups["all"].all()
     for parts in (
@@ -76,11 +76,11 @@ def test_strata_divide_the_scenes(store):
     assert groups["displacement_20_40"].sum() == 2
 
 
-def test_strata_are_absent_where_the_manifest_has_no_such_column(store):
+def test_strata_are_absent_if_the_manifest_lacks_their_columns(store):
     assert set(strata(store.manifest.select(["scene_id"]), 5.0, 10.0, [20.0])) == {"all"}
 
 
-def test_errors_are_those_of_the_scenes_own_future(store):
+def test_errors_are_measured_against_the_future_of_each_scene(store):
     forecasts = ConstantVelocity().forecast(store, range(12))
     exact = forecasts.trajectories.copy()
     exact[:, 3] = agent_tracks(store, range(12))[:, 20:]
@@ -94,7 +94,7 @@ def test_errors_are_those_of_the_scenes_own_future(store):
     np.testing.assert_allclose(found["minADE1_2s"], first[:, :20].mean(axis=1), rtol=1e-6)
 
 
-def test_files_hold_every_metric_with_count_and_interval(tmp_path, store):
+def test_files_contain_every_metric_with_count_and_interval(tmp_path, store):
     forecasts = ConstantVelocity().forecast(store, range(12))
     headline = write_evaluation(forecasts, store, PARAMETERS, {}, tmp_path / "out", tmp_path / "m.json")
     assert read_json(tmp_path / "m.json") == headline
@@ -118,7 +118,7 @@ def test_files_hold_every_metric_with_count_and_interval(tmp_path, store):
     assert rows["in_left"].to_pylist() == [True, False, False] * 4
 
 
-def test_metrics_come_again_from_the_forecasts_alone_with_the_same_bytes(tmp_path, store):
+def test_scoring_stored_forecasts_again_writes_the_same_bytes(tmp_path, store):
     forecasts = ConstantVelocity().forecast(store, range(12))
     write_evaluation(forecasts, store, PARAMETERS, {}, tmp_path / "out", tmp_path / "m.json")
     run("score_forecasts", tmp_path, "--forecasts", "out", "--scenes", "store", "--out", "again", "--metrics", "n.json")
@@ -136,7 +136,7 @@ def run(stage, folder, *arguments, status=0):
     return done.stdout + done.stderr
 
 
-def test_baselines_command_writes_forecasts_and_metrics_for_the_leaderboard(tmp_path, store):
+def test_baselines_command_writes_metrics_and_forecasts_that_can_be_exported(tmp_path, store):
     run("evaluate_baselines", tmp_path, "--scenes", "store")
     for name in ("constant_velocity", "lane_following"):
         assert read_json(tmp_path / "metrics" / f"{name}.json")["scenes"] == 12
@@ -148,7 +148,7 @@ def test_baselines_command_writes_forecasts_and_metrics_for_the_leaderboard(tmp_
 
 
 def network(seed=0):
-    """A DenseTNT with random weights, as small as it gets."""
+    """Return a small DenseTNT with random weights, and its parameters."""
     torch.manual_seed(seed)
     values = {
         **json.loads(json.dumps(load_section(ModelParameters, "model", ROOT / "params.yaml").__dict__)),
@@ -158,7 +158,7 @@ def network(seed=0):
 
 
 def checkpoint(folder):
-    """The network as fine-tuning would leave it."""
+    """Save the network as fine-tuning does."""
     model, values = network()
     card = {"stage": "finetune", "variant": "map", "seed": 1, "model": values, "timing": ARGOVERSE1.plain()}
     save_checkpoint(folder, model, card, [])
@@ -179,20 +179,20 @@ def test_evaluate_command_forecasts_with_a_checkpoint(tmp_path, store):
     assert not list((tmp_path / ".run").rglob("*.safetensors"))
 
 
-def test_evaluate_command_says_what_is_missing(tmp_path, store):
+def test_evaluate_command_names_a_missing_checkpoint(tmp_path, store):
     assert "nowhere" in run("evaluate", tmp_path, "--checkpoint", "nowhere", "--scenes", "store", status=2)
 
 
 @pytest.mark.parametrize("selection", ["goal_sets", "nms"])
-def test_trajectories_end_at_the_chosen_goals_and_see_no_future(tmp_path, store, selection):
+def test_trajectories_end_at_the_chosen_goals_and_ignore_the_future(tmp_path, store, selection):
     model, _ = network()
     forecaster = GoalForecaster(model, replace(PARAMETERS, selection=selection, num_restarts=4), torch.device("cpu"))
     found = forecaster.forecast(store, range(12))
     changed = agent_tracks(store, range(12)) + store.origins[:, None]
     changed[:, 20:] += 30.0
     other = write_store(tmp_path / "changed", changed, store.lanes)
-    again = forecaster.forecast(other, range(12))
-    np.testing.assert_allclose(again.trajectories, found.trajectories, atol=1e-4)
+    changed_future = forecaster.forecast(other, range(12))
+    np.testing.assert_allclose(changed_future.trajectories, found.trajectories, atol=1e-4)
     with torch.no_grad():
         distribution = model.goal_distribution(collate(store, range(12)))
     seeds = torch.tensor([item_seed(PARAMETERS.seed, name) for name in store.scene_ids])
@@ -229,13 +229,13 @@ def test_forecast_of_a_scene_does_not_depend_on_its_batch(store):
         ("num_restarts", "many"),
     ],
 )
-def test_impossible_parameters_are_refused_by_name(key, value):
+def test_invalid_parameters_are_refused_by_name(key, value):
     values = {**PARAMETERS.__dict__, key: value}
     with pytest.raises(ParameterError, match=key):
         from_values(EvaluateParameters, values, "params.yaml: evaluate")
 
 
-def test_metrics_folder_stays_as_it_was_when_scoring_fails(tmp_path, store):
+def test_failed_scoring_leaves_no_metrics_folder(tmp_path, store):
     other = SceneStore.load(tmp_path / "store")
     forecasts = ConstantVelocity().forecast(other, range(11))
     with pytest.raises(Exception, match="11 scenes"), atomic_directory(tmp_path / "out") as partial:
@@ -244,7 +244,7 @@ def test_metrics_folder_stays_as_it_was_when_scoring_fails(tmp_path, store):
 
 
 @pytest.mark.reference
-def test_every_metric_equals_the_references(reference):
+def test_every_metric_equals_the_reference(reference):
     arrays = np.load(reference / "golden" / "metrics.npz")
     expected = json.loads((reference / "golden" / "metrics.json").read_text())
     compared = 0
@@ -266,7 +266,7 @@ def test_every_metric_equals_the_references(reference):
 
 
 @pytest.mark.reference
-def test_every_scene_equals_the_references(reference):
+def test_errors_of_every_scene_equal_the_reference(reference):
     arrays = np.load(reference / "golden" / "metrics.npz")
     errors = displacement_errors(
         arrays["forecasts"], arrays["gt"], 6, arrays["probabilities"], arrays["n_forecasts"], 30
@@ -276,21 +276,21 @@ def test_every_scene_equals_the_references(reference):
 
 
 def straight_forecasts(*endpoints, steps=30):
-    """(1, M, T, 2) straight trajectories from the origin to these points."""
+    """Return (1, M, T, 2) straight trajectories from the origin to these points."""
     fraction = np.arange(1, steps + 1)[:, None] / steps
     return np.stack([fraction * np.array(end, dtype=float) for end in endpoints])[None]
 
 
-def test_ade_is_that_of_the_trajectory_with_the_smallest_endpoint_error():
+def test_minade_is_the_ade_of_the_trajectory_with_the_smallest_endpoint_error():
     truth = straight_forecasts((30.0, 0.0))[0]
     forecasts = straight_forecasts((29.0, 0.0), (30.0, 0.0))
-    forecasts[0, 1, :-1] += (0.0, 5.0)  # far away until it arrives exactly
+    forecasts[0, 1, :-1] += (0.0, 5.0)  # far away except at the endpoint, which is exact
     errors = displacement_errors(forecasts, truth, 6)
     assert errors["minFDE"][0] == 0
     assert errors["minADE"][0] == pytest.approx(5.0 * 29 / 30)
 
 
-def test_likeliest_guesses_count_and_are_renormalised():
+def test_most_likely_trajectories_are_scored_with_renormalised_probabilities():
     truth = straight_forecasts((10.0, 0.0))[0]
     forecasts = straight_forecasts((10.0, 0.0), (14.0, 0.0), (11.0, 0.0))
     probabilities = np.array([[0.2, 0.5, 0.3]])
@@ -303,14 +303,14 @@ def test_likeliest_guesses_count_and_are_renormalised():
     assert displacement_errors(forecasts, truth, 1)["minFDE"][0] == 0  # without probabilities the first one counts
 
 
-def test_a_scene_is_missed_beyond_the_threshold_only():
+def test_only_an_endpoint_error_above_the_threshold_is_a_miss():
     truth = straight_forecasts((10.0, 0.0))[0]
     forecasts = straight_forecasts((12.0, 0.0))
     assert displacement_errors(forecasts, truth, 6)["MR"][0] == 0
     assert displacement_errors(forecasts, truth, 6, miss_threshold=1.99)["MR"][0] == 1
 
 
-def test_improbable_best_trajectory_costs_no_more_than_that_of_one_in_twenty():
+def test_penalty_for_an_improbable_best_trajectory_is_limited():
     truth = straight_forecasts((10.0, 0.0))[0]
     forecasts = straight_forecasts((20.0, 0.0), (10.0, 0.0))
     errors = displacement_errors(forecasts, truth, 6, np.array([[1.0, 0.0]]))
@@ -326,6 +326,6 @@ def test_improbable_best_trajectory_costs_no_more_than_that_of_one_in_twenty():
         ((2, 6, 30, 2), (2, 30, 2), 0),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(forecasts, truth, guesses):
+def test_inconsistent_shapes_are_refused(forecasts, truth, guesses):
     with pytest.raises(InputError):
         displacement_errors(np.zeros(forecasts), np.zeros(truth), guesses)

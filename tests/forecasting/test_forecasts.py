@@ -23,7 +23,7 @@ def store(tmp_path):
     return write_store(tmp_path / "store", agents, straight_lanes([(0, 0), (1, 0)]), [str(n) for n in range(11, 18)])
 
 
-def test_forecasts_come_back_from_disk(tmp_path, store):
+def test_saved_forecasts_are_loaded_unchanged(tmp_path, store):
     forecasts = ConstantVelocity().forecast(store, range(7))
     (tmp_path / "forecasts").mkdir()
     forecasts.save(tmp_path / "forecasts", {"stage": "evaluate"})
@@ -43,7 +43,7 @@ def test_truncated_file_is_refused_by_name(tmp_path, store):
 
 
 @pytest.mark.parametrize("wrong", ["rising", "sum", "nan", "shape"])
-def test_impossible_forecasts_are_refused_with_the_scenes_name(store, wrong):
+def test_invalid_forecasts_are_refused_with_the_scene_id(store, wrong):
     forecasts = ConstantVelocity().forecast(store, range(7))
     probabilities, trajectories = forecasts.probabilities.copy(), forecasts.trajectories.copy()
     if wrong == "rising":
@@ -63,7 +63,7 @@ class Interrupted(Exception):
 
 
 class CountingForecaster:
-    """Constant velocity that remembers what it was asked for, and may fail at a scene."""
+    """Constant-velocity forecaster that lists the scenes it has forecast and can fail at a given scene."""
 
     def __init__(self, fail_at=None):
         self.seen, self.fail_at = [], fail_at
@@ -83,7 +83,7 @@ def test_every_scene_is_forecast_in_order(store, threads, batch):
     check_scenes(found, store)
 
 
-def test_interrupted_run_goes_on_after_its_last_block(tmp_path, store, monkeypatch):
+def test_interrupted_run_resumes_after_its_last_block(tmp_path, store, monkeypatch):
     monkeypatch.setattr("synthdrive.forecasting.forecast_scenes.BLOCK_SCENES", 2)
     run = tmp_path / "run"
     with pytest.raises(Interrupted):
@@ -119,7 +119,7 @@ def test_forecasts_of_other_scenes_are_refused(store):
         check_scenes(ConstantVelocity().forecast(store, range(6)), store)
 
 
-def test_leaderboard_file_has_the_official_layout_and_reads_back(tmp_path, store):
+def test_leaderboard_file_has_the_official_layout_and_is_read_back(tmp_path, store):
     forecasts = ConstantVelocity().forecast(store, range(7))
     path = tmp_path / "submission.h5"
     write_leaderboard_file(path, forecasts, store.origins)
@@ -142,14 +142,14 @@ def test_leaderboard_file_has_the_official_layout_and_reads_back(tmp_path, store
 @pytest.mark.parametrize(
     ("shape", "dtype", "words"),
     [
-        ((10**12, 4), "f8", "rows of shape"),  # claimed, none of them written: HDF5 would fill them in
+        ((10**12, 4), "f8", "rows of shape"),  # declared but not written: HDF5 would fill them in
         ((180, 3), "f8", "rows of shape"),
         ((181, 4), "f8", "rows of shape"),
         ((), "f8", "rows of shape"),
         ((180, 4), h5py.string_dtype(), "floating point"),
     ],
 )
-def test_a_leaderboard_file_that_lies_is_refused(tmp_path, shape, dtype, words):
+def test_leaderboard_file_with_an_invalid_dataset_is_refused(tmp_path, shape, dtype, words):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("argoverse_forecasting", shape=shape, dtype=dtype, chunks=(90, 3) if shape else None)
     with pytest.raises(InputError, match=words):
@@ -157,7 +157,7 @@ def test_a_leaderboard_file_that_lies_is_refused(tmp_path, shape, dtype, words):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"hello" * 500])
-def test_what_is_no_leaderboard_file_is_refused(tmp_path, content):
+def test_file_that_is_not_a_leaderboard_file_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "a.h5").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.h5"):
@@ -175,7 +175,7 @@ def test_leaderboard_file_has_the_same_bytes_every_time(tmp_path, store):
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
 
-def test_leaderboard_takes_numbered_scenes_only(tmp_path, store):
+def test_leaderboard_file_needs_numeric_scene_ids(tmp_path, store):
     forecasts = replace(ConstantVelocity().forecast(store, range(7)), scene_ids=["1", "2", "x_3", "4", "5", "6", "7"])
     with pytest.raises(InputError, match="x_3"):
         write_leaderboard_file(tmp_path / "no.h5", forecasts, store.origins)
@@ -183,8 +183,8 @@ def test_leaderboard_takes_numbered_scenes_only(tmp_path, store):
 
 
 @pytest.mark.parametrize("wrong", ["interleaved", "twice"])
-def test_a_leaderboard_file_in_another_order_is_refused(tmp_path, store, wrong):
-    """Rows are taken by their place: in another order they would be other trajectories."""
+def test_leaderboard_file_in_another_row_order_is_refused(tmp_path, store, wrong):
+    """Rows are read by position, so another order would mix up the trajectories."""
     write_leaderboard_file(tmp_path / "forecasts.h5", ConstantVelocity().forecast(store, range(7)), store.origins)
     with h5py.File(tmp_path / "forecasts.h5", "r+") as file:
         (rows,) = file.values()

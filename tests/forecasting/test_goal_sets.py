@@ -31,11 +31,11 @@ expected_error, optimise_goal_sets, rank_goal_sets, suppress_non_maxima = (
 )
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-REFERENCE_SECONDS = 0.8  # CPU seconds of the published optimiser for a scene
+REFERENCE_SECONDS = 0.8  # CPU seconds that the published optimiser takes per scene
 
 
 def plain_objective(goals, log_prob, sets, miss_rate_weight):
-    """E in floats, as docs/method.md 6 writes it."""
+    """Return the objective E in floating point, as defined in docs/method.md, section 6."""
     probability = np.exp(log_prob.astype(float))
     thousands = np.floor(1000 * probability)
     total = 0.0
@@ -50,7 +50,7 @@ def plain_objective(goals, log_prob, sets, miss_rate_weight):
 
 
 def distributions(count, seed=0, spread=12.0):
-    """Random goal distributions with a few peaks, padded: goals (B, D, 2), log_prob, valid."""
+    """Return random goal distributions with a few peaks, padded: goals (B, D, 2), log_prob, valid."""
     random = np.random.default_rng(seed)
     sizes = random.integers(200, 400, count)
     goals = np.zeros((count, sizes.max(), 2), dtype=np.float32)
@@ -66,14 +66,14 @@ def distributions(count, seed=0, spread=12.0):
 
 
 def golden(reference: Path):
-    """The reference's distributions, one after the other: scene, goals, log_prob, arrays."""
+    """Yield scene, goals, log_prob and arrays of each reference distribution."""
     arrays = np.load(reference / "golden" / "goal_sets.npz")
     for scene in arrays["scene_ids"]:
         yield scene, arrays[f"{scene}/goals"], arrays[f"{scene}/log_prob"], arrays
 
 
 def padded(scenes):
-    """Distributions of different lengths as one batch."""
+    """Return distributions of different lengths as one batch."""
     size = max(len(goals) for _, goals, _, _ in scenes)
     goals, log_prob = torch.zeros(len(scenes), size, 2), torch.full((len(scenes), size), -torch.inf)
     for row, (_, points, logs, _) in enumerate(scenes):
@@ -82,7 +82,7 @@ def padded(scenes):
 
 
 @pytest.mark.reference
-def test_objective_is_the_references(reference):
+def test_objective_equals_the_reference(reference):
     for scene, goals, log_prob, arrays in golden(reference):
         sets = arrays[f"{scene}/E_check/sets"]
         for weight, name in ((0.0, "E_minFDE"), (1.0, "E_MR_x10")):
@@ -95,13 +95,13 @@ def test_objective_is_the_references(reference):
 
 
 @pytest.mark.reference
-def test_reaches_the_references_best_of_eight_seconds_for_a_tenth_of_its_cost(reference):
+def test_objective_is_as_low_as_the_best_reference_result_in_a_tenth_of_the_time(reference):
     scenes = list(golden(reference))
     goals, log_prob, valid = padded(scenes)
     best = np.array([float(arrays[f"{scene}/minFDE_1s/E_best"]) for scene, *_, arrays in scenes])
     num_restarts = load_section(EvaluateParameters, "evaluate", REPOSITORY / "params.yaml").num_restarts
     seconds = []
-    for _ in range(2):  # the lesser counts: other processes on the core slow this one down
+    for _ in range(2):  # the smaller time counts: other processes may slow one run down
         started = time.process_time()
         found = optimise_goal_sets(goals, log_prob, valid, torch.arange(len(scenes)), num_restarts=num_restarts)
         seconds.append((time.process_time() - started) / len(scenes))
@@ -116,7 +116,7 @@ def test_reaches_the_references_best_of_eight_seconds_for_a_tenth_of_its_cost(re
 
 
 @pytest.mark.reference
-def test_miss_rate_objective_matches_the_references(reference):
+def test_miss_rate_objective_is_as_low_as_the_reference(reference):
     scenes = list(golden(reference))
     goals, log_prob, valid = padded(scenes)
     best = np.array([float(arrays[f"{scene}/MR_0.1s/E_best"]) for scene, *_, arrays in scenes])
@@ -129,7 +129,7 @@ def test_miss_rate_objective_matches_the_references(reference):
 
 
 @pytest.mark.reference
-def test_order_and_error_of_each_goal_alone_are_the_references(reference):
+def test_order_and_error_of_each_single_goal_equal_the_reference(reference):
     for scene, goals, log_prob, arrays in golden(reference):
         fixed = fix_goals(torch.tensor(goals)[None], torch.tensor(log_prob)[None], torch.ones(1, len(goals)) > 0, 0.001)
         sets = torch.tensor(arrays[f"{scene}/minFDE_1s/goals"], dtype=torch.float64)  # in the reference's order
@@ -140,7 +140,7 @@ def test_order_and_error_of_each_goal_alone_are_the_references(reference):
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
-def test_answer_does_not_depend_on_batch_padding_or_order_of_scenes(weight):
+def test_result_does_not_depend_on_batch_padding_or_order_of_scenes(weight):
     goals, log_prob, valid = distributions(5)
     seeds = torch.arange(5) + 11
     together = optimise_goal_sets(goals, log_prob, valid, seeds, weight, num_restarts=24)
@@ -158,7 +158,7 @@ def test_answer_does_not_depend_on_batch_padding_or_order_of_scenes(weight):
             assert torch.equal(moved[int((order == row).nonzero())], whole[row])
 
 
-def test_answer_does_not_depend_on_number_of_threads():
+def test_result_does_not_depend_on_number_of_threads():
     goals, log_prob, valid = distributions(1, seed=4)
     one = optimise_goal_sets(goals, log_prob, valid, torch.arange(1), num_restarts=24)
     torch.set_num_threads(2)
@@ -169,19 +169,19 @@ def test_answer_does_not_depend_on_number_of_threads():
 
 
 @pytest.mark.gpu
-def test_gpu_gives_the_processors_answer():
+def test_gpu_gives_the_same_result_as_the_cpu():
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     goals, log_prob, valid = distributions(40, seed=6)
     for weight in (0.0, 1.0):
-        here = optimise_goal_sets(goals, log_prob, valid, torch.arange(40), weight)
-        there = optimise_goal_sets(goals.cuda(), log_prob.cuda(), valid.cuda(), torch.arange(40).cuda(), weight)
+        on_cpu = optimise_goal_sets(goals, log_prob, valid, torch.arange(40), weight)
+        on_gpu = optimise_goal_sets(goals.cuda(), log_prob.cuda(), valid.cuda(), torch.arange(40).cuda(), weight)
         for name in ("goals", "single", "objective"):
-            assert torch.equal(getattr(here, name), getattr(there, name).cpu())
-        torch.testing.assert_close(here.probabilities, there.probabilities.cpu())
+            assert torch.equal(getattr(on_cpu, name), getattr(on_gpu, name).cpu())
+        torch.testing.assert_close(on_cpu.probabilities, on_gpu.probabilities.cpu())
 
 
-def test_other_seeds_give_other_starts_and_nearly_the_same_objective():
+def test_other_seeds_give_other_goals_and_nearly_the_same_objective():
     goals, log_prob, valid = distributions(6, seed=1)
     first = optimise_goal_sets(goals, log_prob, valid, torch.arange(6))
     second = optimise_goal_sets(goals, log_prob, valid, torch.arange(6) + 100)
@@ -189,14 +189,14 @@ def test_other_seeds_give_other_starts_and_nearly_the_same_objective():
     torch.testing.assert_close(first.objective, second.objective, rtol=0.02, atol=0)
 
 
-def test_more_starts_are_no_worse():
+def test_more_restarts_lower_the_mean_objective():
     goals, log_prob, valid = distributions(6, seed=2)
     few = optimise_goal_sets(goals, log_prob, valid, torch.arange(6), num_restarts=2)
     many = optimise_goal_sets(goals, log_prob, valid, torch.arange(6), num_restarts=256)
     assert many.objective.mean() < few.objective.mean()
 
 
-def test_objective_weight_is_what_is_minimised():
+def test_miss_rate_weight_selects_the_objective_that_is_minimised():
     goals, log_prob, valid = distributions(6, seed=3)
     for_distance = optimise_goal_sets(goals, log_prob, valid, torch.arange(6), 0.0)
     for_misses = optimise_goal_sets(goals, log_prob, valid, torch.arange(6), 1.0)
@@ -218,7 +218,7 @@ def test_misses_are_counted_beyond_the_given_threshold():
     assert torch.equal(near.goals, published.goals)
 
 
-def test_parameters_reach_the_objective():
+def test_miss_threshold_parameter_changes_the_objective():
     goals, log_prob, valid = distributions(4, seed=3)
     given = load_section(EvaluateParameters, "evaluate", REPOSITORY / "params.yaml")
     for selection in ("goal_sets", "nms"):
@@ -243,8 +243,8 @@ def test_six_separate_peaks_are_all_found():
     np.testing.assert_allclose(found.single[0], np.sort(order), rtol=1e-4)
 
 
-def test_likeliest_is_the_goal_in_the_middle_not_the_one_with_the_longest_tail():
-    """Half of the mass lies around the origin; the rest is spread far out, and nearest to one of the six or another."""
+def test_most_likely_goal_is_the_one_with_the_smallest_expected_error():
+    """Half of the probability lies around the origin; the rest is spread far away, near different goals of the six."""
     near = torch.cartesian_prod(torch.arange(-5.0, 6), torch.arange(-5.0, 6))
     far = torch.cartesian_prod(torch.arange(30.0, 90, 3), torch.arange(-50.0, 50, 3))
     goals = torch.cat([near, far])[None]
@@ -252,7 +252,7 @@ def test_likeliest_is_the_goal_in_the_middle_not_the_one_with_the_longest_tail()
     sets = torch.tensor([[[40.0, -30], [75.0, 30], [0, 0], [3.0, 3], [-3.0, 3], [60.0, 0]]], dtype=torch.float64)
     fixed = fix_goals(goals, weight.log(), weight > 0, 1e-6)
     found = rank_goal_sets(sets, fixed, 0.0, 2.0)
-    assert found.goals[0, 0].tolist() == [3.0, 3]  # of the near ones, the one on the side of the others
+    assert found.goals[0, 0].tolist() == [3.0, 3]  # of the three goals near the origin, the one closest to the rest
     assert found.goals[0, -1].tolist() == [75.0, 30]
     wide, narrow = (rank_goal_sets(sets, fixed, 0.0, temperature).probabilities for temperature in (1000.0, 0.1))
     torch.testing.assert_close(wide, torch.full_like(wide, 1 / 6), atol=0.01, rtol=0)
@@ -262,7 +262,7 @@ def test_likeliest_is_the_goal_in_the_middle_not_the_one_with_the_longest_tail()
 
 
 @pytest.mark.parametrize("method", ["optimise", "nms"])
-def test_probabilities_fall_and_sum_to_one(method):
+def test_probabilities_decrease_and_sum_to_one(method):
     goals, log_prob, valid = distributions(8, seed=5)
     if method == "nms":
         found = suppress_non_maxima(goals, log_prob, valid, 2.0)
@@ -272,23 +272,25 @@ def test_probabilities_fall_and_sum_to_one(method):
     torch.testing.assert_close(found.probabilities.sum(1), torch.ones(8, dtype=torch.float64))
 
 
-def test_flat_far_and_tiny_distributions_are_served():
+def test_flat_wide_tiny_and_empty_distributions_give_finite_goals():
     size = 3000
     flat = torch.full((1, size), -np.log(size))
     goals = torch.rand(1, size, 2, generator=torch.Generator().manual_seed(0)) * 2000 - 1000
     found = optimise_goal_sets(goals, flat, flat < 0, torch.tensor([1]), num_restarts=8)
     assert found.goals.isfinite().all()
     assert (found.objective > 0).all()
-    one = optimise_goal_sets(torch.tensor([[[3.0, 4.0]]]), torch.zeros(1, 1), torch.ones(1, 1) > 0, torch.tensor([1]))
-    assert (one.goals - torch.tensor([3.0, 4.0])).abs().max() < 0.5
-    none = optimise_goal_sets(
+    single = optimise_goal_sets(
+        torch.tensor([[[3.0, 4.0]]]), torch.zeros(1, 1), torch.ones(1, 1) > 0, torch.tensor([1])
+    )
+    assert (single.goals - torch.tensor([3.0, 4.0])).abs().max() < 0.5
+    empty = optimise_goal_sets(
         torch.zeros(1, 2, 2), torch.full((1, 2), -torch.inf), torch.zeros(1, 2) > 0, torch.tensor([1])
     )
-    assert none.goals.isfinite().all()
-    assert none.probabilities.sum() == pytest.approx(1.0)
+    assert empty.goals.isfinite().all()
+    assert empty.probabilities.sum() == pytest.approx(1.0)
 
 
-def test_nms_takes_the_likeliest_goals_that_keep_their_distance():
+def test_nms_selects_the_most_likely_goals_at_a_minimum_distance():
     goals = torch.tensor([[[0.0, 0], [0, -2], [3, 0], [6, 0], [6.5, 0], [9, 0], [0, 9], [9, 9], [20, 20]]])
     log_prob = torch.tensor([[0.3, 0.2, 0.15, 0.1, 0.09, 0.06, 0.05, 0.03, 0.02]]).log()
     found = suppress_non_maxima(goals, log_prob, log_prob < 0, 2.5)
@@ -299,7 +301,7 @@ def test_nms_takes_the_likeliest_goals_that_keep_their_distance():
     assert (np.diff(alone) >= 0).all()
 
 
-def test_nms_fills_up_with_the_likeliest_that_are_left():
+def test_nms_fills_up_with_the_most_likely_remaining_goals():
     goals = torch.tensor([[[0.0, 0], [0.1, 0], [0.2, 0], [0.3, 0], [0.4, 0], [0.5, 0], [0.6, 0]]])
     log_prob = torch.tensor([[0.4, 0.2, 0.15, 0.1, 0.08, 0.05, 0.02]]).log()
     found = suppress_non_maxima(goals, log_prob, log_prob < 0, 2.0)

@@ -1,4 +1,4 @@
-"""Tests of a user's own forecasts: equal metrics from every file format, and errors that name what is wrong."""
+"""Tests of a user's own forecasts: equal results from every file format, and errors that name the cause."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def store(tmp_path):
     return write_store(tmp_path / "store", agents, straight_lanes([(0, 0), (1, 0)]), NAMES)
 
 
-def made(store, modes=6, seed=0):
-    """Trajectories (S, K, 30, 2), city frame, and their probabilities (S, K)."""
+def random_forecasts(store, modes=6, seed=0):
+    """Return trajectories (S, K, 30, 2), city frame, and their probabilities (S, K)."""
     random = np.random.default_rng(seed)
     truth = np.stack([store[index].agent[20:] for index in range(len(store))]) + store.origins[:, None]
     noise = random.normal(0, 2, (len(store), modes, 1, 2)) * np.linspace(0, 1, 30)[:, None]
@@ -61,8 +61,8 @@ def write(path, trajectories, probabilities, store=None):
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".csv", ".parquet", ".h5"])
-def test_each_kind_of_file_says_the_same(store, tmp_path, suffix):
-    trajectories, probabilities = made(store)
+def test_every_file_format_gives_the_same_forecasts(store, tmp_path, suffix):
+    trajectories, probabilities = random_forecasts(store)
     found = read_own_forecasts(write(tmp_path / f"mine{suffix}", trajectories, probabilities, store), store)
     expected = Forecasts.ranked(NAMES, trajectories - store.origins[:, None, None], probabilities)
     assert list(found.scene_ids) == NAMES
@@ -70,8 +70,8 @@ def test_each_kind_of_file_says_the_same(store, tmp_path, suffix):
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
 
 
-def test_rows_and_scenes_may_stand_in_any_order(store, tmp_path):
-    trajectories, probabilities = made(store)
+def test_rows_and_columns_may_be_in_any_order(store, tmp_path):
+    trajectories, probabilities = random_forecasts(store)
     rows = table(trajectories, probabilities)
     rows.to_csv(tmp_path / "ordered.csv", index=False)
     rows.sample(frac=1, random_state=0)[["y", "x", "step", "scene_id", "probability", "trajectory"]].to_csv(
@@ -83,8 +83,8 @@ def test_rows_and_scenes_may_stand_in_any_order(store, tmp_path):
 
 
 @pytest.mark.parametrize("modes", [1, 3, 9])
-def test_any_number_of_trajectories_has_the_benchmarks_metrics(store, tmp_path, modes):
-    trajectories, probabilities = made(store, modes)
+def test_metrics_for_any_number_of_trajectories_equal_the_benchmark(store, tmp_path, modes):
+    trajectories, probabilities = random_forecasts(store, modes)
     found = scene_errors(
         read_own_forecasts(write(tmp_path / "mine.npz", trajectories, probabilities), store), store, 2.0
     )
@@ -96,7 +96,7 @@ def test_any_number_of_trajectories_has_the_benchmarks_metrics(store, tmp_path, 
             np.testing.assert_allclose(found[f"{name.replace('-', '_')}{guesses}"], expected[name], atol=1e-4)
 
 
-def wrong_tables():
+def invalid_tables():
     def change(row, column, value):
         def apply(rows):
             rows[column] = rows[column].astype(object)
@@ -121,17 +121,17 @@ def wrong_tables():
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), [case[1:] for case in wrong_tables()], ids=[c[0] for c in wrong_tables()]
+    ("change", "message"), [case[1:] for case in invalid_tables()], ids=[c[0] for c in invalid_tables()]
 )
-def test_what_is_wrong_with_a_table_is_named(store, tmp_path, change, message):
+def test_error_in_a_table_is_named(store, tmp_path, change, message):
     path = tmp_path / "mine.csv"
-    change(table(*made(store))).to_csv(path, index=False)
-    with pytest.raises(InputError, match=message) as refused:
+    change(table(*random_forecasts(store))).to_csv(path, index=False)
+    with pytest.raises(InputError, match=message) as raised:
         read_own_forecasts(path, store)
-    assert str(path) in str(refused.value)
+    assert str(path) in str(raised.value)
 
 
-def wrong_arrays():
+def invalid_arrays():
     yield "pickle", lambda a: a | {"scene_ids": np.array(NAMES, dtype=object)}, "scene_ids as text"
     yield "absent", lambda a: {k: v for k, v in a.items() if k != "probabilities"}, "an array 'probabilities'"
     yield "shape", lambda a: a | {"trajectories": a["trajectories"][:, :, :29]}, r"\(5, 6, 29, 2\).*30"
@@ -140,27 +140,27 @@ def wrong_arrays():
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), [case[1:] for case in wrong_arrays()], ids=[c[0] for c in wrong_arrays()]
+    ("change", "message"), [case[1:] for case in invalid_arrays()], ids=[c[0] for c in invalid_arrays()]
 )
-def test_what_is_wrong_with_arrays_is_named(store, tmp_path, change, message):
-    trajectories, probabilities = made(store)
+def test_error_in_arrays_is_named(store, tmp_path, change, message):
+    trajectories, probabilities = random_forecasts(store)
     path = tmp_path / "mine.npz"
     np.savez(path, **change({"scene_ids": NAMES, "trajectories": trajectories, "probabilities": probabilities}))
-    with pytest.raises(InputError, match=message) as refused:
+    with pytest.raises(InputError, match=message) as raised:
         read_own_forecasts(path, store)
-    assert str(path) in str(refused.value)
+    assert str(path) in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["mine.npz", "mine.parquet", "mine.csv", "mine.h5", "mine.txt", "absent.csv"])
-def test_a_file_that_is_none_is_refused(store, tmp_path, name):
+def test_unreadable_or_missing_file_is_refused(store, tmp_path, name):
     if name != "absent.csv":
         (tmp_path / name).write_bytes(b"\x00\x01 no forecasts")
     with pytest.raises(InputError, match=name):
         read_own_forecasts(tmp_path / name, store)
 
 
-def test_the_command_writes_what_the_report_reads(store, tmp_path):
-    trajectories, probabilities = made(store)
+def test_score_command_writes_the_files_that_the_report_reads(store, tmp_path):
+    trajectories, probabilities = random_forecasts(store)
     write(tmp_path / "mine.parquet", trajectories, probabilities)
     command = [
         sys.executable, ROOT / "stages/score_forecasts.py", "--params", ROOT / "params.yaml",

@@ -1,4 +1,4 @@
-"""Tests of tarballs and folders: they are streamed, with bounded time and memory, and never trusted."""
+"""Tests of reading tarballs and folders: streamed, bounded in time and memory, and safe with hostile content."""
 
 import gzip
 import io
@@ -23,7 +23,7 @@ def is_csv(name):
 
 
 def write_tar(path, members, mode="w:gz", **options):
-    """Members are (TarInfo or name, content) in order."""
+    """Write a tarball; members are pairs of a TarInfo or name and its content, in order."""
     with tarfile.open(path, mode, **options) as archive:
         for member, content in members:
             entry = tarfile.TarInfo(member) if isinstance(member, str) else member
@@ -33,7 +33,7 @@ def write_tar(path, members, mode="w:gz", **options):
     return path
 
 
-def special(name, kind, **fields):
+def special_member(name, kind, **fields):
     entry = tarfile.TarInfo(name)
     entry.type = kind
     for key, value in fields.items():
@@ -46,13 +46,13 @@ def read(source, limits=LIMITS, wanted=is_csv):
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w"])
-@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_the_wanted_files_come_in_the_order_of_the_archive(tmp_path, mode, form):
-    path = write_tar(tmp_path / "a.tar.gz", FILES.items(), mode, format=form)
+@pytest.mark.parametrize("tar_format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_wanted_files_are_read_in_archive_order(tmp_path, mode, tar_format):
+    path = write_tar(tmp_path / "a.tar.gz", FILES.items(), mode, format=tar_format)
     assert read(path) == [(name, FILES[name]) for name in ("train/data/2.csv", "train/data/1.csv")]
 
 
-def test_a_folder_gives_its_files_by_name(tmp_path):
+def test_files_of_a_folder_are_read_in_order_of_name(tmp_path):
     for name, content in FILES.items():
         path = tmp_path / "raw" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,15 +60,15 @@ def test_a_folder_gives_its_files_by_name(tmp_path):
     assert read(tmp_path / "raw") == [(name, FILES[name]) for name in ("train/data/1.csv", "train/data/2.csv")]
 
 
-@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_long_names_are_read(tmp_path, form):
+@pytest.mark.parametrize("tar_format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_names_are_read(tmp_path, tar_format):
     name = "d" * 90 + "/" + "e" * 90 + "/ü.csv"
-    path = write_tar(tmp_path / "a.tar.gz", [(name, b"x"), ("b.csv", b"y")], format=form)
+    path = write_tar(tmp_path / "a.tar.gz", [(name, b"x"), ("b.csv", b"y")], format=tar_format)
     assert read(path) == [(name, b"x"), ("b.csv", b"y")]
 
 
 def folder_with_link(tmp_path, target):
-    """raw/train/data/1.csv, and raw/train/more, a link."""
+    """Make raw/train with the file data/1.csv and a link `more`; return its path."""
     (tmp_path / "raw" / "train" / "data").mkdir(parents=True)
     (tmp_path / "raw" / "train" / "data" / "1.csv").write_bytes(b"one")
     (tmp_path / "raw" / "train" / "more").symlink_to(target, target_is_directory=True)
@@ -83,11 +83,11 @@ def test_a_linked_subfolder_inside_the_raw_folder_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("target", ["data", ".", ".."])
-def test_a_folder_is_read_once_whatever_links_lead_to_it(tmp_path, target):
+def test_folder_is_read_once_even_if_links_lead_to_it(tmp_path, target):
     assert [content for _, content in read(folder_with_link(tmp_path, target))] == [b"one"]
 
 
-def test_a_linked_subfolder_that_leads_elsewhere_is_refused_by_name(tmp_path):
+def test_link_to_a_folder_outside_the_raw_folder_is_refused_by_name(tmp_path):
     (tmp_path / "disk").mkdir()
     with pytest.raises(InputError, match=r"train/more: found a link to .*disk; expected .*raw"):
         read(folder_with_link(tmp_path, tmp_path / "disk"))
@@ -100,15 +100,15 @@ def test_the_source_itself_may_be_a_link(tmp_path):
     assert [content for _, content in read(tmp_path / "other" / "train")] == [b"one"]
 
 
-def test_a_linked_file_that_leads_nowhere_is_refused_by_name(tmp_path):
+def test_dangling_link_to_a_file_is_refused_by_name(tmp_path):
     source = folder_with_link(tmp_path, "data")
     (source / "data" / "2.csv").symlink_to("gone.csv")
     with pytest.raises(InputError, match=r"2\.csv: found a file that cannot be read"):
         read(source)
 
 
-def test_a_folder_that_cannot_be_read_is_refused_by_name(tmp_path, monkeypatch):
-    """Not passed over, as os.walk would."""
+def test_unreadable_folder_is_refused_by_name(tmp_path, monkeypatch):
+    """os.walk would skip it silently."""
     source = folder_with_link(tmp_path, "data")
     scan = os.scandir
 
@@ -122,30 +122,30 @@ def test_a_folder_that_cannot_be_read_is_refused_by_name(tmp_path, monkeypatch):
         read(source)
 
 
-def test_what_macos_leaves_behind_is_passed_over(tmp_path):
+def test_macos_metadata_files_are_skipped(tmp_path):
     members = [("./train/._1.csv", b"junk"), ("__MACOSX/train/1.csv", b"junk"), (".x.csv", b"junk"), ("./1.csv", b"1")]
     assert [content for _, content in read(write_tar(tmp_path / "a.tar.gz", members))] == [b"1"]
 
 
 @pytest.mark.parametrize(
-    ("member", "words"),
+    ("member", "message"),
     [
         ("../1.csv", "leads out"),
         ("train/../../1.csv", "leads out"),
         ("/etc/1.csv", "leads out"),
         ("..\\1.csv", "leads out"),
-        (special("1.csv", tarfile.SYMTYPE, linkname="/etc/passwd"), "symbolic link"),
-        (special("1.csv", tarfile.LNKTYPE, linkname="2.csv"), "hard link"),
-        (special("1.csv", tarfile.CHRTYPE, devmajor=1, devminor=5), "character device"),
-        (special("1.csv", tarfile.BLKTYPE), "block device"),
-        (special("1.csv", tarfile.FIFOTYPE), "named pipe"),
-        (special("1.csv", tarfile.GNUTYPE_SPARSE), "sparse"),
-        (special("1.csv", b"Z"), "type b'Z'"),
+        (special_member("1.csv", tarfile.SYMTYPE, linkname="/etc/passwd"), "symbolic link"),
+        (special_member("1.csv", tarfile.LNKTYPE, linkname="2.csv"), "hard link"),
+        (special_member("1.csv", tarfile.CHRTYPE, devmajor=1, devminor=5), "character device"),
+        (special_member("1.csv", tarfile.BLKTYPE), "block device"),
+        (special_member("1.csv", tarfile.FIFOTYPE), "named pipe"),
+        (special_member("1.csv", tarfile.GNUTYPE_SPARSE), "sparse"),
+        (special_member("1.csv", b"Z"), "type b'Z'"),
     ],
 )
-def test_members_that_are_no_plain_files_inside_are_refused(tmp_path, member, words):
+def test_special_members_and_paths_outside_the_archive_are_refused(tmp_path, member, message):
     path = write_tar(tmp_path / "a.tar.gz", [(member, b"" if isinstance(member, str) else None)])
-    with pytest.raises(InputError, match=words) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read(path)
     assert str(path) in str(caught.value)
     assert "1.csv" in str(caught.value)
@@ -158,7 +158,7 @@ def test_sparse_files_in_pax_headers_are_refused(tmp_path):
         read(write_tar(tmp_path / "a.tar.gz", [(entry, b"x")], format=tarfile.PAX_FORMAT))
 
 
-def test_a_file_above_the_limit_is_refused_before_it_is_read(tmp_path):
+def test_too_large_file_is_refused_before_it_is_read(tmp_path):
     header = tarfile.TarInfo("1.csv")
     header.size = 10**12
     path = tmp_path / "a.tar.gz"
@@ -181,7 +181,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_bomb_is_refused_in_little_memory(tmp_path, bomb):
+def test_decompression_bomb_is_refused_with_little_memory(tmp_path, bomb):
     size = 60 << 20
     header = tarfile.TarInfo("raster.npy")
     if bomb == "one large member":
@@ -205,7 +205,7 @@ def test_a_bomb_is_refused_in_little_memory(tmp_path, bomb):
     assert peak < 10 << 20
 
 
-def test_more_members_than_any_data_set_has_are_refused(tmp_path, monkeypatch):
+def test_too_many_members_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("synthdrive.formats.archives.MAX_MEMBERS", 3)
     path = write_tar(tmp_path / "a.tar.gz", [(f"{k}.txt", b"") for k in range(3)])
     with pytest.raises(InputError, match="more than 3 members"):
@@ -213,7 +213,7 @@ def test_more_members_than_any_data_set_has_are_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["\udcff.csv", "1\n.csv", "\x1b[2J.csv"])
-def test_a_path_that_is_no_plain_text_is_refused(tmp_path, name):
+def test_path_with_control_characters_or_invalid_text_is_refused(tmp_path, name):
     with pytest.raises(InputError, match="no plain text"):
         read(write_tar(tmp_path / "a.tar.gz", [(name, b"x")], encoding="utf-8", errors="surrogateescape"))
     (tmp_path / "raw").mkdir()
@@ -235,7 +235,7 @@ def test_a_truncated_archive_is_an_error(tmp_path, fraction):
 def test_a_flipped_bit_is_an_error(tmp_path):
     path = write_tar(tmp_path / "a.tar.gz", [("1.csv", bytes(range(256)) * 20)])
     whole = bytearray(path.read_bytes())
-    whole[-6] ^= 1  # in the check sum, which only the end of the stream can show
+    whole[-6] ^= 1  # in the checksum, which is verified at the end of the stream
     path.write_bytes(whole)
     with pytest.raises(InputError, match="damaged"):
         read(path)
@@ -244,7 +244,7 @@ def test_a_flipped_bit_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"not a tar" * 200, gzip.compress(b"not a tar" * 200, mtime=0), gzip.compress(b"", mtime=0)]
 )
-def test_what_is_no_archive_is_an_error(tmp_path, content):
+def test_file_that_is_not_an_archive_is_an_error(tmp_path, content):
     path = tmp_path / "a.tar.gz"
     path.write_bytes(content)
     with pytest.raises(InputError, match="archive"):
@@ -263,11 +263,13 @@ def test_a_named_pipe_in_a_folder_does_not_hang(tmp_path):
 
 
 @settings(max_examples=150, deadline=None)
-@given(position=st.integers(0, 3 * tarfile.BLOCKSIZE - 1), value=st.integers(0, 255), form=st.sampled_from([0, 1, 2]))
-def test_any_changed_byte_gives_files_or_an_error(tmp_path_factory, position, value, form):
+@given(
+    position=st.integers(0, 3 * tarfile.BLOCKSIZE - 1), value=st.integers(0, 255), tar_format=st.sampled_from([0, 1, 2])
+)
+def test_archive_with_a_changed_byte_is_read_or_refused(tmp_path_factory, position, value, tar_format):
     folder = tmp_path_factory.mktemp("fuzz")
-    name = "1.csv" if form == tarfile.USTAR_FORMAT else "d" * 120 + "/1.csv"
-    path = write_tar(folder / "a.tar", [(name, b"x" * 700), ("2.csv", b"y")], "w", format=form)
+    name = "1.csv" if tar_format == tarfile.USTAR_FORMAT else "d" * 120 + "/1.csv"
+    path = write_tar(folder / "a.tar", [(name, b"x" * 700), ("2.csv", b"y")], "w", format=tar_format)
     content = bytearray(path.read_bytes())
     content[position] = value
     path.write_bytes(content)

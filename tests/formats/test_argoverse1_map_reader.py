@@ -19,7 +19,7 @@ from synthdrive.scenes.lane_map import NO_LANE, SEGMENT_ARRAYS, LaneMap, LaneSeg
 LIMITS = Limits(file_bytes=64 * 10**6, archive_bytes=10**9)
 
 
-def same(one, other):
+def assert_equal_maps(one, other):
     assert one.city == other.city
     for name in SEGMENT_ARRAYS:
         np.testing.assert_array_equal(getattr(one.segments, name), getattr(other.segments, name), name)
@@ -52,11 +52,11 @@ def lane_maps(draw):
 
 @settings(max_examples=40, deadline=None)
 @given(lane_map=lane_maps())
-def test_what_is_written_is_read_to_the_last_bit(lane_map):
-    same(read_map(vector_map_xml(lane_map), "ABC", "map"), lane_map)
+def test_written_map_is_read_back_exactly(lane_map):
+    assert_equal_maps(read_map(vector_map_xml(lane_map), "ABC", "map"), lane_map)
 
 
-def test_an_archive_gives_its_maps_by_city_and_nothing_else(tmp_path):
+def test_maps_are_read_in_order_of_city_and_other_files_are_ignored(tmp_path):
     path = tmp_path / "hd_maps.tar.gz"
     write_maps(path, {"TST": straight_map(), "ABC": straight_map("ABC")})
     assert [lane_map.city for lane_map in read_maps(path, LIMITS)] == ["ABC", "TST"]
@@ -66,10 +66,10 @@ def test_an_archive_gives_its_maps_by_city_and_nothing_else(tmp_path):
         (tmp_path / "hd_maps" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "hd_maps" / name).write_bytes(content)
     for one, other in zip(read_maps(tmp_path / "hd_maps", LIMITS), read_maps(path, LIMITS), strict=True):
-        same(one, other)
+        assert_equal_maps(one, other)
 
 
-def test_an_archive_without_maps_is_an_error(tmp_path):
+def test_folder_without_maps_is_an_error(tmp_path):
     (tmp_path / "hd_maps").mkdir()
     with pytest.raises(InputError, match="no vector map"):
         list(read_maps(tmp_path / "hd_maps", LIMITS))
@@ -90,39 +90,39 @@ BAD_MAPS = {
     ),
     "dangling predecessor": ('k="predecessor" v="1000"', 'k="predecessor" v="78"', r"lane 1001.*predecessor '78'"),
     "dangling neighbour": ('k="l_neighbor_id" v="1012"', 'k="l_neighbor_id" v="5"', r"lane 1000.*l_neighbor_id '5'"),
-    "an id twice": ('lane_id="1003"', 'lane_id="1002"', r"line \d+.*lane 1002 a second time"),
-    "an id that is no number": ('lane_id="1003"', 'lane_id="x"', r"line \d+.*lane_id 'x'"),
+    "a repeated id": ('lane_id="1003"', 'lane_id="1002"', r"line \d+.*lane 1002 a second time"),
+    "an id that is not a number": ('lane_id="1003"', 'lane_id="x"', r"line \d+.*lane_id 'x'"),
     "an id beyond 64 bits": ('lane_id="1003"', 'lane_id="9999999999999999999"', "whole number"),
-    "a node that is not there": ('<nd ref="3" />', '<nd ref="99999" />', r"lane 1000.*node '99999'"),
-    "a node twice": ('node id="3"', 'node id="2"', r"node '2' a second time"),
+    "a missing node": ('<nd ref="3" />', '<nd ref="99999" />', r"lane 1000.*node '99999'"),
+    "a repeated node": ('node id="3"', 'node id="2"', r"node '2' a second time"),
     "a node without x": ('<node id="3" x=', '<node id="3" z=', "id, x and y"),
     "NaN": ('<node id="3" x="15.0"', '<node id="3" x="nan"', r"node '3'.*nan.*finite"),
     "infinity": ('<node id="3" x="15.0"', '<node id="3" x="1e999"', r"node '3'.*inf.*finite"),
-    "a text for a number": ('<node id="3" x="15.0"', '<node id="3" x="15m"', "15m"),
+    "text instead of a number": ('<node id="3" x="15.0"', '<node id="3" x="15m"', "15m"),
     "an unknown turn": ('k="turn_direction" v="NONE"', 'k="turn_direction" v="AROUND"', r"lane 1000.*'AROUND'"),
     "a missing attribute": ('<tag k="is_intersection" v="False" />', "", "lane 1000.*no is_intersection"),
-    "an unknown truth": ('k="is_intersection" v="False"', 'k="is_intersection" v="maybe"', "True, False"),
-    "cut short": ("</ArgoverseVectorMap>", "", "unreadable XML"),
-    "no XML": ("<?xml version='1.0' encoding='UTF-8'?>\n<ArgoverseVectorMap>", "hello", "unreadable XML"),
+    "an unknown truth value": ('k="is_intersection" v="False"', 'k="is_intersection" v="maybe"', "True, False"),
+    "a truncated file": ("</ArgoverseVectorMap>", "", "unreadable XML"),
+    "not XML": ("<?xml version='1.0' encoding='UTF-8'?>\n<ArgoverseVectorMap>", "hello", "unreadable XML"),
     "an unknown encoding": ("UTF-8", "UTF-99", "unreadable XML"),
     "no lane": ("way", "path", "no lane"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_MAPS)
-def test_a_bad_map_names_file_place_and_what_was_expected(name):
-    old, new, words = BAD_MAPS[name]
+def test_error_in_a_map_names_file_position_and_expected_value(name):
+    old, new, message = BAD_MAPS[name]
     text = vector_map_xml(straight_map()).decode()
     assert old in text
     changed = text.replace(old, new) if name == "no lane" else text.replace(old, new, 1)
-    with pytest.raises(InputError, match=words) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read_map(changed.encode(), "TST", "hd_maps.tar.gz: x.xml")
     assert "hd_maps.tar.gz: x.xml" in str(caught.value)
     assert "expected" in str(caught.value)
 
 
 @pytest.mark.parametrize("points", [1, 11])
-def test_a_centreline_has_2_to_10_points(points):
+def test_centreline_with_1_or_11_points_is_an_error(points):
     text = vector_map_xml(straight_map()).decode()
     refs = "".join(f'<nd ref="{node}" />' for node in range(points))
     start, stop = text.index('<nd ref="0"'), text.index('<nd ref="5"')
@@ -131,7 +131,7 @@ def test_a_centreline_has_2_to_10_points(points):
         read_map(first.encode(), "TST", "x.xml")
 
 
-def test_a_centreline_of_one_place_is_an_error():
+def test_centreline_of_identical_points_is_an_error():
     text = vector_map_xml(straight_map()).decode()
     for node in range(5):
         text = text.replace(f'<nd ref="{node}" />', '<nd ref="0" />', 1)
@@ -159,7 +159,7 @@ DOCTYPES = {
 
 
 @pytest.mark.parametrize("name", DOCTYPES)
-def test_entities_are_refused_at_once(name):
+def test_document_type_declarations_are_refused_quickly(name):
     entity = "&m;" if name == "entity bomb" else "&a;"
     text = vector_map_xml(straight_map()).decode().replace("<Arg", DOCTYPES[name] + "<Arg", 1)
     text = text.replace('v="NONE"', f'v="{entity}"', 1)
@@ -171,7 +171,7 @@ def test_entities_are_refused_at_once(name):
 
 @settings(max_examples=100, deadline=None)
 @given(position=st.integers(0, 10**6), junk=st.binary(min_size=1, max_size=4))
-def test_any_damage_gives_a_map_or_an_error(position, junk):
+def test_damaged_map_is_read_or_refused(position, junk):
     content = bytearray(vector_map_xml(straight_map()))
     start = position % len(content)
     content[start : start + len(junk)] = junk
@@ -180,7 +180,7 @@ def test_any_damage_gives_a_map_or_an_error(position, junk):
 
 
 @pytest.mark.reference
-def test_the_real_maps_have_the_official_boxes(reference):
+def test_real_maps_have_the_official_bounding_boxes(reference):
     golden = np.load(reference / "golden" / "map_bboxes.npz")
     maps = {lane_map.city: lane_map for lane_map in read_maps(reference / "argoverse1" / "hd_maps.tar.gz", LIMITS)}
     cities = {key.split("/")[0] for key in golden}
@@ -191,7 +191,7 @@ def test_the_real_maps_have_the_official_boxes(reference):
 
 
 @pytest.mark.reference
-def test_the_real_maps_are_written_as_they_were_read(reference):
+def test_smallest_real_map_is_read_back_unchanged(reference):
     source = reference / "argoverse1" / "hd_maps.tar.gz"
     smallest = min(read_maps(source, LIMITS), key=len)
-    same(read_map(vector_map_xml(smallest), smallest.city, "map"), smallest)
+    assert_equal_maps(read_map(vector_map_xml(smallest), smallest.city, "map"), smallest)

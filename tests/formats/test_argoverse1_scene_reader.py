@@ -1,4 +1,4 @@
-"""Tests of the scene reader: round trip with the writer, and refusal of invalid files with the row."""
+"""Tests of the scene reader: round trip with the writer, and errors that name the row of an invalid file."""
 
 import time
 
@@ -22,7 +22,7 @@ NAME = "train/data/17.csv"
 
 @st.composite
 def scenes(draw):
-    """Rows of a valid scene: AGENT whole, AV perhaps, others anyhow, tracks of a step in any order."""
+    """Draw rows of a valid scene: a complete AGENT, perhaps an AV, incomplete others; random order within a step."""
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     times = draw(st.sampled_from([0.0, 315968995.26471])) + np.cumsum(generator.uniform(0.01, 0.5, STEPS))
     tracks = [("agent", AGENT, np.arange(STEPS))]
@@ -43,11 +43,11 @@ def scenes(draw):
 
 @settings(max_examples=80, deadline=None)
 @given(rows=scenes())
-def test_what_is_written_is_read(rows):
+def test_written_scene_is_read_back(rows):
     scene = read_scene(scene_csv(rows), NAME)
     names = list(dict.fromkeys(rows.track_ids))
     kinds = {name: int(rows.track_types[rows.track_ids.index(name)]) for name in names}
-    names.sort(key=lambda name: kinds[name])  # stable: others stay in the order of appearance
+    names.sort(key=lambda name: kinds[name])  # stable: OTHERS stay in order of appearance
     assert scene.scene_id == "17"
     assert scene.city == "TST"
     assert scene.track_types.tolist() == [kinds[name] for name in names]
@@ -65,95 +65,101 @@ def test_what_is_written_is_read(rows):
     np.testing.assert_array_equal(scene.xy[LAST_OBSERVED], [0, 0])
 
 
-def lines(number=1):
+def csv_lines(number=1):
     return scene_csv(scene_rows(number)).decode().splitlines()
 
 
-def text(rows):
+def as_csv(rows):
     return ("\n".join(rows) + "\n").encode()
 
 
-def change(row, column, value):
-    """The scene with another value in one row (the header is row 1) and column."""
-    rows = lines()
+def with_value(row, column, value):
+    """Return the scene with one value replaced; the header is row 1, the first column 0."""
+    rows = csv_lines()
     fields = rows[row - 1].split(",")
     fields[column] = value
     rows[row - 1] = ",".join(fields)
-    return text(rows)
+    return as_csv(rows)
 
 
 def agent_rows():
-    return [k for k, row in enumerate(lines()) if ",AGENT," in row]
+    return [k for k, row in enumerate(csv_lines()) if ",AGENT," in row]
 
 
-def without(dropped):
-    return text([row for k, row in enumerate(lines()) if k not in dropped])
+def without_rows(dropped):
+    return as_csv([row for k, row in enumerate(csv_lines()) if k not in dropped])
 
 
-def retyped(old, new):
-    return text(lines()).replace(old.encode(), new.encode())
+def replaced(old, new):
+    return as_csv(csv_lines()).replace(old.encode(), new.encode())
 
 
 BAD_SCENES = {
-    "no bytes": (lambda: b"", r"row 1.*TIMESTAMP"),
-    "only a header": (lambda: text(lines()[:1]), "no row|Empty"),
-    "a missing column": (lambda: retyped(",CITY_NAME", ",CITY"), r"row 1.*0 columns 'CITY_NAME'"),
-    "a column twice": (lambda: retyped("OBJECT_TYPE,X", "X,X"), r"row 1.*columns"),
-    "an empty number": (lambda: change(7, 3, ""), r"row 7: found X nan; expected a finite number"),
-    "NaN": (lambda: change(8, 4, "nan"), r"row 8: found Y nan"),
-    "infinity": (lambda: change(9, 3, "inf"), r"row 9: found X inf"),
-    "a time that is NaN": (lambda: change(9, 0, "NaN"), r"row 9: found TIMESTAMP nan"),
-    "a word for a number": (lambda: change(9, 3, "east"), "east"),
-    "a row too short": (lambda: text([*lines()[:5], "1,2,3", *lines()[5:]]), "unreadable CSV.*[Rr]ow"),
-    "a row too long": (lambda: text([*lines()[:5], lines()[5] + ",1", *lines()[6:]]), "unreadable CSV"),
-    "an unknown type": (lambda: change(6, 2, "TRAM"), r"row 6.*'TRAM'.*AGENT, AV, OTHERS"),
-    "another city": (lambda: change(6, 5, "MIA"), r"row 6: found cities 'TST' and 'MIA'"),
+    "an empty file": (lambda: b"", r"row 1.*TIMESTAMP"),
+    "only a header": (lambda: as_csv(csv_lines()[:1]), "no row|Empty"),
+    "a missing column": (lambda: replaced(",CITY_NAME", ",CITY"), r"row 1.*0 columns 'CITY_NAME'"),
+    "a repeated column": (lambda: replaced("OBJECT_TYPE,X", "X,X"), r"row 1.*columns"),
+    "an empty number": (lambda: with_value(7, 3, ""), r"row 7: found X nan; expected a finite number"),
+    "NaN": (lambda: with_value(8, 4, "nan"), r"row 8: found Y nan"),
+    "infinity": (lambda: with_value(9, 3, "inf"), r"row 9: found X inf"),
+    "a time that is NaN": (lambda: with_value(9, 0, "NaN"), r"row 9: found TIMESTAMP nan"),
+    "a word instead of a number": (lambda: with_value(9, 3, "east"), "east"),
+    "a row too short": (lambda: as_csv([*csv_lines()[:5], "1,2,3", *csv_lines()[5:]]), "unreadable CSV.*[Rr]ow"),
+    "a row too long": (lambda: as_csv([*csv_lines()[:5], csv_lines()[5] + ",1", *csv_lines()[6:]]), "unreadable CSV"),
+    "an unknown type": (lambda: with_value(6, 2, "TRAM"), r"row 6.*'TRAM'.*AGENT, AV, OTHERS"),
+    "another city": (lambda: with_value(6, 5, "MIA"), r"row 6: found cities 'TST' and 'MIA'"),
     "49 rows of AGENT": (
-        lambda: without({agent_rows()[30]}),
+        lambda: without_rows({agent_rows()[30]}),
         r"AGENT agent-1: found 49 rows, none at 1003.0 s; expected exactly 50",
     ),
-    "51 time stamps": (lambda: change(agent_rows()[3] + 1, 0, "1000.05"), "51 time stamps; expected 50"),
-    "49 time stamps": (lambda: text([r for r in lines() if not r.startswith("1004.9")]), "49 time stamps"),
-    "no AGENT": (lambda: retyped(",AGENT,", ",OTHERS,"), "0 tracks of type AGENT; expected one"),
-    "two AGENTs": (lambda: retyped(",AV,", ",AGENT,"), "2 tracks of type AGENT"),
-    "two AVs": (lambda: retyped("OTHERS", "AV"), "3 tracks of type AV; expected at most one"),
-    "a track of two types": (lambda: change(agent_rows()[9] + 1, 2, "AV"), r"row \d+: found track .* several types"),
-    "a row twice": (
-        lambda: text([*lines(), [row for row in lines() if ",AV," in row][-1]]),
+    "51 time stamps": (lambda: with_value(agent_rows()[3] + 1, 0, "1000.05"), "51 time stamps; expected 50"),
+    "49 time stamps": (lambda: as_csv([r for r in csv_lines() if not r.startswith("1004.9")]), "49 time stamps"),
+    "no AGENT": (lambda: replaced(",AGENT,", ",OTHERS,"), "0 tracks of type AGENT; expected one"),
+    "two AGENTs": (lambda: replaced(",AV,", ",AGENT,"), "2 tracks of type AGENT"),
+    "two AVs": (lambda: replaced("OTHERS", "AV"), "3 tracks of type AV; expected at most one"),
+    "a track of two types": (
+        lambda: with_value(agent_rows()[9] + 1, 2, "AV"),
+        r"row \d+: found track .* several types",
+    ),
+    "a repeated row": (
+        lambda: as_csv([*csv_lines(), [row for row in csv_lines() if ",AV," in row][-1]]),
         r"row \d+: found track 'av' at 1004.9 s again",
     ),
-    "a row twice, out of order": (
-        lambda: text([lines()[0], *reversed(lines()[1:]), [row for row in lines() if ",AV," in row][-1]]),
-        rf"row {len(lines()) + 1}: found track 'av' at 1004.9 s again",
+    "a repeated row in unsorted rows": (
+        lambda: as_csv([csv_lines()[0], *reversed(csv_lines()[1:]), [row for row in csv_lines() if ",AV," in row][-1]]),
+        rf"row {len(csv_lines()) + 1}: found track 'av' at 1004.9 s again",
     ),
-    "a track at the pole": (lambda: change(3, 4, "9000000"), r"row 3: found a point \d+ m from AGENT"),
-    "no text": (lambda: b"\xff\xfe\x00" * 300, "row 1"),
-    "a bad byte in a row": (lambda: text(lines()).replace(b"agent-1", b"agent\xff1", 1), "unreadable CSV"),
-    "an open quote": (lambda: change(5, 1, '"av'), "unreadable CSV.*[Rr]ow"),
+    "a point far away": (lambda: with_value(3, 4, "9000000"), r"row 3: found a point \d+ m from AGENT"),
+    "binary data": (lambda: b"\xff\xfe\x00" * 300, "row 1"),
+    "a bad byte in a row": (lambda: as_csv(csv_lines()).replace(b"agent-1", b"agent\xff1", 1), "unreadable CSV"),
+    "an open quote": (lambda: with_value(5, 1, '"av'), "unreadable CSV.*[Rr]ow"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_SCENES)
-def test_a_bad_scene_names_file_row_and_what_was_expected(name):
-    content, words = BAD_SCENES[name]
-    with pytest.raises(InputError, match=words) as caught:
+def test_error_in_a_scene_names_file_row_and_expected_value(name):
+    content, message = BAD_SCENES[name]
+    with pytest.raises(InputError, match=message) as caught:
         read_scene(content(), NAME)
     assert NAME in str(caught.value)
     assert "expected" in str(caught.value)
 
 
-def test_columns_are_found_by_name_and_others_passed_over():
-    rows = [row.split(",") for row in lines()]
+def test_columns_are_found_by_name_and_other_columns_are_ignored():
+    rows = [row.split(",") for row in csv_lines()]
     shuffled = [[row[5], "0", row[3], row[4], row[2], row[1], row[0]] for row in rows]
     shuffled[0][1] = "REF_xmin"
-    scene, expected = read_scene(text([",".join(row) for row in shuffled]), NAME), read_scene(text(lines()), NAME)
+    scene, expected = (
+        read_scene(as_csv([",".join(row) for row in shuffled]), NAME),
+        read_scene(as_csv(csv_lines()), NAME),
+    )
     np.testing.assert_array_equal(scene.xy, expected.xy)
     np.testing.assert_array_equal(scene.times, expected.times)
 
 
 @pytest.mark.parametrize("change_text", [lambda t: t.replace(b"\n", b"\r\n"), lambda t: b"\xef\xbb\xbf" + t])
-def test_other_line_ends_and_a_byte_order_mark_do_no_harm(change_text):
-    scene, expected = read_scene(change_text(text(lines())), NAME), read_scene(text(lines()), NAME)
+def test_windows_line_ends_and_a_byte_order_mark_are_accepted(change_text):
+    scene, expected = read_scene(change_text(as_csv(csv_lines())), NAME), read_scene(as_csv(csv_lines()), NAME)
     np.testing.assert_array_equal(scene.xy, expected.xy)
     assert scene.city == expected.city
 
@@ -173,8 +179,8 @@ QUOTED = {
 
 @pytest.mark.parametrize("name", QUOTED)
 def test_values_in_quotes_are_read(name):
-    """As R and pandas write text."""
-    assert_same(read_scene(text(list(map(QUOTED[name], lines()))), NAME), read_scene(text(lines()), NAME))
+    """R and pandas can write text in quotes."""
+    assert_same(read_scene(as_csv(list(map(QUOTED[name], csv_lines()))), NAME), read_scene(as_csv(csv_lines()), NAME))
 
 
 ORDERS = {
@@ -187,8 +193,8 @@ ORDERS = {
 
 @pytest.mark.parametrize("name", ORDERS)
 def test_rows_in_another_order_give_the_same_tracks(name):
-    header, *rows = lines()
-    expected, scene = read_scene(text(lines()), NAME), read_scene(text([header, *ORDERS[name](rows)]), NAME)
+    header, *rows = csv_lines()
+    expected, scene = read_scene(as_csv(csv_lines()), NAME), read_scene(as_csv([header, *ORDERS[name](rows)]), NAME)
     assert scene.track_types.tolist() == expected.track_types.tolist()
     np.testing.assert_array_equal(scene.origin, expected.origin)
 
@@ -203,12 +209,12 @@ def test_rows_in_another_order_give_the_same_tracks(name):
     np.testing.assert_array_equal(scene.xy[:STEPS], expected.xy[:STEPS])  # AGENT first
 
 
-def test_a_bad_row_out_of_order_is_named_by_its_place_in_the_file():
-    rows = lines()[:1] + lines()[:0:-1]
+def test_error_in_unsorted_rows_names_the_row_of_the_file():
+    rows = csv_lines()[:1] + csv_lines()[:0:-1]
     fields = rows[4].split(",")
     rows[4] = ",".join([*fields[:4], "9000000", fields[5]])
     with pytest.raises(InputError, match="row 5: found a point"):
-        read_scene(text(rows), NAME)
+        read_scene(as_csv(rows), NAME)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +227,7 @@ def test_a_bad_row_out_of_order_is_named_by_its_place_in_the_file():
         b"TIMESTAMP,TRACK_ID,OBJECT_TYPE,X,Y,CITY_NAME\n1,a,AGENT,1,1," + b"x" * 30_000_000 + b"\n",
     ],
 )
-def test_an_absurd_table_is_refused_quickly(content):
+def test_huge_table_is_refused_quickly(content):
     started = time.process_time()
     with pytest.raises(InputError) as caught:
         read_scene(content, NAME)
@@ -231,8 +237,8 @@ def test_an_absurd_table_is_refused_quickly(content):
 
 @settings(max_examples=150, deadline=None)
 @given(position=st.integers(0, 10**6), junk=st.binary(min_size=1, max_size=4))
-def test_any_damage_gives_a_scene_or_an_error(position, junk):
-    content = bytearray(text(lines()))
+def test_damaged_scene_is_read_or_refused(position, junk):
+    content = bytearray(as_csv(csv_lines()))
     start = position % len(content)
     content[start : start + len(junk)] = junk
     try:
@@ -250,7 +256,7 @@ def test_a_source_without_scenes_is_an_error(tmp_path):
 
 
 @pytest.mark.reference
-def test_golden_scenes_have_their_origin_and_tracks(reference):
+def test_golden_scenes_have_the_reference_origin_and_future(reference):
     golden = np.load(reference / "golden" / "features.npz")
     wanted = {str(name) for name in golden["scene_ids"]}
     archive = reference / "argoverse1" / "forecasting_train_v1.1.tar.gz"

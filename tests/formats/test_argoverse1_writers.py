@@ -32,8 +32,7 @@ def small_map(city="BER"):
         is_intersection=np.array([False, True, False]),
         has_traffic_control=np.array([True, False, False]),
     )
-    none = [NO_LANE, NO_LANE]
-    left, right = np.array([2, *none]), np.array([*none, 0])
+    left, right = np.array([2, NO_LANE, NO_LANE]), np.array([NO_LANE, NO_LANE, 0])
     return LaneMap(city, segments, left, right, Links.from_lists([[1], [], [1]]), Links.from_lists([[], [0, 2], []]))
 
 
@@ -65,7 +64,7 @@ def test_every_lane_is_a_way_with_its_points_tags_and_links(tmp_path):
     assert ("turn_direction", "RIGHT") in tags["13"]
 
 
-def test_bytes_depend_on_the_maps_alone(tmp_path):
+def test_bytes_do_not_depend_on_the_order_of_maps(tmp_path):
     write_maps(tmp_path / "one.tar.gz", {"BRU": small_map("BRU"), "BER": small_map()})
     write_maps(tmp_path / "two.tar.gz", {"BER": small_map(), "BRU": small_map("BRU")})
     assert (tmp_path / "one.tar.gz").read_bytes() == (tmp_path / "two.tar.gz").read_bytes()
@@ -88,7 +87,7 @@ def rows(shift=0.0, **changes):
     return SceneRows(**{**values, **changes})
 
 
-def test_csv_is_in_the_official_form():
+def test_csv_has_the_official_format():
     assert scene_csv(rows()).decode() == (
         "TIMESTAMP,TRACK_ID,OBJECT_TYPE,X,Y,CITY_NAME\n"
         "315971499.0250085,av,AV,1.000,2.000,BER\n"
@@ -110,7 +109,7 @@ def test_archive_has_the_official_layout_and_bytes_do_not_depend_on_time_or_path
         assert archive.extractfile(members[1]).read() == scene_csv(rows(1.0))
 
 
-def test_a_failure_leaves_neither_file_nor_partial(tmp_path):
+def test_failed_writing_leaves_no_file(tmp_path):
     def scenes():
         yield 1, rows()
         raise KeyboardInterrupt
@@ -121,12 +120,12 @@ def test_a_failure_leaves_neither_file_nor_partial(tmp_path):
 
 
 @pytest.mark.parametrize("scene_id", ["../evil", "/etc/x", "a b", ""])
-def test_ids_unfit_for_a_file_are_refused(tmp_path, scene_id):
+def test_ids_that_cannot_be_file_names_are_refused(tmp_path, scene_id):
     with open_scene_archive(tmp_path / "a.tar.gz", "val") as archive, pytest.raises(InputError, match="unfit"):
         archive.add(scene_id, rows())
 
 
-def test_the_same_id_twice_is_refused(tmp_path):
+def test_duplicate_id_is_refused(tmp_path):
     with pytest.raises(InputError, match="same id twice"):
         write_scenes(tmp_path / "a.tar.gz", "val", [(1, rows()), ("1", rows())])
 
@@ -141,6 +140,6 @@ def test_the_same_id_twice_is_refused(tmp_path):
         {"track_types": np.array([0, 1, 9], dtype=np.uint8)},
     ],
 )
-def test_rows_that_would_make_a_bad_file_are_refused(changes):
+def test_invalid_rows_are_refused(changes):
     with pytest.raises(InputError):
         rows(**changes)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from synthdrive.formats.argoverse1_writers import HEADER
 
 MEGABYTE = 10**6
-FILE = 9 * MEGABYTE  # just below the largest file that the reader accepts
+FILE_BYTES = 9 * MEGABYTE  # just below the largest file that the reader accepts
 END = bytes(2 * tarfile.BLOCKSIZE)
 MAP = "map_files/pruned_argoverse_TST_1_vector_map.xml"
 SCENE = "train/data/1.csv"
@@ -26,21 +26,21 @@ SCENE = "train/data/1.csv"
 
 @dataclass(frozen=True)
 class Attack:
-    """`make` writes a file, and `reader` (see reader.py) must refuse it with a message that matches `words`."""
+    """`make` writes a file, and `reader` (see reader.py) must refuse it with a message that matches `message`."""
 
     reader: str
     make: Callable[[Path], None]
-    words: str
+    message: str
 
 
 ATTACKS: dict[str, Attack] = {}
 
 
-def attack(name: str, reader: str, words: str) -> Callable[[Callable[[Path], None]], Callable[[Path], None]]:
+def attack(name: str, reader: str, message: str) -> Callable[[Callable[[Path], None]], Callable[[Path], None]]:
     """Add the decorated function to ATTACKS."""
 
     def added(make: Callable[[Path], None]) -> Callable[[Path], None]:
-        ATTACKS[name] = Attack(reader, make, words)
+        ATTACKS[name] = Attack(reader, make, message)
         return make
 
     return added
@@ -59,14 +59,14 @@ def member(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, **fields: ob
 
 
 def write_gzip(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write a gzip file of these pieces, with little memory."""
+    """Write a gzip file of these pieces, using little memory."""
     with gzip.open(path, "wb", 1) as stream:
         for piece in pieces:
             stream.write(piece)
 
 
 def tarball(*pieces: bytes) -> Callable[[Path], None]:
-    """Return a function that writes a tar.gz of these headers and contents, and the archive's end."""
+    """Return a function that writes a tar.gz of these headers and contents, with an end marker."""
     return lambda path: write_gzip(path, [*pieces, END])
 
 
@@ -88,7 +88,7 @@ def pax(**records: str) -> bytes:
 
 
 LEADS_OUT = "a path that leads out of the archive"
-for name, header, words in (
+for name, header, message in (
     ("tar: '..'", member("../1.csv"), LEADS_OUT),
     ("tar: an absolute path", member("/etc/cron.d/1.csv"), LEADS_OUT),
     ("tar: '..' in a pax header", pax(path="train/../../1.csv") + member("1.csv"), LEADS_OUT),
@@ -103,10 +103,10 @@ for name, header, words in (
         "spars",
     ),
     ("tar: a file that claims 1 TB", member(SCENE, 10**12), "at most 10000000"),
-    ("tar: a file that claims 9 MB and ends", member(SCENE, FILE), "a truncated file"),
-    ("tar: a name that is no text", member("train/data/\udcff.csv"), "a path that is no plain text"),
+    ("tar: a truncated file of 9 MB", member(SCENE, FILE_BYTES), "a truncated file"),
+    ("tar: a name that is not text", member("train/data/\udcff.csv"), "a path that is no plain text"),
 ):
-    ATTACKS[name] = Attack("scenes", tarball(header), words)
+    ATTACKS[name] = Attack("scenes", tarball(header), message)
 
 
 @attack("gzip: a member that unpacks beyond the limit", "scenes", "unpacks to more than the limit")
@@ -129,7 +129,7 @@ def _(path: Path) -> None:
     write_gzip(path, [member("x", 300 * MEGABYTE, tarfile.GNUTYPE_LONGNAME), *[b"a" * MEGABYTE] * 300])
 
 
-@attack("gzip: containers in a row that hold nothing", "scenes", "a truncated file")
+@attack("gzip: 200,000 empty gzip members", "scenes", "a truncated file")
 def _(path: Path) -> None:
     path.write_bytes(gzip.compress(b"") * 200_000)
 
@@ -155,7 +155,7 @@ BILLION = "".join(f'<!ENTITY e{k + 1} "{f"&e{k};" * 10}">' for k in range(12))
 NO_DOCTYPE = "a document type declaration"
 ATTACKS |= {
     "XML: a billion laughs": Attack("maps", doctype('<!ENTITY e0 "ha">' + BILLION, "&e12;"), NO_DOCTYPE),
-    "XML: a large entity, often": Attack(
+    "XML: a large entity, used a million times": Attack(
         "maps", doctype(f'<!ENTITY e "{"a" * MEGABYTE}">', "&e;" * MEGABYTE), NO_DOCTYPE
     ),
     "XML: an external entity": Attack("maps", doctype('<!ENTITY e SYSTEM "file:///etc/passwd">', "&e;"), NO_DOCTYPE),
@@ -166,8 +166,8 @@ ATTACKS |= {
         "maps", lambda path: write_map(path, b'<!DOCTYPE m SYSTEM "file:///dev/zero"><m/>'), NO_DOCTYPE
     ),
 }
-for name, piece, words in (
-    ("XML: elements in elements", b"<a>", "levels"),
+for name, piece, message in (
+    ("XML: nested elements", b"<a>", "levels"),
     ("XML: millions of lanes", b'<way lane_id="%d"/>', "lanes"),
     ("XML: millions of nodes", b'<node id="%d" x="0" y="0"/>', "no lane"),
     ("XML: millions of links", b'<tag k="successor" v="%d"/>', "lane 1: found"),
@@ -179,10 +179,10 @@ for name, piece, words in (
 
     def _make(path: Path, piece: bytes = piece, name: str = name) -> None:
         if name == "XML: an attribute of 9 MB":
-            write_map(path, b'<m><way lane_id="' + b"a" * FILE + b'"/></m>')
+            write_map(path, b'<m><way lane_id="' + b"a" * FILE_BYTES + b'"/></m>')
             return
         numbered = b"%d" in piece
-        count = FILE // (len(piece) + (5 if numbered else 0))
+        count = FILE_BYTES // (len(piece) + (5 if numbered else 0))
         body = b"".join(piece % k for k in range(count)) if numbered else piece * count
         if piece.startswith(b" "):
             write_map(path, b"<m><way" + body + b"/></m>")
@@ -190,7 +190,7 @@ for name, piece, words in (
             inside = piece.startswith((b"<tag", b"<nd"))
             write_map(path, b"<m>" + (b'<way lane_id="1">' + body + b"</way>" if inside else body) + b"</m>")
 
-    ATTACKS[name] = Attack("maps", _make, words)
+    ATTACKS[name] = Attack("maps", _make, message)
 
 
 # --- scenes -----------------------------------------------------------------------------------------------------------
@@ -204,22 +204,26 @@ def write_scene(path: Path, content: bytes) -> None:
 
 HEAD = HEADER.encode() + b"\n"
 ROW = b"1000.0,a,AGENT,1,1,TST\n"
-for name, content, words in (
-    ("CSV: a header of 9 million columns", lambda: b"," * FILE, "a header of 1024 bytes or more"),
-    ("CSV: 9 million columns beside the six", lambda: HEADER.encode() + b"," * FILE + b"\n", "a header of 1024 bytes"),
-    ("CSV: a row of 4 million columns", lambda: HEAD + b"1," * (FILE // 2) + b"\n", "unreadable CSV"),
-    ("CSV: a field of 9 MB", lambda: HEAD + ROW[:-4] + b"x" * FILE + b"\n", "time stamps"),
-    ("CSV: a time stamp of 9 million digits", lambda: HEAD + b"1" * FILE + b",a,AGENT,1,1,TST\n", "TIMESTAMP"),
-    ("CSV: millions of rows", lambda: HEAD + ROW * (FILE // len(ROW)), "rows"),
+for name, content, message in (
+    ("CSV: a header of 9 million columns", lambda: b"," * FILE_BYTES, "a header of 1024 bytes or more"),
+    (
+        "CSV: 9 million additional columns",
+        lambda: HEADER.encode() + b"," * FILE_BYTES + b"\n",
+        "a header of 1024 bytes",
+    ),
+    ("CSV: a row of 4 million columns", lambda: HEAD + b"1," * (FILE_BYTES // 2) + b"\n", "unreadable CSV"),
+    ("CSV: a field of 9 MB", lambda: HEAD + ROW[:-4] + b"x" * FILE_BYTES + b"\n", "time stamps"),
+    ("CSV: a time stamp of 9 million digits", lambda: HEAD + b"1" * FILE_BYTES + b",a,AGENT,1,1,TST\n", "TIMESTAMP"),
+    ("CSV: millions of rows", lambda: HEAD + ROW * (FILE_BYTES // len(ROW)), "rows"),
     (
         "CSV: millions of tracks",
         lambda: HEAD + b"".join(b"1,%d,OTHERS,1,1,T\n" % k for k in range(450_000)),
         "rows",
     ),
     ("CSV: millions of types", lambda: HEAD + b"".join(b"1,a,%d,1,1,T\n" % k for k in range(550_000)), "rows"),
-    ("CSV: millions of empty lines", lambda: HEAD + b"\n" * FILE, "no row after the header"),
+    ("CSV: millions of empty lines", lambda: HEAD + b"\n" * FILE_BYTES, "no row after the header"),
 ):
-    ATTACKS[name] = Attack("scenes", lambda path, content=content: write_scene(path, content()), words)
+    ATTACKS[name] = Attack("scenes", lambda path, content=content: write_scene(path, content()), message)
 
 
 # --- safetensors ------------------------------------------------------------------------------------------------------
@@ -237,18 +241,22 @@ def claim(shape: list[int], size: int, dtype: str = "I64") -> dict[str, object]:
 
 
 UNREADABLE = "unreadable safetensors"
-for name, content, words in (
+for name, content, message in (
     ("safetensors: a header that claims 2^60 bytes", lambda: struct.pack("<Q", 1 << 60) + b"{}", UNREADABLE),
     ("safetensors: a header longer than the file", lambda: struct.pack("<Q", 90_000_000) + b"{}", UNREADABLE),
-    ("safetensors: 8 GB that are not there", lambda: tensors({"a": claim([10**9], 8 * 10**9)}), UNREADABLE),
+    ("safetensors: 8 GB of missing data", lambda: tensors({"a": claim([10**9], 8 * 10**9)}), UNREADABLE),
     ("safetensors: a shape larger than its bytes", lambda: tensors({"a": claim([10**9], 8)}, bytes(8)), UNREADABLE),
     ("safetensors: a shape beyond 64 bits", lambda: tensors({"a": claim([2**40, 2**40], 8)}, bytes(8)), UNREADABLE),
-    ("safetensors: a type that NumPy lacks", lambda: tensors({"a": claim([8], 8, "F8_E4M3")}, bytes(8)), UNREADABLE),
+    (
+        "safetensors: a type unknown to NumPy",
+        lambda: tensors({"a": claim([8], 8, "F8_E4M3")}, bytes(8)),
+        UNREADABLE,
+    ),
     ("safetensors: half a byte", lambda: tensors({"a": claim([2], 1, "F4")}, bytes(1)), UNREADABLE),
-    ("safetensors: brackets in brackets", lambda: tensors(b"[" * FILE), UNREADABLE),
+    ("safetensors: nested brackets", lambda: tensors(b"[" * FILE_BYTES), UNREADABLE),
     ("safetensors: a pickle instead", lambda: b"\x80\x04cos\nsystem\n(S'true'\ntR.", UNREADABLE),
 ):
-    ATTACKS[name] = Attack("arrays", lambda path, content=content: path.write_bytes(content()), words)
+    ATTACKS[name] = Attack("arrays", lambda path, content=content: path.write_bytes(content()), message)
 
 
 # --- arrays of a store ------------------------------------------------------------------------------------------------
@@ -262,10 +270,10 @@ def npy(descr: str, shape: str, body: bytes = b"") -> bytes:
 
 
 for name, content in (
-    ("npy: 10^13 rows that are not there", npy("'<f4'", "(10000000000000, 2)")),
+    ("npy: 10^13 missing rows", npy("'<f4'", "(10000000000000, 2)")),
     ("npy: objects, which would be unpickled", npy("'|O'", "(1, 2)", b"cos\nsystem\n(S'true'\ntR.")),
-    ("npy: a type that is code", npy("__import__('os').system('true')", "(1, 2)")),
-    ("npy: brackets in brackets", npy("(" * 60_000, "(1, 2)")),
+    ("npy: code instead of a type", npy("__import__('os').system('true')", "(1, 2)")),
+    ("npy: nested brackets", npy("(" * 60_000, "(1, 2)")),
 ):
 
     def _make_store(path: Path, content: bytes = content) -> None:
@@ -315,7 +323,7 @@ def _(path: Path) -> None:
     pq.write_table(pa.table({"scene_id": pa.DictionaryArray.from_arrays(indices, text)}), path)
 
 
-@attack("Parquet: lists in lists", "table", "type list")
+@attack("Parquet: nested lists", "table", "type list")
 def _(path: Path) -> None:
     value: object = 1
     for _ in range(20):
@@ -334,13 +342,13 @@ def _(path: Path) -> None:
     pq.write_table(pa.table({"scene_id": [1]}), path / "manifest.parquet")
 
 
-@attack("Parquet: a column whose name is no text", "table", "unreadable Parquet")
+@attack("Parquet: a column name that is not text", "table", "unreadable Parquet")
 def _(path: Path) -> None:
     write_table(path, {"origin_x": 0.0}, 10, store_schema=False)
     path.write_bytes(path.read_bytes().replace(b"origin_x", b"\xff\xfe\xfdgin_x"))
 
 
-@attack("Parquet: no table", "table", "unreadable Parquet")
+@attack("Parquet: not a table", "table", "unreadable Parquet")
 def _(path: Path) -> None:
     path.write_bytes(b"PAR1" + b"\xff" * MEGABYTE + struct.pack("<I", MEGABYTE) + b"PAR1")
 
@@ -354,8 +362,8 @@ def text(content: str) -> Callable[[Path], None]:
 
 
 ALIASES = "a0: &a0 [x, x]\n" + "".join(f"a{k + 1}: &a{k + 1} [{', '.join([f'*a{k}'] * 10)}]\n" for k in range(30))
-for name, reader, content, words in (
-    ("JSON: brackets in brackets", "json", "[" * MEGABYTE, "unreadable JSON"),
+for name, reader, content, message in (
+    ("JSON: nested brackets", "json", "[" * MEGABYTE, "unreadable JSON"),
     ("JSON: a number of a million digits", "json", "1" * MEGABYTE, "unreadable JSON"),
     ("parameters: a call", "parameters", "augment: !!python/object/apply:os.system [true]", "unreadable YAML"),
     ("parameters: a class", "parameters", "augment: !!python/name:os.system", "unreadable YAML"),
@@ -367,10 +375,10 @@ for name, reader, content, words in (
         "alias",
     ),
     ("parameters: an alias of itself", "parameters", "augment: &a {kinds: *a}", "alias"),
-    ("parameters: brackets in brackets", "parameters", "augment: " + "[" * 10_000, "unreadable YAML"),
+    ("parameters: nested brackets", "parameters", "augment: " + "[" * 10_000, "unreadable YAML"),
     ("parameters: a number of a million digits", "parameters", f"augment: {'1' * 200_000}", "unreadable YAML"),
-    ("parameters: a day that is none", "parameters", "augment: 2026-99-99", "unreadable YAML"),
-    ("parameters: a text that is parameters", "parameters", "augment: 'routes: 3'", "augment"),
-    ("parameters: 9 MB", "parameters", "augment: {" + "a: 1, " * (FILE // 6) + "}", "bytes"),
+    ("parameters: an invalid date", "parameters", "augment: 2026-99-99", "unreadable YAML"),
+    ("parameters: text instead of a section", "parameters", "augment: 'routes: 3'", "augment"),
+    ("parameters: 9 MB", "parameters", "augment: {" + "a: 1, " * (FILE_BYTES // 6) + "}", "bytes"),
 ):
-    ATTACKS[name] = Attack(reader, text(content), words)
+    ATTACKS[name] = Attack(reader, text(content), message)

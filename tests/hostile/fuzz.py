@@ -1,8 +1,7 @@
 """Fuzz the readers of files with coverage guidance: `make fuzz SECONDS=120`.
 
-Whatever a file contains, a reader must return a valid result or raise InputError; anything else ends the run of a
-target, and the file is kept. Needs atheris, which is not in the locked environment: pip install --target .run/atheris
-atheris
+For any file, a reader must return a valid result or raise InputError; any other error ends the run of the target, and
+the file is kept. Needs atheris, which is not in the locked environment: pip install --target .run/atheris atheris
 
 Prints the number of files tried and of distinct paths through the code for each target.
 """
@@ -22,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 ATHERIS = ROOT / ".run" / "atheris"
 FOUND = ROOT / ".run" / "fuzz"  # files on which a reader failed, and those that reached new code
-LONGEST = 1 << 16  # bytes, largest file
+MOST_BYTES = 1 << 16  # largest file
 LONGEST_MESSAGE = 10_000  # characters
 NAMES = ("map", "opendrive", "lanelet2", "scene", "archive", "store", "lane-map", "parameters")
 MOST_SECONDS = 10  # longest time for reading a file
@@ -45,16 +44,16 @@ def fuzz(name: str, seconds: int, seed: int) -> None:
         for number, content in enumerate(target.seeds):
             (corpus / f"seed-{number}").write_bytes(content)
 
-        def one(content: bytes) -> None:
+        def read_one(content: bytes) -> None:
             try:
                 target.read(content)
             except InputError as error:
                 if len(str(error)) > LONGEST_MESSAGE:
                     raise RuntimeError(f"a message of {len(str(error))} characters") from error
 
-        options = [f"-max_total_time={seconds}", f"-seed={seed}", f"-timeout={MOST_SECONDS}", f"-max_len={LONGEST}"]
+        options = [f"-max_total_time={seconds}", f"-seed={seed}", f"-timeout={MOST_SECONDS}", f"-max_len={MOST_BYTES}"]
         options += [f"-rss_limit_mb={MOST_MEGABYTES}", "-print_final_stats=1", f"-artifact_prefix={FOUND / name}/"]
-        atheris.Setup([sys.argv[0], *options, str(corpus)], one)
+        atheris.Setup([sys.argv[0], *options, str(corpus)], read_one)
         atheris.Fuzz()
 
 

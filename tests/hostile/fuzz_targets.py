@@ -120,23 +120,23 @@ def store(folder: Path) -> Target:
     ingest_maps(raw, folder / "maps", parameters)
     outs = {split: folder / "scenes" / split for split in ("train", "val")}
     ingest_scenes(raw, outs, folder / "maps", parameters, 50.0, workers=1)
-    sound, place = outs["train"], folder / "store"
-    shutil.copytree(sound, place)
-    files = sorted(path.name for path in sound.iterdir())
+    intact, damaged = outs["train"], folder / "store"
+    shutil.copytree(intact, damaged)
+    files = sorted(path.name for path in intact.iterdir())
 
     def read(content: bytes) -> None:
         name = files[(content[0] if content else 0) % len(files)]
-        (place / name).write_bytes(content[1:])
+        (damaged / name).write_bytes(content[1:])
         try:
-            loaded = SceneStore.load(place)
+            loaded = SceneStore.load(damaged)
             for index in range(len(loaded)):
                 found = loaded[index]
                 assert len(found.xy) == len(found.step) == found.track_offsets[-1]
                 loaded.lanes.take(found.lane_rows)
         finally:
-            shutil.copyfile(sound / name, place / name)
+            shutil.copyfile(intact / name, damaged / name)
 
-    return Target([bytes([index]) + (sound / name).read_bytes() for index, name in enumerate(files)], read)
+    return Target([bytes([index]) + (intact / name).read_bytes() for index, name in enumerate(files)], read)
 
 
 def lane_map(folder: Path) -> Target:

@@ -1,7 +1,7 @@
-"""Read hostile files, each in a process of its own with limits of memory and processor time.
+"""Read hostile files, each in a separate process with limits of memory and processor time.
 
 A request is a line of JSON, `{"reader": "maps", "path": "..."}`. The answer is a line of JSON too, with the outcome,
-the peak memory of reading (MB above what the process used before) and the processor time (s).
+the peak memory of reading (MB above the use before reading) and the processor time (s).
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def _read(reader: str, path: Path) -> dict[str, object]:
     }
 
 
-def _read_apart(reader: str, path: Path) -> dict[str, object]:
-    """Run `_read` in a process of its own, so that it can be measured and may be killed."""
+def _read_in_child(reader: str, path: Path) -> dict[str, object]:
+    """Run `_read` in a child process, so that its memory can be measured and it may be killed."""
     source, sink = os.pipe()
     child = os.fork()
     if child == 0:
@@ -97,4 +97,4 @@ def _read_apart(reader: str, path: Path) -> dict[str, object]:
 if __name__ == "__main__":
     for line in sys.stdin:
         request = json.loads(line)
-        print(json.dumps(_read_apart(request["reader"], Path(request["path"]))), flush=True)
+        print(json.dumps(_read_in_child(request["reader"], Path(request["path"]))), flush=True)

@@ -1,4 +1,4 @@
-"""Every artifact is read back as written; truncated, it is refused; with a bit flipped, it is refused or valid."""
+"""Tests of damaged artifacts: truncated ones are refused; those with a flipped bit are refused or valid."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from synthdrive.scenes.lane_map import LaneMap, Links
 from tools.wheels import read_lock
 
 LIMITS = Limits(10**7, 10**8)
-BUSY = [HealthCheck.too_slow]  # the machine may be busy
+ALLOW_SLOW_TESTS = [HealthCheck.too_slow]  # the machine may be busy
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 
 
@@ -39,21 +39,21 @@ class Kind:
     write: Callable[[Any, Path], None]
     read: Callable[[Path], Any]
     use: Callable[[Any], object] = lambda read: read
-    checked: bool = False  # whether a checksum protects it, so that with a bit flipped it is refused or unchanged
+    checked: bool = False  # has a checksum: with a flipped bit it is refused or unchanged
 
 
-def alike(one: Any, other: Any) -> bool:
+def equal(one: Any, other: Any) -> bool:
     """Return whether two values are equal to the last bit."""
     if is_dataclass(one):
-        return all(alike(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+        return all(equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
     if isinstance(one, np.ndarray):
         return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
     if isinstance(one, pa.Table):
         return bool(one.schema == other.schema and one.equals(other))
     if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(alike, one, other))
+        return len(one) == len(other) and all(map(equal, one, other))
     if isinstance(one, dict):
-        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
     return bool(one == other)
 
 
@@ -142,14 +142,14 @@ def forecasts(draw: st.DrawFn) -> Forecasts:
 
 
 @st.composite
-def recorded(draw: st.DrawFn) -> list[tuple[str, bytes]]:
-    """Draw scene files by name."""
+def scene_files(draw: st.DrawFn) -> list[tuple[str, bytes]]:
+    """Draw the names and contents of scene files."""
     names = draw(st.lists(st.text("abc019", min_size=1, max_size=6), min_size=1, max_size=4, unique=True))
     rows = SceneRows(np.array([draw(st.floats(0, 1e9))]), ["a"], np.zeros(1, np.uint8), np.zeros((1, 2)), "TST")
     return [(name, scene_csv(rows)) for name in names]
 
 
-def read_recorded(path: Path) -> list[tuple[str, bytes]]:
+def read_scene_files(path: Path) -> list[tuple[str, bytes]]:
     return [(Path(name).stem, content) for name, content in read_files(path, lambda name: True, LIMITS)]
 
 
@@ -182,7 +182,7 @@ KINDS = {
     ),
     "forecasts": Kind(forecasts(), in_directory(Forecasts.save), Forecasts.load),
     "tarball of scenes": Kind(
-        recorded(), lambda value, path: write_scenes(path, "train", value) and None, read_recorded, checked=True
+        scene_files(), lambda value, path: write_scenes(path, "train", value) and None, read_scene_files, checked=True
     ),
     "tarball of maps": Kind(
         st.lists(lane_maps(), min_size=1, max_size=1),
@@ -198,49 +198,49 @@ def files_of(path: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+def new_path(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     """A function that returns an unused path."""
     folder, number = tmp_path_factory.mktemp("artifacts"), itertools.count()
     return lambda: folder / f"written-{next(number)}"
 
 
 @pytest.mark.parametrize("name", KINDS)
-@settings(max_examples=25, deadline=None, suppress_health_check=BUSY)
+@settings(max_examples=25, deadline=None, suppress_health_check=ALLOW_SLOW_TESTS)
 @given(data=st.data())
-def test_an_artifact_is_read_back_as_written(place, name, data):
-    kind, path = KINDS[name], place()
+def test_an_artifact_is_read_back_as_written(new_path, name, data):
+    kind, path = KINDS[name], new_path()
     value = data.draw(kind.drawn)
     kind.write(value, path)
-    assert alike(kind.read(path), value)
+    assert equal(kind.read(path), value)
 
 
 @pytest.mark.parametrize("name", KINDS)
-@settings(max_examples=25, deadline=None, suppress_health_check=BUSY)
+@settings(max_examples=25, deadline=None, suppress_health_check=ALLOW_SLOW_TESTS)
 @given(data=st.data(), fraction=st.floats(0, 1, exclude_max=True))
-def test_a_truncated_artifact_is_refused(place, name, data, fraction):
-    kind, path = KINDS[name], place()
+def test_a_truncated_artifact_is_refused(new_path, name, data, fraction):
+    kind, path = KINDS[name], new_path()
     kind.write(data.draw(kind.drawn), path)
-    cut = data.draw(st.sampled_from(files_of(path)))
-    content = cut.read_bytes()
-    left = content[: int(fraction * len(content))]
-    assume(left != content.rstrip())  # JSON without its final newline is still valid
-    cut.write_bytes(left)
-    if cut.name == "metadata.json":
+    truncated = data.draw(st.sampled_from(files_of(path)))
+    content = truncated.read_bytes()
+    remaining = content[: int(fraction * len(content))]
+    assume(remaining != content.rstrip())  # JSON without its final newline is still valid
+    truncated.write_bytes(remaining)
+    if truncated.name == "metadata.json":
         return  # provenance of forecasts, which is read separately
-    with pytest.raises(InputError, match=cut.name):
+    with pytest.raises(InputError, match=truncated.name):
         kind.read(path)
 
 
 @pytest.mark.parametrize("name", KINDS)
-@settings(max_examples=60, deadline=None, suppress_health_check=BUSY)
-@given(data=st.data(), place_of_bit=st.floats(0, 1, exclude_max=True))
-def test_an_artifact_with_a_flipped_bit_is_refused_or_valid(place, name, data, place_of_bit):
-    kind, path = KINDS[name], place()
+@settings(max_examples=60, deadline=None, suppress_health_check=ALLOW_SLOW_TESTS)
+@given(data=st.data(), bit_position=st.floats(0, 1, exclude_max=True))
+def test_an_artifact_with_a_flipped_bit_is_refused_or_valid(new_path, name, data, bit_position):
+    kind, path = KINDS[name], new_path()
     value = data.draw(kind.drawn)
     kind.write(value, path)
     damaged = data.draw(st.sampled_from(files_of(path)))
     content = bytearray(damaged.read_bytes())
-    bit = int(place_of_bit * 8 * len(content))
+    bit = int(bit_position * 8 * len(content))
     content[bit // 8] ^= 1 << bit % 8
     damaged.write_bytes(content)
     try:
@@ -249,13 +249,13 @@ def test_an_artifact_with_a_flipped_bit_is_refused_or_valid(place, name, data, p
         return
     kind.use(found)
     if kind.checked:
-        assert alike(found, value)
+        assert equal(found, value)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=BUSY)
+@settings(max_examples=50, deadline=None, suppress_health_check=ALLOW_SLOW_TESTS)
 @given(text=st.text("abc=-.1: \\\n\"'sha256#", max_size=80))
-def test_a_lock_with_any_text_is_read_or_refused(place, text):
-    path = place()
+def test_requirements_lock_with_any_text_is_read_or_refused(new_path, text):
+    path = new_path()
     path.write_text(text)
     try:
         assert all(package.hashes for package in read_lock(path))
@@ -271,7 +271,7 @@ def test_the_gzip_checksum_is_verified(tmp_path):
     other = gzip.compress(bytes(unpacked), mtime=0)
     path.write_bytes(other[:-8] + gzip.compress(b"")[-8:])
     with pytest.raises(InputError, match=r"damaged or truncated gzip file"):
-        read_recorded(path)
+        read_scene_files(path)
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_the_gzip_checksum_is_verified(tmp_path):
         ("lane_offsets", lambda array: array[::-1]),
     ],
 )
-def test_augmented_scenes_whose_arrays_disagree_are_refused(tmp_path, name, change):
+def test_augmented_scenes_with_inconsistent_arrays_are_refused(tmp_path, name, change):
     lanes, ends = straight_map().segments, np.array([0, 3])
     scenes = join_scenes([], [])
     row: dict[str, Any] = {kind: [None] for kind in MANIFEST_COLUMNS}

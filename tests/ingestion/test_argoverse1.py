@@ -48,7 +48,7 @@ def ingested(tmp_path_factory):
     return folder
 
 
-def test_scenes_are_whole_and_in_the_order_of_their_ids(ingested):
+def test_scenes_are_complete_and_ordered_by_id(ingested):
     store = SceneStore.load(ingested / "out" / "train")
     assert store.scene_ids == ["1", "2", "3", "10"]
     for scene in (store[k] for k in range(len(store))):
@@ -59,7 +59,7 @@ def test_scenes_are_whole_and_in_the_order_of_their_ids(ingested):
     assert SceneStore.load(ingested / "out" / "val").scene_ids == ["5"]
 
 
-def test_crops_hold_the_lanes_around_the_agent_in_its_own_city(ingested):
+def test_crops_contain_the_lanes_around_the_agent_in_its_city(ingested):
     store, maps = SceneStore.load(ingested / "out" / "train"), load_maps(ingested / "out" / "maps")
     for index in range(len(store)):
         scene = store[index]
@@ -70,7 +70,7 @@ def test_crops_hold_the_lanes_around_the_agent_in_its_own_city(ingested):
         np.testing.assert_array_equal(points, maps["TST"].segments.take(expected).points)
 
 
-def test_the_manifest_has_the_columns_and_types_that_others_rely_on(ingested):
+def test_manifest_has_the_expected_columns_and_types(ingested):
     table = read_table(ingested / "out" / "train" / "manifest.parquet")
     types = {field.name: str(field.type) for field in table.schema}
     expected = {"scene_id": "string", "city": "string", "turn": "string", "at_intersection": "bool"}
@@ -104,7 +104,7 @@ def test_an_unpacked_folder_gives_the_same_bytes(ingested, tmp_path):
     assert file_hash(tmp_path / "out") == file_hash(ingested / "out")
 
 
-def test_a_bad_scene_stops_ingest_and_leaves_what_was_there(ingested, tmp_path):
+def test_invalid_scene_stops_ingest_and_keeps_the_previous_output(ingested, tmp_path):
     ingest(ingested / "raw", tmp_path / "out")
     before = file_hash(tmp_path / "out" / "train")
     raw = write_raw(tmp_path / "raw", changes={10: NO_AGENT})
@@ -114,7 +114,7 @@ def test_a_bad_scene_stops_ingest_and_leaves_what_was_there(ingested, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["maps", "train", "val"]
 
 
-def test_bad_scenes_can_be_skipped_counted_and_listed(tmp_path):
+def test_invalid_scenes_can_be_skipped_and_are_listed(tmp_path):
     unknown = scene_csv(scene_rows(2, city="XYZ"))
     raw = write_raw(tmp_path / "raw", changes={10: NO_AGENT, 2: unknown})
     skipped = ingest(raw, tmp_path / "out", SKIP)
@@ -126,7 +126,7 @@ def test_bad_scenes_can_be_skipped_counted_and_listed(tmp_path):
     assert json.loads((tmp_path / "out" / "val" / "skipped.json").read_text()) == []
 
 
-def test_only_bad_scenes_are_an_error_even_when_they_are_skipped(tmp_path):
+def test_ingest_without_a_valid_scene_is_an_error_even_when_skipping(tmp_path):
     raw = write_raw(tmp_path / "raw", train=(7,), changes={7: NO_AGENT})
     with pytest.raises(InputError, match="no usable scene"):
         ingest(raw, tmp_path / "out", SKIP)
@@ -139,7 +139,7 @@ def test_an_unknown_city_is_an_error(tmp_path):
         ingest(raw, tmp_path / "out")
 
 
-def test_a_scene_far_from_every_lane_is_kept_with_no_lane_distance(tmp_path):
+def test_scene_far_from_every_lane_is_kept_with_lane_distance_nan(tmp_path):
     away = scene_rows(2, agent=np.linspace([5000.0, 0.0], [5040.0, 0.0], STEPS))
     raw = write_raw(tmp_path / "raw", changes={2: scene_csv(away)})
     ingest(raw, tmp_path / "out")
@@ -148,7 +148,7 @@ def test_a_scene_far_from_every_lane_is_kept_with_no_lane_distance(tmp_path):
     assert np.isnan(row["agent_lane_distance"])
 
 
-def test_the_same_id_twice_is_an_error(tmp_path):
+def test_duplicate_scene_id_is_an_error(tmp_path):
     raw = write_raw(tmp_path / "raw")
     archive = raw / "forecasting_train_v1.1.tar.gz"
     with tarfile.open(archive) as packed:
@@ -160,14 +160,14 @@ def test_the_same_id_twice_is_an_error(tmp_path):
         ingest(raw, tmp_path / "out")
 
 
-def test_missing_raw_data_says_what_is_looked_for(tmp_path):
+def test_error_for_missing_raw_data_lists_the_expected_names(tmp_path):
     with pytest.raises(InputError, match=r"expected one of hd_maps\.tar\.gz, .*hd_maps, map_files\. data\.raw"):
         find_source(tmp_path, "hd_maps", "map_files")
 
 
 @pytest.mark.parametrize("ending", [".tar", ".tgz"])
 def test_tarballs_under_other_names_give_the_same_bytes(ingested, tmp_path, ending):
-    """A browser that unpacks what it downloads leaves a .tar."""
+    """Some browsers unpack a download and leave a .tar file."""
     raw = write_raw(tmp_path / "raw")
     for path in sorted(raw.iterdir()):
         content = path.read_bytes()
@@ -179,7 +179,7 @@ def test_tarballs_under_other_names_give_the_same_bytes(ingested, tmp_path, endi
     assert file_hash(tmp_path / "out" / "train") == file_hash(ingested / "out" / "train")
 
 
-def test_missing_raw_data_says_what_is_there_instead(tmp_path):
+def test_error_for_missing_raw_data_lists_similar_names(tmp_path):
     (tmp_path / "hd_maps(1).tar.gz").write_bytes(b"")
     with pytest.raises(InputError, match=r"found hd_maps\(1\)\.tar\.gz; expected one of hd_maps\.tar\.gz"):
         find_source(tmp_path, "hd_maps", "map_files")
@@ -194,7 +194,7 @@ def unpacked(raw):
 
 
 @pytest.mark.parametrize("name", ["2 (1)", "2 - Copy", "2 copy"])
-def test_a_second_copy_of_a_scene_is_refused_or_left_out_by_name(ingested, tmp_path, name):
+def test_second_copy_of_a_scene_is_refused_or_skipped_by_name(ingested, tmp_path, name):
     raw = tmp_path / "raw"
     folder = unpacked(write_raw(raw))
     (folder / f"{name}.csv").write_bytes((folder / "2.csv").read_bytes())
@@ -207,7 +207,7 @@ def test_a_second_copy_of_a_scene_is_refused_or_left_out_by_name(ingested, tmp_p
     assert file_hash(tmp_path / "out" / "train") == file_hash(ingested / "out" / "train")
 
 
-def test_a_name_like_a_copy_without_the_original_is_a_scene(tmp_path):
+def test_file_named_like_a_copy_is_read_if_there_is_no_original(tmp_path):
     raw = tmp_path / "raw"
     folder = unpacked(write_raw(raw))
     (folder / "2.csv").rename(folder / "2 (1).csv")
@@ -215,7 +215,7 @@ def test_a_name_like_a_copy_without_the_original_is_a_scene(tmp_path):
     assert "2 (1)" in SceneStore.load(tmp_path / "out" / "train").scene_ids
 
 
-def test_names_in_capitals_are_scenes_too(ingested, tmp_path):
+def test_csv_suffix_in_capitals_is_accepted(ingested, tmp_path):
     raw = tmp_path / "raw"
     folder = unpacked(write_raw(raw))
     (folder / "2.csv").rename(folder / "2.CSV")
@@ -223,27 +223,27 @@ def test_names_in_capitals_are_scenes_too(ingested, tmp_path):
     assert file_hash(tmp_path / "out" / "train") == file_hash(ingested / "out" / "train")
 
 
-def test_the_canonical_order_is_that_of_numbers_then_names():
+def test_scene_order_is_numbers_then_names():
     names = ["10", "9", "b", "007", "7", "a10", "a9", "0"]
     assert sorted(names, key=scene_order) == ["0", "007", "7", "9", "10", "a10", "a9", "b"]
     assert len({scene_order(name) for name in names}) == len(names)
 
 
-def stage(raw, out, *options):
+def run_stage(raw, out, *options):
     command = [sys.executable, "stages/ingest.py", "--raw", str(raw), "--workers", "1", *options]
     command += ["--maps-out", str(out / "maps"), "--train-out", str(out / "train"), "--val-out", str(out / "val")]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
 
-def test_the_stage_writes_all_three_and_an_error_is_one_line(tmp_path):
+def test_stage_writes_maps_and_both_splits_and_prints_an_error_in_one_line(tmp_path):
     raw = write_raw(tmp_path / "raw")
-    done = stage(raw, tmp_path / "out")
+    done = run_stage(raw, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert len(SceneStore.load(tmp_path / "out" / "val")) == 1
     assert f"TST {len(straight_map())} lanes" in done.stdout
     archive = raw / "forecasting_val_v1.1.tar.gz"
     archive.write_bytes(archive.read_bytes()[:-100])
-    failed = stage(raw, tmp_path / "failed")
+    failed = run_stage(raw, tmp_path / "failed")
     assert failed.returncode == 2
     assert failed.stderr.startswith("error: ")
     assert failed.stderr.count("\n") == 1
@@ -251,7 +251,7 @@ def test_the_stage_writes_all_three_and_an_error_is_one_line(tmp_path):
     assert not (tmp_path / "failed" / "val").exists()
 
 
-def test_the_stage_holds_out_a_fold_of_the_train_scenes(tmp_path):
+def test_stage_holds_out_a_fold_of_the_train_scenes(tmp_path):
     raw = write_raw(tmp_path / "raw", train=range(1, 9))
     (raw / "forecasting_val_v1.1.tar.gz").unlink()
     text = (REPOSITORY / "params.yaml").read_text()
@@ -261,35 +261,35 @@ def test_the_stage_holds_out_a_fold_of_the_train_scenes(tmp_path):
     (tmp_path / "held_out.yaml").write_text(text)
     ingest(write_raw(tmp_path / "whole", train=range(1, 9)), tmp_path / "official", half_width=50.0)
     whole = SceneStore.load(tmp_path / "official" / "train")
-    done = stage(raw, tmp_path / "out", "--params", str(tmp_path / "held_out.yaml"))
+    done = run_stage(raw, tmp_path / "out", "--params", str(tmp_path / "held_out.yaml"))
     assert done.returncode == 0, done.stderr
-    train, held = (SceneStore.load(tmp_path / "out" / name) for name in ("train", "val"))
+    train, val = (SceneStore.load(tmp_path / "out" / name) for name in ("train", "val"))
     inside = fold_of_scenes(whole, 3, 5.0) == 0
-    assert held.scene_ids == [name for name, out in zip(whole.scene_ids, inside, strict=True) if out]
+    assert val.scene_ids == [name for name, out in zip(whole.scene_ids, inside, strict=True) if out]
     assert train.scene_ids == [name for name, out in zip(whole.scene_ids, inside, strict=True) if not out]
-    assert all(np.array_equal(held[i].xy, whole[int(row)].xy) for i, row in enumerate(np.flatnonzero(inside)))
+    assert all(np.array_equal(val[i].xy, whole[int(row)].xy) for i, row in enumerate(np.flatnonzero(inside)))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["maps", "train", "val"]
 
 
-def test_the_stage_holds_out_a_fold_of_all_scenes(tmp_path):
+def test_stage_holds_out_a_fold_of_all_scenes(tmp_path):
     raw = write_raw(tmp_path / "raw", train=range(1, 7), val=range(7, 11))
     text = (REPOSITORY / "params.yaml").read_text()
     for name, value in (("validation", "pooled"), ("folds", 2), ("fold_block", 5.0)):
         text, changed = re.subn(rf"^  {name}: .*$", f"  {name}: {value}", text, flags=re.MULTILINE)
         assert changed == 1
-    judged = []
+    val_ids = []
     for fold in range(2):
         (tmp_path / "pooled.yaml").write_text(re.sub(r"^  fold: .*$", f"  fold: {fold}", text, flags=re.MULTILINE))
-        done = stage(raw, tmp_path / f"{fold}", "--params", str(tmp_path / "pooled.yaml"))
+        done = run_stage(raw, tmp_path / f"{fold}", "--params", str(tmp_path / "pooled.yaml"))
         assert done.returncode == 0, done.stderr
-        train, held = (SceneStore.load(tmp_path / f"{fold}" / name) for name in ("train", "val"))
-        assert sorted([*train.scene_ids, *held.scene_ids], key=int) == [str(scene) for scene in range(1, 11)]
-        judged += held.scene_ids
-    assert sorted(judged, key=int) == [str(scene) for scene in range(1, 11)]
+        train, val = (SceneStore.load(tmp_path / f"{fold}" / name) for name in ("train", "val"))
+        assert sorted([*train.scene_ids, *val.scene_ids], key=int) == [str(scene) for scene in range(1, 11)]
+        val_ids += val.scene_ids
+    assert sorted(val_ids, key=int) == [str(scene) for scene in range(1, 11)]
 
 
 @pytest.mark.reference
-def test_real_crops_are_those_of_the_official_query(reference, tmp_path):
+def test_real_crops_equal_the_official_query(reference, tmp_path):
     raw = reference / "argoverse1"
     ingest_maps(raw, tmp_path / "maps", PARAMETERS)
     outs = {"train": tmp_path / "train"}

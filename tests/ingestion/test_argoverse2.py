@@ -1,4 +1,4 @@
-"""Tests of Argoverse 2: scenarios and maps become stores, complete and exact, from every kind of archive."""
+"""Tests of Argoverse 2: scenarios and maps are stored completely and exactly, from every kind of archive."""
 
 import json
 import runpy
@@ -38,7 +38,7 @@ from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, SceneStore, follows
 REPOSITORY = Path(__file__).resolve().parents[2]
 PARAMETERS = committed(IngestParameters, local_maps=3)
 SKIP = replace(PARAMETERS, on_bad_scene="skip")
-MOVED = 0.25  # m, farthest that ten points may lie from the stored centreline
+MAX_DEVIATION = 0.25  # m, of a stored centreline from the line through its ten points
 
 
 @pytest.fixture
@@ -66,14 +66,14 @@ def test_a_scenario_becomes_a_scene_around_its_focal_track():
     assert (scene.agent_track_id, scene.agent_type, scene.city) == ("7", "vehicle", "austin")
 
 
-def test_a_test_scenario_has_the_observed_steps_alone():
+def test_test_scenario_has_only_the_observed_steps():
     scene = read(scenario_columns(1, steps=50), future=False)
     assert len(scene.times) == scene.track_lengths[0] == 50
     whole = read(scenario_columns(1), future=False)
     np.testing.assert_array_equal(whole.xy, scene.xy)
 
 
-def test_a_shorter_part_is_cut_around_the_last_observed_step():
+def test_shorter_timing_cuts_the_scenario_around_the_last_observed_step():
     whole, part = read(scenario_columns(1)), read(scenario_columns(1), timing=Timing(20, 30, 0.1))
     np.testing.assert_array_equal(part.xy[:50], whole.xy[30:80])
     np.testing.assert_array_equal(part.origin, whole.origin)
@@ -81,7 +81,7 @@ def test_a_shorter_part_is_cut_around_the_last_observed_step():
     assert part.start_time == pytest.approx(whole.start_time + 3.0)
 
 
-def test_rows_may_stand_in_any_order():
+def test_rows_may_be_in_any_order():
     columns = scenario_columns(1)
     order = np.random.default_rng(0).permutation(len(columns["track_id"]))
     shuffled = read({name: [values[row] for row in order] for name, values in columns.items()})
@@ -90,7 +90,7 @@ def test_rows_may_stand_in_any_order():
     np.testing.assert_array_equal(shuffled.step[:220], expected.step[:220])
 
 
-def without(columns, keep):
+def keep_rows(columns, keep):
     rows = [row for row in range(len(columns["track_id"])) if keep(columns, row)]
     return {name: [values[row] for row in rows] for name, values in columns.items()}
 
@@ -120,12 +120,12 @@ def changed(name, value, row=None):
         (changed("end_timestamp", 1.0), "steps of"),
         (changed("city", "miami", 3), "several values of city"),
         (changed("object_type", "spaceship"), "'spaceship'; expected one of vehicle"),
-        (lambda c: without(c, lambda c, r: (c["track_id"][r], c["timestep"][r]) != ("1", 80)), "without step 80"),
-        (lambda c: without(c, lambda c, r: c["timestep"][r] < 50), "without step 50"),
+        (lambda c: keep_rows(c, lambda c, r: (c["track_id"][r], c["timestep"][r]) != ("1", 80)), "without step 80"),
+        (lambda c: keep_rows(c, lambda c, r: c["timestep"][r] < 50), "without step 50"),
         (lambda c: {**c, "timestep": [str(v) for v in c["timestep"]]}, "column timestep: found type string"),
     ],
 )
-def test_a_scenario_that_cannot_be_used_is_refused(change, message):
+def test_invalid_scenario_is_refused(change, message):
     with pytest.raises(InputError, match=message):
         read(change(scenario_columns(1)))
 
@@ -136,7 +136,7 @@ def test_a_damaged_file_is_refused(content):
         read_scenario(content, scenario_id(1), "file", ARGOVERSE2)
 
 
-def test_lanes_are_those_of_vehicles_in_one_direction():
+def test_only_vehicle_lanes_are_read_and_neighbours_have_the_same_direction():
     lanes = read_vehicle_lanes(map_json(street_map(0)), "map")
     assert lanes.ids == [1, 2, 3, 4]  # BIKE is left out
     assert lanes.left == [1, NO_LANE, NO_LANE, NO_LANE]  # 3 is oncoming
@@ -150,7 +150,7 @@ def test_lanes_are_those_of_vehicles_in_one_direction():
     assert lane_map.segments.counts.tolist() == [10] * 4
 
 
-def test_a_line_without_centreline_lies_between_its_boundaries():
+def test_missing_centreline_is_computed_from_the_boundaries():
     record = {**segment(1, [(0.0, 0.0), (30.0, 0.0), (60.0, 0.0)]), "centerline": None}
     (line,) = read_vehicle_lanes(map_json({"1": record}), "map").lines
     np.testing.assert_allclose(line, np.stack([np.linspace(0, 60, 10), np.zeros(10)], axis=1), atol=1e-9)
@@ -169,7 +169,7 @@ def test_a_line_without_centreline_lies_between_its_boundaries():
         (map_json({"1": segment(1, [(0, 0), (1, 0)], centerline=[[1, 2]])}), "no list of points"),
     ],
 )
-def test_a_map_that_cannot_be_used_is_refused(content, message):
+def test_invalid_map_is_refused(content, message):
     with pytest.raises(InputError, match=message):
         read_vehicle_lanes(content, "map")
 
@@ -194,12 +194,12 @@ def test_the_same_scenarios_give_the_same_bytes(tmp_path, files):
     for number, scene in enumerate((store[index] for index in range(6)), start=1):
         lanes = store.lanes.take(scene.lane_rows)
         assert lanes.lane_ids.tolist() == [1, 2, 3, 4]
-        assert lanes.points[0, 0, 0] == 1000.0 + number - 60.0  # its own lanes
+        assert lanes.points[0, 0, 0] == 1000.0 + number - 60.0  # the lanes of this scenario
     assert len(store.lanes) == 24
     assert isinstance(store.lanes.points.base, np.memmap)
 
 
-def test_kept_maps_are_a_sample_that_follows_from_the_ids(tmp_path, files):
+def test_kept_maps_are_a_sample_of_all_maps(tmp_path, files):
     write_split(tmp_path / "train.tar", files)
     few = ingest_local_maps(tmp_path, tmp_path / "few", PARAMETERS)
     all_of_them = ingest_local_maps(tmp_path, tmp_path / "all", replace(PARAMETERS, local_maps=100))
@@ -209,7 +209,7 @@ def test_kept_maps_are_a_sample_that_follows_from_the_ids(tmp_path, files):
     assert list(load_maps(tmp_path / "few")) == sorted(lane_map.city for lane_map in few)
 
 
-def test_held_out_scenes_keep_their_own_lanes_only(tmp_path, files):
+def test_held_out_scenes_keep_only_their_own_lanes(tmp_path, files):
     write_split(tmp_path / "train.tar", files)
     ingest(tmp_path, tmp_path / "whole")
     halves = replace(PARAMETERS, validation="held_out", folds=2, fold_block=1.0, fold_distance=0.0)
@@ -220,7 +220,7 @@ def test_held_out_scenes_keep_their_own_lanes_only(tmp_path, files):
     assert train.timing == ARGOVERSE2
 
 
-def test_pooled_scenes_bring_their_own_lanes(tmp_path, files):
+def test_pooled_scenes_keep_their_own_lanes(tmp_path, files):
     names = list(files)
     for split, chosen in (("train", names[:8]), ("val", names[8:])):
         write_split(tmp_path / f"{split}.tar", {name: files[name] for name in chosen})
@@ -231,7 +231,7 @@ def test_pooled_scenes_bring_their_own_lanes(tmp_path, files):
     assert file_hash(tmp_path / "pooled") == file_hash(tmp_path / "whole")
 
 
-def test_a_file_without_its_other_half_is_an_error_or_left_out(tmp_path, files):
+def test_scenario_without_its_map_is_an_error_or_skipped(tmp_path, files):
     lone = f"{scenario_id(3)}/log_map_archive_{scenario_id(3)}.json"
     write_split(tmp_path / "train.tar", {name: content for name, content in files.items() if name != lone})
     with pytest.raises(InputError, match=f"{scenario_id(3)}: found no log_map_archive_"):
@@ -242,7 +242,7 @@ def test_a_file_without_its_other_half_is_an_error_or_left_out(tmp_path, files):
     assert len(SceneStore.load(tmp_path / "out")) == 5
 
 
-def test_only_so_much_waits_for_its_other_half(tmp_path, files, monkeypatch):
+def test_memory_for_unpaired_files_is_limited(tmp_path, files, monkeypatch):
     from synthdrive.formats import argoverse2_scene_reader
 
     monkeypatch.setattr(argoverse2_scene_reader, "MOST_WAITING", 3 * len(next(iter(files.values()))))
@@ -251,7 +251,7 @@ def test_only_so_much_waits_for_its_other_half(tmp_path, files, monkeypatch):
         ingest(tmp_path, tmp_path / "out")
 
 
-def test_a_file_twice_and_a_hostile_archive_are_refused(tmp_path, files):
+def test_duplicate_files_and_paths_outside_the_archive_are_refused(tmp_path, files):
     write_split(tmp_path / "train.tar", files, [*files, *list(files)[:1], *list(files)[:1]])
     with pytest.raises(InputError, match="a second file of this name"):
         ingest(tmp_path, tmp_path / "out")
@@ -261,13 +261,13 @@ def test_a_file_twice_and_a_hostile_archive_are_refused(tmp_path, files):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_longer_scene_than_the_recording_is_refused(tmp_path, files):
+def test_timing_longer_than_the_recording_is_refused(tmp_path, files):
     write_split(tmp_path / "train.tar", files)
     with pytest.raises(InputError, match=r"scene.timing: found 20 observed and 80 future steps.*a part of"):
         ingest(tmp_path, tmp_path / "out", timing=Timing(20, 80, 0.1))
 
 
-def test_a_scene_without_a_lane_for_vehicles_is_a_scene(tmp_path, files):
+def test_scene_without_vehicle_lanes_is_kept(tmp_path, files):
     name = scenario_id(2)
     bicycles = {"5": segment(5, [(1000.0, 50.0), (1080.0, 50.0)], kind="BIKE")}
     files[f"{name}/log_map_archive_{name}.json"] = map_json(bicycles)
@@ -282,7 +282,7 @@ def test_a_scene_without_a_lane_for_vehicles_is_a_scene(tmp_path, files):
     assert len(ingest_local_maps(tmp_path, tmp_path / "maps", every)) == 5
 
 
-def test_the_stage_refuses_another_length_for_recordings_of_2_and_3_seconds(tmp_path, monkeypatch):
+def test_stage_refuses_another_timing_for_argoverse_1(tmp_path, monkeypatch):
     values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     values["scene"]["timing"] |= {"history_steps": 50, "future_steps": 60}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
@@ -292,7 +292,7 @@ def test_the_stage_refuses_another_length_for_recordings_of_2_and_3_seconds(tmp_
         runpy.run_path(str(REPOSITORY / "stages" / "ingest.py"))["main"]()
 
 
-def test_road_users_that_keep_to_no_lane_are_counted(tmp_path):
+def test_pedestrians_and_cyclists_do_not_follow_lanes(tmp_path):
     kinds = ["vehicle", "pedestrian", "cyclist", "bus"]
     made = [scenario_pair(number, kind=kind) for number, kind in enumerate(kinds, start=1)]
     write_split(tmp_path / "train.tar", {name: content for pair in made for name, content in pair.items()})
@@ -302,10 +302,10 @@ def test_road_users_that_keep_to_no_lane_are_counted(tmp_path):
     assert follows_lanes(manifest).tolist() == [True, False, False, True]
 
 
-# Real scenarios; whatever there are
+# Real scenarios: all that the reference data contain
 
 
-def real(reference):
+def real_scenarios(reference):
     folders = sorted(path.parent for path in (reference / "argoverse2").rglob("scenario_*.parquet"))
     if not folders:
         pytest.skip(f"no Argoverse 2 in {reference}")
@@ -314,35 +314,35 @@ def real(reference):
 
 @pytest.mark.reference
 def test_lanes_of_real_maps(reference):
-    moved = []
-    for folder in real(reference):
+    deviations = []
+    for folder in real_scenarios(reference):
         (path,) = folder.glob("log_map_archive_*.json")
         raw = {int(key): record for key, record in json.loads(path.read_bytes())["lane_segments"].items()}
         lanes = read_vehicle_lanes(path.read_bytes(), str(path))
         assert set(lanes.ids) == {number for number, record in raw.items() if record["lane_type"] != "BIKE"}
         lane_map = lanes.lane_map(folder.name)
         for row, number in enumerate(lanes.ids):
-            record, there = raw[number], set(lanes.ids)
+            record, ids = raw[number], set(lanes.ids)
             following = {lanes.ids[other] for other in lane_map.successors.of(row)}
-            assert following == there & set(record["successors"])
+            assert following == ids & set(record["successors"])
             for side, other in (("left", "right"), ("right", "left")):
                 found = int(getattr(lane_map, side)[row])
                 neighbour = record[f"{side}_neighbor_id"]
-                same_way = neighbour in there and raw[neighbour][f"{other}_neighbor_id"] == number
+                same_way = neighbour in ids and raw[neighbour][f"{other}_neighbor_id"] == number
                 assert found == (lanes.ids.index(neighbour) if same_way else NO_LANE)
             line = lane_map.segments.points[row, : lane_map.segments.counts[row]]
             stored = np.array([(point["x"], point["y"]) for point in record["centerline"]])
             np.testing.assert_allclose(line[[0, -1]], stored[[0, -1]], atol=1e-6)
-            moved.append(distance_to_polyline(stored, line).max())
+            deviations.append(distance_to_polyline(stored, line).max())
         assert not (lane_map.segments.turn[~lane_map.segments.is_intersection] != 0).any()
-    assert max(moved) < MOVED
+    assert max(deviations) < MAX_DEVIATION
 
 
 @pytest.mark.reference
 def test_scenes_of_real_scenarios(reference, tmp_path):
     import pandas as pd
 
-    for folder in real(reference):
+    for folder in real_scenarios(reference):
         (tmp_path / "train").mkdir(exist_ok=True)
         (path,) = folder.glob("scenario_*.parquet")
         frame = pd.read_parquet(path)

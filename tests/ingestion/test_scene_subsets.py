@@ -1,4 +1,4 @@
-"""Tests of selecting listed scenes from a tarball, and of folds by place."""
+"""Tests of selecting listed scenes from a tarball, and of spatial folds."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ LIMITS = Limits(10**6, 10**8)
 
 
 @pytest.fixture
-def official(tmp_path: Path) -> Path:
-    """Twelve files of the train split, and one that is none."""
+def train_tarball(tmp_path: Path) -> Path:
+    """A train tarball with twelve scenes and a text file."""
     path = tmp_path / "forecasting_train_v1.1.tar.gz"
     with path.open("wb") as stream, reproducible_tar(stream) as archive:
         add_member(archive, "train/Argoverse-Terms_of_Use.txt", b"3")
@@ -47,44 +47,44 @@ def official(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_named_scenes_are_there_as_they_were(official: Path, tmp_path: Path) -> None:
+def test_selected_scenes_are_copied_unchanged(train_tarball: Path, tmp_path: Path) -> None:
     out = tmp_path / "out" / "forecasting_val_v1.1.tar.gz"
     (tmp_path / "ids.txt").write_text("11\n3\n")
-    command = [sys.executable, REPOSITORY / "stages" / "select_scenes.py", "--source", official, "--split", "val"]
+    command = [sys.executable, REPOSITORY / "stages" / "select_scenes.py", "--source", train_tarball, "--split", "val"]
     command += ["--ids", tmp_path / "ids.txt", "--out", out, "--params", REPOSITORY / "params.yaml"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
     done = subprocess.run([*map(str, command)], check=True, env=environment, capture_output=True, text=True)
     assert "2 scenes" in done.stdout
     found = list(read_files(out, lambda name: True, LIMITS))
     assert found == [("val/data/3.csv", b"scene 3"), ("val/data/11.csv", b"scene 11")]
-    for name, content in read_files(official, lambda name: True, LIMITS):
+    for name, content in read_files(train_tarball, lambda name: True, LIMITS):
         (tmp_path / "unpacked" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "unpacked" / name).write_bytes(content)
     select_scenes(tmp_path / "unpacked", ["3", "11"], "val", tmp_path / "again.tar.gz", LIMITS)
     assert (tmp_path / "again.tar.gz").read_bytes() == out.read_bytes()
 
 
-def test_a_missing_scene_is_named_and_leaves_nothing(official: Path, tmp_path: Path) -> None:
+def test_missing_scene_is_named_and_nothing_is_written(train_tarball: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"found no scene 13 \(1 missing\); expected all 2"):
-        select_scenes(official, ["3", "13"], "val", tmp_path / "out.tar.gz", LIMITS)
+        select_scenes(train_tarball, ["3", "13"], "val", tmp_path / "out.tar.gz", LIMITS)
     assert not (tmp_path / "out.tar.gz").exists()
 
 
 @pytest.mark.parametrize(
     ("text", "message"), [("", "no id"), ("1\n2\n1\n", "1 twice"), ("\xe4", "characters that are not ASCII")]
 )
-def test_lists_that_name_no_scenes_are_refused(text: str, message: str, tmp_path: Path) -> None:
+def test_invalid_lists_of_ids_are_refused(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text(text)
     with pytest.raises(InputError, match=message):
         read_ids(tmp_path / "ids.txt")
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", 2399), ("val", 336)])
-def test_the_study_s_lists_can_be_read(split: str, count: int) -> None:
+def test_scene_lists_of_the_study_can_be_read(split: str, count: int) -> None:
     assert len(read_ids(REPOSITORY / "studies" / "argoverse1_small" / "scenes" / f"{split}.txt")) == count
 
 
-def test_a_suffix_in_capitals_is_one_and_a_scene_twice_is_refused(tmp_path: Path) -> None:
+def test_csv_suffix_in_capitals_is_accepted_and_a_duplicate_scene_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "train" / "data"
     data.mkdir(parents=True)
     (data / "7.CSV").write_bytes(b"scene 7")
@@ -134,7 +134,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> SceneStore:
     return SceneStore.load(directory)
 
 
-def test_a_block_is_whole_and_the_folds_are_alike(store: SceneStore) -> None:
+def test_folds_keep_blocks_whole_and_have_similar_sizes(store: SceneStore) -> None:
     folds = fold_of_scenes(store, 4, 400.0)
     blocks: dict[tuple[str, int, int], set[int]] = {}
     for city, (x, y), fold in zip(store.cities, store.origins, folds, strict=True):
@@ -143,7 +143,7 @@ def test_a_block_is_whole_and_the_folds_are_alike(store: SceneStore) -> None:
     assert np.bincount(folds, minlength=4).min() > SCENES / 10
 
 
-def test_a_part_of_a_store_holds_the_scenes_whole_and_in_the_same_fold(store: SceneStore, tmp_path: Path) -> None:
+def test_subset_of_a_store_keeps_scenes_and_their_folds(store: SceneStore, tmp_path: Path) -> None:
     folds = fold_of_scenes(store, 4, 400.0)
     rows = np.flatnonzero(folds != 1)
     with atomic_directory(tmp_path / "train") as partial:
@@ -154,12 +154,12 @@ def test_a_part_of_a_store_holds_the_scenes_whole_and_in_the_same_fold(store: Sc
     assert np.array_equal(fold_of_scenes(part, 4, 400.0), folds[rows])
 
 
-def test_an_empty_part_is_refused(store: SceneStore, tmp_path: Path) -> None:
+def test_empty_subset_is_refused(store: SceneStore, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no scenes for it"), atomic_directory(tmp_path / "none") as partial:
         write_scenes(store, np.empty(0, dtype=np.int64), partial)
 
 
-def test_balanced_folds_keep_blocks_whole_and_deal_both_cities_to_each(store: SceneStore) -> None:
+def test_balanced_folds_keep_blocks_whole_and_contain_both_cities(store: SceneStore) -> None:
     folds = balanced_folds(store, 5, 400.0)
     fold_of_block = dict(zip(blocks_of_scenes(store, 400.0), folds, strict=True))
     assert [fold_of_block[block] for block in blocks_of_scenes(store, 400.0)] == folds.tolist()
@@ -169,7 +169,7 @@ def test_balanced_folds_keep_blocks_whole_and_deal_both_cities_to_each(store: Sc
     assert np.ptp(np.bincount(folds)) <= 2
 
 
-def test_pooled_folds_judge_every_scene_once_and_train_away_from_them(store: SceneStore, tmp_path: Path) -> None:
+def test_pooled_folds_validate_every_scene_once_and_train_at_a_distance(store: SceneStore, tmp_path: Path) -> None:
     for name, rows in (("train", np.arange(1, SCENES, 2)), ("val", np.arange(0, SCENES, 2))):
         with atomic_directory(tmp_path / name) as partial:
             write_scenes(store, rows, partial)
@@ -180,11 +180,11 @@ def test_pooled_folds_judge_every_scene_once_and_train_away_from_them(store: Sce
     row = pooled.scene_ids.index("s7")
     assert np.array_equal(pooled[row].xy, store[7].xy)
     assert pooled[row].city == store[7].city
-    judged: list[str] = []
+    val_ids: list[str] = []
     for fold in range(5):
-        given = load_section(IngestParameters, "ingest", PARAMS)
-        given.validation, given.fold, given.fold_distance = "pooled", fold, 150.0
-        held, near = hold_out(tmp_path / "all", tmp_path / "out" / "train", tmp_path / "out" / "val", given)
+        parameters = load_section(IngestParameters, "ingest", PARAMS)
+        parameters.validation, parameters.fold, parameters.fold_distance = "pooled", fold, 150.0
+        held, near = hold_out(tmp_path / "all", tmp_path / "out" / "train", tmp_path / "out" / "val", parameters)
         train, val = SceneStore.load(tmp_path / "out" / "train"), SceneStore.load(tmp_path / "out" / "val")
         assert len(val) == held
         assert len(train) + len(val) + near == SCENES
@@ -192,8 +192,8 @@ def test_pooled_folds_judge_every_scene_once_and_train_away_from_them(store: Sce
         for city in ("MIA", "PIT"):
             here, there = (part.origins[np.array(part.cities) == city] for part in (train, val))
             assert np.hypot(*(here[:, None] - there[None]).T).min() >= 150.0
-        judged += val.scene_ids
-    assert sorted(judged) == sorted(store.scene_ids)
+        val_ids += val.scene_ids
+    assert sorted(val_ids) == sorted(store.scene_ids)
 
 
 def test_a_scene_in_both_stores_is_refused(store: SceneStore, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from synthdrive.ingestion.statistics import Centrelines, agent_statistics, futur
 from synthdrive.scenes.lane_map import Links
 
 
-def distance_to_piece(point, start, end):
+def distance_to_segment(point, start, end):
     step = end - start
     square = step @ step
     along = np.clip((point - start) @ step / square, 0, 1) if square else 0.0
@@ -22,7 +22,7 @@ def distance_to_piece(point, start, end):
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32), spread=st.sampled_from([3.0, 30.0, 300.0]))
-def test_distance_is_that_of_the_nearest_piece(seed, spread):
+def test_distance_is_that_to_the_nearest_centreline(seed, spread):
     draw = np.random.default_rng(seed)
     segments = straight_map().segments
     segments = segments.with_points(segments.points + segments.valid[..., None] * draw.normal(0, 2, (2 * CHAIN, 1, 2)))
@@ -31,7 +31,7 @@ def test_distance_is_that_of_the_nearest_piece(seed, spread):
     for k, point in enumerate(points):
         by_lane = {
             row: min(
-                distance_to_piece(point, *segments.points[row, i : i + 2]) for i in range(segments.counts[row] - 1)
+                distance_to_segment(point, *segments.points[row, i : i + 2]) for i in range(segments.counts[row] - 1)
             )
             for row in rows
         }
@@ -49,7 +49,7 @@ def column(lane_map, name):
     return map_manifest([lane_map])[name].to_pylist()
 
 
-def test_a_sound_map():
+def test_statistics_of_a_valid_map():
     table = map_manifest([straight_map("ABC"), straight_map()])
     assert table["city"].to_pylist() == ["ABC"] * 2 * CHAIN + ["TST"] * 2 * CHAIN
     assert set(table["length"].to_pylist()) == {LANE_LENGTH}
@@ -61,7 +61,7 @@ def test_a_sound_map():
     assert table["n_predecessors"].to_pylist()[:CHAIN] == [0] + [1] * (CHAIN - 1)
 
 
-def test_a_link_without_its_counterpart_marks_the_lanes_that_have_it():
+def test_lanes_with_a_one_way_successor_link_are_marked():
     lane_map = straight_map()
     lists = [lane_map.predecessors.of(row).tolist() for row in range(len(lane_map))]
     lists[1], lists[5] = [], [4, 2]
@@ -69,7 +69,7 @@ def test_a_link_without_its_counterpart_marks_the_lanes_that_have_it():
     assert np.flatnonzero(~np.array(column(changed, "successors_link_back"))).tolist() == [0, 5]
 
 
-def test_a_neighbour_that_does_not_name_the_lane_marks_it():
+def test_lanes_with_a_one_way_neighbour_link_are_marked():
     lane_map = straight_map()
     right = lane_map.right.copy()
     right[CHAIN + 3] = 0
@@ -77,7 +77,7 @@ def test_a_neighbour_that_does_not_name_the_lane_marks_it():
     assert np.flatnonzero(~np.array(column(changed, "neighbours_link_back"))).tolist() == [3, CHAIN + 3]
 
 
-def test_a_gap_is_the_largest_to_a_successor():
+def test_successor_gap_is_the_largest_gap_to_a_successor():
     lane_map = straight_map()
     lists = [lane_map.successors.of(row).tolist() for row in range(len(lane_map))]
     lists[0] = [1, 3]
@@ -85,7 +85,7 @@ def test_a_gap_is_the_largest_to_a_successor():
     assert column(changed, "successor_gap")[:2] == [2 * LANE_LENGTH, 0.0]
 
 
-def test_a_point_that_is_not_finite_is_marked():
+def test_lane_with_a_non_finite_point_is_marked():
     lane_map = straight_map()
     points = lane_map.segments.points.copy()
     points[2, 1, 0] = np.nan
@@ -100,13 +100,13 @@ TURN = np.radians(30)
 
 
 def drive(headings, speed):
-    """Positions of a car at this speed along these headings."""
+    """Return the positions of a car with this speed and these headings."""
     steps = speed * 0.1 * np.stack([np.cos(headings), np.sin(headings)], axis=-1)
     return np.concatenate([np.zeros((1, 2)), np.cumsum(steps[1:], axis=0)])
 
 
 def bend(angle, speed=10.0, start=0.3):
-    """Straight, then from step 22 to 32 a bend by this angle, then straight."""
+    """Drive straight, then turn by this angle from step 22 to 32, then drive straight."""
     progress = np.clip((np.arange(STEPS) - LAST_OBSERVED - 3) / 10, 0, 1)
     return drive(start + angle * progress, speed)
 
@@ -118,7 +118,7 @@ def statistics(agent, times=TIMES):
     }
 
 
-def test_a_straight_drive():
+def test_statistics_of_a_straight_drive():
     found = statistics(bend(0.0, speed=8.0))
     assert found["agent_mean_speed"] == pytest.approx(8.0)
     assert found["agent_max_speed"] == pytest.approx(8.0)
@@ -131,7 +131,7 @@ def test_a_straight_drive():
 
 
 @pytest.mark.parametrize(("angle", "turn"), [(1.5, "left"), (-1.5, "right"), (0.4, "straight"), (-3.0, "right")])
-def test_a_turn_has_its_angle_and_side(angle, turn):
+def test_statistics_of_a_turn(angle, turn):
     found = statistics(bend(angle))
     assert found["agent_heading_change"] == pytest.approx(angle, abs=1e-9)
     assert found["turn"] == turn
@@ -139,32 +139,32 @@ def test_a_turn_has_its_angle_and_side(angle, turn):
 
 @settings(max_examples=50, deadline=None)
 @given(angle=st.floats(-3.0, 3.0), start=st.floats(-3.2, 3.2), noise=st.integers(0, 10**6))
-def test_noise_moves_the_heading_change_little(angle, start, noise):
+def test_noise_has_little_effect_on_the_heading_change(angle, start, noise):
     agent = bend(angle, start=start) + np.random.default_rng(noise).normal(0, 0.05, (STEPS, 2))
     error = np.angle(np.exp(1j * (future_heading_changes(agent[None], ARGOVERSE1.last_observed)[0] - angle)))
     assert abs(error) < 0.15
 
 
-def test_a_car_that_stands_does_not_turn_however_noisy():
+def test_standing_car_with_noise_does_not_turn():
     agent = np.random.default_rng(0).normal(0, 0.1, (STEPS, 2))
     found = statistics(agent)
     assert found["agent_heading_change"] == 0
     assert found["turn"] == "straight"
 
 
-def test_a_car_that_stands_and_then_sets_off_straight_does_not_turn():
+def test_car_that_starts_straight_from_standstill_does_not_turn():
     agent = drive(np.full(STEPS, 2.0), 10.0)
     agent[: LAST_OBSERVED + 5] = agent[LAST_OBSERVED + 5]
     assert statistics(agent)["agent_heading_change"] == pytest.approx(0.0, abs=1e-9)
 
 
-def test_a_car_that_comes_to_a_stop_keeps_its_last_heading():
+def test_car_that_stops_keeps_its_last_heading():
     agent = bend(1.2)
     agent[42:] = agent[42]
     assert statistics(agent)["agent_heading_change"] == pytest.approx(1.2, abs=1e-6)
 
 
-def test_speed_follows_the_time_stamps():
+def test_mean_speed_uses_the_time_stamps():
     times = TIMES.copy()
     times[25:] += 0.4  # a gap in which the car stands
     found = statistics(bend(0.0), times)

@@ -18,8 +18,8 @@ def lane(number, width=3.5, kind="driving", links="", slope=0.0, **attributes):
     )
 
 
-def follows(before=None, after=None):
-    """Links of a lane."""
+def lane_links(before=None, after=None):
+    """Links of a lane to its predecessor and successor."""
     return ("" if before is None else f'<predecessor id="{before}"/>') + (
         "" if after is None else f'<successor id="{after}"/>'
     )
@@ -49,10 +49,10 @@ def road_link(tag, name, contact="start", kind="road"):
 
 
 def fork(rule="RHT", other="2"):
-    """A road that leads into a junction, straight on and to the left; a traffic light rules its end."""
+    """A road that forks at a junction, straight on and to the left, with a traffic light at its end."""
     one = section(right=lane(-1)) if rule == "RHT" else section(left=lane(1))
     number = -1 if rule == "RHT" else 1
-    through = section(**{"right" if rule == "RHT" else "left": lane(number, links=follows(number, number))})
+    through = section(**{"right" if rule == "RHT" else "left": lane(number, links=lane_links(number, number))})
     light = '<signal id="s" dynamic="yes" orientation="+" s="99" t="0"/>'
     turn = '<arc curvature="0.05"/>'
     connections = "".join(
@@ -60,11 +60,11 @@ def fork(rule="RHT", other="2"):
         f'<laneLink from="{number}" to="{number}"/></connection>'
         for k, name in enumerate(("2", "3"))
     )
-    leads = road_link("predecessor", "1", "end")
+    from_road_1 = road_link("predecessor", "1", "end")
     return opendrive(
         road("1", (0, 0, 0, "<line/>"), one, 100, road_link("successor", "9", kind="junction"), rule, signals=light),
-        road("2", (100, 0, 0, "<line/>"), through, 30, leads + road_link("successor", "4"), rule, "9"),
-        road("3", (100, 0, 0, turn), through, 31.4159265, leads + road_link("successor", "5"), rule, "9"),
+        road("2", (100, 0, 0, "<line/>"), through, 30, from_road_1 + road_link("successor", "4"), rule, "9"),
+        road("3", (100, 0, 0, turn), through, 31.4159265, from_road_1 + road_link("successor", "5"), rule, "9"),
         road("4", (130, 0, 0, "<line/>"), one, 100, road_link("predecessor", other, "end"), rule),
         road("5", (120, 20, 1.570796327, "<line/>"), one, 100, road_link("predecessor", "3", "end"), rule),
         f'<junction id="9">{connections}</junction>',
@@ -89,7 +89,7 @@ def osm(nodes, ways, relations, head=""):
 
 
 def local(x, y):
-    """A node's attributes and tags, in metres."""
+    """Attributes and tags of a node with coordinates in metres."""
     return 'lat="" lon=""', {"local_x": x, "local_y": y}
 
 
@@ -100,7 +100,7 @@ def lanelet(left, right, *others, **tags):
 
 
 def lanelet_street(length=100, pieces=2, nodes=local):
-    """A street of two lanes to the east, `pieces` lanelets long; bounds 1, 2, 3 from the left; parts as digits."""
+    """A street of two lanes to the east, `pieces` lanelets long; node "12": bound 1 of 3 from the left, part 2."""
     points, ways, relations = {}, {}, {}
     for part in range(pieces + 1):
         for bound in (1, 2, 3):
@@ -114,15 +114,15 @@ def lanelet_street(length=100, pieces=2, nodes=local):
 
 
 def sumo_crossing(folder: Path, *options: str) -> bytes:
-    """A SUMO network: four streets of two lanes each way meet."""
-    variants = {"n": (0, 120), "e": (120, 0), "s": (0, -120), "w": (-120, 0)}
+    """A SUMO network: a crossing of four streets with two lanes in each direction."""
+    arms = {"n": (0, 120), "e": (120, 0), "s": (0, -120), "w": (-120, 0)}
     nodes = '<node id="c" x="0" y="0" type="traffic_light"/>' + "".join(
-        f'<node id="{variant}" x="{x}" y="{y}"/>' for variant, (x, y) in variants.items()
+        f'<node id="{arm}" x="{x}" y="{y}"/>' for arm, (x, y) in arms.items()
     )
     edges = "".join(
-        f'<edge id="{variant}{way}" from="{a}" to="{b}" numLanes="2" speed="13.9"/>'
-        for variant in variants
-        for way, a, b in (("in", variant, "c"), ("out", "c", variant))
+        f'<edge id="{arm}{way}" from="{a}" to="{b}" numLanes="2" speed="13.9"/>'
+        for arm in arms
+        for way, a, b in (("in", arm, "c"), ("out", "c", arm))
     )
     folder.mkdir(exist_ok=True)
     (folder / "a.nod.xml").write_text(f"<nodes>{nodes}</nodes>")
@@ -134,7 +134,7 @@ def sumo_crossing(folder: Path, *options: str) -> bytes:
 
 
 def osm_crossing() -> bytes:
-    """An OpenStreetMap extract: two streets cross, and one way misses a node."""
+    """An OpenStreetMap extract: two streets cross, and one way refers to a missing node."""
     step = 0.002  # degrees, some 200 m
     places = {"1": (0, 0), "2": (-1, 0), "3": (1, 0), "4": (0, -1), "5": (0, 1)}
     nodes = {name: (f'lat="{52 + y * step}" lon="{13 + x * step * 1.6}"', {}) for name, (x, y) in places.items()}

@@ -1,4 +1,4 @@
-"""Tests of map import: every format becomes a usable lane map, and a file that cannot be used leaves nothing behind."""
+"""Tests of map import: every format becomes a usable lane map, and an invalid file writes nothing."""
 
 import json
 import runpy
@@ -63,7 +63,7 @@ def files(folder):
 def sources(tmp_path_factory):
     folder, paths = tmp_path_factory.mktemp("maps"), {}
     for number, (kind, content) in enumerate(files(folder).items()):
-        # The content decides, not the name; a comma would be two files for netconvert.
+        # The format is recognised by content, not by name; netconvert would split the name at the comma.
         paths[kind] = folder / f"map,{number}.xml"
         paths[kind].write_bytes(content)
     return paths
@@ -78,7 +78,7 @@ KINDS = ["OpenDRIVE", "Lanelet2", "SUMO", "OpenStreetMap", "Argoverse 2"]
 
 
 def check_consistent(lane_map):
-    """What holds for every lane map, whatever it was made of."""
+    """Check properties of every lane map, whatever its format was."""
     table = map_manifest([lane_map])
     for column in ("finite", "successors_link_back", "neighbours_link_back"):
         assert np.all(table[column].to_numpy(zero_copy_only=False)), column
@@ -96,25 +96,25 @@ def check_consistent(lane_map):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_format_is_known_by_its_content_and_gives_a_consistent_map(maps, kind):
+def test_every_format_is_recognised_by_content_and_gives_a_consistent_map(maps, kind):
     assert maps[kind].kind == kind
     check_consistent(maps[kind].lane_map)
     assert maps[kind].summary()["links"] > 0
 
 
-def test_a_crossing_has_lanes_beside_each_other_turns_and_lights(maps):
+def test_crossing_has_neighbouring_lanes_turns_and_traffic_lights(maps):
     lane_map = maps["SUMO"].lane_map
     assert set(lane_map.segments.turn.tolist()) == {-1, 0, 1}
     assert lane_map.segments.has_traffic_control.any()
     across = lane_map.segments.points[lane_map.left, 0] - lane_map.segments.points[:, 0]
     ahead = lane_map.segments.points[:, 1] - lane_map.segments.points[:, 0]
-    beside = lane_map.left != NO_LANE
-    assert beside.any()
-    assert ((ahead[:, 0] * across[:, 1] - ahead[:, 1] * across[:, 0])[beside] > 0).all()
+    with_left = lane_map.left != NO_LANE
+    assert with_left.any()
+    assert ((ahead[:, 0] * across[:, 1] - ahead[:, 1] * across[:, 0])[with_left] > 0).all()
 
 
 @pytest.mark.parametrize("kind", ["SUMO", "OpenStreetMap"])
-def test_traffic_keeps_left_where_the_map_or_the_user_says_so(tmp_path, kind):
+def test_left_hand_traffic_is_set_by_the_map_or_the_option(tmp_path, kind):
     path = tmp_path / "left.xml"
     path.write_bytes(sumo_crossing(tmp_path / "sumo", "--lefthand", "true") if kind == "SUMO" else osm_crossing())
     lane_map = imported(path, left_hand=kind == "OpenStreetMap").lane_map
@@ -124,13 +124,13 @@ def test_traffic_keeps_left_where_the_map_or_the_user_says_so(tmp_path, kind):
     ahead = lane_map.segments.points[:, 1] - lane_map.segments.points[:, 0]
     towards = (start * ahead).sum(axis=1) < 0
     outer = (np.linalg.norm(start, axis=1) > 40.0) & towards
-    # Seen by a driver to whom the crossing lies ahead, its middle is on the right.
+    # For a driver who approaches the crossing, its middle is on the right.
     side = (-start[:, 1] * ahead[:, 0] + start[:, 0] * ahead[:, 1])[outer]
     assert outer.any()
     assert (side < 0).all()
-    beside = np.flatnonzero(lane_map.left != NO_LANE)
-    across = lane_map.segments.points[lane_map.left[beside], 0] - lane_map.segments.points[beside, 0]
-    assert (ahead[beside, 0] * across[:, 1] - ahead[beside, 1] * across[:, 0] > 0).all()
+    with_left = np.flatnonzero(lane_map.left != NO_LANE)
+    across = lane_map.segments.points[lane_map.left[with_left], 0] - lane_map.segments.points[with_left, 0]
+    assert (ahead[with_left, 0] * across[:, 1] - ahead[with_left, 1] * across[:, 0] > 0).all()
 
 
 def test_lanes_of_argoverse_2(maps):
@@ -143,7 +143,7 @@ def test_lanes_of_argoverse_2(maps):
     assert found.lane_map.right[row] != NO_LANE
 
 
-def test_a_folder_takes_several_maps_and_the_same_maps_give_the_same_bytes(sources, tmp_path):
+def test_folder_with_several_maps_does_not_depend_on_their_order(sources, tmp_path):
     def write(out, kinds):
         for kind in kinds:
             cities = write_map(out, imported(sources[kind], kind.replace(" ", "")))
@@ -158,7 +158,7 @@ def test_a_folder_takes_several_maps_and_the_same_maps_give_the_same_bytes(sourc
     assert read_table(tmp_path / "a" / "manifest.parquet").num_rows == sum(map(len, written.values()))
 
 
-def test_a_folder_with_something_else_in_it_is_left_alone(maps, tmp_path):
+def test_folder_with_other_files_is_left_unchanged(maps, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="notes.txt"):
         write_map(tmp_path, maps["OpenDRIVE"])
@@ -195,7 +195,7 @@ NET = (
         (osm({"1": ('lat="1" lon="8"', {})}, {"w": (["1", "2"], {"highway": "path"})}, {}), "netconvert|no lane for"),
     ],
 )
-def test_what_is_no_map_is_refused_by_name(tmp_path, content, message):
+def test_invalid_map_file_is_refused_by_name(tmp_path, content, message):
     path = tmp_path / "my.map"
     path.write_bytes(content)
     with pytest.raises(InputError, match=rf"my\.map.*({message})"):
@@ -211,7 +211,7 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path):
         imported(path)
 
 
-def test_a_city_is_a_name_and_left_hand_is_for_openstreetmap(tmp_path):
+def test_invalid_city_code_and_left_hand_option_are_refused(tmp_path):
     path = tmp_path / "a.xodr"
     path.write_bytes(fork())
     with pytest.raises(ParameterError, match="--city"):
@@ -231,11 +231,11 @@ def run(monkeypatch, capsys):
     return run_stage
 
 
-def test_three_commands_make_synthetic_driving_data(tmp_path, run):
+def test_synthetic_driving_from_an_imported_map(tmp_path, run):
     source, out = tmp_path / "my.xodr", tmp_path / "maps"
     source.write_bytes(fork())
-    said = run("import_map", "--in", source, "--city", "MYC", "--out", out, "--picture", tmp_path / "map.png")
-    assert "MYC: OpenDRIVE" in said
+    printed = run("import_map", "--in", source, "--city", "MYC", "--out", out, "--picture", tmp_path / "map.png")
+    assert "MYC: OpenDRIVE" in printed
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
     augmented, synthetic, common = tmp_path / "augmented", tmp_path / "synthetic", ("--workers", 1, "--maps", out)
     run("augment", *common, "--out", augmented)
@@ -247,7 +247,7 @@ def test_three_commands_make_synthetic_driving_data(tmp_path, run):
     assert "<svg" in (tmp_path / "drives.svg").read_text()
 
 
-def test_a_map_that_is_refused_leaves_the_folder_as_it_was(tmp_path, run, capsys):
+def test_refused_map_writes_nothing(tmp_path, run, capsys):
     (tmp_path / "bad.xodr").write_bytes(fork(other="404"))
     with pytest.raises(SystemExit) as ended:
         run("import_map", "--in", tmp_path / "bad.xodr", "--city", "MYC", "--out", tmp_path / "maps")
@@ -257,7 +257,7 @@ def test_a_map_that_is_refused_leaves_the_folder_as_it_was(tmp_path, run, capsys
 
 
 @pytest.mark.reference
-def test_every_reference_map_comes_through(reference):
+def test_every_reference_map_can_be_imported(reference):
     paths = sorted(
         path for path in (reference / "othermaps").rglob("*.*") if path.suffix in (".xodr", ".osm", ".xml", ".json")
     )

@@ -13,7 +13,7 @@ def read(nodes, ways, relations, **options):
     return read_lanelet2(osm(nodes, ways, relations), "x.osm", **options)
 
 
-def test_lanelets_run_between_their_bounds_and_join():
+def test_lanes_are_centred_between_their_bounds_and_linked():
     lanes, frame, _ = read(*lanelet_street())
     assert frame.startswith("local_x")
     np.testing.assert_allclose(lanes["l0"].points[[0, -1]], [[0, 5.25], [100, 5.25]])
@@ -36,7 +36,7 @@ def test_bounds_may_be_drawn_in_any_direction_and_in_parts():
     assert lanes["l0"].edge == lanes["r0"].edge
 
 
-def test_a_lanelet_for_both_directions_is_two_lanes():
+def test_two_way_lanelet_becomes_two_lanes():
     nodes, ways, relations = lanelet_street()
     for part in (0, 1):
         relations[f"r{part}"][1]["one_way"] = "no"
@@ -48,7 +48,7 @@ def test_a_lanelet_for_both_directions_is_two_lanes():
 
 
 @pytest.mark.parametrize(
-    ("tags", "there"),
+    ("tags", "included"),
     [
         ({"subtype": "crosswalk"}, False),
         ({"subtype": "bicycle_lane"}, False),
@@ -58,21 +58,21 @@ def test_a_lanelet_for_both_directions_is_two_lanes():
         ({"participant__vehicle": "yes", "participant__vehicle__car": "no"}, False),
     ],
 )
-def test_lanelets_that_cars_may_not_use_are_left_out(tags, there):
+def test_lanelets_that_cars_may_not_use_are_left_out(tags, included):
     nodes, ways, relations = lanelet_street()
     relations["r0"] = lanelet("w20", "w30", **tags)
     lanes, _, left_out = read(nodes, ways, relations)
-    assert ("r0" in lanes) is there
-    assert (sum(left_out.values()) == 0) is there
+    assert ("r0" in lanes) is included
+    assert (sum(left_out.values()) == 0) is included
 
 
-def test_a_lanelet_without_tags_is_a_road():
+def test_lanelet_without_a_subtype_is_a_road():
     nodes, ways, relations = lanelet_street(pieces=1)
     relations["r0"] = (relations["r0"][0], {"type": "lanelet"})
     assert "r0" in read(nodes, ways, relations)[0]
 
 
-def test_lanelets_that_part_are_in_a_junction_and_turn():
+def test_diverging_lanelets_are_in_a_junction_and_turn():
     nodes, ways, relations = lanelet_street()
     nodes |= {"1t": local(110, 20), "2t": local(113.5, 20)}
     nodes |= {"1m": local(108, 11), "2m": local(111.5, 9)}
@@ -86,7 +86,7 @@ def test_lanelets_that_part_are_in_a_junction_and_turn():
     assert [lanes[name].signalled for name in ("l1", "turn")] == [False, True]
 
 
-def test_turn_directions_of_the_map_count():
+def test_turn_directions_of_the_map_are_used():
     nodes, ways, relations = lanelet_street()
     relations["l1"][1]["turn_direction"] = "right"
     lanes, _, _ = read(nodes, ways, relations)
@@ -95,20 +95,20 @@ def test_turn_directions_of_the_map_count():
     ]
 
 
-def test_degrees_become_metres_of_utm():
+def test_degrees_are_converted_to_utm():
     lat, lon = 49.0, 8.4
 
-    def place(x, y):
+    def degrees(x, y):
         return f'lat="{lat + y / 111_200}" lon="{lon + x / 73_200}"', {}
 
-    lanes, frame, _ = read(*lanelet_street(nodes=place))
+    lanes, frame, _ = read(*lanelet_street(nodes=degrees))
     assert frame == "UTM zone 32, less 456000, 5427000 m"
     assert lanes["l0"].length == pytest.approx(100, abs=0.3)
     assert 0 < lanes["l0"].points.min() < lanes["l0"].points.max() < 1500
 
 
 def test_projection_agrees_with_proj():
-    # What netconvert, which has PROJ in it, makes of these two places.
+    # The expected values are from netconvert, which uses PROJ.
     np.testing.assert_allclose(
         to_utm(np.array([52.0, 52.002]), np.array([13.0, 13.001]), 33),
         [[362705.63, 5762926.81], [362780.39, 5763147.34]],
@@ -139,12 +139,12 @@ def broken(change):
         (osm(*lanelet_street()).replace(b'<way id="w20">', b'<way id="w10">'), "way 'w10' a second time"),
     ],
 )
-def test_what_cannot_be_a_map_is_refused_by_name(content, message):
+def test_invalid_map_is_refused_by_name(content, message):
     with pytest.raises(InputError, match=rf"x\.osm.*{message}"):
         read_lanelet2(content, "x.osm")
 
 
-def test_broken_lanelets_are_left_out_where_that_is_asked_for():
+def test_broken_lanelets_are_left_out_with_skip_broken():
     content = broken(lambda n, w, r: (w.pop("w10"), r.update(r1=lanelet("w21", "w21"))))
     lanes, _, left_out = read_lanelet2(content, "x.osm", skip_broken=True)
     assert sorted(lanes) == ["l1", "r0"]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from small_maps import DTD, follows, fork, lane, opendrive, road, road_link, section
+from small_maps import DTD, fork, lane, lane_links, opendrive, road, road_link, section
 
 from synthdrive.core.errors import InputError
 from synthdrive.map_import.opendrive_curves import Curve
@@ -17,7 +17,7 @@ def lanes_of(*parts, **options):
     return read_opendrive(opendrive(*parts), "x.xodr", **options)
 
 
-def test_lanes_lie_where_their_widths_put_them_and_traffic_keeps_right():
+def test_lane_positions_and_directions_in_right_hand_traffic():
     lanes, _ = lanes_of(road("1", LINE, section(lane(1, 3.0), lane(-1, 4.0) + lane(-2, 3.0))))
     np.testing.assert_allclose(lanes["1.0.-1"].points[[0, -1]], [[0, -2.0], [100, -2.0]])
     np.testing.assert_allclose(lanes["1.0.-2"].points[[0, -1]], [[0, -5.5], [100, -5.5]])
@@ -26,14 +26,14 @@ def test_lanes_lie_where_their_widths_put_them_and_traffic_keeps_right():
     assert lanes["1.0.-1"].index == lanes["1.0.-2"].index + 1
 
 
-def test_traffic_keeps_left_where_the_road_says_so():
+def test_lane_positions_and_directions_in_left_hand_traffic():
     lanes, _ = lanes_of(road("1", LINE, section(lane(1) + lane(2), lane(-1)), rule="LHT"))
     np.testing.assert_allclose(lanes["1.0.1"].points[[0, -1]], [[0, 1.75], [100, 1.75]])
     np.testing.assert_allclose(lanes["1.0.-1"].points[[0, -1]], [[100, -1.75], [0, -1.75]])
-    assert lanes["1.0.2"].index == lanes["1.0.1"].index + 1  # further to the left of the driver
+    assert lanes["1.0.2"].index == lanes["1.0.1"].index + 1  # further left for the driver
 
 
-def test_a_lane_driven_both_ways_is_two_and_sidewalks_and_slivers_are_none():
+def test_bidirectional_lane_becomes_two_and_sidewalks_and_narrow_lanes_are_left_out():
     lanes, left_out = lanes_of(
         road("1", LINE, section("", lane(-1, kind="bidirectional") + lane(-2, 0.0) + lane(-3, kind="sidewalk")))
     )
@@ -43,7 +43,7 @@ def test_a_lane_driven_both_ways_is_two_and_sidewalks_and_slivers_are_none():
 
 
 @pytest.mark.parametrize("rule", ["RHT", "LHT"])
-def test_a_junction_joins_turns_and_is_signalled(rule):
+def test_junction_lanes_have_links_turns_and_signals(rule):
     lanes, _ = read_opendrive(fork(rule), "x.xodr")
     side = -1 if rule == "RHT" else 1
     start, straight, left = (lanes[f"{name}.0.{side}"] for name in "123")
@@ -57,17 +57,18 @@ def test_a_junction_joins_turns_and_is_signalled(rule):
             np.testing.assert_array_equal(lanes[name].points[0], lane_.points[-1])
 
 
-def test_roads_that_point_against_each_other_join():
+def test_roads_with_opposite_directions_are_linked():
     facing = road_link("successor", "2", "end"), road_link("successor", "1", "end")
+    to_plus_1, to_minus_1 = lane_links(None, 1), lane_links(None, -1)
     lanes, _ = lanes_of(
-        road("1", LINE, section(lane(1, links=follows(None, -1)), lane(-1, links=follows(None, 1))), links=facing[0]),
-        road("2", (200, 0, math.pi, "<line/>"), section(lane(1, links=follows(None, -1)), lane(-1)), links=facing[1]),
+        road("1", LINE, section(lane(1, links=to_minus_1), lane(-1, links=to_plus_1)), links=facing[0]),
+        road("2", (200, 0, math.pi, "<line/>"), section(lane(1, links=to_minus_1), lane(-1)), links=facing[1]),
     )
     assert lanes["1.0.-1"].successors == ["2.0.1"]
     assert lanes["2.0.-1"].successors == ["1.0.1"]
 
 
-def test_a_direct_junction_joins_roads():
+def test_direct_junction_links_roads():
     junction = (
         '<junction id="8" type="direct"><connection incomingRoad="1" linkedRoad="2" contactPoint="start">'
         '<laneLink from="-1" to="-1"/></connection></junction>'
@@ -80,16 +81,16 @@ def test_a_direct_junction_joins_roads():
     assert lanes["1.0.-1"].successors == ["2.0.-1"]
 
 
-def test_a_lane_that_runs_out_is_bent_and_the_other_goes_straight_on():
-    first = section("", lane(-1, links=follows(None, -1)) + lane(-2, links=follows(None, -1), slope=-0.07))
-    second = section("", lane(-1, links=follows(-1)), s=50.0)
+def test_ending_lane_merges_into_the_lane_that_continues_straight():
+    first = section("", lane(-1, links=lane_links(None, -1)) + lane(-2, links=lane_links(None, -1), slope=-0.07))
+    second = section("", lane(-1, links=lane_links(-1)), s=50.0)
     lanes, _ = lanes_of(road("1", LINE, first + second))
     assert lanes["1.0.-1"].successors == lanes["1.0.-2"].successors == ["1.1.-1"]
     np.testing.assert_allclose(lanes["1.0.-1"].points[:, 1], -1.75)
     np.testing.assert_allclose(lanes["1.0.-2"].points[-1], [50.0, -1.75])
 
 
-def test_curves_end_where_calculus_says():
+def test_curves_have_the_analytical_end_points():
     quarter = Curve(0, 0, 0, 0, 10 * math.pi / 2, "clothoid", (0.1, 0.1))
     points, heading = quarter.at(np.linspace(0, quarter.length, 17))
     np.testing.assert_allclose(points[-1], [10, 10], atol=1e-9)
@@ -120,23 +121,23 @@ def test_curves_end_where_calculus_says():
         (fork(other="404"), "predecessor.*road '404'"),
     ],
 )
-def test_what_cannot_be_a_map_is_refused_by_name(content, message):
+def test_invalid_map_is_refused_by_name(content, message):
     with pytest.raises(InputError, match=rf"x\.xodr.*{message}"):
         read_opendrive(content, "x.xodr")
 
 
-def test_links_to_nowhere_are_forgotten_where_that_is_asked_for():
+def test_dangling_links_are_dropped_with_skip_broken():
     content = fork().replace(b'connectingRoad="3"', b'connectingRoad="404"')
     with pytest.raises(InputError, match="connection.*'404'.*--skip-broken"):
         read_opendrive(content, "x.xodr")
     lanes, left_out = read_opendrive(content, "x.xodr", skip_broken=True)
     assert left_out["links to nowhere"] == 1
-    assert lanes["1.0.-1"].successors == ["2.0.-1", "3.0.-1"]  # the lanes themselves say so too
+    assert lanes["1.0.-1"].successors == ["2.0.-1", "3.0.-1"]  # lane 3.0.-1 itself names its predecessor
 
 
-def test_lanes_far_apart_do_not_join_whatever_the_file_says():
+def test_links_between_distant_lanes_are_dropped():
     lanes, left_out = lanes_of(
-        road("1", LINE, section("", lane(-1, links=follows(None, -1))), links=road_link("successor", "2")),
+        road("1", LINE, section("", lane(-1, links=lane_links(None, -1))), links=road_link("successor", "2")),
         road("2", (130, 0, 0, "<line/>"), section("", lane(-1))),
     )
     assert left_out["links across a gap"] == 1

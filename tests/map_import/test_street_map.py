@@ -1,4 +1,4 @@
-"""Tests of lane segments cut from lanes: they keep shape, joints and length."""
+"""Tests of cutting lanes into segments: shape, joints and length are kept."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ STRAIGHT = np.array([[0.0, 0.0], [95.0, 0.0]])
 
 @pytest.mark.parametrize("line", [TURN, STRAIGHT])
 @pytest.mark.parametrize("pieces", [1, 3])
-def test_pieces_join_and_cover_the_lane(line, pieces):
+def test_pieces_are_contiguous_and_cover_the_lane(line, pieces):
     parts = cut(line, pieces)
     assert len(parts) == pieces
     assert all((before[-1] == after[0]).all() for before, after in zip(parts, parts[1:], strict=False))
@@ -23,7 +23,7 @@ def test_pieces_join_and_cover_the_lane(line, pieces):
     assert sum(arc_length(part)[-1] for part in parts) == pytest.approx(arc_length(line)[-1], rel=0.01)
 
 
-def test_long_lanes_and_sharp_lanes_are_cut():
+def test_long_and_sharply_bent_lanes_are_cut():
     assert pieces_needed(STRAIGHT, max_length=40.0, max_deviation=0.1) == 3
     corner = np.array([[0.0, 0.0], [20.3, 0.0], [20.3, 17.0]])
     pieces = pieces_needed(corner, max_length=40.0, max_deviation=0.3)
@@ -32,6 +32,6 @@ def test_long_lanes_and_sharp_lanes_are_cut():
     assert pieces_needed(TURN, max_length=40.0, max_deviation=0.1) == 1
 
 
-def test_distance_counts_from_the_line_not_from_its_points():
+def test_distance_is_measured_to_the_line_between_points():
     away = distance_to_polyline(np.array([[40.0, 3.0], [98.0, 4.0]]), STRAIGHT)
     np.testing.assert_allclose(away, [3.0, 5.0])

@@ -1,4 +1,4 @@
-"""Tests of redrawn street networks: bends instead of corners, fitting speed limits, and the map made from them."""
+"""Tests of redrawn street networks: bends instead of corners, lower speed limits in bends, and the lane map."""
 
 import itertools
 
@@ -42,7 +42,7 @@ def test_corners_become_arcs_near_the_corner():
     assert 0.5 < away <= 2.0 + 1e-6
 
 
-def test_bends_are_slow_and_straights_are_not():
+def test_speed_limit_is_reduced_only_in_bends():
     sections = bend_speeds(round_corners(CORNER, 30.0, 2.0), limit=13.9, lateral_acceleration=2.5)
     speeds = [speed for _, speed in sections]
     assert [speeds[0], speeds[-1]] == [13.9, 13.9]
@@ -50,18 +50,18 @@ def test_bends_are_slow_and_straights_are_not():
     assert bend_speeds(CORNER[:2], 13.9, 2.5) == []
 
 
-def test_no_one_turns_around_at_a_junction(network):
+def test_network_has_no_u_turns(network):
     streets = [lane for lane in read_street_lanes(network).values() if not lane.internal]
     assert sum(len(lane.successors) for lane in streets) > len(streets) / 2
     assert 'dir="t"' not in network.read_text()
 
 
-def test_a_network_that_the_wheel_lacks_is_named():
+def test_missing_network_file_is_named():
     with pytest.raises(InputError, match="nowhere.net.xml"):
         network_file("nowhere.net.xml")
 
 
-def test_segments_are_in_argoverse_bounds(lane_map):
+def test_segments_are_within_the_limits_of_argoverse(lane_map):
     segments = lane_map.segments
     steps = np.linalg.norm(np.diff(segments.points, axis=1), axis=-1)
     valid = segments.valid[:, 1:]
@@ -72,7 +72,7 @@ def test_segments_are_in_argoverse_bounds(lane_map):
     assert segments.has_traffic_control.any()
 
 
-def test_successors_start_where_lanes_end_and_links_resolve_both_ways(lane_map):
+def test_successors_start_where_lanes_end_and_link_back(lane_map):
     segments, links = lane_map.segments, 0
     for row in range(len(lane_map)):
         for successor in lane_map.successors.of(row):
@@ -83,7 +83,7 @@ def test_successors_start_where_lanes_end_and_links_resolve_both_ways(lane_map):
     assert links == len(lane_map.predecessors.rows) > len(lane_map)
 
 
-def test_neighbours_are_mutual_beside_and_in_the_same_direction(lane_map):
+def test_neighbours_are_mutual_adjacent_and_in_the_same_direction(lane_map):
     segments = lane_map.segments
     with_left = np.flatnonzero(lane_map.left != NO_LANE)
     assert with_left.size
@@ -96,7 +96,7 @@ def test_neighbours_are_mutual_beside_and_in_the_same_direction(lane_map):
         assert 2.0 < np.hypot(*across) < 6.0
 
 
-def test_turns_turn_the_way_they_say(lane_map):
+def test_turn_direction_matches_the_geometry(lane_map):
     segments = lane_map.segments
     seen = set()
     for row in np.flatnonzero(segments.turn):
@@ -110,7 +110,7 @@ def test_turns_turn_the_way_they_say(lane_map):
     assert seen == {-1, 1}
 
 
-def test_ways_run_on_without_kinks(lane_map):
+def test_successors_continue_without_kinks(lane_map):
     segments = lane_map.segments
     pairs = itertools.chain.from_iterable(
         ((row, other) for other in lane_map.successors.of(row)) for row in range(len(lane_map))

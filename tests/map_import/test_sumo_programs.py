@@ -1,4 +1,4 @@
-"""Tests of running SUMO's programs: they end with the recording, and errors say why one has stopped."""
+"""Tests of running SUMO's programs: they end when the recording ends, and errors name the cause of a failure."""
 
 import resource
 import subprocess
@@ -14,17 +14,17 @@ from synthdrive.core.errors import InputError, SynthDriveError
 from synthdrive.map_import.sumo_programs import Programs, check_end, check_space
 
 
-def test_what_a_program_says_comes_back():
+def test_status_and_output_of_a_program_are_returned():
     done = Programs().run([sys.executable, "-c", "import sys; print('out'); sys.exit('err')"])
     assert (done.returncode, done.stdout, done.stderr) == (1, "out\n", "err\n")
 
 
-def test_what_is_no_utf_8_comes_back_too():
+def test_invalid_utf_8_in_the_output_is_replaced():
     done = Programs().run(["printf", r"stra\337e"])
     assert done.stdout == "stra\N{REPLACEMENT CHARACTER}e"
 
 
-def test_stopping_ends_what_runs_and_lets_nothing_begin():
+def test_stop_kills_running_programs_and_prevents_new_ones():
     programs, statuses = Programs(), []
     thread = Thread(target=lambda: statuses.append(programs.run(["sleep", "600"]).returncode))
     thread.start()
@@ -37,7 +37,7 @@ def test_stopping_ends_what_runs_and_lets_nothing_begin():
         programs.run(["sleep", "600"])
 
 
-def test_a_killed_recording_leaves_no_program(tmp_path):
+def test_killed_recording_leaves_no_program_running(tmp_path):
     code = f"from {Programs.__module__} import Programs\nPrograms().run(['sh', '-c', 'echo $$ > pid; sleep 600'])"
     recording = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
     pid = tmp_path / "pid"
@@ -53,7 +53,7 @@ def test_a_killed_recording_leaves_no_program(tmp_path):
     pytest.fail("the program still runs")
 
 
-def test_a_full_disk_is_said_whatever_the_program_says(tmp_path, monkeypatch):
+def test_full_disk_is_reported(tmp_path, monkeypatch):
     check_space(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=4096))
     with pytest.raises(OSError, match="No space left on device"):
@@ -63,14 +63,14 @@ def test_a_full_disk_is_said_whatever_the_program_says(tmp_path, monkeypatch):
 UNLIMITED, LIMITED = (resource.RLIM_INFINITY,) * 2, (1 << 30,) * 2
 
 
-def stopped(tmp_path, status, said):
-    """Raise what netconvert stopped for when it worked on a.net.xml."""
-    ended = subprocess.CompletedProcess(["/sumo/bin/netconvert", "-o"], status, "", said)
+def check_stopped_program(tmp_path, status, stderr):
+    """Call check_end for a netconvert that has stopped while it worked on a.net.xml."""
+    ended = subprocess.CompletedProcess(["/sumo/bin/netconvert", "-o"], status, "", stderr)
     check_end(ended, tmp_path, "a.net.xml", "a network that netconvert can redraw")
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "limit"),
+    ("status", "stderr", "limit"),
     [
         (-9, "", UNLIMITED),  # by the kernel
         (127, "netconvert: error while loading shared libraries: libz.so: failed to map segment\n", UNLIMITED),
@@ -79,14 +79,14 @@ def stopped(tmp_path, status, said):
         (-11, "", LIMITED),
     ],
 )
-def test_a_program_without_memory_says_what_ran_and_what_to_do(status, said, limit, tmp_path, monkeypatch):
+def test_out_of_memory_error_names_the_program_and_the_remedy(status, stderr, limit, tmp_path, monkeypatch):
     monkeypatch.setattr("resource.getrlimit", lambda kind: limit)
     with pytest.raises(MemoryError, match=r"^netconvert stopped while it worked on a\.net\.xml: .+; free some memory"):
-        stopped(tmp_path, status, said)
+        check_stopped_program(tmp_path, status, stderr)
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "found"),
+    ("status", "stderr", "found"),
     [
         (
             1,
@@ -97,15 +97,15 @@ def test_a_program_without_memory_says_what_ran_and_what_to_do(status, said, lim
         (-11, "", "netconvert stopped: killed by SIGSEGV"),
     ],
 )
-def test_a_program_with_enough_memory_stops_for_what_it_was_given(status, said, found, tmp_path, monkeypatch):
+def test_failure_with_enough_memory_is_an_input_error(status, stderr, found, tmp_path, monkeypatch):
     monkeypatch.setattr("resource.getrlimit", lambda kind: UNLIMITED)
     with pytest.raises(InputError) as error:
-        stopped(tmp_path, status, said)
+        check_stopped_program(tmp_path, status, stderr)
     assert (error.value.where, error.value.found) == ("a.net.xml", found)
 
 
-@pytest.mark.parametrize("megabytes", [200, 500])  # it ends while its libraries load, and while it reads the network
-def test_netconvert_under_a_memory_limit(megabytes, tmp_path):
+@pytest.mark.parametrize("megabytes", [200, 500])  # too little for its libraries, and too little for the network
+def test_netconvert_under_a_memory_limit_reports_out_of_memory(megabytes, tmp_path):
     code = f"""
 import resource
 from pathlib import Path

@@ -47,7 +47,7 @@ def test_bytes_do_not_depend_on_workers_or_folder(recorded):
     assert file_hash(recorded / "one") == file_hash(recorded / "two")
 
 
-def test_layout_is_the_official_one(recorded):
+def test_recording_has_the_official_layout(recorded):
     names = sorted(file.name for file in (recorded / "one").iterdir())
     assert names == ["README.md", "forecasting_train_v1.1.tar.gz", "forecasting_val_v1.1.tar.gz", "hd_maps.tar.gz"]
     train = [name for name, _ in scenes_of(recorded / "one" / names[1])]
@@ -58,7 +58,7 @@ def test_layout_is_the_official_one(recorded):
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_scenes_are_whole_and_drive_like_cars(recorded, split):
+def test_scenes_are_complete_and_steps_are_plausible(recorded, split):
     for _, rows in scenes_of(recorded / "one" / f"forecasting_{split}_v1.1.tar.gz"):
         tracks = {}
         for row in rows:
@@ -73,7 +73,7 @@ def test_scenes_are_whole_and_drive_like_cars(recorded, split):
             assert (steps < 3.0).all()
 
 
-def test_train_and_val_keep_apart(recorded):
+def test_train_and_val_scenes_are_separated_in_space(recorded):
     places = {
         split: np.array([
             (float(row["X"]), float(row["Y"]))
@@ -86,10 +86,10 @@ def test_train_and_val_keep_apart(recorded):
     assert places["val"][:, 1].min() - places["train"][:, 1].max() > 119.0  # BRU: val is the north
 
 
-def test_too_few_scenes_are_an_error_and_leave_nothing(tmp_path):
+def test_too_few_scenes_are_an_error_and_nothing_is_written(tmp_path):
     with pytest.raises(InputError, match="scenes worth keeping"):
-        hopeless = small(max_lateral_acceleration=0.0, max_acceleration=0.0)
-        record(tmp_path / "out", replace(hopeless, traffic=replace(hopeless.traffic, seconds=5.0)), workers=1)
+        strict = small(max_lateral_acceleration=0.0, max_acceleration=0.0)
+        record(tmp_path / "out", replace(strict, traffic=replace(strict.traffic, seconds=5.0)), workers=1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -105,14 +105,14 @@ def test_too_few_scenes_are_an_error_and_leave_nothing(tmp_path):
         ("streets", "unknown", 1),
     ],
 )
-def test_impossible_parameters_are_refused_by_name(section, key, value):
+def test_invalid_parameters_are_refused_by_name(section, key, value):
     values = read_parameters(PARAMS)["record_sample"]
     values[section][key] = value
     with pytest.raises(ParameterError, match=rf"{section}(\.{key})?"):
         from_values(RecordSampleParameters, values, "record_sample")
 
 
-def test_an_unknown_side_is_refused():
+def test_unknown_val_side_is_refused():
     values = read_parameters(PARAMS)["record_sample"]
     values["cities"][0]["val_side"] = "up"
     with pytest.raises(ParameterError, match="north, east, south, west"):

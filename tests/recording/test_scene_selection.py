@@ -1,4 +1,4 @@
-"""Tests of scene selection: drawn by interest, separated, in the right part of the city; and of what the AV sees."""
+"""Tests of scene selection (weights, separation, parts of the city) and of what the AV observes."""
 
 from dataclasses import replace
 
@@ -49,32 +49,32 @@ def draw(found, count):
     return choose(found, count, SCENES, np.random.default_rng(3))
 
 
-def test_interest_decides_how_often():
+def test_scenes_with_larger_weights_are_chosen_more_often():
     weight = np.where(np.arange(400) < 200, 9.0, 1.0)
     chosen = draw(candidates(400, weight=weight), 100)
     assert 0.75 < (chosen < 200).mean() < 1.0
 
 
-def test_standing_agents_are_bounded():
+def test_fraction_of_standing_agents_is_limited():
     displacement = np.where(np.arange(200) < 150, 0.0, 30.0)
     chosen = draw(candidates(200, displacement=displacement), 50)
     assert (displacement[chosen] < 5.0).sum() == 5
     assert len(chosen) == 50
 
 
-def test_scenes_of_one_time_keep_apart():
+def test_simultaneous_scenes_are_separated_in_space():
     place = np.stack([np.arange(50) * 10.0, np.zeros(50)], axis=-1)
     chosen = draw(candidates(50, start=np.zeros(50, dtype=np.int64), place=place), 50)
     assert np.diff(np.sort(place[chosen, 0])).min() >= 60.0
 
 
-def test_one_vehicle_pauses_and_nobody_is_agent_without_an_av():
+def test_scenes_of_one_vehicle_are_separated_in_time_and_need_an_av():
     chosen = draw(candidates(20, vehicle=np.zeros(20, dtype=np.int64)), 20)
     assert np.diff(np.sort(chosen)).min() >= 2
     assert not len(draw(candidates(20, av=np.full(20, -1)), 20))
 
 
-def test_windows_know_turns_and_braking():
+def test_windows_measure_turns_and_braking():
     time = np.arange(STEPS) * 0.1
     angle = time / 4.9 * np.pi / 2
     turning = 20.0 * np.stack([np.sin(angle), 1 - np.cos(angle)], axis=-1)
@@ -88,13 +88,13 @@ def test_windows_know_turns_and_braking():
 
 @pytest.mark.parametrize(("x", "train", "val"), [(-60.0, True, False), (0.0, False, False), (49.0, False, False),
                                                  (51.0, False, True), (np.nan, False, False)])  # fmt: skip
-def test_a_band_lies_between_the_parts(x, train, val):
+def test_band_between_train_and_val_belongs_to_neither(x, train, val):
     place = np.array([x, 0.0])
     assert (bool(PARTS.within("train", place)), bool(PARTS.within("val", place))) == (train, val)
 
 
 def moving():
-    """Vehicles on the val side: AGENT, AV, one that leaves the AV's range, one far away, one across the line."""
+    """Vehicles: AGENT, AV, one that leaves the range of the AV, one far away, one across the dividing line."""
     xy = np.zeros((STEPS, 5, 2))
     xy[:, 0] = [80.0, 0.0]
     xy[:, 1] = [35.0, 0.0]
@@ -104,13 +104,13 @@ def moving():
     return Motion(xy, np.ones((STEPS, 5), dtype=bool))
 
 
-def see(motion, scenes=SCENES):
+def observe(motion, scenes=SCENES):
     parked = np.array([[70.0, 5.0], [500.0, 0.0]])
     return record_scene("val", PARTS, motion, parked, 0, 0, 1, "BER", 0.0, scenes, np.random.default_rng(0))
 
 
-def test_the_av_sees_what_is_near_on_its_side():
-    rows = see(moving())
+def test_av_observes_nearby_vehicles_on_its_side():
+    rows = observe(moving())
     tracks = {}
     for name, kind in zip(rows.track_ids, rows.track_types, strict=True):
         tracks.setdefault((int(kind), name), []).append(name)
@@ -121,14 +121,14 @@ def test_the_av_sees_what_is_near_on_its_side():
     np.testing.assert_allclose(np.diff(np.unique(rows.timestamps)), 0.1, atol=1e-6)
 
 
-def test_noise_is_as_large_as_asked():
-    noisy, exact = see(moving(), scenes=replace(SCENES, tracking_noise=0.1)), see(moving())
+def test_tracking_noise_has_the_given_standard_deviation():
+    noisy, exact = observe(moving(), scenes=replace(SCENES, tracking_noise=0.1)), observe(moving())
     assert (noisy.xy - exact.xy).std() == pytest.approx(0.1, rel=0.2)
 
 
-def test_a_scene_with_a_jump_in_it_is_dropped():
+def test_scene_with_a_jump_is_dropped():
     motion = moving()
     motion.sound[10, 3] = False
-    assert see(motion) is not None  # far away
+    assert observe(motion) is not None  # far away
     motion.sound[10, 2] = False
-    assert see(motion) is None
+    assert observe(motion) is None

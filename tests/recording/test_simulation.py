@@ -27,23 +27,23 @@ def straight(skip=0.0):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_the_centre_lies_half_a_length_behind_the_bumper(smoothing):
+def test_vehicle_centre_is_half_a_length_behind_the_bumper(smoothing):
     motion = centre_motion(straight(), smoothing)
     np.testing.assert_allclose(motion.xy[:, 0, 0], np.arange(STEPS) - 2.0, atol=1e-6)
     assert motion.sound.all()
 
 
-def test_a_skip_at_a_lane_joint_is_spread_out():
+def test_skip_at_a_lane_joint_is_smoothed():
     raw = np.abs(np.diff(straight(1.2).front[:, 0, 0], n=2)).max()
     motion = centre_motion(straight(1.2), 0.2)
-    mended = np.abs(np.diff(motion.xy[:, 0, 0], n=2)).max()
+    smoothed = np.abs(np.diff(motion.xy[:, 0, 0], n=2)).max()
     assert raw > 1.0
-    assert mended < 0.02  # m a step and step: 2 m/s2
+    assert smoothed < 0.02  # metres per step squared: 2 m/s2
     assert motion.sound.all()
     assert motion.xy[-1, 0, 0] == pytest.approx(straight(1.2).front[-1, 0, 0] - 2.0, abs=0.05)
 
 
-def test_a_jump_sideways_is_not_sound():
+def test_sideways_jump_is_marked():
     jumping = straight()
     jumping.front[50:, 0, 1] += 6.0
     motion = centre_motion(jumping, 0.2)
@@ -51,7 +51,7 @@ def test_a_jump_sideways_is_not_sound():
     assert motion.sound[:40].all()
 
 
-def test_vehicles_that_come_and_go_stay_apart():
+def test_absence_of_a_vehicle_is_not_interpolated():
     coming = straight()
     for values in (coming.front, coming.heading, coming.speed):
         values[40:60] = np.nan

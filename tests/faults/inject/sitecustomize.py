@@ -19,9 +19,9 @@ from pathlib import Path
 ACTIONS = {"os.mkdir": 0, "os.rename": 1, "subprocess.Popen": 0, "open": 0}  # index of the path in the arguments
 WRITING = os.O_WRONLY | os.O_RDWR
 SPARE_MEMORY = 8 << 20  # bytes that a process may still allocate once its memory is limited
-OTHERS_SECONDS = 90  # longest time that another run may take
-# Folders that a stage makes while it holds the lock of their parent, which it never holds for long. If the stage were
-# paused there, the other run would only wait for the lock, and the test would not show how the two runs interact.
+OTHER_RUN_SECONDS = 90  # longest time that the other run may take
+# Folders that a stage creates while it briefly holds the lock of the parent folder. If the stage were paused there, the
+# other run would only wait for the lock, and the test would not show how the two runs interact.
 WORK_FOLDER = re.compile(r"\..+\.(partial|scratch)-[^/]+")
 
 
@@ -32,8 +32,8 @@ class Fault:
         self.plan, self.root, self.log = plan, plan["root"], Path(plan["log"])
         self.stage = os.environ.get("DVC_STAGE", Path(sys.orig_argv[1]).stem)
         self.moment = plan["moments"].get(self.stage)
-        self.started = self.safe = time.monotonic()
-        self.pending_safe = False
+        self.started = self.saved_at = time.monotonic()
+        self.save_pending = False
         self.actions: list[tuple[float, str]] = []
         self.lock = threading.Lock()
         self.over = (self.log / f"{self.stage}.fired").exists()
@@ -50,21 +50,22 @@ class Fault:
         path = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 (links stay)
         if event != "subprocess.Popen" and (not path.startswith(self.root) or "__pycache__" in path):
             return
-        if self.pending_safe:
-            self.safe, self.pending_safe = time.monotonic(), False
-        self.pending_safe = event == "os.rename" and "/.run/" in path and ".partial-" not in path
+        if self.save_pending:
+            self.saved_at, self.save_pending = time.monotonic(), False
+        self.save_pending = event == "os.rename" and "/.run/" in path and ".partial-" not in path
         what = re.sub(r"(partial|scratch)-[^/]*", r"\1", os.path.relpath(path, self.root))
         self.actions.append((time.monotonic() - self.started, f"{event.split('.')[-1]} {what}"))
         if self.plan["kind"] == "same_stage" and event == "os.mkdir" and WORK_FOLDER.fullmatch(Path(path).name):
             return
         if self.moment and len(self.actions) == self.moment["action"] and self.moment["delay"]:
-            timer = threading.Timer(self.moment["delay"], self.strike)
+            timer = threading.Timer(self.moment["delay"], self.trigger)
             timer.daemon = True
             timer.start()
-        elif self.moment and len(self.actions) >= self.moment["action"]:  # `>`: faster than when delays were drawn
-            self.strike()
+        # `>`: this run is faster than the undisturbed one, and its next action comes before the delay is over.
+        elif self.moment and len(self.actions) >= self.moment["action"]:
+            self.trigger()
 
-    def strike(self) -> None:
+    def trigger(self) -> None:
         """Record the moment of the fault, then cause it."""
         with self.lock:
             if self.over:
@@ -74,7 +75,7 @@ class Fault:
         record = {
             "at": self.actions[-1][1],
             "seconds": now - self.started,
-            "lost": now - self.safe,
+            "lost": now - self.saved_at,
         }
         (self.log / f"{self.stage}.fired").write_text(json.dumps(record))
         getattr(self, self.plan["kind"])()
@@ -88,15 +89,15 @@ class Fault:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def interrupt(self) -> None:
-        """Send what Ctrl-C at a terminal sends."""
+        """Send the signal that Ctrl-C sends at a terminal."""
         os.killpg(os.getpgrp(), signal.SIGINT)
 
     def terminate(self) -> None:
-        """Send what a scheduler sends that ends a job."""
+        """Send the signal with which a scheduler ends a job."""
         os.killpg(os.getpgrp(), signal.SIGTERM)
 
     def memory(self) -> None:
-        """Limit the memory of this process and those it starts to little more than it uses now."""
+        """Limit the memory of this process and those it starts to slightly more than it uses now."""
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + SPARE_MEMORY, used + SPARE_MEMORY))
 
@@ -126,7 +127,7 @@ class Fault:
         with (self.log / f"{self.stage}.other").open("w") as output:
             try:
                 done = subprocess.run(
-                    command, cwd=self.root, env=environment, stdout=output, stderr=output, timeout=OTHERS_SECONDS
+                    command, cwd=self.root, env=environment, stdout=output, stderr=output, timeout=OTHER_RUN_SECONDS
                 ).returncode
             except subprocess.TimeoutExpired:
                 done = "did not end"
