@@ -23,7 +23,7 @@ ATHERIS = ROOT / ".run" / "atheris"
 FOUND = ROOT / ".run" / "fuzz"  # files on which a reader failed, and those that reached new code
 MOST_BYTES = 1 << 16  # largest file
 LONGEST_MESSAGE = 10_000  # characters
-NAMES = ("map", "opendrive", "lanelet2", "scene", "archive", "store", "lane-map", "parameters")
+NAMES = ("map", "opendrive", "lanelet2", "scene", "scenario", "local-map", "archive", "store", "lane-map", "parameters")
 MOST_SECONDS = 10  # longest time for reading a file
 MOST_MEGABYTES = 2048  # largest memory of the process
 

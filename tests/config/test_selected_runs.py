@@ -33,10 +33,17 @@ def test_a_variant_may_share_the_pretraining_of_another(tmp_path: Path) -> None:
     assert [runs.pretraining(variant) for variant in runs.variants] == ["none", "map", "map"]
 
 
-@pytest.mark.parametrize(("variant", "pretraining"), [("map", "map"), ("none", "map"), ("map_10", "none")])
-def test_shared_pretraining_entry_must_be_valid(tmp_path: Path, variant: str, pretraining: str) -> None:
+@pytest.mark.parametrize(
+    ("variant", "pretraining", "key"),
+    [
+        ("map", "map", "run_variants"),
+        ("none", "map", "shared_pretraining"),
+        ("map_10", "none", "shared_pretraining"),
+    ],
+)
+def test_shared_pretraining_entry_must_be_valid(tmp_path: Path, variant: str, pretraining: str, key: str) -> None:
     (tmp_path / "params.yaml").write_text(SHARED % (variant, pretraining))
-    with pytest.raises(ParameterError, match="shared_pretraining"):
+    with pytest.raises(ParameterError, match=rf"params\.yaml: {key}\b"):
         load_selected_runs(tmp_path / "params.yaml")
 
 
