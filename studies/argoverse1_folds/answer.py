@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from studies.argoverse1_folds.analysis import SCRATCH, Findings, Tested
+from studies.argoverse1_folds.analysis import SCRATCH, Findings, Tested, metric_label
 from studies.argoverse1_folds.ledger import NOT_YET
 from studies.argoverse1_folds.plan import BASELINE, Plan
 from studies.argoverse1_folds.results import CAPPED
 from synthdrive.reporting.evidence import Published
-from synthdrive.reporting.wording import signed
+from synthdrive.reporting.wording import listed, signed
 
 MAIN, PAPER_VARIANT = "forecast_realistic", "combined"
 ALL = 100  # %
@@ -79,12 +79,20 @@ def _answer(topic: str, *findings: str | None) -> str:
 
 
 def _change(found: Findings, key: tuple[str, int, str, str], before: str, after: str) -> str | None:
-    """Return a clause about the test of variant, percent, reference and metric; None if it has no result yet."""
-    for each in found.tests:
-        if (each.test.variant, each.test.percent, each.test.reference, each.metric) == key:
-            end = "" if each.direction else "; this difference is not statistically significant"
-            return f"{before} {change_text(each)} {after}{end}"
-    return None
+    """Return a clause about the test of variant, percent, reference and metric; None if it has no result yet.
+
+    If that test finds no significant difference, the significant ones in the other metrics are listed too.
+    """
+    tests = {(one.test.variant, one.test.percent, one.test.reference, one.metric): one for one in found.tests}
+    main = tests.get(key)
+    if main is None:
+        return None
+    text = f"{before} {change_text(main)} {after}"
+    if main.direction:
+        return text
+    others = [one for other, one in tests.items() if other[:3] == key[:3] and one.direction]
+    listing = listed([f"{metric_label(one.metric)} by {change_text(one)}" for one in others])
+    return f"{text} (not significant){f', but {listing}' if others else ''}"
 
 
 def _without_scenes(found: Findings, few: int) -> str | None:

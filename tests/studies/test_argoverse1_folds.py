@@ -270,6 +270,17 @@ def test_losses_of_an_unknown_variant_or_a_damaged_file_are_refused(plan: Plan, 
         load_reconstructions(tmp_path, plan)
 
 
+def test_answer_names_significant_changes_in_other_metrics(folder: Path, plan: Plan) -> None:
+    for fold in range(plan.folds):
+        scratch = load_results(folder, plan).runs[Run("scratch", 10, fold)]
+        worse = dict(scratch.errors) | {"minADE6": 1.2 * scratch.errors["minADE6"]}
+        save_result(replace(scratch, run=Run("combined", 10, fold), errors=worse), folder)
+    said = sentences(analyse(load_results(folder, plan), plan), plan, PUBLISHED)[4]
+    assert "changes minFDE6 by +0.0 % [+0.0, +0.0] compared with training from scratch (not significant), but" in said
+    assert "minADE6 by +20.0 %" in said
+    assert "MR6" not in said
+
+
 def test_a_level_has_the_mean_error_of_every_training(folder: Path, plan: Plan) -> None:
     level = next(
         each for each in levels(load_results(folder, plan), plan) if (each.variant, each.percent) == ("scratch", 10)
