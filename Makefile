@@ -105,8 +105,8 @@ profile-name:
 	@[ -n "$(NAME)" ] && [ -f "profiles/$(NAME).yaml" -o -f "$(NAME)" ] || \
 	{ echo "profile: found NAME=$(NAME), expected one of: $(patsubst profiles/%.yaml,%,$(wildcard profiles/*.yaml))" >&2; exit 2; }
 
-# torch and what only its CUDA builds need stay out: they are installed on their own, in the build that fits the machine.
-# nvidia-ml-py is no part of them: DVCLive needs it.
+# torch and the packages that only its CUDA builds require are left out: they are installed separately, in the build that
+# fits the machine. nvidia-ml-py is kept, because DVCLive requires it on every machine.
 lock: ## resolve requirements.in into requirements.lock (needs uv)
 	@uv pip compile requirements.in --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	  --no-emit-index-url --no-annotate --no-header --quiet --no-emit-package torch --no-emit-package triton \

@@ -1,7 +1,7 @@
-"""Measure how much the results of a variant differ between seeds, with and without each option against that.
+"""Measure how much the results of a variant differ between seeds, with and without options that may reduce this.
 
 Example, after `make repro`:
-    python benchmarks/seed_noise.py --seeds 5     # the table of docs/experiments.md, about 20 CPU minutes
+    python benchmarks/seed_noise.py --seeds 5     # about 20 CPU minutes
 
 Each row trains the variant `none` of params.yaml with one option changed, on one thread, and prints mean and standard
 deviation over the seeds.

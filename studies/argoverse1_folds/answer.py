@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from studies.argoverse1_folds.analysis import SCRATCH, Findings, Tested, metric_label
-from studies.argoverse1_folds.ledger import NOT_YET
+from studies.argoverse1_folds.ledger import ALL_SCENES, NOT_YET
 from studies.argoverse1_folds.plan import BASELINE, Plan
 from studies.argoverse1_folds.results import CAPPED
 from synthdrive.reporting.evidence import Published
 from synthdrive.reporting.wording import listed, signed
 
 MAIN, PAPER_VARIANT = "forecast_realistic", "combined"
-ALL = 100  # %
 AGAINST_SCRATCH = "compared with training from scratch"
 
 
 def sentences(found: Findings, plan: Plan, published: Published) -> list[str]:
     """Return the answer to each question, or that it was not run yet."""
     few, scenes, name = min(plan.percents), found.training_scenes, plan.variants[MAIN].label.lower()
+    total = scenes[ALL_SCENES]
     paper = published.change(PAPER_VARIANT, "minFDE6")
     in_the_paper = "" if paper is None else f" (in the paper: {signed(paper)} %)"
     return [
@@ -42,8 +42,8 @@ def sentences(found: Findings, plan: Plan, published: Published) -> list[str]:
             "All real scenes",
             _change(
                 found,
-                (MAIN, ALL, SCRATCH, CAPPED),
-                f"With all training scenes ({scenes[ALL]:,}), the same pre-training changes minFDE6, capped at 2 m, by",
+                (MAIN, ALL_SCENES, SCRATCH, CAPPED),
+                f"With all training scenes ({total:,}), the same pre-training changes minFDE6, capped at 2 m, by",
                 AGAINST_SCRATCH,
             ),
         ),
@@ -58,7 +58,7 @@ def sentences(found: Findings, plan: Plan, published: Published) -> list[str]:
             ),
             _change(
                 found,
-                (PAPER_VARIANT, ALL, SCRATCH, "minFDE6"),
+                (PAPER_VARIANT, ALL_SCENES, SCRATCH, "minFDE6"),
                 "With all training scenes, it changes minFDE6 by",
                 AGAINST_SCRATCH + in_the_paper,
             ),

@@ -14,13 +14,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from studies.argoverse1_folds.plan import PAPER, Plan
+from studies.argoverse1_folds.plan import PAPER, Plan, Run
 from synthdrive.config.training import RECONSTRUCTING, ModelParameters, PretrainParameters
 from synthdrive.core.artifacts import file_hash, read_json, write_json
 from synthdrive.core.errors import InputError
 from synthdrive.core.provenance import code_hash
 from synthdrive.core.schema import from_values
-from synthdrive.pretraining.pretrain import pretraining_model
+from synthdrive.pretraining.pretrain import pretraining_model, usable_windows
 from synthdrive.pretraining.reconstruction_floors import WindowSelection, measure_reconstruction
 from synthdrive.pretraining.reconstructor import Reconstructor
 from synthdrive.scenes.scene_store import SceneStore
@@ -47,20 +47,16 @@ class Reconstruction:
     losses: Losses
 
 
-def measure_reconstructions(work: Path, out: Path, plan: Plan) -> int:
+def measure_reconstructions(work: Path, out: Path, plan: Plan) -> None:
     """Measure the networks in the work folder that have not been measured yet, and write one JSON file for each.
 
     Args:
         work: work folder of the study; out: folder of the files.
 
-    Returns:
-        The number of networks measured.
-
     Raises:
         SynthDriveError: a checkpoint or a store of windows is damaged.
     """
-    count = 0
-    for variant, fold, checkpoint in _networks(work, plan):
+    for variant, fold, seed, checkpoint in _networks(work, plan):
         name = checkpoint.name
         file, next_fold = out / f"{name}.json", (fold + 1) % plan.folds
         windows, others = (work / str(each) / PAPER for each in (fold, next_fold))
@@ -70,12 +66,9 @@ def measure_reconstructions(work: Path, out: Path, plan: Plan) -> int:
         losses = _losses(checkpoint, windows, others, unseen)
         made_by = {"model": file_hash(checkpoint), "windows": file_hash(windows), "others": file_hash(others)}
         made_by["code"] = code_hash(measure_reconstruction.__module__)
-        seed = load_metadata(checkpoint)["seed"]
         content = {"variant": variant, "fold": fold, "seed": seed, "unseen": len(unseen), "losses": losses}
         write_json(file, content | {"made_by": made_by})
         print(f"reconstruction: {name} measured", file=sys.stderr, flush=True)
-        count += 1
-    return count
 
 
 def load_reconstructions(folder: Path, plan: Plan) -> list[Reconstruction]:
@@ -111,16 +104,17 @@ def unseen_windows(windows: Path, others: Path) -> np.ndarray[Any, np.dtype[np.i
     return np.array(rows, dtype=np.int64)
 
 
-def _networks(work: Path, plan: Plan) -> Iterator[tuple[str, int, Path]]:
-    """Yield variant, fold and checkpoint of every reconstruction network in the work folder."""
+def _networks(work: Path, plan: Plan) -> Iterator[tuple[str, int, int, Path]]:
+    """Yield variant, fold, seed and checkpoint of every reconstruction network in the work folder."""
     for variant, described in plan.variants.items():
         for fold in range(plan.folds):
             for repeat in range(plan.repeats):
-                checkpoint = work / str(fold) / "pretrained" / f"{variant}-{repeat * plan.folds + fold}"
+                seed = Run(variant, 100, fold, repeat).seed(plan.folds)
+                checkpoint = work / str(fold) / "pretrained" / f"{variant}-{seed}"
                 if described.windows == PAPER and checkpoint.is_dir():
                     objective = load_metadata(checkpoint)["parameters"]["pretrain"]["objective"]
                     if objective in RECONSTRUCTING:
-                        yield variant, fold, checkpoint
+                        yield variant, fold, seed, checkpoint
 
 
 def _losses(checkpoint: Path, windows: Path, others: Path, unseen: np.ndarray[Any, np.dtype[np.int64]]) -> Losses:
@@ -135,7 +129,7 @@ def _losses(checkpoint: Path, windows: Path, others: Path, unseen: np.ndarray[An
 
     network = untrained()
     load_exactly(network, load_model_state(checkpoint), checkpoint)
-    used = np.flatnonzero(np.diff(store.lane_offsets) >= parameters.min_lanes).astype(np.int64)
+    used = usable_windows(store, parameters, metadata["seed"], windows)
     return measure_reconstruction(
         network.to(accelerator.device),
         untrained,
