@@ -3,6 +3,7 @@
     python -m studies.argoverse1_folds run --hours 3     # continues from results/; commit results/ afterwards
     python -m studies.argoverse1_folds status            # number of finished runs, time spent and left
     python -m studies.argoverse1_folds reconstruction    # losses of the pre-trained networks at other places
+    python -m studies.argoverse1_folds publish           # copies the best models from the work folder to models/
     python -m studies.argoverse1_folds pages             # writes README.md and the other pages from results/
 
 Results are made from committed files only. Data and models are kept in the work folder and may be deleted: a run whose
@@ -18,6 +19,7 @@ from pathlib import Path
 from studies.argoverse1_folds.execute import make_executor, modified_files
 from studies.argoverse1_folds.pages import write_pages
 from studies.argoverse1_folds.plan import load_plan
+from studies.argoverse1_folds.publish import publish_models
 from studies.argoverse1_folds.reconstruction import RECONSTRUCTION, measure_reconstructions
 from studies.argoverse1_folds.results import SCENES, load_results
 from studies.argoverse1_folds.schedule import make_scheduler, summary
@@ -36,7 +38,7 @@ FOLDER = Path(__file__).parent
 def main() -> None:
     """Run the command given on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("run", "status", "reconstruction", "pages"))
+    parser.add_argument("command", choices=("run", "status", "reconstruction", "publish", "pages"))
     parser.add_argument(
         "--hours", type=float, default=3.0, help="no run is started that may end later (default: %(default)s)"
     )
@@ -59,6 +61,9 @@ def main() -> None:
         measured = given.results.with_name(RECONSTRUCTION)
         if given.command == "reconstruction":
             measure_reconstructions(given.work, measured, plan)
+        if given.command == "publish":
+            for folder in publish_models(given.work, load_results(given.results, plan), given.out, plan):
+                print(folder)
         if given.command == "pages":
             published, claims = Published.load(Path("published.yaml")), load_claims(Path("claims.yaml"))
             write_pages(given.results, measured, given.out, plan, published, claims)

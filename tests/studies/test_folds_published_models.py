@@ -1,0 +1,130 @@
+"""Tests of the study's published models: which are published, their cards, and the committed ones."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "forecasting"))
+from forecasting_scenes import driven, straight_lanes, write_store
+
+from studies.argoverse1_folds.plan import BASELINE, Plan, Run, load_plan
+from studies.argoverse1_folds.publish import CARD, MODELS, PUBLISHED, model_card, publish_models, published_name
+from studies.argoverse1_folds.results import Result, Results, load_results
+from synthdrive.config.training import ModelParameters
+from synthdrive.core.artifacts import file_hash
+from synthdrive.core.errors import InputError
+from synthdrive.core.parameters import load_section
+from synthdrive.core.provenance import plain_values
+from synthdrive.core.timing import ARGOVERSE1
+from synthdrive.models.densetnt import DenseTNT
+from synthdrive.training.checkpoints import MODEL, save_checkpoint
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STUDY = REPOSITORY / "studies" / "argoverse1_folds"
+COMMITTED = sorted((STUDY / MODELS).glob("*/"))
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return load_plan(STUDY / "plan.yaml")
+
+
+@pytest.fixture
+def work(tmp_path: Path, plan: Plan) -> Path:
+    """A work folder with an untrained network in the place of each published model."""
+    model = replace(load_section(ModelParameters, "model", REPOSITORY / "params.yaml"), hidden_size=32)
+    for run in PUBLISHED:
+        seed = run.seed(plan.folds)
+        metadata = {"stage": "finetune", "variant": run.variant, "seed": seed, "model": plain_values(model)}
+        metadata |= {"timing": ARGOVERSE1.plain(), "percent": run.percent}
+        folder = tmp_path / "work" / str(run.fold) / "runs" / run.name / "finetuned" / f"{run.variant}-{seed}"
+        save_checkpoint(folder, DenseTNT(model, ARGOVERSE1), metadata, [])
+    return tmp_path / "work"
+
+
+def made_up_results(work: Path | None) -> Results:
+    """Results of the published runs and of their references, computed with the models of the work folder."""
+    found = {}
+    runs = [*PUBLISHED, Run("scratch", 10, 0), Run("scratch", 100, 0), Run(BASELINE, 0, 0)]
+    for number, run in enumerate(runs):
+        fde = np.array([1.0, 3.0]) + number
+        errors = {"minFDE6": fde, "minADE6": fde / 2, "minFDE1": 2 * fde, "minADE1": fde, "MR6": (fde > 2.0) * 1.0}
+        provenance = {"commit": "0" * 40, "train_scenes": 20 * run.percent, "inputs": {}}
+        if work is not None and run in PUBLISHED:
+            folder = work / str(run.fold) / "runs" / run.name / "finetuned" / f"{run.variant}-{run.fold}"
+            provenance["inputs"] = {"evaluate": {"checkpoint": file_hash(folder)}}
+        found[run] = Result(run, {"finetune": {"epochs": 7}}, "", errors, {}, provenance)
+    return Results(found, {})
+
+
+def test_published_models_are_copies_with_a_card_each_and_declared_for_dvc(
+    work: Path, plan: Plan, tmp_path: Path
+) -> None:
+    folders = publish_models(work, made_up_results(work), tmp_path / "out", plan)
+    assert [folder.name for folder in folders] == [published_name(run) for run in PUBLISHED]
+    declared = yaml.safe_load((tmp_path / "out" / "dvc.yaml").read_text())["artifacts"]
+    for run, folder in zip(PUBLISHED, folders, strict=True):
+        assert re.fullmatch(r"[a-z0-9][a-z0-9-]*[a-z0-9]", folder.name)  # what DVC accepts as the name of an artifact
+        assert tmp_path / "out" / declared[folder.name]["path"] == folder
+        made = work / str(run.fold) / "runs" / run.name / "finetuned" / f"{run.variant}-{run.fold}"
+        assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != CARD} == {
+            path.name: path.read_bytes() for path in made.iterdir()
+        }
+
+
+def test_a_card_states_errors_beside_references_licence_and_recipe(plan: Plan) -> None:
+    run = next(run for run in PUBLISHED if run.percent == 10)
+    card = model_card(run, made_up_results(None), 1_234, plan)
+    assert yaml.safe_load(card.split("---")[1])["license"] == "cc-by-nc-sa-4.0"
+    ours, scratch, following = re.findall(r"^\| ([\w ,]+) \| ([\d.]+) \| ([\d.]+) \|", card, flags=re.M)
+    assert ours == ("this model", "3.00", "50.00")
+    assert scratch == ("from scratch, same training scenes", "5.00", "100.00")
+    assert following == ("lane following", "7.00", "100.00")
+    for words in ("1,234 parameters", "fine-tuned on 200 recorded scenes", "epochs 7", "non-commercial"):
+        assert words in card
+    alone = model_card(PUBLISHED[0], made_up_results(None), 1_234, plan)
+    assert "from scratch" not in alone
+    assert "alone" in alone
+
+
+def test_a_model_that_is_not_the_evaluated_one_is_not_published(work: Path, plan: Plan, tmp_path: Path) -> None:
+    results = made_up_results(work)
+    (model,) = work.glob(f"0/runs/{PUBLISHED[1].name}/finetuned/*/{MODEL}")
+    content = bytearray(model.read_bytes())
+    content[-1] ^= 1
+    model.write_bytes(content)
+    with pytest.raises(InputError, match=f"as in the result of {PUBLISHED[1].name}"):
+        publish_models(work, results, tmp_path / "out", plan)
+    shutil.rmtree(model.parent)
+    with pytest.raises(InputError, match=f"without {PUBLISHED[1].name}.json trains it again"):
+        publish_models(work, results, tmp_path / "out", plan)
+    with pytest.raises(InputError, match="no result"):
+        publish_models(work, Results({}, {}), tmp_path / "out", plan)
+
+
+@pytest.mark.parametrize("folder", COMMITTED, ids=[folder.name for folder in COMMITTED])
+def test_committed_models_are_the_evaluated_ones_and_their_example_works(
+    folder: Path, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = load_results(STUDY / "results", plan)
+    run = next(run for run in PUBLISHED if published_name(run) == folder.name)
+    copied = tmp_path / "studies" / "argoverse1_folds" / MODELS / folder.name
+    shutil.copytree(folder, copied, ignore=shutil.ignore_patterns(CARD))
+    assert file_hash(copied) == results.runs[run].provenance["inputs"]["evaluate"]["checkpoint"]
+    agents = np.stack([driven(angle, 8.0, 0.1, (1000.0, -300.0)) for angle in (0.0, 1.0)])
+    write_store(tmp_path / "data" / "scenes" / "val", agents, straight_lanes([(0, 0), (1, 0)]))
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", (folder / CARD).read_text(), flags=re.S)
+    names: dict[str, object] = {}
+    exec(example, names)
+    assert np.isfinite(names["found"].trajectories).all()  # type: ignore[attr-defined]
+    assert capsys.readouterr().out
