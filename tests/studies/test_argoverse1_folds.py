@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,9 @@ import numpy as np
 import pytest
 import yaml
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "forecasting"))
+from forecasting_scenes import driven, straight_lanes, write_store
+
 from studies.argoverse1_folds.analysis import analyse, compare, errors_of, levels, planned_tests
 from studies.argoverse1_folds.answer import sentences
 from studies.argoverse1_folds.execute import make_executor, modified_files
@@ -20,7 +24,7 @@ from studies.argoverse1_folds.ledger import effect_rows, judge_effects
 from studies.argoverse1_folds.pages import write_pages
 from studies.argoverse1_folds.paper_page import reconstruction_sentences
 from studies.argoverse1_folds.plan import BASELINE, Comparison, Plan, Recipe, Run, best_recipe, groups, load_plan, needs
-from studies.argoverse1_folds.reconstruction import load_reconstructions
+from studies.argoverse1_folds.reconstruction import load_reconstructions, unseen_windows
 from studies.argoverse1_folds.results import (
     CAPPED,
     FAR,
@@ -259,6 +263,16 @@ def test_page_of_the_papers_pretraining_shows_its_effect_on_forecasting(
     assert change is not None
     assert change.relative_text in page
     assert "combined (30 %)" not in page
+
+
+def test_unseen_windows_are_those_that_the_networks_own_store_lacks(tmp_path: Path) -> None:
+    agents = np.stack([driven(angle, 8.0) for angle in (0.0, 0.5, 1.0)])
+    lanes = straight_lanes([(0, 0), (1, 0)])
+    write_store(tmp_path / "own", agents, lanes, ["a", "b", "c"])
+    write_store(tmp_path / "other", agents, lanes, ["d", "b", "e"])
+    np.testing.assert_array_equal(unseen_windows(tmp_path / "own", tmp_path / "other"), [0, 2])
+    with pytest.raises(InputError, match=r"no window; expected windows that are not in .*own"):
+        unseen_windows(tmp_path / "own", tmp_path / "own")
 
 
 def test_losses_of_an_unknown_variant_or_a_damaged_file_are_refused(plan: Plan, tmp_path: Path) -> None:
