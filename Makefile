@@ -3,15 +3,15 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
-# Interpreter, 3.11 to 3.13, and build of torch: cpu, cuda, or pip's words ("torch==2.13.0 --index-url <index>"). Without
-# a choice what is installed stays, and a first set-up takes what fits the machine.
+# Interpreter, 3.11 to 3.13, and build of torch: cpu, cuda, or arguments of pip ("torch==2.13.0 --index-url <index>"). By
+# default, an installed torch is kept; a first set-up installs the build that fits the machine.
 PYTHON ?=
 TORCH ?=
 # Folder of wheels made by `make vendor`: with it the environment is installed without any network.
 WHEELS ?=
 # Runs (a variant with a seed) at a time: as many as cores, one where a GPU trains, or make repro JOBS=4.
 JOBS ?=
-# `make study` with other parameters: what its variants' names get appended, and what is said of them.
+# For `make study` with other parameters: suffix of the variants' names, and a note for their descriptions.
 SUFFIX ?=
 NOTE ?=
 # Its runs: judged on the val scenes (runs) or on a fold of the train scenes (choices, after make profile NAME=choices).
@@ -39,7 +39,7 @@ repro: environment ## run the pipeline, as many runs side by side as there are c
 	@python -m tools.side_by_side $(if $(JOBS),--jobs $(JOBS))
 	@$(MAKE) --no-print-directory report
 
-study: repro ## make study: the runs, and what they show as studies/argoverse1_small (after make profile NAME=argoverse1-small)
+study: repro ## train the runs of the first study and write studies/argoverse1_small (after make profile NAME=argoverse1-small)
 	@python -m studies.argoverse1_small --suffix '$(SUFFIX)' --note '$(NOTE)' --into $(INTO)
 
 report: ## print the results of the last run
@@ -73,7 +73,7 @@ faults: environment ## kill, starve and damage every stage of a small pipeline: 
 	@python tests/faults
 
 # atheris is no part of the lock; where it is absent, this says how to have it.
-fuzz: environment ## make fuzz SECONDS=120: give each reader damaged files for so long
+fuzz: environment ## make fuzz SECONDS=120: fuzz each file reader for that many seconds
 	@python tests/hostile/fuzz.py --seconds $(or $(SECONDS),60) $(TARGETS)
 
 lint: environment ## style, types, import layers, declared dependencies
@@ -82,7 +82,7 @@ lint: environment ## style, types, import layers, declared dependencies
 	@lint-imports
 	@python -m tools.dependencies
 
-gpu-check: ## on a machine with CUDA: right and repeatable numbers, every precision's speed, what the paper's size takes
+gpu-check: ## on a machine with CUDA: check results and repeatability, measure speed by precision and at the paper's size
 	@PYTHONPATH=src $(or $(PYTHON),python) benchmarks/gpu_check.py --out gpu-check
 
 verify: environment ## does dvc.lock match code and parameters? (needs no data)
@@ -94,7 +94,7 @@ verify-spot: environment ## make the data again and compare its bytes, score the
 verify-full: environment ## train again and compare the metrics
 	@python -m tools.verify full
 
-repair: environment ## read every artifact and cached copy again, make good what a disk has damaged
+repair: environment ## read every artifact and cached copy again, repair damaged ones
 	@python -m tools.repair
 
 profile: profile-name environment ## make profile NAME=paper: params.yaml as committed, with profiles/NAME.yaml merged into it
@@ -119,7 +119,7 @@ vendor: ## make vendor WHEELS=wheels: every wheel of the environment into a fold
 vendor-test: ## make vendor-test WHEELS=wheels: does the set-up work in a fresh clone where there is no network?
 	@PYTHON="$(PYTHON)" containers/vendor-test.sh $(WHEELS)
 
-audit: environment ## is the lock whole, hashed, minimal and what is installed? LICENCES=1 lists licences, ADVISORIES=all.zip looks for known holes
+audit: environment ## check that the lock is complete, hashed, minimal and installed; LICENCES=1 lists licences, ADVISORIES=all.zip checks for known vulnerabilities
 	@python -m tools.lock_audit $(if $(LICENCES),--licences) $(if $(ADVISORIES),--advisories $(ADVISORIES))
 
 container: ## build the image with docker, podman or buildah; WHEELS=wheels (of make vendor): without a package index

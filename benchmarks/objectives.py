@@ -29,9 +29,9 @@ OBJECTIVES = {
     "trajectory": {"map_probability": 0.0},
     "combined": {},
     "scene": {"objective": "scene"},
-    "scene, not turned": {"objective": "scene", "random_rotation": False},
+    "scene, no rotation": {"objective": "scene", "random_rotation": False},
     "scene, one mode": {"objective": "scene", "random_rotation": False, "modes": 1},
-    "scene, three lanes in four": {"objective": "scene", "random_rotation": False, "mask_ratio": 0.75},
+    "scene, 75 % of lanes hidden": {"objective": "scene", "random_rotation": False, "mask_ratio": 0.75},
 }
 
 

@@ -85,7 +85,7 @@ def places_of(results: Results) -> Places:
 
 
 def errors_of(results: Results, variant: str, percent: int, metric: str, plan: Plan) -> dict[int, Floats]:
-    """Return, for each complete repeat, the (S,) metric of every scene, by the training that did not see its fold."""
+    """Return, for each complete repeat, the (S,) metric of every scene, by the model trained without its fold."""
     whole = results.of(variant, percent, plan)
     return {repeat: np.concatenate([each.metric(metric) for each in folds]) for repeat, folds in whole.items()}
 

@@ -39,7 +39,7 @@ def sentences(found: Findings, plan: Plan, published: Published) -> list[str]:
             ),
         ),
         _answer(
-            "All real scenes",
+            "All real scenes, same pre-training",
             _change(
                 found,
                 (MAIN, ALL_SCENES, SCRATCH, CAPPED),
@@ -91,8 +91,8 @@ def _change(found: Findings, key: tuple[str, int, str, str], before: str, after:
     if main.direction:
         return text
     others = [one for other, one in tests.items() if other[:3] == key[:3] and one.direction]
-    listing = listed([f"{metric_label(one.metric)} by {change_text(one)}" for one in others])
-    return f"{text} (not significant){f', but {listing}' if others else ''}"
+    listing = listed([f"{metric_label(one.metric)} ({change_text(one)})" for one in others])
+    return f"{text}; this change is not significant{f', but that of {listing} is' if others else ''}"
 
 
 def _without_scenes(found: Findings, few: int) -> str | None:

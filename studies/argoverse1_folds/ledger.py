@@ -17,8 +17,8 @@ LOWERS = "lowers"  # kind of the tests that compare one variant with training fr
 ALL_SCENES = 100  # %, the setting of the paper
 NOT_YET = "not run yet"
 RULE = (
-    "With all training scenes, against training from scratch. The rule is that of the pipeline's report: supported if "
-    "the 95 % interval lies below 0, contradicted if it lies above 0 or contains 0 but not the published change."
+    "Changes with all training scenes, relative to training from scratch. A claim is supported if the 95 % interval "
+    "lies below 0; contradicted if it lies above 0, or contains 0 but not the published change; otherwise undecided."
 )
 
 
@@ -40,7 +40,8 @@ class JudgedEffect:
 def judge_effects(claims: Sequence[Claim], results: Results, plan: Plan, published: Published) -> list[JudgedEffect]:
     """Judge, in the ledger's order, the claims that a variant of the plan lowers an error.
 
-    The verdicts follow the rule of the report (`claim_tests.effect_verdict`).
+    The verdicts follow the report's rule (`claim_tests.effect_verdict`), without its exceptions for runs that have too
+    little encoder gain or are undertrained.
     """
     judged = []
     for claim in claims:

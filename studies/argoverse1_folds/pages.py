@@ -86,12 +86,12 @@ def _front(results: Results, plan: Plan, found: Findings, published: Published) 
     lines += [f"{number}. {text}" for number, text in enumerate(sentences(found, plan, published), start=1)]
     lines += [
         "",
-        "Brackets: 95 % intervals, which account for other places and other seeds. Significant: p is below "
-        f"{SIGNIFICANT} after Holm's correction for multiple tests. Bold: significant, with several seeds per fold.",
+        "Brackets: 95 % intervals, which include the variation between places and between seeds. Significant: p is "
+        f"below {SIGNIFICANT} after Holm's correction for all tests. Bold: significant, with several seeds per fold.",
         "",
     ]
     if found.any_training:
-        caption = "Each ring is one training, evaluated on its own fold. Lines connect the means over all scenes."
+        caption = "Each ring is one training run, evaluated on its own fold. Lines connect the means over all scenes."
         lines += ["![minFDE6 against the number of real scenes, by city](figure.svg)", "", caption, ""]
     lines += ["## Tests without a significant difference", ""]
     none_open = "All tests so far found a significant difference." if found.tests else NO_TESTS
@@ -138,13 +138,13 @@ def _name(variant: str, percent: int, plan: Plan) -> str:
 
 def _results(plan: Plan, found: Findings) -> str:
     metrics = (*PRIMARY, FAR)
-    head = ["variant (training scenes)", "trainings", *(f"{metric_label(one)} ({unit_of(one)})" for one in metrics)]
+    head = ["variant (training scenes)", "training runs", *(f"{metric_label(one)} ({unit_of(one)})" for one in metrics)]
     rows = []
     for level in found.levels:
         trainings = "" if level.variant == BASELINE else str(level.repeats * plan.folds)
         values = ["{:.2f} [{:.2f}, {:.2f}]".format(*level.values[metric]) for metric in metrics]
         rows.append([_name(level.variant, level.percent, plan), trainings, *values])
-    caption = "Means over all scenes, with 95 % intervals that account for other places and other seeds."
+    caption = "Means over all scenes, with 95 % intervals that include the variation between places and between seeds."
     lines = ["# Results", "", caption, "", *table(head, rows), "", "## Planned tests", ""]
     head = ["comparison", "metric", "change", "p", "p (Holm)", "verdict", "smallest detectable change"]
     rows = [
@@ -194,7 +194,7 @@ def _recipe_scores(results: Results, plan: Plan, run: Run) -> list[str]:
 
 
 def _settings(recipe: Recipe) -> str:
-    return ", ".join(f"{key} {value}" for key, value in {**recipe.finetune, **recipe.model}.items())
+    return ", ".join(f"{key}={value}" for key, value in {**recipe.finetune, **recipe.model}.items())
 
 
 def _statistics(plan: Plan, tests: Sequence[Tested]) -> str:
@@ -204,12 +204,13 @@ def _statistics(plan: Plan, tests: Sequence[Tested]) -> str:
         "by scene, with the same seeds.",
         "Intervals: whole blocks of 400 m, with all their scenes, are resampled within each fold, and the intervals "
         "are widened because blocks are few and differ in size. The variation between seeds is added as Student's t, "
-        "with a variance estimated from the repeated trainings of a fold or, if each fold has only one training, from "
+        "with a variance estimated from the repeated training runs of a fold or, if there is only one per fold, from "
         "the differences between folds that places do not explain.",
         "In simulated studies whose blocks differ in size as much, 93 to 99 % of the 95 % intervals contain the true "
         "value; intervals that resample single scenes contain it in 31 to 45 % of the cases. "
         "`tests/studies/test_folds_statistics.py` prints these numbers.",
-        f"Tests: {planned} are planned, and {len(tests)} tests have results. Holm's correction is for these.",
+        f"Tests: {planned} are planned, and {len(tests)} of these tests have results. Holm's correction covers those, "
+        "so adjusted p-values may change with further results.",
         "The smallest detectable change is the one that such a comparison finds with a probability of 80 %, before "
         "correction.",
         "The intervals do not account for other splits into folds, other cities or other training scenes.",

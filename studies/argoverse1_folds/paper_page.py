@@ -51,7 +51,7 @@ def reconstruction_sentences(measured: Sequence[Reconstruction]) -> list[str]:
 
 def _learned(plan: Plan, measured: Sequence[Reconstruction]) -> list[str]:
     if not measured:
-        return [f"Losses on windows at other places: {NOT_YET}."]
+        return [f"Reconstruction losses at places left out of pre-training: {NOT_YET}."]
     text = (
         "Reconstruction losses on windows from places that the pre-training of a fold leaves out (means over folds). "
         "Straight extrapolation continues a lane's first vector, the parabola goes through the known points of a "
@@ -95,7 +95,7 @@ def _changes(results: Results, plan: Plan) -> list[str]:
     if not rows:
         return [f"Against training from scratch: {NOT_YET}."]
     text = (
-        "Change against training from scratch on the same scenes, with 95 % intervals for other places and seeds. "
-        "[The results](results.md) show which of these changes are tested."
+        "Change against training from scratch on the same scenes, with 95 % intervals over places and seeds. "
+        "[Results](results.md) lists the planned tests."
     )
     return [text, "", *table(["variant (training scenes)", *(metric_label(one) for one in PRIMARY)], rows)]

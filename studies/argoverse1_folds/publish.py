@@ -105,8 +105,8 @@ def model_card(run: Run, results: Results, size: int, plan: Plan) -> str:
         "## Errors",
         "",
         f"On the {len(result.errors['minFDE6']):,} scenes of fold {run.fold} of [the study](../../README.md), none of "
-        "which was used in training; all training scenes are at least 100 m away from them. Other places and other "
-        "seeds differ: see the intervals over all folds in [results.md](../../results.md).",
+        "which was used in training; all training scenes are at least 100 m away from them. Errors vary between places "
+        "and seeds: see the intervals over all folds in [results.md](../../results.md).",
         "",
         *_errors(run, results, plan),
         "",
@@ -119,8 +119,8 @@ def model_card(run: Run, results: Results, size: int, plan: Plan) -> str:
         "## Licence",
         "",
         f"The network was trained on, or with statistics of, Argoverse 1 (Argo AI), which is licensed under "
-        f"[{LICENCE}](https://creativecommons.org/licenses/by-nc-sa/4.0/). The weights are under the same licence: for "
-        "non-commercial use, with credit, and what is derived from them under the same terms.",
+        f"[{LICENCE}](https://creativecommons.org/licenses/by-nc-sa/4.0/). The weights are under the same licence: "
+        "non-commercial use only, with attribution; derived works must use the same terms.",
         "",
         "## How it was made",
         "",
@@ -134,7 +134,11 @@ def model_card(run: Run, results: Results, size: int, plan: Plan) -> str:
 def _training_data(run: Run, result: Result) -> str:
     pretrained = "pre-trained on the forecasting task, on synthetic driving data of Miami and Pittsburgh"
     scenes = result.provenance["train_scenes"]
-    return f"{pretrained}, then fine-tuned on {scenes:,} recorded scenes" if scenes else f"{pretrained}, alone"
+    return (
+        f"{pretrained}, then fine-tuned on {scenes:,} recorded scenes"
+        if scenes
+        else f"{pretrained}, without fine-tuning"
+    )
 
 
 def _errors(run: Run, results: Results, plan: Plan) -> list[str]:
@@ -170,4 +174,4 @@ def _example(name: str) -> list[str]:
 
 def _recipe_text(recipe: Mapping[str, Any]) -> str:
     settings = {**recipe.get("finetune", {}), **recipe.get("model", {})}
-    return f", fine-tuned with {', '.join(f'{key} {value}' for key, value in settings.items())}" if settings else ""
+    return f", fine-tuned with {', '.join(f'{key}={value}' for key, value in settings.items())}" if settings else ""

@@ -1,7 +1,7 @@
 """Losses of the pre-trained reconstruction networks at places that they did not see, beside those of simple predictors.
 
-The windows of a fold avoid the places of its evaluated scenes. The windows of the next fold do not: those of them that
-the fold leaves out show whether a network pre-trained on the fold has learned more than its own streets.
+The windows of a fold avoid the places of its evaluated scenes. The windows of the next fold that it lacks
+show whether the network generalises to streets on which it was not pre-trained.
 """
 
 from __future__ import annotations

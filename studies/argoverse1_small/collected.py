@@ -1,4 +1,4 @@
-"""Runs of a study in a small readable form: kept in git, they outlive the machine that trained them.
+"""Results of a study's runs as small JSON files, which git tracks.
 
 One JSON file a run holds the errors of every validation scene, what pre-training did to the encoder, and the run
 records. From these files alone the study's tables and charts are made, so a study may grow over many sittings.

@@ -1,4 +1,4 @@
-"""What a study puts beside what, as its `plan.yaml` says; every number comes from the runs."""
+"""The study's plan (`plan.yaml`): which variants its page compares."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class ClaimsSection:
 
 @dataclass
 class Withdrawn:
-    """Runs that are shown and say nothing.
+    """Withdrawn variants: their runs are listed, but support no conclusion.
 
     Attributes:
         variants: theirs.

@@ -34,7 +34,7 @@ def comparison_tables(comparison: Comparison, compared: Sequence[ComparedVariant
         *_fewer_seeds(compared),
         *losses,
         "",
-        "<details><summary>The likeliest trajectory alone, and probabilities</summary>",
+        "<details><summary>Most probable trajectory, and Brier score</summary>",
         "",
         *_comparison_table(compared, others, runs),
         "",
@@ -113,8 +113,8 @@ def strata_table(variant: str, reference: str, found: Sequence[StratumDifference
 
 def spread_table(spreads: Sequence[ErrorSpread]) -> list[str]:
     """How the endpoint errors of variants are spread over the scenes, a row a variant."""
-    head = ["variant", "seeds", "median (m)", "nine of ten below (m)"]
-    head += [f"scenes beyond {FAR:g} m (%)", "their share of the mean (%)"]
+    head = ["variant", "seeds", "median (m)", "90th percentile (m)"]
+    head += [f"scenes beyond {FAR:g} m (%)", "their contribution to the mean (%)"]
     rows = [
         [f"`{row.variant}`", seeds_text(row.seeds), f"{row.median:.2f}", f"{row.ninth_decile:.2f}", f"{row.far:.1f}",
          f"{row.far_share:.0f}"]

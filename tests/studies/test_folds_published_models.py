@@ -88,11 +88,11 @@ def test_a_card_states_errors_beside_references_licence_and_recipe(plan: Plan) -
     assert ours == ("this model", "3.00", "50.00")
     assert scratch == ("from scratch, same training scenes", "5.00", "100.00")
     assert following == ("lane following", "7.00", "100.00")
-    for words in ("1,234 parameters", "fine-tuned on 200 recorded scenes", "epochs 7", "non-commercial"):
+    for words in ("1,234 parameters", "fine-tuned on 200 recorded scenes", "epochs=7", "non-commercial"):
         assert words in card
     alone = model_card(PUBLISHED[0], made_up_results(None), 1_234, plan)
     assert "from scratch" not in alone
-    assert "alone" in alone
+    assert "without fine-tuning" in alone
 
 
 def test_a_model_that_is_not_the_evaluated_one_is_not_published(work: Path, plan: Plan, tmp_path: Path) -> None:
