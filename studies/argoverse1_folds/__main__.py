@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from studies.argoverse1_folds.execute import make_executor, modified_files
+from studies.argoverse1_folds.execute import claim_work_folder, make_executor, modified_files
 from studies.argoverse1_folds.pages import write_pages
 from studies.argoverse1_folds.plan import load_plan
 from studies.argoverse1_folds.publish import publish_models
@@ -84,7 +84,9 @@ def run(given: argparse.Namespace) -> None:
     plan = load_plan(given.plan)
     parameters = compose(read_parameters(DEFAULT_PATH), given.profile)
     stores = Stores(given.work, parameters, plan)
-    scheduler = make_scheduler(plan, make_executor(stores), given.results, given.hours)
+    executor = make_executor(stores)
+    scheduler = make_scheduler(plan, executor, given.results, given.hours)
+    claim_work_folder(executor)
     stores.make_shared(given.raw or Path(parameters["data"]["raw"]))
     given.results.mkdir(parents=True, exist_ok=True)
     scenes, file = stores.describe_scenes(), given.results / SCENES

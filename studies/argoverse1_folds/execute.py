@@ -8,14 +8,15 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from studies.argoverse1_folds.plan import BASELINE, Recipe, Run
 from studies.argoverse1_folds.results import MISSED, STORED, Result, scenes_hash
 from studies.argoverse1_folds.stores import Stores, merge, write_parameters
-from synthdrive.core.artifacts import file_hash
+from synthdrive.core.artifacts import file_hash, read_json, write_json
 from synthdrive.core.errors import SynthDriveError
 from synthdrive.core.provenance import code_hash, git_commit, load_provenance, package_versions, values_hash
 from synthdrive.forecasting.evaluate import load_scene_errors
@@ -23,11 +24,13 @@ from synthdrive.training.checkpoints import load_metadata
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENTRIES = (
+    "synthdrive.ingestion.argoverse1",
     "synthdrive.ingestion.scene_subsets",
     "synthdrive.augmentation.augment_maps",
     "synthdrive.synthesis.synthesize",
     "synthdrive.pretraining.pretrain",
     "synthdrive.finetuning.finetune",
+    "synthdrive.forecasting.baselines",
     "synthdrive.forecasting.evaluate",
     "synthdrive.forecasting.forecast_scenes",
 )
@@ -36,18 +39,19 @@ UNCHANGING = 1e-12  # a learning rate that leaves a pre-trained network unchange
 KEPT_CHARACTERS = 2000  # characters of a failed stage's output that an error shows
 
 _running: set[subprocess.Popen[bytes]] = set()
+_stopping = Event()
 
 
 def study_code() -> str:
     """Return the SHA-256 of all code that determines a run's numbers: of the package and of this study."""
-    own = ("plan", "realism", "stores", "execute")
+    own = ("plan", "realism", "stores", "execute", "results", "schedule")
     files = {name: file_hash(Path(__file__).with_name(f"{name}.py")) for name in own}
     return values_hash({entry: code_hash(entry) for entry in ENTRIES} | files)
 
 
 def modified_files(repository: Path = REPOSITORY) -> list[str] | None:
     """Return the files that differ from the commit, except the study's results and pages; None without git."""
-    watched = ("src", "stages", "studies/**.py", "studies/**.yaml", "profiles", "params.yaml", "requirements.lock")
+    watched = ("src", "stages", "studies/**/*.py", "studies/**/*.yaml", "profiles", "params.yaml", "requirements.lock")
     specs = [f":(top,glob){path}" if "*" in path else f":(top){path}" for path in watched]
     command = ["git", "-C", str(repository), "status", "--porcelain", "--", *specs]
     try:
@@ -61,8 +65,10 @@ def run_stage(stage: str, options: Mapping[str, object], log: Path) -> float:
     """Run `stages/<stage>.py` with these options on one thread, append its output to a log, and return its CPU seconds.
 
     Raises:
-        SynthDriveError: the stage failed.
+        SynthDriveError: the stage failed, or the study is being stopped.
     """
+    if _stopping.is_set():
+        raise SynthDriveError(f"{stage} was not started: the study is being stopped")
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "SYNTHDRIVE_WORKERS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, str(REPOSITORY / "stages" / f"{stage}.py")]
@@ -79,7 +85,8 @@ def run_stage(stage: str, options: Mapping[str, object], log: Path) -> float:
 
 
 def stop_stages() -> None:
-    """End every running stage; the next attempt continues its training."""
+    """End every running stage and start no other one; the next session continues the training."""
+    _stopping.set()
     for process in list(_running):
         process.terminate()
 
@@ -199,3 +206,21 @@ class Executor:
 def make_executor(stores: Stores) -> Executor:
     """Return an executor of the current code."""
     return Executor(stores, git_commit(), modified_files() != [], study_code())
+
+
+def claim_work_folder(executor: Executor) -> None:
+    """Note in the work folder what its data and models are made with; order of variants and tests do not matter.
+
+    Raises:
+        SynthDriveError: the folder was made with other code, parameters or recipes.
+    """
+    stores = executor.stores
+    plan = {key: value for key, value in asdict(stores.plan).items() if key != "tests"}
+    made_with = {"code": executor.code, "parameters": values_hash(stores.parameters), "plan": values_hash(plan)}
+    file = stores.work / "made_with.json"
+    if not file.is_file():
+        write_json(file, made_with)
+    elif other := sorted(key for key, value in made_with.items() if read_json(file).get(key) != value):
+        raise SynthDriveError(
+            f"{file}: other {', '.join(other)} than now; delete {stores.work} or choose another work folder (--work)"
+        )

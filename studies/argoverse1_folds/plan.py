@@ -114,24 +114,46 @@ def load_plan(path: Path) -> Plan:
         ParameterError: a key is unknown or missing, a value is of the wrong type, or a name is unknown.
     """
     plan = from_values(Plan, read_mapping(path), str(path))
-    known = [*plan.variants, BASELINE]
-    for test in plan.tests:
-        for name in (test.variant, test.reference):
-            if name not in known:
-                raise ParameterError(f"{path}: tests", repr(name), f"one of {', '.join(known)}")
+    for name, number in (("folds", plan.folds), ("repeats", plan.repeats)):
+        if number < 1 + (name == "folds"):
+            raise ParameterError(f"{path}: {name}", str(number), "at least two folds and one repeat")
+    if 100 not in plan.percents or not all(0 < percent <= 100 for percent in plan.percents):
+        raise ParameterError(f"{path}: percents", str(plan.percents), "numbers above 0 up to 100, with 100 among them")
     for name, variant in plan.variants.items():
         if variant.windows not in (NONE, PAPER, REALISTIC):
             raise ParameterError(f"{path}: variants.{name}.windows", repr(variant.windows), "none, paper or realistic")
         if variant.recipe not in plan.tuned:
             raise ParameterError(f"{path}: variants.{name}.recipe", repr(variant.recipe), f"one of {[*plan.tuned]}")
-    for group, recipes in plan.recipes.items():
+    _check_tests(plan, path)
+    _read_recipes(plan, path)
+    return plan
+
+
+def _check_tests(plan: Plan, path: Path) -> None:
+    trained = {name: [*([0] if variant.zero else []), *plan.percents] for name, variant in plan.variants.items()}
+    known = trained | {BASELINE: [0]}
+    for test in plan.tests:
+        for name, percent in ((test.variant, test.percent), (test.reference, test.reference_percent)):
+            if name not in known:
+                raise ParameterError(f"{path}: tests", repr(name), f"one of {', '.join(known)}")
+            if percent not in known[name]:
+                raise ParameterError(f"{path}: tests: {name}", f"{percent} %", f"one of {known[name]}")
+
+
+def _read_recipes(plan: Plan, path: Path) -> None:
+    """Replace the recipes by objects; there must be as many for every group."""
+    for group, variant in plan.tuned.items():
+        if variant not in plan.variants:
+            raise ParameterError(f"{path}: tuned.{group}", repr(variant), f"one of {', '.join(plan.variants)}")
+        recipes = plan.recipes.get(group)
+        if not isinstance(recipes, dict) or not all(isinstance(recipes.get(size), list) for size in (FEW, ALL)):
+            raise ParameterError(f"{path}: recipes.{group}", repr(recipes), f"lists of recipes, {FEW} and {ALL}")
         for size in (FEW, ALL):
             recipes[size] = [from_values(Recipe, each, f"{path}: recipes.{group}.{size}") for each in recipes[size]]
-    sizes = {size: {len(recipes[size]) for recipes in plan.recipes.values()} for size in (FEW, ALL)}
-    for size, counts in sizes.items():
-        if len(counts) > 1:
+    for size in (FEW, ALL):
+        counts = {len(plan.recipes[group][size]) for group in plan.tuned}
+        if len(counts) > 1 or 0 in counts:
             raise ParameterError(f"{path}: recipes", f"{sorted(counts)} of them for {size}", "as many for each group")
-    return plan
 
 
 def size_of(percent: int) -> str:

@@ -44,7 +44,8 @@ def publish_models(work: Path, results: Results, out: Path, plan: Plan) -> list[
     Raises:
         InputError: a result or a model is missing, or a model is not the one that its result was computed with.
     """
-    folders = [_publish(run, work, results, out, plan) for run in PUBLISHED]
+    checkpoints = {run: _evaluated_checkpoint(run, work, results, plan) for run in PUBLISHED}
+    folders = [_publish(run, checkpoint, results, out, plan) for run, checkpoint in checkpoints.items()]
     declared = {
         published_name(run): {
             "path": f"{MODELS}/{published_name(run)}",
@@ -64,7 +65,7 @@ def published_name(run: Run) -> str:
     return f"{run.variant.replace('_', '-')}-{run.percent}"
 
 
-def _publish(run: Run, work: Path, results: Results, out: Path, plan: Plan) -> Path:
+def _evaluated_checkpoint(run: Run, work: Path, results: Results, plan: Plan) -> Path:
     seed = run.seed(plan.folds)
     checkpoint = work / str(run.fold) / "runs" / run.name / "finetuned" / f"{run.variant}-{seed}"
     result = results.runs.get(run)
@@ -76,6 +77,10 @@ def _publish(run: Run, work: Path, results: Results, out: Path, plan: Plan) -> P
     known, found = result.provenance["inputs"]["evaluate"]["checkpoint"], file_hash(checkpoint)
     if found != known:
         raise InputError(checkpoint, f"SHA-256 {found}", f"{known}, as in the result of {run.name}")
+    return checkpoint
+
+
+def _publish(run: Run, checkpoint: Path, results: Results, out: Path, plan: Plan) -> Path:
     network, _ = load_forecaster(checkpoint)
     size = sum(tensor.numel() for tensor in network.parameters())
     folder = out / MODELS / published_name(run)
@@ -106,7 +111,8 @@ def model_card(run: Run, results: Results, size: int, plan: Plan) -> str:
         "",
         f"On the {len(result.errors['minFDE6']):,} scenes of fold {run.fold} of [the study](../../README.md), none of "
         "which was used in training; all training scenes are at least 100 m away from them. Errors vary between places "
-        "and seeds: see the intervals over all folds in [results.md](../../results.md).",
+        "and seeds: see the intervals over all folds in [results.md](../../results.md). Goals were optimised from 96 "
+        "starts (`evaluate.num_restarts`); the default is 32.",
         "",
         *_errors(run, results, plan),
         "",

@@ -31,7 +31,8 @@ def fitted(store: SceneStore, defaults: SynthesizeParameters) -> dict[str, Any]:
     * desired speeds are drawn from the top speeds of the focal agents in the same scenes (`speed_source`);
     * stops: metres driven per stop of a focal agent, and duration of a stop;
     * speed_variation: from the median ratio of focal agents' mean speed to their top speed;
-    * acceleration and braking: the values that 95 % of the moments do not exceed;
+    * acceleration and braking: the values not exceeded in 95 % of the moments in which an agent speeds up or slows
+      down, at least the driver's and at most 4 m/s2;
     * noise: the residuals of a parabola fitted over 1.1 s, along and across the motion; their size, how it varies from
       track to track, and their correlation time are matched to the same statistics of simulated noise;
     * other road users: their number, the fraction that stands, and their speed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,10 +90,14 @@ def load_result(path: Path) -> Result:
         rows[MISSED] = np.array([float(value) for value in content["missed"]])
         result = Result(run, content["recipe"], content["scenes"], rows, content["cpu_seconds"], content["provenance"])
         modified, sizes = result.provenance["modified"], {len(values) for values in rows.values()}
+        plausible = all(np.isfinite(values).all() and values.min() >= 0 for values in rows.values())
+        plausible = plausible and set(rows[MISSED]) <= {0.0, 1.0}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(path, f"{type(error).__name__}: {error}", "a result of this study") from None
     if run.name != path.stem or len(sizes) != 1:
         raise InputError(path, f"{run.name}, metrics of {sorted(sizes)} scenes", f"{path.stem}, one number of scenes")
+    if not plausible:
+        raise InputError(path, "an error that is not a finite number, or MR6 other than 0 and 1", "errors of scenes")
     if modified is not False:
         raise InputError(path, f"modified: {modified}", "false: results are made from committed files")
     return result
@@ -142,13 +146,17 @@ def scenes_hash(names: Iterable[str]) -> str:
     return values_hash(list(names))
 
 
-def _check_scenes(results: Iterable[Result], scenes: Mapping[str, list[Any]], folder: Path, plan: Plan) -> None:
-    hashes = {}
-    for fold in range(plan.folds):
-        names = [name for name, of in zip(scenes.get("scene", []), scenes.get("fold", []), strict=True) if of == fold]
-        hashes[fold] = scenes_hash(names)
+def _check_scenes(results: Sequence[Result], scenes: Mapping[str, list[Any]], folder: Path, plan: Plan) -> None:
+    if not results:
+        return
+    columns = [scenes.get(name) for name in ("scene", "city", "fold", "block")]
+    if not all(isinstance(column, list) and len(column) == len(columns[0] or []) > 0 for column in columns):
+        raise InputError(folder / SCENES, "missing, or not all columns", "scene, city, fold and block of every scene")
+    names = {fold: [name for name, of in zip(scenes["scene"], scenes["fold"], strict=True) if of == fold]
+             for fold in range(plan.folds)}  # fmt: skip
+    hashes = {fold: scenes_hash(each) for fold, each in names.items()}
     for result in results:
         inner = result.run.inner(plan.folds)
         fold = result.run.fold if inner is None else inner
-        if result.scenes != hashes[fold]:
+        if result.scenes != hashes[fold] or len(result.errors[MISSED]) != len(names[fold]):
             raise InputError(folder / f"{result.run.name}.json", "other scenes", f"those of fold {fold} in {SCENES}")

@@ -13,7 +13,7 @@ from threading import Condition
 
 from studies.argoverse1_folds.execute import Executor, stop_stages
 from studies.argoverse1_folds.plan import BASELINE, NONE, Plan, Recipe, Run, best_recipe, groups, needs
-from studies.argoverse1_folds.results import CAPPED, Result, load_results, save_result
+from studies.argoverse1_folds.results import CAPPED, Result, load_result, load_results, save_result
 from synthdrive.core.errors import SynthDriveError
 
 ASSUMED_SECONDS = {0: 100.0, 10: 200.0, 30: 300.0, 100: 800.0}  # CPU s, by fraction (%), before the first such run
@@ -112,8 +112,7 @@ class Scheduler:
         started = time.monotonic()
         result = self.executor.make(run, recipe_of(self.plan, run, self.done))
         with self._changed:
-            save_result(result, self.folder)
-            self.done[run] = result
+            self.done[run] = load_result(save_result(result, self.folder))  # rounded, as the next session will read it
             self.made += 1
         fde, seconds = result.errors["minFDE6"].mean(), time.monotonic() - started
         print(f"{run.name}: minFDE6 {fde:.3f} m, {seconds:.0f} s", file=sys.stderr, flush=True)
@@ -138,7 +137,8 @@ class Scheduler:
             return None
 
     def _in_time(self, run: Run, first: bool = False) -> bool:
-        seconds = expected_seconds(run, self.done.values())
+        with self._changed:
+            seconds = expected_seconds(run, self.done.values())
         if first and run.variant != BASELINE and self.plan.variants[run.variant].windows != NONE:
             seconds += EXTRA_SECONDS
         return time.monotonic() + MARGIN * seconds <= self.deadline

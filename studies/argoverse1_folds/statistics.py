@@ -1,11 +1,11 @@
 """Uncertainty of differences: intervals over places and seeds, Holm's correction, smallest detectable change.
 
 Errors of scenes in the same block are correlated, and so are those of all scenes evaluated by the same training.
-Therefore whole blocks are resampled within each fold (Davison and Hinkley 1997, 3.8), and the deviations are widened
-because blocks are few and uneven. Each fold has only one training per repeat; resampling so few seeds would give
-intervals that are far too narrow. Instead, the effect of other seeds is added to each draw as Student's t, with the
-variance between trainings beyond that between places.
-`tests/studies/test_folds_statistics.py` checks on simulated studies how often the intervals contain the true value.
+Therefore whole blocks are resampled within each fold (Davison and Hinkley 1997, 3.8). Each fold has only one training
+per repeat; resampling so few seeds would give intervals that are far too narrow. Instead, a normal effect of other
+seeds is added to each draw. Blocks and trainings are few, so their variances are uncertain: the deviations get the
+tails of Student's t. `tests/studies/test_folds_statistics.py` checks on simulated studies how often the intervals
+contain the true value and how often a test finds a change that does not exist.
 """
 
 from __future__ import annotations
@@ -152,14 +152,18 @@ def _drawn_sums(columns: Floats, places: Places, samples: int) -> Floats:
 
 
 def _with_seeds(mean: float, draws: Floats, values: Floats, places: Places, random: np.random.Generator) -> Floats:
-    """Widen the draws of a mean over places because blocks are few, and add the variation between seeds.
+    """Give the draws of a mean over places the variance and the tails that few blocks and few trainings call for.
+
+    The variance between places is estimated from the blocks. The variance between trainings is estimated from the
+    folds, as far as the blocks do not explain it, and from the repeats, if there are several; the larger one counts.
+    The draws are divided as in Student's t, with the smaller of the degrees of freedom of both estimates.
 
     Args:
         mean: the mean.
         draws: (n,) its bootstrap draws over places.
         values: (R, S) values whose mean it is, or the influence of each scene on it.
         places: folds and blocks of the scenes.
-        random: generator of the variation between seeds.
+        random: generator of the variation between seeds and of the divisors.
     """
     folds, of_fold = np.unique(places.folds, return_inverse=True)
     weights = np.bincount(of_fold) / len(of_fold)  # [F]
@@ -170,21 +174,22 @@ def _with_seeds(mean: float, draws: Floats, values: Floats, places: Places, rand
     blocks_in = np.array([len(np.unique(code[of_fold == fold])) for fold in range(len(folds))])
     factor = (blocks_in / np.maximum(blocks_in - 1, 1))[of_fold[np.unique(code, return_index=True)[1]]]  # [B]
     place_variance = float((factor * np.bincount(code, centred) ** 2).sum()) / len(of_fold) ** 2
-    effective = sizes.sum() ** 2 / np.square(sizes).sum()
-    freedom = max(effective - len(folds), 1.0)
+    freedom = max(sizes.sum() ** 2 / np.square(sizes).sum() - len(folds), 1.0)
+    spread = weights**2 * (by_fold.mean(axis=0) - values.mean()) ** 2
+    between_folds = float(spread.sum()) * len(folds) / max(len(folds) - 1, 1)
+    seed_variance, seed_freedom = max(between_folds - place_variance, 0.0), max(len(folds) - 1, 1)
     if len(values) > 1:
-        seed_variance = float((weights**2 * by_fold.var(axis=0, ddof=1)).sum()) / len(values)
-        seed_freedom = len(folds) * (len(values) - 1)
-    else:
-        spread = weights**2 * (by_fold[0] - values.mean()) ** 2
-        seed_freedom = len(folds) - 1
-        seed_variance = max(float(spread.sum()) * len(folds) / max(seed_freedom, 1) - place_variance, 0.0)
+        of_repeats = float((weights**2 * by_fold.var(axis=0, ddof=1)).sum()) / len(values)
+        if of_repeats > seed_variance:
+            seed_variance, seed_freedom = of_repeats, len(folds) * (len(values) - 1)
+    if seed_variance > 0:
+        freedom = min(freedom, seed_freedom)
     deviation = draws - mean
     found = float(deviation.std())
-    target = np.sqrt(place_variance) * float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) / _NORMAL
-    widened = deviation * (target / found if found > 0 else 0.0)
-    other_seeds = np.sqrt(seed_variance) * random.standard_t(max(seed_freedom, 1), len(draws))
-    moved: Floats = mean + widened + other_seeds
+    other_places = deviation * (np.sqrt(place_variance) / found if found > 0 else 0.0)
+    other_seeds = np.sqrt(seed_variance) * random.standard_normal(len(draws))
+    divisors = np.sqrt(random.chisquare(freedom, len(draws)) / freedom)
+    moved: Floats = mean + (other_places + other_seeds) / divisors
     return moved
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from forecasting_scenes import driven, straight_lanes, write_store
 
 from studies.argoverse1_folds.analysis import analyse, compare, errors_of, levels, planned_tests
 from studies.argoverse1_folds.answer import sentences
-from studies.argoverse1_folds.execute import make_executor, modified_files
+from studies.argoverse1_folds.execute import claim_work_folder, make_executor, modified_files, run_stage, stop_stages
 from studies.argoverse1_folds.ledger import effect_rows, judge_effects
 from studies.argoverse1_folds.pages import write_pages
 from studies.argoverse1_folds.paper_page import reconstruction_sentences
@@ -144,6 +146,24 @@ def test_a_plan_with_uneven_budgets_or_unknown_names_is_refused(tmp_path: Path) 
         load_plan(tmp_path / "unknown.yaml")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"folds": 1}, "at least two folds"),
+        ({"percents": [10, 30]}, "with 100 among them"),
+        ({"tuned": {"scratch": "absent", "whole": "scratch"}}, "tuned.scratch: found 'absent'"),
+        ({"recipes": {"scratch": {"few": [], "all": []}}}, "recipes.whole"),
+        ({"recipes": {"scratch": {"few": None, "all": []}, "whole": {"few": [], "all": []}}}, "recipes.scratch"),
+        ({"tests": [{"variant": "scratch", "percent": 11, "reference": "scratch", "reference_percent": 10}]}, "11 %"),
+        ({"tests": [{"variant": "scratch", "percent": 10, "reference": BASELINE, "reference_percent": 10}]}, "10 %"),
+    ],
+)
+def test_a_plan_that_cannot_be_carried_out_is_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(yaml.safe_load(PLAN.read_text()) | change))
+    with pytest.raises(ParameterError, match=message):
+        load_plan(tmp_path / "plan.yaml")
+
+
 def test_a_result_is_stored_with_millimetre_precision(tmp_path: Path, plan: Plan) -> None:
     result = made_up(Run("scratch", 10, 2, 1), plan)
     path = save_result(result, tmp_path)
@@ -164,8 +184,24 @@ def test_results_of_uncommitted_code_or_other_scenes_are_refused(folder: Path, p
     save_result(replace(result, scenes="others"), folder)
     with pytest.raises(InputError, match="other scenes"):
         load_results(folder, plan)
+    save_result(replace(result, errors={name: values[1:] for name, values in result.errors.items()}), folder)
+    with pytest.raises(InputError, match="other scenes"):
+        load_results(folder, plan)
     save_result(result, folder)
     assert load_results(folder, plan).runs
+    (folder / SCENES).unlink()
+    with pytest.raises(InputError, match=f"{SCENES}.*missing"):
+        load_results(folder, plan)
+
+
+@pytest.mark.parametrize(("old", "new"), [('"missed": "', '"missed": "7'), ('"minFDE6": "', '"minFDE6": "nan ')])
+def test_errors_that_are_no_errors_are_refused(tmp_path: Path, plan: Plan, old: str, new: str) -> None:
+    path = save_result(made_up(Run("scratch", 10, 0), plan), tmp_path)
+    text = path.read_text()
+    text = text.replace(old + text.partition(old)[2][0], new) if "7" in new else re.sub(old + r"\d+ ", new, text)
+    path.write_text(text)
+    with pytest.raises(InputError, match="MR6 other than 0 and 1"):
+        load_result(path)
 
 
 def test_errors_of_every_scene_come_from_the_runs_of_its_fold(folder: Path, plan: Plan) -> None:
@@ -368,6 +404,40 @@ def test_results_of_other_code_cannot_be_continued(folder: Path, plan: Plan) -> 
         scheduler(plan, FakeExecutor(plan, code="other"), folder)
 
 
+def test_a_work_folder_of_other_code_parameters_or_recipes_is_refused(plan: Plan, tmp_path: Path) -> None:
+    profile = REPOSITORY / "profiles" / "argoverse1-folds.yaml"
+    parameters = compose(read_parameters(REPOSITORY / "params.yaml"), profile)
+    executor = make_executor(Stores(tmp_path, parameters, plan))
+    for _ in range(2):
+        claim_work_folder(executor)
+    tested_otherwise = replace(plan, tests=[], variants=dict(reversed(plan.variants.items())))
+    claim_work_folder(make_executor(Stores(tmp_path, parameters, tested_otherwise)))
+    others = {
+        "code": replace(executor, code="other"),
+        "parameters": make_executor(Stores(tmp_path, parameters | {"augment": {}}, plan)),
+        "plan": make_executor(Stores(tmp_path, parameters, replace(plan, folds=4))),
+    }
+    for word, other in others.items():
+        with pytest.raises(SynthDriveError, match=f"other {word} than now"):
+            claim_work_folder(other)
+
+
+def test_recipes_are_chosen_from_results_as_stored(tmp_path: Path, plan: Plan) -> None:
+    write_scenes(tmp_path, plan)
+    found = scheduler(plan, FakeExecutor(plan), tmp_path)
+    found.work(2)
+    for run, result in load_results(tmp_path, plan).runs.items():
+        for name, values in result.errors.items():
+            np.testing.assert_array_equal(found.done[run].errors[name], values)
+
+
+def test_no_stage_is_started_while_the_study_is_being_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studies.argoverse1_folds.execute._stopping", Event())
+    stop_stages()
+    with pytest.raises(SynthDriveError, match="pretrain was not started"):
+        run_stage("pretrain", {}, tmp_path / "log")
+
+
 def test_a_run_trains_its_variant_with_its_fraction_and_recipe(plan: Plan, tmp_path: Path) -> None:
     profile = REPOSITORY / "profiles" / "argoverse1-folds.yaml"
     executor = make_executor(Stores(tmp_path, compose(read_parameters(REPOSITORY / "params.yaml"), profile), plan))
@@ -383,9 +453,10 @@ def test_a_run_trains_its_variant_with_its_fraction_and_recipe(plan: Plan, tmp_p
 
 def test_modified_files_are_those_that_determine_the_results(tmp_path: Path) -> None:
     assert modified_files(tmp_path) is None  # no repository
-    files = [tmp_path / name for name in ("src/module.py", "docs/page.md")]
+    names = ("src/package/module.py", "studies/one/plan.py", "studies/one/plan.yaml", "docs/page.md")
+    files = [tmp_path / name for name in names]
     for file in files:
-        file.parent.mkdir()
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("1\n")
     git = ["git", "-C", str(tmp_path), "-c", "user.name=test", "-c", "user.email=test@example.org"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "files"]):
@@ -393,4 +464,4 @@ def test_modified_files_are_those_that_determine_the_results(tmp_path: Path) -> 
     assert modified_files(tmp_path) == []
     for file in files:
         file.write_text("2\n")
-    assert modified_files(tmp_path) == ["src/module.py"]
+    assert modified_files(tmp_path) == [*names[:3]]

@@ -103,6 +103,7 @@ def test_a_model_that_is_not_the_evaluated_one_is_not_published(work: Path, plan
     model.write_bytes(content)
     with pytest.raises(InputError, match=f"as in the result of {PUBLISHED[1].name}"):
         publish_models(work, results, tmp_path / "out", plan)
+    assert not (tmp_path / "out").exists()  # not even the models before it
     shutil.rmtree(model.parent)
     with pytest.raises(InputError, match=f"without {PUBLISHED[1].name}.json trains it again"):
         publish_models(work, results, tmp_path / "out", plan)

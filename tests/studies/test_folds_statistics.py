@@ -38,22 +38,31 @@ def study(
     return hardness + TRUE_CHANGE * mean + place + training[1] + noise[1], reference
 
 
-@pytest.mark.parametrize(
-    ("repeats", "blocks", "seeds"), [(1, 0.15, 0.08), (2, 0.15, 0.08), (1, 0.3, 0.0), (1, 0.0, 0.15)]
-)
-def test_intervals_have_about_their_nominal_coverage(repeats: int, blocks: float, seeds: float) -> None:
+SETTINGS = [(1, 0.15, 0.08), (2, 0.15, 0.08), (1, 0.3, 0.0), (2, 0.3, 0.0), (1, 0.0, 0.15), (2, 0.3, 0.3)]
+
+
+@pytest.mark.parametrize(("repeats", "blocks", "seeds"), SETTINGS)
+def test_intervals_and_tests_have_about_their_nominal_error_rates(repeats: int, blocks: float, seeds: float) -> None:
     random, places = np.random.default_rng(7), simulated_places()
     truth = TRUE_CHANGE * 1.5 * 1.2 * np.exp(0.3**2 / 2)
     covered = naive = 0
+    p = []
     for _ in range(STUDIES):
         variant, reference = study(random, places, repeats, blocks, seeds)
         found = difference(variant, reference, places, samples=800)
         covered += found.low <= truth <= found.high
         gain = (variant - reference).mean(axis=0)
         naive += abs(gain.mean() - truth) <= 1.96 * gain.std() / np.sqrt(len(gain))
-    print(f"repeats {repeats}, blocks {blocks}, seeds {seeds}: {covered / STUDIES:.3f}, naive {naive / STUDIES:.3f}")
+        p.append(difference(variant - truth, reference, places, samples=4000).p)  # no change in truth
+    false_alarms = [float((np.array(p) < level).mean()) for level in (0.05, 0.0025)]
+    print(
+        f"repeats {repeats}, blocks {blocks}, seeds {seeds}: coverage {covered / STUDIES:.3f}, naive "
+        f"{naive / STUDIES:.3f}; p < 0.05 in {false_alarms[0]:.3f}, p < 0.0025 in {false_alarms[1]:.4f}"
+    )
     assert 0.92 <= covered / STUDIES <= 0.995
     assert naive / STUDIES < 0.75  # naive intervals, over scenes only, ignore the spread over places and seeds
+    assert false_alarms[0] <= 0.085
+    assert false_alarms[1] <= 0.0135  # 4 of 300; Holm's correction for 20 tests begins at 0.0025
 
 
 def test_a_true_change_is_detected_and_given_in_per_cent() -> None:
