@@ -1,11 +1,11 @@
-"""Collect what the pipeline has trained into this study, and write its page: tables, charts, JSON.
+"""Collect the runs that the pipeline has trained, and write the page of the first study: tables, charts, JSON.
 
-What was collected before stays, so the study grows over many sittings and machines:
-    python -m studies.argoverse1_small                       # collect what is there, then write the page
-    python -m studies.argoverse1_small --no-collect          # write the page again from what was collected
-    python -m studies.argoverse1_small --into choices        # runs judged on a fold of the training scenes
-    python -m studies.argoverse1_small --suffix _noisy --note "tracking noise"     # with other parameters: these
-                                                             # variants are shown beside those of the first profile
+Runs collected earlier are kept, so runs can be added at different times and from different machines:
+    python -m studies.argoverse1_small                       # collect the runs of the pipeline, then write the page
+    python -m studies.argoverse1_small --no-collect          # write the page from the runs collected earlier
+    python -m studies.argoverse1_small --into choices        # runs evaluated on a held-out fold of the training scenes
+    python -m studies.argoverse1_small --suffix _noisy --note "tracking noise"     # runs with other parameters: they
+                                                             # are shown in addition to those of the first profile
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parent
 
 
 def main() -> None:
-    """Collect, then write."""
+    """Collect the runs, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=FOLDER, help="the study's folder, with its plan.yaml")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
@@ -38,13 +38,13 @@ def main() -> None:
     parser.add_argument(
         "--synthetic", type=Path, default=Path("data/synthetic"), help="synthetic windows (default: %(default)s)"
     )
-    parser.add_argument("--suffix", default="", help="appended to the names of the variants that are collected")
-    parser.add_argument("--note", default="", help="appended to their descriptions: what is different in this run")
+    parser.add_argument("--suffix", default="", help="appended to the names of the collected variants")
+    parser.add_argument("--note", default="", help="appended to their descriptions: what differs in these runs")
     parser.add_argument(
         "--into",
         choices=("runs", "choices"),
         default="runs",
-        help="judged on the validation scenes (runs) or on scenes held back from the training scenes (choices)",
+        help="evaluated on the validation scenes (runs) or on scenes held out from the training scenes (choices)",
     )
     parser.add_argument("--no-collect", action="store_true", help="only write the page")
     given = parser.parse_args()

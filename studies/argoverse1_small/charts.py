@@ -1,4 +1,4 @@
-"""The study's charts, as SVG."""
+"""Charts of the first study's page, as SVG."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from synthdrive.reporting.charts import SMALLEST_FRACTION, Estimate, Series, int
 from synthdrive.reporting.picture import colour, variant_colour
 from synthdrive.reporting.wording import label_of, metric
 
-_FURTHEST = 15.0  # end of what is drawn of endpoint errors (m)
+_FURTHEST = 15.0  # largest endpoint error in the chart (m)
 
 
 def comparison_chart(compared: Sequence[ComparedVariant], name: str) -> str:
-    """Relative changes of one metric with their intervals, as SVG; nothing where there are none."""
+    """Draw the relative changes of one metric with their intervals; return SVG, or an empty text if there are none."""
     estimates = []
     for place, row in enumerate(compared):
         difference = row.differences[name]
@@ -31,7 +31,7 @@ def comparison_chart(compared: Sequence[ComparedVariant], name: str) -> str:
 
 
 def curve_chart(curve: AmountCurve, points: Mapping[tuple[str, float], ComparedVariant | None], name: str) -> str:
-    """A line a series, through the amounts that are measured, on the seeds that these have in common."""
+    """Draw one line per series through the amounts that have runs, for the seeds that these have in common."""
     series = []
     for place, label in enumerate(curve.series):
         rows = [(x, row) for x in curve.x if (row := points[label, x]) is not None]
@@ -46,7 +46,7 @@ def curve_chart(curve: AmountCurve, points: Mapping[tuple[str, float], ComparedV
 
 
 def spread_chart(variants: Sequence[str], runs: StudyRuns) -> str:
-    """Fraction of scenes whose smallest endpoint error is larger than x, as SVG; nothing where nothing is measured."""
+    """Draw the fraction of scenes with a minFDE6 above x; return SVG, or an empty text if no variant has runs."""
     x = np.linspace(0.0, _FURTHEST, 61)
     series = []
     for place, variant in enumerate(variants):
@@ -54,11 +54,11 @@ def spread_chart(variants: Sequence[str], runs: StudyRuns) -> str:
         if seeds:
             beyond = 100.0 * (errors[:, :, None] > x).mean(axis=1)  # [R, 61]
             series.append(Series(label_of(variant), variant_colour(place), x, np.maximum(beyond, SMALLEST_FRACTION)))
-    return line_chart(series, "minFDE6 (m)", "scenes beyond (%)", log=True, legend=True) if series else ""
+    return line_chart(series, "minFDE6 (m)", "scenes with a larger error (%)", log=True, legend=True) if series else ""
 
 
 def learning_chart(variants: Sequence[str], runs: StudyRuns) -> str:
-    """Curves of fine-tuning, as SVG; nothing where no variant is measured."""
+    """Draw the learning curves of fine-tuning; return SVG, or an empty text if no variant has runs."""
     series = []
     for place, variant in enumerate(variants):
         curves = [run.learning["top1_fde"] for run in runs.variants.get(variant, {}).values()]

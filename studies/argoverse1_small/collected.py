@@ -1,7 +1,7 @@
-"""Results of a study's runs as small JSON files, which git tracks.
+"""Runs of the first study as small JSON files in git, independent of the machine that trained them.
 
-One JSON file a run holds the errors of every validation scene, what pre-training did to the encoder, and the run
-records. From these files alone the study's tables and charts are made, so a study may grow over many sittings.
+The file of a run contains its errors in every validation scene, how pre-training changed the encoder, and the
+provenance. All tables and charts are made from these files alone, so runs can be added at any time.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from synthdrive.training.checkpoints import load_metadata
 
 Floats = npt.NDArray[np.float64]
 
-METRICS = (*HEADLINE, "brier_minFDE6", *ONE_GUESS)  # that a run keeps of every scene
-DIGITS = 4  # of a metre
-LEARNING = ("loss", "top1_fde")  # columns of the training curve that a run keeps
+METRICS = (*HEADLINE, "brier_minFDE6", *ONE_GUESS)  # metrics that a run stores for every scene
+DIGITS = 4  # digits after the point of stored errors
+LEARNING = ("loss", "top1_fde")  # columns of the training curve that a run stores
 _KEPT = ("commit", "modified", "code", "parameters_sha256", "inputs", "python", "packages", "device")
 
 
 @dataclass(frozen=True)
 class StudyRun:
-    """One variant trained with one seed, or a baseline that needs no training, and how well it forecasts.
+    """Errors and records of one variant trained with one seed, or of a baseline that needs no training.
 
     Attributes:
-        variant, seed: which; seed is None for a baseline.
-        description: of the variant.
-        scenes: SHA-256 of the validation scenes' names, in order.
-        errors: metric name -> (S,) in the shown unit.
-        strata: stratum -> S characters, 1 where the scene belongs to it, else 0.
-        learning: fine-tuning's curve, a value an epoch: loss, and top1_fde in metres; empty for a baseline.
-        pretraining: epochs, windows and what became of the encoder; empty where nothing was pre-trained.
-        finetuning: epochs, scenes, how many tensors were loaded, loss of the last epoch; empty for a baseline.
-        provenance: the run records in short: of pretrain and finetune where there were such, and of evaluate.
+        variant, seed: its variant and seed; the seed of a baseline is None.
+        description: description of the variant.
+        scenes: SHA-256 of the names of the validation scenes, in order.
+        errors: metric name -> (S,) errors, in the unit shown.
+        strata: kind of scene -> S characters, 1 if the scene is of this kind, otherwise 0.
+        learning: learning curve of fine-tuning, one value per epoch: loss, and top1_fde in m; empty for a baseline.
+        pretraining: epochs, windows and changes of the encoder; empty without pre-training.
+        finetuning: epochs, scenes, number of loaded tensors, loss of the last epoch; empty for a baseline.
+        provenance: short provenance of evaluate and, if they were run, of pretrain and finetune.
     """
 
     variant: str
@@ -61,24 +61,24 @@ class StudyRun:
 
     @property
     def name(self) -> str:
-        """The run as the pipeline names it."""
+        """Return the name of the run in the pipeline."""
         return self.variant if self.seed is None else f"{self.variant}-{self.seed}"
 
     @property
     def means(self) -> dict[str, float]:
-        """Metric name -> its mean over the scenes, in the shown unit."""
+        """Return metric name -> mean over the scenes, in the unit shown."""
         return {name: round(float(values.mean()), 6) for name, values in self.errors.items()}
 
     @property
     def commit(self) -> str:
-        """The commit that trained it, with a + where the sources differed from it."""
+        """Return the commit with which it was trained, with a + if the sources differed from the commit."""
         run = self.provenance.get("finetune", self.provenance["evaluate"])
         return str(run.get("commit") or "unknown")[:8] + ("+" if run.get("modified") else "")
 
 
 @dataclass(frozen=True)
 class StudyRuns:
-    """All runs of a study, on the same scenes.
+    """All runs on the same scenes.
 
     Attributes:
         variants: variant -> seed -> run.
@@ -89,18 +89,18 @@ class StudyRuns:
     baselines: Mapping[str, StudyRun]
 
     def __iter__(self) -> Any:
-        """Baselines, then every run of every variant."""
+        """Iterate over the baselines, then over all runs of all variants."""
         yield from self.baselines.values()
         for seeds in self.variants.values():
             yield from seeds.values()
 
     @property
     def scene_count(self) -> int:
-        """S, 0 where there is no run."""
+        """Return the number of scenes S; 0 without runs."""
         return next((len(run.errors[HEADLINE[0]]) for run in self), 0)
 
     def paired_errors(self, variants: Sequence[str], name: str) -> tuple[list[int], list[Floats]]:
-        """The seeds that all these variants have, and for each its (R, S) errors of one metric in the shown unit."""
+        """Return the seeds common to these variants and, for each variant, its (R, S) errors in one metric."""
         each = [set(self.variants.get(variant, {})) for variant in variants]
         seeds = sorted(set.intersection(*each)) if each else []
         return seeds, [np.array([self.variants[variant][seed].errors[name] for seed in seeds]) for variant in variants]
@@ -114,16 +114,16 @@ def collect_run(
     synthetic: Path | None = None,
     provenance: Path = PROVENANCE,
 ) -> StudyRun:
-    """A run from what the stages left.
+    """Collect a run from the outputs of the stages.
 
     Args:
-        pretrained, finetuned, forecasts: the run's folders; the first may be one that several variants share.
-        parameters: the file that the stages read; a run that was made with others is another experiment's.
-        synthetic: store of the windows, likewise; not compared where absent.
-        provenance: folder of the stages' records; a run without them is collected all the same.
+        pretrained, finetuned, forecasts: folders of the run; several variants may share the first one.
+        parameters: parameter file of the stages; a run made with other parameters is refused.
+        synthetic: store of the synthetic windows; a run made with other windows is refused. None: not checked.
+        provenance: folder with the provenance of the stages; a run without provenance is collected too.
 
     Raises:
-        InputError: one of them is missing or damaged, or was made with other parameters or windows.
+        InputError: an output is missing or damaged, or was made with other parameters or windows.
     """
     metadata = {"finetune": load_metadata(finetuned), "evaluate": load_forecast_metadata(forecasts)}
     after = metadata["finetune"]
@@ -146,12 +146,12 @@ def collect_run(
         finetuning=_training(after, "scenes")
         | {"loaded": len(after["transfer"]["loaded"]), "fresh": len(after["transfer"]["fresh"])},
         provenance={stage: _short(record) for stage, record in made.items() if record},
-        **_judged(forecasts),
+        **_evaluated(forecasts),
     )
 
 
 def collect_baseline(forecasts: Path) -> StudyRun:
-    """A baseline's run from what `evaluate_baselines` left."""
+    """Collect the run of a baseline from the outputs of `evaluate_baselines`."""
     card = load_forecast_metadata(forecasts)
     return StudyRun(
         variant=card["variant"],
@@ -161,15 +161,15 @@ def collect_baseline(forecasts: Path) -> StudyRun:
         pretraining={},
         finetuning={},
         provenance={"evaluate": _short({"parameters_sha256": values_hash(card["parameters"])})},
-        **_judged(forecasts),
+        **_evaluated(forecasts),
     )
 
 
 def save_run(run: StudyRun, folder: Path) -> Path:
-    """Write `<folder>/<variant>-<seed>.json`; returns its path.
+    """Write `<folder>/<variant>-<seed>.json` and return its path.
 
     Raises:
-        InputError: the runs that are there were judged on other scenes.
+        InputError: the runs in the folder were evaluated on other scenes.
     """
     for other in sorted(Path(folder).glob("*.json"))[:1]:
         if read_json(other).get("scenes") != run.scenes:
@@ -182,10 +182,10 @@ def save_run(run: StudyRun, folder: Path) -> Path:
 
 
 def load_runs(folder: Path) -> StudyRuns:
-    """Every run of a folder.
+    """Load all runs of a folder.
 
     Raises:
-        InputError: a file is not from `save_run`, or its scenes or parameters of evaluate differ from the others'.
+        InputError: a file was not written by `save_run`, or its scenes or `evaluate` parameters differ from the others.
     """
     variants: dict[str, dict[int, StudyRun]] = {}
     baselines: dict[str, StudyRun] = {}
@@ -195,13 +195,13 @@ def load_runs(folder: Path) -> StudyRuns:
         try:
             errors = {name: np.array(content["errors"][name].split(), dtype=np.float64) for name in METRICS}
             run = StudyRun(**{**content, "errors": errors})
-            judged = run.provenance["evaluate"]["parameters_sha256"]
+            evaluated_with = run.provenance["evaluate"]["parameters_sha256"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(path, f"no run of a study ({error})", "a file that this study wrote") from None
+            raise InputError(path, f"not a run of this study ({error})", "a file written by save_run") from None
         first = first or run
         if run.scenes != first.scenes:
             raise InputError(path, "errors on other scenes", f"those of {first.name}")
-        if judged != first.provenance["evaluate"]["parameters_sha256"]:
+        if evaluated_with != first.provenance["evaluate"]["parameters_sha256"]:
             raise InputError(path, "other parameters of evaluate", f"those of {first.name}")
         if run.seed is None:
             baselines[run.variant] = run
@@ -210,8 +210,8 @@ def load_runs(folder: Path) -> StudyRuns:
     return StudyRuns(variants, baselines)
 
 
-def _judged(forecasts: Path) -> dict[str, Any]:
-    """Scenes, errors and strata of a folder of forecasts."""
+def _evaluated(forecasts: Path) -> dict[str, Any]:
+    """Return the scenes, errors and strata of a folder of forecasts."""
     scene_ids, errors = load_scene_errors(forecasts)
     return {
         "scenes": values_hash(scene_ids),

@@ -1,4 +1,4 @@
-"""Variants of a study compared: paired on scenes and seeds, overall, by amount of data and by kind of scene."""
+"""Paired comparisons of variants on the same scenes and seeds: overall, by amount of data and by kind of scene."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from synthdrive.reporting.evidence import Evidence, Published
 from synthdrive.reporting.measurements import Difference, Level, Measurements, VariantErrors
 from synthdrive.reporting.wording import HEADLINE, ONE_GUESS, label_of, listed, metric
 
-SAMPLES = 4000  # of every bootstrap
-FAR = 5.0  # m; six goals that all lie further from the truth have left out where the focal agent went
+SAMPLES = 4000  # number of bootstrap resamples
+FAR = 5.0  # m; if minFDE6 is larger, none of the six endpoints is near the true one
 
 
 @dataclass(frozen=True)
 class ComparedVariant:
-    """A variant beside its reference, on the seeds that both have.
+    """A variant compared with its reference, on the seeds that both have.
 
     Attributes:
-        variant, description: which.
-        seeds: (R,).
-        levels: metric -> of the variant.
-        differences: metric -> paired difference; None for the reference itself.
+        variant, description: of the variant.
+        seeds: (R,) common seeds.
+        levels: metric -> level of the variant.
+        differences: metric -> paired difference from the reference; None for the reference itself.
     """
 
     variant: str
@@ -37,7 +37,7 @@ class ComparedVariant:
 
 
 def compare(runs: StudyRuns, variant: str, reference: str) -> ComparedVariant | None:
-    """One variant against its reference in all of METRICS; None where they have no seed in common yet."""
+    """Compare a variant with its reference in all METRICS; return None if they have no common seed yet."""
     levels, differences = {}, {}
     seeds: list[int] = []
     for name in METRICS:
@@ -50,8 +50,10 @@ def compare(runs: StudyRuns, variant: str, reference: str) -> ComparedVariant | 
 
 
 def compare_amounts(curve: AmountCurve, runs: StudyRuns) -> dict[tuple[str, float], ComparedVariant | None]:
-    """(series, x) -> that variant against the first series' at the same amount, or against the first amount of a series
-    that stands alone."""
+    """Compare the variants of a curve: return (series, x) -> comparison.
+
+    The reference is the first series at the same amount or, if there is only one series, its first amount.
+    """
     first = next(iter(curve.series.values()))
     points = {}
     for label, variants in curve.series.items():
@@ -61,7 +63,7 @@ def compare_amounts(curve: AmountCurve, runs: StudyRuns) -> dict[tuple[str, floa
 
 
 def losses_to_baselines(runs: StudyRuns, variants: Sequence[str]) -> list[str]:
-    """A sentence for every variant and baseline that beats it in a metric: such a variant has not learned enough."""
+    """Return a sentence for each variant and baseline that beats it in any metric, a sign of too little training."""
     found = []
     for variant in (variant for variant in variants if variant in runs.variants):
         for baseline in runs.baselines.values():
@@ -78,11 +80,11 @@ def losses_to_baselines(runs: StudyRuns, variants: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class StratumDifference:
-    """Two variants in one kind of scene.
+    """Two variants compared on one kind of scene.
 
     Attributes:
-        stratum: as evaluation names it; scenes: how many.
-        reference, difference: metric -> mean of the reference, paired difference to it.
+        stratum: kind of scene, as named by the evaluation; scenes: number of such scenes.
+        reference, difference: metric -> mean of the reference, and paired difference from it.
     """
 
     stratum: str
@@ -92,7 +94,7 @@ class StratumDifference:
 
 
 def compare_by_stratum(runs: StudyRuns, variant: str, reference: str) -> list[StratumDifference]:
-    """One variant against another in every stratum that has scenes; empty where they have no seed in common yet."""
+    """Compare two variants in every stratum that has scenes; return nothing if they have no common seed yet."""
     seeds, _ = runs.paired_errors([variant, reference], HEADLINE[0])
     if not seeds:
         return []
@@ -113,13 +115,13 @@ def compare_by_stratum(runs: StudyRuns, variant: str, reference: str) -> list[St
 
 @dataclass(frozen=True)
 class ErrorSpread:
-    """How a variant's smallest endpoint errors (minFDE6) are spread over the scenes; means over its seeds.
+    """Distribution of a variant's minFDE6 over the scenes; means over its seeds.
 
     Attributes:
-        variant: which; seeds: (R,).
-        median, ninth_decile: metres.
+        variant: its name; seeds: (R,) its seeds.
+        median, ninth_decile: 50th and 90th percentile (m).
         far: scenes with an error beyond FAR (%).
-        far_share: what these make up of the mean error (%).
+        far_share: contribution of these scenes to the mean error (%).
     """
 
     variant: str
@@ -131,7 +133,7 @@ class ErrorSpread:
 
 
 def error_spread(runs: StudyRuns, variant: str) -> ErrorSpread | None:
-    """The spread of one variant's errors; None where it has no run yet."""
+    """Return the distribution of one variant's errors; None if it has no run yet."""
     seeds, (errors,) = runs.paired_errors([variant], "minFDE6")  # [R, S]
     if not seeds:
         return None
@@ -146,12 +148,13 @@ def error_spread(runs: StudyRuns, variant: str) -> ErrorSpread | None:
 def judge_on_runs(
     claims: Sequence[Claim], published: Published, runs: StudyRuns, source: str, withdrawn: Sequence[str] = ()
 ) -> list[Judged]:
-    """Every claim about effects, with its verdict on the seeds that all variants it needs have.
+    """Test every claim about effects on the seeds that all variants it needs have in common.
 
     Args:
-        claims: of the ledger; those about something else are left to the report.
-        source: of the scenes, as `data.source` names it.
-        withdrawn: variants whose runs say nothing; a claim that needs one is not testable.
+        claims: claims of the ledger; those about other topics are skipped.
+        published: the published numbers; runs: the runs on which the claims are tested.
+        source: source of the scenes, as in `data.source`.
+        withdrawn: variants whose results are withdrawn; a claim that needs one is not testable.
     """
     kept = StudyRuns({name: of for name, of in runs.variants.items() if name not in withdrawn}, runs.baselines)
     judged: list[Judged] = []
@@ -163,7 +166,7 @@ def judge_on_runs(
 
 
 def _measured(variants: Sequence[str], runs: StudyRuns, source: str) -> Measurements:
-    """The runs of these variants, on the seeds that all of them have."""
+    """Return the runs of these variants for the seeds that they have in common."""
     there = [variant for variant in variants if variant in runs.variants]
     seeds = tuple(runs.paired_errors(there, METRICS[0])[0])
     errors = {name: dict(zip(there, runs.paired_errors(there, name)[1], strict=True)) for name in METRICS}

@@ -1,4 +1,4 @@
-"""The study as Markdown with charts, and as JSON."""
+"""Write the page of the first study: Markdown with charts, and the numbers as JSON."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def write_study(
     """Write README.md, results.json and charts/.
 
     Args:
-        plan: what is put beside what.
-        runs: variants that the plan names and that are not there yet are said to be open.
-        choices: runs judged on scenes held out from the training scenes.
-        command: the command that trains and collects, for the page to name.
-        claims: the claims ledger; published: the numbers that it refers to.
+        plan: comparisons and texts.
+        runs: runs on the validation scenes; the page says which variants of the plan have no runs yet.
+        choices: runs evaluated on scenes held out from the training scenes.
+        command: command that trains and collects the runs, as named on the page.
+        claims: the claims ledger; published: the published numbers to which it refers.
     """
     page = _Page(runs)
     page.lines += [f"# {plan.title}", "", f"> **Withdrawn.** {plan.withdrawn.text.strip()}", ""]
@@ -80,18 +80,18 @@ def write_study(
     page.table(encoder_table(plan.encoder.variants, runs))
     page.choices(plan.choices, choices)
     page.claims(plan.claims, judge_on_runs(claims, published, runs, plan.claims.source, plan.withdrawn.variants))
-    page.lines += ["", "## Where this is not the paper", "", *deviation_table(plan.deviations, runs, page.facts)]
-    page.lines += ["", "## Every run", "", *run_table(runs)]
+    page.lines += ["", "## Differences from the paper", "", *deviation_table(plan.deviations, runs, page.facts)]
+    page.lines += ["", "## All runs", "", *run_table(runs)]
     page.results["runs"] = {run.name: run.means for run in runs}
     page.write(out)
 
 
 class _Page:
-    """The page as it grows, section by section: each adds Markdown, charts, and its numbers for the JSON.
+    """The page under construction: every section adds Markdown, charts, and numbers for the JSON file.
 
     Attributes:
-        runs: what it is about; facts: the numbers of theirs that texts name in braces.
-        lines: Markdown; charts: stem of the file -> SVG; results: section -> numbers.
+        runs: the runs that it shows; facts: their numbers that replace names in braces in the texts.
+        lines: Markdown; charts: file name without suffix -> SVG; results: section -> numbers.
     """
 
     def __init__(self, runs: StudyRuns) -> None:
@@ -108,7 +108,7 @@ class _Page:
         self.lines += ["", *rows]
 
     def chart(self, stem: str, caption: str, svg: str) -> None:
-        """Show a chart; an empty one, where there is nothing to draw, is left out."""
+        """Add a chart, unless it is empty because there is nothing to draw."""
         if svg:
             self.charts[stem] = svg
             self.lines += ["", f"![{caption}]({CHARTS}/{stem}.svg)"]
@@ -130,7 +130,7 @@ class _Page:
     def _comparison(
         self, section: str, comparison: Comparison, runs: StudyRuns, facts: Mapping[str, str]
     ) -> list[ComparedVariant]:
-        """The table of the reference and the other variants, as far as they are measured."""
+        """Add the table of the reference and those other variants that have runs."""
         variants = (comparison.reference, *comparison.variants)
         compared = [row for variant in variants if (row := compare(runs, variant, comparison.reference))]
         self.heading(comparison.title, comparison.text, facts)
@@ -184,7 +184,7 @@ class _Page:
         ]
 
     def write(self, out: Path) -> None:
-        """Write all of it to a folder, and remove charts that are no longer shown."""
+        """Write the page to a folder and remove charts that it no longer shows."""
         for stem, svg in self.charts.items():
             with atomic_file(out / CHARTS / f"{stem}.svg") as partial:
                 partial.write_text(svg, encoding="utf-8")
@@ -197,7 +197,7 @@ class _Page:
 
 
 def _facts(runs: StudyRuns) -> dict[str, str]:
-    """Numbers that the plan's texts name in braces; a question mark for what no run tells yet."""
+    """Return the numbers that replace names in braces in the plan's texts; a question mark without any runs."""
     tuned = [run.finetuning for run in runs if run.finetuning]
     numbers = {
         "val_scenes": runs.scene_count,
@@ -207,7 +207,7 @@ def _facts(runs: StudyRuns) -> dict[str, str]:
 
 
 def _steps(reference: Mapping[int, StudyRun]) -> dict[str, str]:
-    """Optimisation steps of the variant that others are compared with: the same with every seed."""
+    """Return the number of optimisation steps of the reference, which is the same for every seed."""
     return {"steps": _number(max((run.finetuning["steps"] for run in reference.values()), default=0))}
 
 
@@ -218,27 +218,27 @@ def _number(number: int) -> str:
 def _standing(runs: StudyRuns, command: str) -> list[str]:
     count = sum(len(seeds) for seeds in runs.variants.values())
     return [
-        f"{counted(count, 'run')} of {counted(len(runs.variants), 'variant')} stand below, each judged on the same "
-        f"{counted(runs.scene_count, 'validation scene')}. `{command}` trains what is missing and writes this page; "
-        "the errors of every scene are in [runs](runs), the numbers of the tables in [results.json](results.json).",
+        f"This page contains {counted(count, 'run')} of {counted(len(runs.variants), 'variant')}, all evaluated on the "
+        f"same {counted(runs.scene_count, 'validation scene')}. `{command}` trains missing runs and writes this page. "
+        "The errors of every scene are in [runs](runs), the numbers of the tables in [results.json](results.json).",
         "",
-        "Levels are means over seeds and scenes, with the standard deviation over seeds. A difference is paired on "
-        "the same scenes and seeds; the brackets are its 95 % interval for other scenes and other seeds (random "
-        "effects of both, Student's t; of a share as Fieller has it; a bootstrap over scenes where there is one seed). "
-        "**Bold**: the interval leaves out zero, of several seeds.",
+        "Metrics are means over seeds and scenes, ± the standard deviation over seeds. Changes are relative to the "
+        "reference and paired, on the same scenes and seeds. Brackets: 95 % confidence intervals for other scenes and "
+        "other seeds (random effects of both, with Student's t, and Fieller's method for the ratio; with one seed, a "
+        "bootstrap over scenes). **Bold**: the interval excludes zero, and there are several seeds.",
     ]
 
 
 def _headline(headline: Headline, runs: StudyRuns, published: Published) -> list[str]:
-    """One result in a paragraph, beside what is published; nothing while it is not measured."""
+    """Return one result with the published one as a paragraph, or nothing if it has no runs yet."""
     row = compare(runs, headline.variant, headline.reference)
     if row is None:
         return []
     changes = []
     for name in HEADLINE:
         theirs = published.change(headline.published, name)
-        beside = "" if theirs is None else f" (paper: {signed(theirs, 2)} %)"
-        changes.append(f"{metric(name).label} {change(row.differences[name])}{beside}")
+        paper = "" if theirs is None else f" (paper: {signed(theirs, 2)} %)"
+        changes.append(f"{metric(name).label} {change(row.differences[name])}{paper}")
     of = f"`{headline.variant}` against `{headline.reference}`, {named_seeds(row.seeds)}"
     return [f"{of}: {'; '.join(changes)}. {headline.text.strip()}", ""]
 
@@ -257,5 +257,5 @@ def _plain(row: ComparedVariant) -> dict[str, Any]:
 
 
 def describe(runs: StudyRuns) -> str:
-    """Which runs there are, in a line."""
+    """Return a line that lists the baselines, and the variants with their numbers of runs."""
     return ", ".join([*runs.baselines, *(f"{variant} ({len(seeds)})" for variant, seeds in runs.variants.items())])

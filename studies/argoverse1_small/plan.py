@@ -1,4 +1,4 @@
-"""The study's plan (`plan.yaml`): which variants its page compares."""
+"""The plan of the first study, `plan.yaml`: comparisons and texts of its page. All numbers come from the runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from synthdrive.core.schema import from_values
 
 @dataclass
 class Comparison:
-    """Variants against one reference.
+    """A comparison of variants with one reference.
 
     Attributes:
         title, text: as shown.
-        reference: the variant that the others are compared with.
+        reference: the variant with which the others are compared.
         variants: the others.
     """
 
@@ -28,7 +28,7 @@ class Comparison:
 
 @dataclass
 class AmountCurve:
-    """Errors against an amount of something.
+    """Errors as a function of the amount of data.
 
     Attributes:
         title, text, x_label: as shown.
@@ -45,11 +45,11 @@ class AmountCurve:
 
 @dataclass
 class Deviation:
-    """One way in which the study is not the paper.
+    """A difference between this study and the paper.
 
     Attributes:
-        what, why: in words.
-        variants: a variant that goes the paper's way and the one that goes ours, where both were run.
+        what, why: the difference and its reason, in words.
+        variants: a variant that follows the paper and one that follows this study, if both were run.
     """
 
     what: str
@@ -59,11 +59,11 @@ class Deviation:
 
 @dataclass
 class VariantsSection:
-    """A section that says something of each of a few variants.
+    """A section about several variants.
 
     Attributes:
         title, text: as shown.
-        variants: in the order of the section.
+        variants: in the order shown.
     """
 
     title: str
@@ -73,11 +73,11 @@ class VariantsSection:
 
 @dataclass
 class LearningSection:
-    """Curves of fine-tuning.
+    """The section on the learning curves of fine-tuning.
 
     Attributes:
         title, text: as shown.
-        charts: title of a chart -> the variants in it.
+        charts: title of a chart -> its variants.
     """
 
     title: str
@@ -87,12 +87,12 @@ class LearningSection:
 
 @dataclass
 class Headline:
-    """A result that the page begins with.
+    """A result at the top of the page.
 
     Attributes:
-        variant, reference: what is compared.
-        published: row of the published table of changes to put beside it.
-        text: what the reader should know of it.
+        variant, reference: the variants that are compared.
+        published: row of the published table of changes that is shown with it.
+        text: explanation of the result.
     """
 
     variant: str
@@ -103,11 +103,11 @@ class Headline:
 
 @dataclass
 class ClaimsSection:
-    """The claims of the ledger that are about results.
+    """The section on the claims of the ledger about effects.
 
     Attributes:
         title, text: as shown.
-        source: of the scenes, as `data.source` names it.
+        source: source of the scenes, as in `data.source`.
     """
 
     title: str
@@ -117,11 +117,11 @@ class ClaimsSection:
 
 @dataclass
 class Withdrawn:
-    """Withdrawn variants: their runs are listed, but support no conclusion.
+    """Runs whose results are withdrawn, though the page still lists them.
 
     Attributes:
-        variants: theirs.
-        text: why, at the top of the page.
+        variants: the variants of these runs.
+        text: the reason, shown at the top of the page.
     """
 
     variants: list[str]
@@ -130,20 +130,20 @@ class Withdrawn:
 
 @dataclass
 class StudyPlan:
-    """What the study shows.
+    """Contents of the page of the first study.
 
     Attributes:
         title, introduction: as shown.
-        withdrawn: variants whose runs say nothing, and why.
-        headlines: the results that the page begins with.
-        comparisons, curves: in the order of the page.
+        withdrawn: variants whose results are withdrawn, and the reason.
+        headlines: results at the top of the page.
+        comparisons, curves: in the order shown.
         strata: comparisons by kind of scene.
         spread: the section on typical scenes and the worst ones.
-        learning: the section on the curves of fine-tuning.
-        encoder: what pre-training does to the encoder, with and without a path for the gradient.
-        choices: comparisons on scenes held out from the training scenes, to choose parameters by.
+        learning: the section on the learning curves of fine-tuning.
+        encoder: the section on how pre-training changes the encoder, with and without the decoder mask of the release.
+        choices: comparisons on scenes held out from the training scenes, by which hyperparameters were chosen.
         claims: the section on the claims ledger.
-        deviations: from the paper.
+        deviations: differences from the paper.
     """
 
     title: str

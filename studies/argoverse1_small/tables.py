@@ -1,4 +1,4 @@
-"""The study's tables, as lines of Markdown."""
+"""Tables of the first study's page, as lines of Markdown."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from studies.argoverse1_small.plan import AmountCurve, Comparison, Deviation
 from studies.markdown import table
 from synthdrive.reporting.claims import Judged
 from synthdrive.reporting.measurements import Difference, Level
-from synthdrive.reporting.wording import HEADLINE, label_of, metric, stratum_order, stratum_words
+from synthdrive.reporting.wording import HEADLINE, counted, label_of, metric, stratum_order, stratum_words
 
 
 def comparison_tables(comparison: Comparison, compared: Sequence[ComparedVariant], runs: StudyRuns) -> list[str]:
-    """The headline metrics, what is missing, what loses to a baseline, and the other metrics."""
+    """Return the tables of a comparison: the main metrics, notes on missing runs and baselines, the other metrics."""
     variants = [comparison.reference, *comparison.variants]
     found = {row.variant for row in compared}
     missing = [variant for variant in variants if variant not in found]
@@ -34,7 +34,7 @@ def comparison_tables(comparison: Comparison, compared: Sequence[ComparedVariant
         *_fewer_seeds(compared),
         *losses,
         "",
-        "<details><summary>Most probable trajectory, and Brier score</summary>",
+        "<details><summary>Metrics of the most probable trajectory, and brier-minFDE6</summary>",
         "",
         *_comparison_table(compared, others, runs),
         "",
@@ -43,7 +43,7 @@ def comparison_tables(comparison: Comparison, compared: Sequence[ComparedVariant
 
 
 def _fewer_seeds(compared: Sequence[ComparedVariant]) -> list[str]:
-    """A sentence for the variants that have fewer seeds than their reference: what its level is on these alone."""
+    """Return, for variants with fewer seeds than the reference, its metrics on these seeds in a sentence."""
     fewer: dict[tuple[int, ...], list[ComparedVariant]] = {}
     for row in compared[1:]:
         if row.seeds != compared[0].seeds:
@@ -54,16 +54,17 @@ def _fewer_seeds(compared: Sequence[ComparedVariant]) -> list[str]:
         for name, difference in rows[0].differences.items():
             if name in HEADLINE and difference is not None:
                 what, whole = metric(name), reference.levels[name].mean
-                parts.append(f"{what.label} {what.text(difference.reference)} (all its seeds: {what.text(whole)})")
+                parts.append(f"{what.label} {what.text(difference.reference)} (all seeds: {what.text(whole)})")
         variants = ", ".join(f"`{row.variant}`" for row in rows)
-        stand = "stands" if len(rows) == 1 else "stand"
-        lines += ["", f"{variants} {stand} against {named_seeds(seeds)} of `{reference.variant}`: {'; '.join(parts)}."]
+        verb = "is" if len(rows) == 1 else "are"
+        which = f"{named_seeds(seeds)} of `{reference.variant}`"
+        lines += ["", f"{variants} {verb} compared with {which} only: {'; '.join(parts)}."]
     return lines
 
 
 def _comparison_table(compared: Sequence[ComparedVariant], names: Sequence[str], runs: StudyRuns) -> list[str]:
     head = ["variant", "seeds", *(f"{metric(name).label} ({metric(name).unit})" for name in names)]
-    head += [f"{metric(name).label}, change" for name in names]
+    head += [f"change in {metric(name).label}" for name in names]
     rows = []
     for baseline in runs.baselines.values():
         means = baseline.means
@@ -78,7 +79,7 @@ def _comparison_table(compared: Sequence[ComparedVariant], names: Sequence[str],
 
 
 def curve_table(curve: AmountCurve, points: Mapping[tuple[str, float], ComparedVariant | None]) -> list[str]:
-    """A row an amount and series; `points` are those of `compare_amounts`."""
+    """Return a row for each amount and series; `points` are those of `compare_amounts`."""
     head = [curve.x_label, "", "seeds"]
     for name in HEADLINE:
         head += [f"{metric(name).label} ({metric(name).unit})", "change"]
@@ -98,10 +99,10 @@ def curve_table(curve: AmountCurve, points: Mapping[tuple[str, float], ComparedV
 
 
 def strata_table(variant: str, reference: str, found: Sequence[StratumDifference]) -> list[str]:
-    """The differences of one variant to another, a row a stratum."""
-    head = ["scenes", "number"]
+    """Return the differences of one variant from another, with one row per kind of scene."""
+    head = ["kind of scene", "scenes"]
     for name in HEADLINE:
-        head += [f"{metric(name).label} of `{reference}` ({metric(name).unit})", f"`{variant}`, change"]
+        head += [f"{metric(name).label} of `{reference}` ({metric(name).unit})", f"change with `{variant}`"]
     rows = []
     for row in sorted(found, key=lambda row: stratum_order(row.stratum)):
         shown = [stratum_words(row.stratum), str(row.scenes)]
@@ -112,7 +113,7 @@ def strata_table(variant: str, reference: str, found: Sequence[StratumDifference
 
 
 def spread_table(spreads: Sequence[ErrorSpread]) -> list[str]:
-    """How the endpoint errors of variants are spread over the scenes, a row a variant."""
+    """Return the distribution of minFDE6 over the scenes, with one row per variant."""
     head = ["variant", "seeds", "median (m)", "90th percentile (m)"]
     head += [f"scenes beyond {FAR:g} m (%)", "their contribution to the mean (%)"]
     rows = [
@@ -124,8 +125,9 @@ def spread_table(spreads: Sequence[ErrorSpread]) -> list[str]:
 
 
 def encoder_table(variants: Sequence[str], runs: StudyRuns) -> list[str]:
-    """What pre-training did to the encoder, a row a run."""
-    head = ["run", "tensors", "moved", "relative change", "gradient norm, first epoch", "last epoch"]
+    """Return how pre-training changed the encoder, with one row per run."""
+    head = ["run", "encoder tensors", "changed", "relative change", "gradient norm, first epoch"]
+    head += ["gradient norm, last epoch"]
     rows = []
     for variant in variants:
         for run in runs.variants.get(variant, {}).values():
@@ -139,7 +141,7 @@ def encoder_table(variants: Sequence[str], runs: StudyRuns) -> list[str]:
 
 
 def deviation_table(deviations: Sequence[Deviation], runs: StudyRuns, facts: Mapping[str, str]) -> list[str]:
-    """What was done otherwise than in the paper; `facts` fills the braces."""
+    """Return the differences from the paper; `facts` replaces the names in braces."""
     rows = []
     for deviation in deviations:
         effect = "not measured"
@@ -147,28 +149,28 @@ def deviation_table(deviations: Sequence[Deviation], runs: StudyRuns, facts: Map
             changes = [f"{metric(name).label} {change(row.differences[name])}" for name in HEADLINE]
             effect = f"`{row.variant}` against `{deviation.variants[0]}`: {'; '.join(changes)}"
         rows.append([deviation.what.format(**facts), deviation.why, effect])
-    return table(["what", "why", "effect"], rows)
+    return table(["difference", "reason", "effect"], rows)
 
 
 def claims_table(judged: Sequence[Judged]) -> list[str]:
-    """Claims with what was measured and their verdicts."""
+    """Return the claims with their measurements and verdicts."""
     rows = [
         [entry.says, entry.outcome.measured, f"{entry.outcome.verdict.value}: {entry.outcome.why}"] for entry in judged
     ]
-    return table(["the paper says", "measured here", "verdict"], rows) if rows else ["No claim is about results."]
+    return table(["the paper says", "measured here", "verdict"], rows) if rows else ["No claim is about effects."]
 
 
 def run_table(runs: StudyRuns) -> list[str]:
-    """Every run and baseline, with what made it."""
+    """Return all runs and baselines, with their training data and commits."""
     head = ["run", *(metric(name).label for name in METRICS), "pre-training", "fine-tuning", "commit"]
     rows = []
     for run in runs:
         before, after = run.pretraining, run.finetuning
-        trained = f"{before['windows']:,} windows x {before['epochs']}" if before else "none"
-        tuned = f"{after['scenes']:,} scenes x {after['epochs']}" if after else "none"
+        trained = f"{counted(before['windows'], 'window')}, {counted(before['epochs'], 'epoch')}" if before else "none"
+        tuned = f"{counted(after['scenes'], 'scene')}, {counted(after['epochs'], 'epoch')}" if after else "none"
         values = [metric(name).text(mean) for name, mean in run.means.items()]
         rows.append([f"`{run.name}`", *values, trained, tuned, run.commit])
-    note = ["", "A + behind the commit: the sources, or the parameters, were not quite those of the commit."]
+    note = ["", "A + after the commit: the source code or the parameters differed from those of the commit."]
     return table(head, rows) + (note if any(run.commit.endswith("+") for run in runs) else [])
 
 
@@ -178,9 +180,9 @@ def _level(level: Level, name: str) -> str:
 
 
 def change(difference: Difference | None) -> str:
-    """A difference with its interval, in per cent where the reference allows it.
+    """Return a difference with its interval, in per cent of the reference if that is defined.
 
-    Bold where that leaves out 0 and there are several seeds: a single seed knows nothing of others.
+    It is bold if there are several seeds and the interval excludes 0: one seed says nothing about others.
     """
     if difference is None:
         return ""
@@ -194,10 +196,10 @@ def _variant(variant: str, description: str) -> str:
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
-    """Seeds with commas."""
+    """Return the seeds, separated by commas."""
     return ", ".join(map(str, seeds))
 
 
 def named_seeds(seeds: Sequence[int]) -> str:
-    """Seeds in a sentence: seed 0, seeds 0, 1, 2."""
+    """Return the seeds as named in a sentence: seed 0, seeds 0, 1, 2."""
     return f"seed{'s' * (len(seeds) > 1)} {seeds_text(seeds)}"

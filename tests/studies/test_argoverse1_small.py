@@ -294,18 +294,18 @@ def test_a_change_is_bold_if_its_interval_excludes_zero() -> None:
 def test_a_variant_with_fewer_seeds_is_compared_on_common_seeds_only(folder: Path) -> None:
     plan = load_plan(folder / "plan.yaml")
     write(folder, plan)
-    assert "stands against" not in (folder / "README.md").read_text()
+    assert "is compared with" not in (folder / "README.md").read_text()
     (folder / "runs" / "map-2.json").unlink()
     runs = load_runs(folder / "runs")
     write(folder, plan, runs)
     means = [runs.variants["none"][seed].errors["minFDE6"].mean() for seed in range(3)]
-    means_text = f"minFDE6 {np.mean(means[:2]):.3f} (all its seeds: {np.mean(means):.3f})"
+    means_text = f"minFDE6 {np.mean(means[:2]):.3f} (all seeds: {np.mean(means):.3f})"
     page = (folder / "README.md").read_text()
-    assert "`map` stands against seeds 0, 1 of `none`: " in page
+    assert "`map` is compared with seeds 0, 1 of `none` only: " in page
     assert means_text in page
     plan.comparisons[0].variants.append("none_10")
     write(folder, plan)
-    assert "`map`, `none_10` stand against seeds 0, 1 of `none`: " in (folder / "README.md").read_text()
+    assert "`map`, `none_10` are compared with seeds 0, 1 of `none` only: " in (folder / "README.md").read_text()
 
 
 def test_the_difference_in_a_stratum_uses_only_its_scenes(folder: Path) -> None:
