@@ -28,7 +28,7 @@ from studies.argoverse1_folds.plan import BASELINE, Comparison, Plan, Recipe, Ru
 from studies.argoverse1_folds.reconstruction import load_reconstructions
 from studies.argoverse1_folds.results import CAPPED, FAR, PRIMARY, Results, load_results
 from studies.argoverse1_folds.schedule import SCORE
-from studies.markdown import table
+from studies.markdown import rounded, table
 from synthdrive.core.artifacts import atomic_file, write_json
 from synthdrive.reporting.claims import Claim
 from synthdrive.reporting.evidence import Published
@@ -71,7 +71,7 @@ def write_pages(
         with atomic_file(out / name) as partial:
             partial.write_text(text, encoding="utf-8")
     plain = {"levels": [asdict(level) for level in found.levels], "tests": [_plain(tested) for tested in found.tests]}
-    write_json(out / "results.json", plain)
+    write_json(out / "results.json", rounded(plain))
 
 
 def _front(results: Results, plan: Plan, found: Findings, published: Published) -> str:

@@ -38,6 +38,7 @@ from studies.argoverse1_small.tables import (
     spread_table,
     strata_table,
 )
+from studies.markdown import rounded
 from synthdrive.core.artifacts import atomic_file, write_json
 from synthdrive.reporting.claims import Claim, Judged
 from synthdrive.reporting.evidence import Published
@@ -193,7 +194,7 @@ class _Page:
                 stale.unlink()
         with atomic_file(out / PAGE) as partial:
             partial.write_text("\n".join(self.lines) + "\n", encoding="utf-8")
-        write_json(out / RESULTS, self.results)
+        write_json(out / RESULTS, rounded(self.results))
 
 
 def _facts(runs: StudyRuns) -> dict[str, str]:

@@ -29,6 +29,7 @@ from studies.argoverse1_small.comparisons import compare, compare_by_stratum, er
 from studies.argoverse1_small.page import write_study
 from studies.argoverse1_small.plan import StudyPlan, load_plan
 from studies.argoverse1_small.tables import change
+from studies.markdown import rounded
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.config.training import FinetuneParameters, ModelParameters, PretrainParameters, load_variant_section
 from synthdrive.core.artifacts import file_hash
@@ -426,3 +427,11 @@ def test_choices_are_separate_from_the_study(folder: Path) -> None:
     (_, theirs, *_) = results(folder)["comparisons"][0]["rows"]
     assert theirs["differences"]["minFDE6"]["mean"] == pytest.approx(-0.3, abs=1e-4)
     assert results(folder)["scenes"] == SCENES
+
+
+def test_numbers_are_rounded_so_that_machines_agree() -> None:
+    noisy = {"rows": [(0.1 + 0.2, float("nan")), 3, None, "text"]}
+    (first, missing), *rest = rounded(noisy)["rows"]
+    assert first == 0.3
+    assert np.isnan(missing)
+    assert rest == [3, None, "text"]
