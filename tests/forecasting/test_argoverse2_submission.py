@@ -107,6 +107,22 @@ def test_invalid_submission_is_refused(tmp_path, stores, change, message):
         read_submission(tmp_path / "file.parquet")
 
 
+@pytest.mark.parametrize("column", ["track_id", "probability", "predicted_trajectory_x", "predicted_trajectory_y"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_missing_value_is_refused_with_scenario_and_column(tmp_path, stores, column, inside):
+    _, test = stores
+    path = tmp_path / "file.parquet"
+    write_submission(path, random_forecasts(test), test)
+    table = pq.read_table(path)
+    values = table[column].to_pylist()
+    values[7] = [None, *values[7][1:]] if inside and isinstance(values[7], list) else None
+    place = table.schema.get_field_index(column)
+    pq.write_table(table.set_column(place, column, pa.array(values, table.schema.field(column).type)), path)
+    with pytest.raises(InputError, match=f"scenario {scenario_id(2)}: {column}: found a missing value") as raised:
+        read_submission(path)
+    assert str(path) in str(raised.value)
+
+
 def test_baselines_forecast_test_scenes_like_scenes_with_a_future(stores):
     val, test = stores
     for baseline in (ConstantVelocity, LaneFollowing):

@@ -188,7 +188,8 @@ def read_submission(path: Path) -> dict[str, Trajectories]:
         most probable first.
 
     Raises:
-        InputError: the file is missing or damaged, has other columns, or a scenario's rows are not a complete forecast.
+        InputError: the file is missing or damaged, has other columns, lacks a value, or a scenario's rows are not a
+            complete forecast.
     """
     try:
         with pq.ParquetFile(path) as file:
@@ -214,7 +215,10 @@ def read_submission(path: Path) -> dict[str, Trajectories]:
     for row in table.to_pylist():
         x, y = row["predicted_trajectory_x"], row["predicted_trajectory_y"]
         where = f"{path}: scenario {row['scenario_id']}"
-        if x is None or y is None or len(x) != PARQUET_STEPS or len(y) != PARQUET_STEPS:
+        for column, value in row.items():
+            if value is None or (isinstance(value, list) and None in value):
+                raise InputError(f"{where}: {column}", "a missing value (null)", "a value")
+        if len(x) != PARQUET_STEPS or len(y) != PARQUET_STEPS:
             raise InputError(where, "a trajectory of a different length", f"{PARQUET_STEPS} steps")
         found.setdefault(row["scenario_id"], []).append((row["probability"], row["track_id"], x, y))
     return {name: _scenario_forecast(rows_of, f"{path}: scenario {name}") for name, rows_of in found.items()}
