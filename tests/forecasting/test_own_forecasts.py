@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +151,90 @@ def test_error_in_arrays_is_named(store, tmp_path, change, message):
     with pytest.raises(InputError, match=message) as raised:
         read_own_forecasts(path, store)
     assert str(path) in str(raised.value)
+
+
+def npy(descr="<f8", shape="(5, 6, 30, 2)", body=b""):
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + body
+
+
+def with_trajectories(content, compression=zipfile.ZIP_STORED):
+    def damage(path):
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(path, "w", compression) as archive:
+            for name, kept in members.items():
+                archive.writestr(name, content if name == "trajectories.npy" else kept)
+
+    return damage
+
+
+def unknown_compression(path):
+    """Change the compression method of every member in the table of contents."""
+    first, *entries = path.read_bytes().split(b"PK\x01\x02")
+    path.write_bytes(b"PK\x01\x02".join([first, *(entry[:6] + b"\x63\x00" + entry[8:] for entry in entries)]))
+
+
+def cut_stream(path):
+    """Overwrite the compressed numbers."""
+    with_trajectories(npy(body=np.random.default_rng(0).bytes(14400)), zipfile.ZIP_DEFLATED)(path)
+    content = path.read_bytes()
+    start = content.index(b"trajectories.npy") + 16
+    path.write_bytes(content[:start] + b"\xff" * 100 + content[start + 100 :])
+
+
+def claims_four_gigabytes(path):
+    """Let both the array's header and the archive's table of contents claim that the trajectories have 4 GB."""
+    modes = (1 << 32) // 300 - 1
+    content = npy(descr="|i1", shape=f"(5, {modes}, 30, 2)")
+    with_trajectories(content)(path)
+    sizes = [(len(content) + extra).to_bytes(4, "little") for extra in (0, 300 * modes)]
+    path.write_bytes(path.read_bytes().replace(*sizes))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        pytest.param(cut_stream, r"unreadable \(error: ", id="zlib.error"),
+        pytest.param(unknown_compression, "unreadable", id="unknown-compression"),
+        pytest.param(with_trajectories(npy(shape="(5, 6, 30, 2")), "unreadable", id="header-without-bracket"),
+        pytest.param(with_trajectories(npy(shape="(5, '''6")), "unreadable", id="header-with-open-text"),
+        pytest.param(with_trajectories(npy(shape="(5, 10**12, 30, 2)")), "unreadable", id="header-with-a-power"),
+        pytest.param(
+            with_trajectories(npy(shape="(5, 1000000000000, 30, 2)")), r"trajectories\.npy: .* but 0 bytes", id="claim"
+        ),
+        pytest.param(claims_four_gigabytes, r"trajectories\.npy: .*in an archive of", id="claim-of-archive"),
+        pytest.param(with_trajectories(b"\x93NUMPY\x07\x00"), "version", id="version"),
+        pytest.param(with_trajectories(b""), "unreadable", id="empty"),
+        pytest.param(lambda path: path.write_bytes(npy(body=bytes(14400))), "not a zip", id="npy-named-npz"),
+    ],
+)
+def test_damaged_arrays_are_refused_without_reserving_memory(store, tmp_path, damage, message):
+    path = write(tmp_path / "mine.npz", *random_forecasts(store))
+    damage(path)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=message) as raised:
+            read_own_forecasts(path, store)
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_in_any_order_of_memory_and_compressed_are_read(store, tmp_path, save):
+    trajectories, probabilities = random_forecasts(store)
+    expected = read_own_forecasts(write(tmp_path / "mine.npz", trajectories, probabilities), store)
+    save(
+        tmp_path / "other.npz",
+        scene_ids=NAMES,
+        trajectories=np.asfortranarray(trajectories),
+        probabilities=probabilities.astype(">f8"),
+    )
+    found = read_own_forecasts(tmp_path / "other.npz", store)
+    np.testing.assert_array_equal(found.trajectories, expected.trajectories)
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
 
 
 @pytest.mark.parametrize("name", ["mine.npz", "mine.parquet", "mine.csv", "mine.h5", "mine.txt", "absent.csv"])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +29,12 @@ COLUMNS = {
     "probability": pa.float64(),
 }  # fmt: skip
 ARRAYS = ("scene_ids", "trajectories", "probabilities")
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+MOST_COMPRESSION = 1032  # times; deflate cannot do more
+DAMAGE = (  # what zipfile and NumPy raise if a file is damaged, encrypted or has another compression
+    OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, SyntaxError, OverflowError,
+    zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError,
+)  # fmt: skip
 KINDS = (".npz", ".parquet", ".csv", ".h5")
 FARTHEST_START = 20.0  # m from the agent's last observed position to the first step; 200 m/s in 0.1 s
 
@@ -71,17 +81,20 @@ def read_own_forecasts(path: Path, store: SceneStore) -> Forecasts:
 
 def _from_arrays(path: Path, future: int) -> Scenes:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            absent = [name for name in ARRAYS if name not in file.files]
+        with zipfile.ZipFile(path) as archive:
+            found = sorted(archive.namelist())
+            absent = [name for name in ARRAYS if f"{name}.npy" not in found]
             if absent:
-                raise InputError(path, f"arrays {sorted(file.files)}", f"an array {absent[0]!r}")
-            names, trajectories, probabilities = (file[name] for name in ARRAYS)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(path, f"unreadable ({error})", "arrays that numpy.savez wrote, scene_ids as text") from None
-    shapes = f"scene_ids {names.shape}, trajectories {trajectories.shape}, probabilities {probabilities.shape}"
-    scenes, modes = probabilities.shape if probabilities.ndim == 2 else (0, 0)
-    if names.shape != (scenes,) or trajectories.shape != (scenes, modes, future, 2) or modes < 1:
-        raise InputError(path, shapes, f"(S,), (S, K, {future}, 2) and (S, K)")
+                raise InputError(path, f"files {found}"[:300], f"an array {absent[0]!r} ({absent[0]}.npy)")
+            shapes = [_declared_shape(path, archive.getinfo(f"{name}.npy"), archive) for name in ARRAYS]
+            scenes, modes = shapes[2] if len(shapes[2]) == 2 else (0, 0)
+            if shapes[0] != (scenes,) or shapes[1] != (scenes, modes, future, 2) or modes < 1:
+                found_shapes = ", ".join(f"{name} {shape}" for name, shape in zip(ARRAYS, shapes, strict=True))
+                raise InputError(path, found_shapes, f"(S,), (S, K, {future}, 2) and (S, K)")
+            names, trajectories, probabilities = (_read_array(archive, name) for name in ARRAYS)
+    except DAMAGE as error:
+        what = f"unreadable ({type(error).__name__}: {str(error)[:200]})"
+        raise InputError(path, what, "arrays that numpy.savez wrote") from None
     for array, name in ((trajectories, "trajectories"), (probabilities, "probabilities")):
         if array.dtype.kind not in "fiu":
             raise InputError(f"{path}: {name}", f"type {array.dtype}", "numbers")
@@ -89,6 +102,29 @@ def _from_arrays(path: Path, future: int) -> Scenes:
     _check_once(path, ids)
     trajectories, probabilities = trajectories.astype(np.float64), probabilities.astype(np.float64)
     return {name: (trajectories[row], probabilities[row]) for row, name in enumerate(ids)}
+
+
+def _declared_shape(path: Path, member: zipfile.ZipInfo, archive: zipfile.ZipFile) -> tuple[int, ...]:
+    """Return the shape in an array's header, after checking that the file has that many bytes: all are allocated."""
+    where = f"{path}: {member.filename}"
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version not in HEADERS:
+            raise InputError(where, f"version {version} of the .npy format", "version (1, 0) or (2, 0)")
+        shape, _, dtype = HEADERS[version](stream)
+        size = member.file_size - stream.tell()
+    if dtype.hasobject:
+        raise InputError(where, "Python objects", "scene_ids as text, the other arrays as numbers")
+    if math.prod(shape) * dtype.itemsize != size or size > MOST_COMPRESSION * path.stat().st_size:
+        found = f"{dtype} of shape {shape}, but {size} bytes, in an archive of {path.stat().st_size} bytes"
+        raise InputError(where, found, "bytes for every number")
+    return shape
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    with archive.open(f"{name}.npy") as stream:
+        array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    return array
 
 
 def _read_table(path: Path) -> pa.Table:
