@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import h5py
@@ -194,3 +195,14 @@ def test_leaderboard_file_in_another_row_order_is_refused(tmp_path, store, wrong
             rows[...] = rows[...].reshape(7, 6, 30, 4).transpose(0, 2, 1, 3).reshape(-1, 4)
     with pytest.raises(InputError, match="sequence 11 2 times" if wrong == "twice" else "row 2: probability"):
         read_leaderboard_file(tmp_path / "forecasts.h5")
+
+
+@pytest.mark.parametrize("number", [11.4, -3.0, np.inf, 1e300])
+def test_leaderboard_file_with_an_impossible_sequence_number_is_refused(tmp_path, store, number):
+    """Rounded, 11.4 would be the name of another scene."""
+    path = tmp_path / "forecasts.h5"
+    write_leaderboard_file(path, ConstantVelocity().forecast(store, range(7)), store.origins)
+    with h5py.File(path, "r+") as file:
+        file["argoverse_forecasting"][180:360, 0] = number
+    with pytest.raises(InputError, match=rf"row 181: sequence: found {re.escape(str(number))}; expected .*whole"):
+        read_leaderboard_file(path)

@@ -20,6 +20,7 @@ HDF5_STEPS, PARQUET_STEPS = ARGOVERSE1.future_steps, ARGOVERSE2.future_steps
 
 DATASET = "argoverse_forecasting"
 HDF5_COLUMNS = ("sequence", "x", "y", "probability")
+LARGEST_SEQUENCE = 2**53  # beyond it, float64 skips whole numbers
 MOST_HDF5_ROWS = 10**5 * MODES * HDF5_STEPS  # 100,000 scenes; the test split has 78,143
 
 FOCAL_TRACK = "focal_track_id"  # column of a scene store's manifest
@@ -96,8 +97,8 @@ def read_leaderboard_file(path: Path) -> dict[str, tuple[npt.NDArray[np.float64]
         For each sequence number, trajectories (6, 30, 2) in metres, city frame, and probabilities (6,).
 
     Raises:
-        InputError: the file is damaged or lacks the dataset, or its rows are not complete forecasts, scene by scene and
-            trajectory by trajectory.
+        InputError: the file is damaged or lacks the dataset, a sequence number is not a whole number of 0 or more, or
+            the rows are not complete forecasts, scene by scene and trajectory by trajectory.
     """
     import h5py
 
@@ -127,7 +128,13 @@ def read_leaderboard_file(path: Path) -> dict[str, tuple[npt.NDArray[np.float64]
             row = int(mixed.reshape(-1).argmax())
             expected = f"the same value as in the rows before: {HDF5_STEPS} rows for each trajectory, scene by scene"
             raise InputError(f"{path}: row {row + 1}: {column}", f"{rows[row, HDF5_COLUMNS.index(column)]:g}", expected)
-    sequences, count = np.unique(blocks[:, 0, 0, 0], return_counts=True)
+    numbers = blocks[:, 0, 0, 0]
+    wrong = ~((numbers >= 0) & (numbers <= LARGEST_SEQUENCE) & (numbers == np.floor(numbers)))
+    if wrong.any():
+        place = int(wrong.argmax())
+        expected = "the number of a sequence: whole and not negative"
+        raise InputError(f"{path}: row {place * MODES * HDF5_STEPS + 1}: sequence", f"{numbers[place]}", expected)
+    sequences, count = np.unique(numbers, return_counts=True)
     if (count > 1).any():
         raise InputError(path, f"sequence {sequences[count.argmax()]:.0f} {count.max()} times", "each once")
     return {f"{block[0, 0, 0]:.0f}": (block[..., 1:3], block[:, 0, 3]) for block in blocks}
