@@ -184,6 +184,14 @@ def test_headline_counts_effects_and_states_the_results_of_the_run(report: tuple
     assert html.index("Of 18 effects") < html.index('id="results-table"') < html.index('id="details"')
 
 
+def test_interval_is_said_to_be_over_scenes_alone_with_one_seed(report: tuple[Path, Content]) -> None:
+    one = replace(report[1], measured=replace(report[1].measured, seeds=(0,)))
+    for write in (page, markdown):
+        assert "95 % interval over scenes and seeds (random effects of both, Student's t" in write(report[1])
+        assert "95 % interval over scenes (bootstrap)" in write(one)
+        assert "random effects" not in write(one)
+
+
 def test_reconstruction_losses_are_shown_beside_their_floors(report: tuple[Path, Content]) -> None:
     losses = read_json(report[0] / "metrics.json")["reconstruction"]
     assert losses == {"combined": {

@@ -70,7 +70,7 @@ class Difference:
     """Variant minus reference on the same scenes and seeds, in the unit shown.
 
     Attributes:
-        mean, low, high: the difference and its 95 % interval over scenes and seeds.
+        mean, low, high: the difference and its 95 % interval over scenes and seeds, over scenes alone with one seed.
         relative: difference, low and high in per cent of the reference; the interval includes the uncertainty of the
             reference; None if the reference is 0 or may be.
         reference: mean of the reference.
