@@ -184,6 +184,28 @@ def test_headline_counts_effects_and_states_the_results_of_the_run(report: tuple
     assert html.index("Of 18 effects") < html.index('id="results-table"') < html.index('id="details"')
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"MR6": (40.0, 35.0, 46.0), "minFDE6": (-30.0, -34.0, -26.0)}, "raises MR6 by 40.0 % (95 % interval: 35.0 to"),
+        ({"MR6": (20.0, 15.0, 25.0), "minFDE6": (-30.0, -34.0, -26.0)}, "lowers minFDE6 by 30.0 % (95 % interval: 26"),
+        ({"MR6": (50.0, -5.0, 90.0), "minFDE6": (2.0, 1.0, 3.0)}, "raises minFDE6 by 2.0 % (95 % interval: 1.0 to 3.0"),
+    ],
+)
+def test_headline_is_the_largest_significant_change_for_better_or_worse(
+    report: tuple[Path, Content], changes: dict[str, tuple[float, float, float]], expected: str
+) -> None:
+    (row,) = [row for row in report[1].rows if row.name == "combined"]
+    entries = {
+        name: replace(row.entries[name], difference=replace(row.entries[name].difference, mean=change[0] / 100,
+                      low=change[1] / 100, high=change[2] / 100, relative=change))
+        for name, change in changes.items()
+    }  # fmt: skip
+    entries["minADE6"] = replace(row.entries["minADE6"], difference=None)
+    content = replace(report[1], rows=[replace(row, entries=entries)])
+    assert f"This run shows: combined {expected}" in content.headline
+
+
 def test_interval_is_said_to_be_over_scenes_alone_with_one_seed(report: tuple[Path, Content]) -> None:
     one = replace(report[1], measured=replace(report[1].measured, seeds=(0,)))
     for write in (page, markdown):

@@ -135,7 +135,7 @@ class Content:
 
     @property
     def finding(self) -> str:
-        """The main finding: the largest significant effect or, if there is none, the error of the best variant."""
+        """The main finding: the largest significant change, for better or worse; without one, the best variant's error."""
         measured = self.measured
         if self.untrained:
             return f"This run decides no effect. {self.untrained}"
@@ -146,8 +146,8 @@ class Content:
                 if difference is not None and difference.relative and difference.direction != "unclear":
                     found.append((difference.relative[0], row.label, name, difference))
         if found:
-            relative, label, name, difference = min(found, key=lambda one: (one[0] > 0, -abs(one[0])))
-            verb = "lowers" if relative < 0 else "raises"
+            relative, label, name, difference = max(found, key=lambda one: abs(one[0]))
+            verb = "lowers" if difference.direction == "lower" else "raises"
             _, low, high = (abs(value) for value in difference.shown)
             nearer, farther = sorted((low, high))
             interval = f"{nearer:.{1 if nearer >= 0.05 else 2}f} to {farther:.1f} %"
