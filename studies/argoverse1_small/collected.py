@@ -227,7 +227,7 @@ def _short(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _learning(finetuned: Path) -> dict[str, list[float]]:
-    (curve,) = curves_of(finetuned.parent, [finetuned.name])
+    curve = curves_of(finetuned.parent, [finetuned.name])[finetuned.name]
     epoch = np.ceil(curve["epoch"] - 1e-6)
     return {
         name: [round(float(curve[name][epoch == number].mean()), DIGITS) for number in np.unique(epoch)]

@@ -322,6 +322,15 @@ def test_a_variant_that_shares_pre_training_adds_no_reconstructions(run: ReportI
     runs = replace(run.runs, variants=("none", "combined", "combined_10"), shared={"combined_10": "combined"})
     artifacts = Artifacts.load(paths, runs)
     assert artifacts.metadata["combined_10-1"]["pretrain"] == artifacts.metadata["combined-1"]["pretrain"]
-    assert artifacts.curves["pretrain"]["combined_10"] == []
+    assert artifacts.curves["pretrain"]["combined_10"] == {}
     shown = {picture.name for picture in _reconstructions(artifacts, run.parameters)}
     assert shown == {picture.name for picture in _reconstructions(Artifacts.load(paths, run.runs), run.parameters)}
+
+
+def test_reconstructions_are_of_the_median_seed_also_if_a_curve_is_missing(run: ReportInputs, tmp_path: Path) -> None:
+    root = shutil.copytree(run.paths.maps.parents[1], tmp_path / "run")
+    paths = RunPaths(**{field.name: root / field.default for field in fields(RunPaths)})
+    (paths.pretrained / "combined-0" / "curve.csv").unlink()
+    shown = _reconstructions(Artifacts.load(paths, run.runs), run.parameters)
+    assert shown
+    assert all("median seed 1" in picture.title for picture in shown)

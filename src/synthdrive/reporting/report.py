@@ -171,13 +171,13 @@ def _reconstructions(artifacts: Artifacts, parameters: ReportParameters) -> list
     found = []
     for variant in artifacts.variants:
         settings = _masked_pretraining(artifacts, f"{variant}-{artifacts.seeds[0]}")
-        if settings is None or not artifacts.curves["pretrain"][variant]:  # no curve: shares another's
+        curves = artifacts.curves["pretrain"][variant]
+        if settings is None or not curves:  # no curve: shares another's
             continue
-        losses = [float(curve["loss"][-5:].mean()) for curve in artifacts.curves["pretrain"][variant]]
-        order = sorted(range(len(losses)), key=lambda place: losses[place])
-        seed = artifacts.seeds[order[(len(order) - 1) // 2]]
-        kept = Reconstructions.load(artifacts.paths.pretrained / f"{variant}-{seed}" / RECONSTRUCTIONS)
-        label = f"{label_of(variant).lower()}, median seed {seed}"
+        order = sorted(curves, key=lambda run: float(curves[run]["loss"][-5:].mean()))
+        median = order[(len(order) - 1) // 2]
+        kept = Reconstructions.load(artifacts.paths.pretrained / median / RECONSTRUCTIONS)
+        label = f"{label_of(variant).lower()}, median seed {median.removeprefix(f'{variant}-')}"
         found += reconstructions(kept, variant, label, parameters.reconstructions, settings.mask_ratio)
     return found
 

@@ -64,7 +64,7 @@ class Artifacts:
         augmented: the augmented scenes.
         synthetic, train, val: scene stores.
         metadata: run -> stage (pretrain where there was one, finetune, evaluate) -> metadata.
-        curves: stage -> variant -> the curve of each seed; empty for a pre-training shared with another variant.
+        curves: stage -> variant -> run -> its curve; empty for a pre-training shared with another variant.
         reconstruction: variant -> `lanes` and `trajectory` -> losses, means over the seeds; see `reconstruction_of`.
     """
 
@@ -77,7 +77,7 @@ class Artifacts:
     train: SceneStore
     val: SceneStore
     metadata: Mapping[str, Mapping[str, Metadata]]
-    curves: Mapping[str, Mapping[str, Sequence[Curve]]]
+    curves: Mapping[str, Mapping[str, Mapping[str, Curve]]]
     reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]]
 
     @classmethod
@@ -152,9 +152,9 @@ def variant_errors(paths: RunPaths, name: str, seeds: Sequence[int], scene_ids: 
     return VariantErrors(name, tuple(seeds), scenes)
 
 
-def curves_of(folder: Path, runs: Sequence[str]) -> list[Curve]:
-    """Read the training curves of these runs; runs without one are left out."""
-    return [_read_curve(folder / run / CURVE) for run in runs if (folder / run / CURVE).is_file()]
+def curves_of(folder: Path, runs: Sequence[str]) -> dict[str, Curve]:
+    """Read the training curves by run; runs without one are left out."""
+    return {run: _read_curve(folder / run / CURVE) for run in runs if (folder / run / CURVE).is_file()}
 
 
 def parameters_of(metadata: Metadata, section: str) -> dict[str, Any]:

@@ -95,12 +95,12 @@ def level_picture(rows: Sequence[Row], variants: Sequence[str]) -> Picture:
     )
 
 
-def training_curves(stage: str, curves: Mapping[str, Sequence[Curve]], variants: Sequence[str]) -> Picture | None:
+def training_curves(stage: str, curves: Mapping[str, Mapping[str, Curve]], variants: Sequence[str]) -> Picture | None:
     """Draw the losses of a stage over its epochs; None if no variant has a curve.
 
     Args:
         stage: pretrain or finetune.
-        curves: variant -> the curve of each seed.
+        curves: variant -> run -> its curve.
         variants: all variants of the run; their order determines the colours.
     """
     trained = [variant for variant in variants if curves.get(variant)]
@@ -110,10 +110,11 @@ def training_curves(stage: str, curves: Mapping[str, Sequence[Curve]], variants:
     for column, label in CURVES[stage].items():
         series = []
         for variant in trained:
-            runs = [curve[column] for curve in curves[variant] if column in curve]
+            columns = [curve for curve in curves[variant].values() if column in curve]
+            runs = [curve[column] for curve in columns]
             if runs and len({len(run) for run in runs}) == 1 and np.abs(runs).max() > 0:
                 shade = variant_colour(variants.index(variant))
-                series.append(Series(label_of(variant), shade, curves[variant][0]["epoch"], smoothed(np.stack(runs))))
+                series.append(Series(label_of(variant), shade, columns[0]["epoch"], smoothed(np.stack(runs))))
         if series:
             chart = line_chart(series, "epoch", label)
             panels.append(Panel(column.replace("_", "-"), f"{TITLES[stage]}: {label}", chart))
