@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,21 @@ def test_seed_spread_larger_than_the_published_change_contradicts_the_claim(publ
         ({"needs": {"moon": "full"}}, "moon"),
         ({"verdict": "supported"}, "keys"),
         ({"about": "weather"}, "about"),
+        ({"says": None}, "says: found None"),
+        ({"group": ""}, "group: found ''"),
+        ({"needs": None}, "needs: found None"),
+        ({"needs": ["seeds"]}, "needs: found"),
+        ({"needs": {"seeds": "2"}}, "needs: seeds: found '2'; expected a whole number"),
+        ({"needs": {"variants": "map"}}, "needs: variants: found 'map'; expected a list"),
+        ({"test": {"kind": ["lowers"]}}, "test.kind: found"),
+        ({"test": None}, "test.kind: found"),
+        (
+            {"test": {"kind": "lowers", "variant": "map", "metric": "minFDE7"}},
+            "metric: found 'minFDE7'; expected one of",
+        ),
+        ({"test": {"kind": "lowers", "variant": ["map"], "metric": "MR6"}}, "test: variant: found"),
+        ({"test": {"kind": "table_arithmetic", "tolerance": float("nan")}}, "tolerance: found nan; expected a number"),
+        ({"test": {"kind": "encoder_gradient", "decoder_sees_encoder": "no"}}, "expected true or false"),
     ],
 )
 def test_invalid_ledger_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -283,6 +299,40 @@ def test_published_file_without_a_number_is_refused(published: Published, tmp_pa
     table = dict(published.values["table"]) | {"map": {"MR6": 9.2}}
     (tmp_path / "published.yaml").write_text(yaml.safe_dump(dict(published.values) | {"table": table}))
     with pytest.raises(InputError, match=r"table\.map"):
+        Published.load(tmp_path / "published.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("abstract.MR6", None, "abstract: found no number MR6"),
+        ("table.none", None, "table: found no row 'none'"),
+        ("table.map", "null", r"table\.map: found no number MR6"),
+        ("table.combined.minFDE6", float("nan"), r"table\.combined\.minFDE6: found nan"),
+        ("table.none.MR6", True, r"table\.none: found no number MR6"),
+        ("table_changes.forecast", {"MR6": 1.0, "minFDE6": 1.0, "minADE6": 1.0}, "no row 'forecast'"),
+        ("other.densetnt.label", None, r"other\.densetnt: found no text label"),
+        ("data.train_scenes", None, "data: found no number train_scenes"),
+        ("data.source", None, "data: found no text source"),
+        ("paper.title", None, "paper: found no text title"),
+        ("settings.hidden_size", "wide", "settings: found no number hidden_size"),
+        ("motion.max_lane_distance", float("inf"), r"motion\.max_lane_distance: found inf"),
+    ],
+)
+def test_incomplete_published_file_is_refused_with_its_key(
+    published: Published, tmp_path: Path, key: str, value: Any, message: str
+) -> None:
+    """A value of None removes the key, "null" empties it."""
+    values = deepcopy(dict(published.values))
+    *sections, name = key.split(".")
+    section = values
+    for one in sections:
+        section = section[one]
+    section[name] = None if value == "null" else value
+    if value is None:
+        del section[name]
+    (tmp_path / "published.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(InputError, match=message):
         Published.load(tmp_path / "published.yaml")
 
 

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from synthdrive.core.artifacts import read_yaml
 from synthdrive.core.errors import InputError
 from synthdrive.reporting.claim_tests import EFFECTS, TESTS
 from synthdrive.reporting.evidence import Evidence, Outcome, Verdict
-from synthdrive.reporting.wording import label_of, listed, metric, short_source
+from synthdrive.reporting.wording import HEADLINE, label_of, listed, metric, short_source
+from synthdrive.synthesis.windows import MotionDistributions
 
 EFFECT = "effects"
 ABOUT = (EFFECT, "published numbers", "code", "data")  # topics of claims; each is counted separately
 LANE_FOLLOWING = "lane_following"  # models that lose to it have learned too little to be compared
 
 _KEYS = {"id", "about", "group", "says", "source", "test"}
-_NEEDS = {"variants", "seeds", "source", "train_scenes", "val_scenes"}
+_NEEDS = {"variants": list[str], "seeds": int, "source": str, "train_scenes": int, "val_scenes": int}
+_CHOICES = {
+    "metric": HEADLINE,
+    "quantity": tuple(quantity.name for quantity in fields(MotionDistributions)),
+    "expected": ("more", "less"),
+}
+_KINDS = {
+    list[str]: "a list of names", int: "a whole number of 0 or more", float: "a number", str: "text that is not blank",
+    bool: "true or false",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,8 @@ def load_claims(path: Path) -> list[Claim]:
     """Read the ledger.
 
     Raises:
-        InputError: a claim lacks a key, has an unknown key, names an unknown test, or has the id of another claim.
+        InputError: a claim lacks a key, has an unknown key or a value of the wrong type, names an unknown test or
+            metric, or has the id of another claim.
     """
     content = read_yaml(path, "the claims ledger")
     if not isinstance(content, dict) or not isinstance(content.get("claims"), list):
@@ -97,19 +109,24 @@ def _read_claim(entry: Any, where: str) -> Claim:
         found = ", ".join(map(str, entry)) if isinstance(entry, dict) else repr(entry)
         raise InputError(where, f"keys {found}", f"{', '.join(sorted(_KEYS))} and, where needed, needs")
     where = f"{where} ({entry['id']})"
+    texts = ("id", "group", "says", "source")
+    _check_values({key: entry[key] for key in texts}, dict.fromkeys(texts, str), where)
     if entry["about"] not in ABOUT:
         raise InputError(f"{where}: about", repr(entry["about"]), f"one of {', '.join(ABOUT)}")
     kind = entry["test"].get("kind") if isinstance(entry["test"], dict) else None
-    if kind not in TESTS:
+    if not isinstance(kind, str) or kind not in TESTS:
         raise InputError(f"{where}: test.kind", repr(kind), f"one of {', '.join(TESTS)}")
     arguments = {key: value for key, value in entry["test"].items() if key != "kind"}
     try:
         inspect.signature(TESTS[kind]).bind(None, **arguments)
     except TypeError as error:
         raise InputError(f"{where}: test", str(error), f"the arguments of {kind}") from None
+    _check_values(arguments, get_type_hints(TESTS[kind]), f"{where}: test")
     needs = entry.get("needs", {})
-    if set(needs) - _NEEDS:
-        raise InputError(f"{where}: needs", ", ".join(sorted(set(needs) - _NEEDS)), ", ".join(sorted(_NEEDS)))
+    if not isinstance(needs, dict) or set(needs) - set(_NEEDS):
+        found = ", ".join(map(str, needs)) if isinstance(needs, dict) else repr(needs)
+        raise InputError(f"{where}: needs", found, f"a mapping with keys of {', '.join(_NEEDS)}")
+    _check_values(needs, _NEEDS, f"{where}: needs")
     return Claim(
         identifier=entry["id"],
         about=entry["about"],
@@ -119,6 +136,23 @@ def _read_claim(entry: Any, where: str) -> Claim:
         test=dict(entry["test"]),
         needs=dict(needs),
     )
+
+
+def _check_values(values: Mapping[str, Any], kinds: Mapping[str, Any], where: str) -> None:
+    """Raise InputError unless each value has its type (a key of _KINDS) and, where there is a choice, is one of it."""
+    for key, value in values.items():
+        if not _is(kinds[key], value):
+            raise InputError(f"{where}: {key}", repr(value), _KINDS[kinds[key]])
+        if key in _CHOICES and value not in _CHOICES[key]:
+            raise InputError(f"{where}: {key}", repr(value), f"one of {', '.join(_CHOICES[key])}")
+
+
+def _is(kind: Any, value: Any) -> bool:
+    if kind == list[str]:
+        return isinstance(value, list) and all(_is(str, item) for item in value)
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is kind and (kind is bool or (value >= 0 if kind is int else bool(value.strip())))
 
 
 def _judge_claim(claim: Claim, evidence: Evidence) -> Outcome:

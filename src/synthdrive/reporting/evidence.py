@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -34,6 +35,9 @@ SMOOTHING_STEPS = 31  # 3.1 s; otherwise tracking noise would dominate the recor
 SMOOTHING_DEGREE = 3
 
 _SECTIONS = ("paper", "data", "table", "table_changes", "abstract", "other", "motion", "settings")
+_TEXTS = {"paper": ("title", "authors", "venue", "link"), "data": ("source",)}
+_COUNTS = ("train_scenes", "val_scenes", "windows", "seeds")
+_BASELINE = "none"  # the table's row to which its changes refer
 
 
 @dataclass(frozen=True)
@@ -51,17 +55,32 @@ class Published:
         """Read published.yaml.
 
         Raises:
-            InputError: a section or a headline metric is missing; names the key.
+            InputError: a section, the baseline's row, a headline metric or another value that the report shows is
+                missing, or a number is not finite; names the key.
         """
         values = read_yaml(path, "the published numbers")
         for section in _SECTIONS:
             if not isinstance(values, dict) or not isinstance(values.get(section), dict):
                 raise InputError(path, f"no section {section!r}", f"sections {', '.join(_SECTIONS)}")
+        for section, names in _TEXTS.items():
+            for name in names:
+                if not isinstance(values[section].get(name), str):
+                    raise InputError(f"{path}: {section}", f"no text {name}", ", ".join(names))
         for section in ("table", "table_changes", "other"):
             for row, numbers in values[section].items():
-                for metric in HEADLINE:
-                    if not isinstance(numbers.get(metric), (int, float)):
-                        raise InputError(f"{path}: {section}.{row}", f"no number {metric}", ", ".join(HEADLINE))
+                _require_numbers(numbers, HEADLINE, f"{path}: {section}.{row}")
+        _require_numbers(values["abstract"], HEADLINE, f"{path}: abstract")
+        _require_numbers(values["data"], _COUNTS, f"{path}: data")
+        _require_numbers(
+            values["settings"], [key for key in values["settings"] if key != "source"], f"{path}: settings"
+        )
+        for row in (_BASELINE, *values["table_changes"]):
+            if row not in values["table"]:
+                raise InputError(f"{path}: table", f"no row {row!r}", "the baseline's row and those of table_changes")
+        for row, numbers in values["other"].items():
+            if not isinstance(numbers.get("label"), str):
+                raise InputError(f"{path}: other.{row}", "no text label", "the name to show")
+        _require_finite(values, f"{path}: ")
         return cls(values)
 
     def level(self, row: str, metric: str) -> float | None:
@@ -72,7 +91,7 @@ class Published:
         """Return the printed change from the baseline, per cent; None if none is printed."""
         return self._number("table_changes", row, metric)
 
-    def recomputed_change(self, row: str, metric: str, baseline: str = "none") -> float:
+    def recomputed_change(self, row: str, metric: str, baseline: str = _BASELINE) -> float:
         """Compute the change from the baseline, per cent, from the values of the main table."""
         table = self.values["table"]
         return 100.0 * (float(table[row][metric]) / float(table[baseline][metric]) - 1.0)
@@ -81,7 +100,7 @@ class Published:
         """Replace the fields of a text ({table.map.MR6:.2f}) by numbers; raises InputError for an unknown field."""
         try:
             filled = text.format(**{section: _namespace(self.values[section]) for section in _SECTIONS})
-        except (AttributeError, KeyError, ValueError, IndexError) as error:
+        except (AttributeError, KeyError, ValueError, IndexError, TypeError) as error:
             raise InputError(
                 repr(text), f"a field that cannot be filled ({error})", "a number of published.yaml"
             ) from None
@@ -90,6 +109,21 @@ class Published:
     def _number(self, section: str, row: str, metric: str) -> float | None:
         value = self.values[section].get(row, {}).get(metric)
         return None if value is None else float(value)
+
+
+def _require_numbers(found: Any, names: Sequence[str], where: str) -> None:
+    for name in names:
+        if not isinstance(found, dict) or type(found.get(name)) not in (int, float):
+            raise InputError(where, f"no number {name}", ", ".join(names))
+
+
+def _require_finite(found: Any, where: str) -> None:
+    """Raise InputError if a number, however deep in a mapping, is infinite or NaN."""
+    for key, value in found.items():
+        if isinstance(value, dict):
+            _require_finite(value, f"{where}{key}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{where}{key}", str(value), "a finite number")
 
 
 class Verdict(StrEnum):
