@@ -115,7 +115,7 @@ def test_a_run_worse_than_the_baselines_causes_a_warning_and_decides_no_effect(t
     assert len(warnings) == 2
     assert all(warning in page(content) and warning in markdown(content) for warning in warnings)
     assert "0 supported, 0 contradicted, 0 undecided, 18 not testable here" in content.headline
-    assert "decides no effect" in content.headline
+    assert "This run cannot test any effect." in content.headline
 
 
 def test_own_forecasts_appear_in_every_table_but_change_no_verdict(

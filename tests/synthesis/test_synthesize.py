@@ -198,7 +198,7 @@ def test_windows_near_judged_scenes_are_left_out_and_counted(maps, scenes, param
     counts = read_json(tmp_path / "kept" / "summary.json")
     assert all(counts["excluded"][source] >= near.count(source) for source in set(near))  # limits drop some anyway
     assert counts["routes"]["left"] == len({(row["city"], row["route"]) for row in kept.manifest.to_pylist()})
-    assert "left out near judged scenes" in str(summary)
+    assert "left out near evaluated scenes" in str(summary)
 
 
 def test_all_windows_of_a_route_may_be_left_out_near_judged_scenes(maps, scenes, parameters, tmp_path):

@@ -24,7 +24,7 @@ class ReportParameters:
         recorded_scenes, synthetic_windows, augmented_scenes, drives, forecast_scenes: number of panels of each picture.
         reconstructions: windows shown for each kind of masking of each variant; pre-training keeps three.
         motion_tracks: most tracks of each set that the motion distributions are computed from.
-        min_encoder_gain: effects of a variant remain undecided if its encoder gain is smaller for both lanes and
+        min_encoder_gain: effects of a variant are not testable if its encoder gain is smaller for both lanes and
             trajectory.
         transform_amplitude: amplitude of the map transforms that are shown.
     """

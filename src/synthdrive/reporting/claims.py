@@ -169,7 +169,7 @@ def _judge_claim(claim: Claim, evidence: Evidence) -> Outcome:
 
 
 def untrained(evidence: Evidence) -> str:
-    """Return why this run decides no effect (its reference loses to lane following), or an empty text."""
+    """Return why this run cannot test any effect (its reference loses to lane following), or an empty text."""
     measured = evidence.measured
     lost = measured.losses(measured.reference).get(LANE_FOLLOWING) if measured.variants else None
     if not lost:

@@ -63,7 +63,7 @@ class Content:
         variants: (name, description) of every variant that was run.
         rows: the results; other_rows: the same rows with the metrics `other_metrics`, which the paper does not print.
         judged: the claims with their verdicts.
-        untrained: why this run decides no effect; empty if it can.
+        untrained: why this run cannot test any effect; empty if it can.
         without_encoder_gain: variants whose pre-training hardly trained the encoder.
         reconstruction: variant -> lanes or trajectory -> losses on held-out windows, of the network and of simple
             predictors; may be empty.
@@ -135,10 +135,10 @@ class Content:
 
     @property
     def finding(self) -> str:
-        """The main finding: the largest significant change, for better or worse; without one, the best variant's error."""
+        """The main finding: the largest significant change, better or worse; without one, the best variant's error."""
         measured = self.measured
         if self.untrained:
-            return f"This run decides no effect. {self.untrained}"
+            return f"This run cannot test any effect. {self.untrained}"
         found = []
         for row in self.rows:
             for name in HEADLINE:

@@ -66,8 +66,8 @@ class Summary:
     Attributes:
         windows: number of windows by source.
         dropped: number of windows that broke each limit (one window may break several).
-        excluded: number of windows by source that were left out because they are near a judged scene; the limits are
-            applied only to the others.
+        excluded: number of windows by source that were left out because they are near an evaluated scene; the limits
+            are applied only to the others.
         routes, routes_left: routes (city and number) that were driven, and those with at least one window left.
     """
 
@@ -84,7 +84,7 @@ class Summary:
         text = f"{kept} windows" + (f"; dropped for {broken}" if broken else "; none dropped")
         if excluded:
             gone = len(self.routes - self.routes_left)
-            text += f"; left out near judged scenes: {excluded}; {gone} of {len(self.routes)} routes have no window"
+            text += f"; left out near evaluated scenes: {excluded}; {gone} of {len(self.routes)} routes have no window"
         return text
 
 

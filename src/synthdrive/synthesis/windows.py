@@ -254,7 +254,7 @@ def describe_windows(xy: Floats, lane_distance: Floats) -> dict[str, npt.NDArray
 def within_limits(
     columns: dict[str, npt.NDArray[Any]], limits: LimitParameters
 ) -> tuple[npt.NDArray[np.bool_], dict[str, int]]:
-    """Return which windows keep all limits, (W,) bool, and how many break each limit."""
+    """Return which windows stay within all limits, (W,) bool, and how many break each limit."""
     broken = {name: sign * columns[column] > getattr(limits, limit) for name, (column, sign, limit) in LIMITS.items()}
     kept = ~np.any(list(broken.values()), axis=0)
     return kept, {name: int(mask.sum()) for name, mask in broken.items()}
@@ -262,7 +262,7 @@ def within_limits(
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Places of judged scenes, which no window may come near (`synthesize.exclusion_radius`).
+    """Places of evaluated scenes, which no window may come near (`synthesize.exclusion_radius`).
 
     Attributes:
         places: (P, 2) positions by city, metres, city frame.
@@ -274,7 +274,7 @@ class Exclusion:
 
     @classmethod
     def of(cls, judged: SceneStore, radius: float) -> Self:
-        """Exclude all positions, observed and future, of the focal agents of the judged scenes."""
+        """Exclude all positions, observed and future, of the focal agents of the evaluated scenes."""
         tracks = agent_tracks(judged) + judged.origins[:, None]  # [S, T, 2]
         cities = np.array(judged.cities)
         return cls({str(city): tracks[cities == city].reshape(-1, 2) for city in np.unique(cities)}, radius)

@@ -161,8 +161,8 @@ def floors_picture(reconstruction: Mapping[str, Mapping[str, Mapping[str, float]
         name="reconstruction-floors",
         title="Does pre-training use the encoder?",
         caption="Loss on held-out synthetic windows, compared with the losses of the same decoder trained without "
-        "access to the encoder (blind) and of a predictor without training. A loss above either of them means that "
-        "pre-training learned nothing useful for fine-tuning. "
+        "access to the encoder (blind) and of a predictor without training. A loss above either of them suggests "
+        "that pre-training gave the encoder little that fine-tuning can use. "
         f"Encoder gain (1 - loss / blind loss): {'; '.join(gains)}. Means over seeds.",
         panels=tuple(panels),
         legend=(
