@@ -21,7 +21,7 @@ from given_parameters import committed, paper
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.config.training import ModelParameters, PretrainParameters
 from synthdrive.core import provenance
-from synthdrive.core.errors import InputError, ParameterError
+from synthdrive.core.errors import InputError, ParameterError, Terminated
 from synthdrive.core.provenance import load_provenance
 from synthdrive.core.timing import ARGOVERSE1, ARGOVERSE2
 from synthdrive.finetuning.finetune import finetune
@@ -310,8 +310,8 @@ def test_a_checkpoint_lost_before_its_use_is_restored_from_the_last_state(
     assert (run.out / "model.safetensors").read_bytes() == weights
 
 
-def _interrupt_pretraining(run: TrainingRun, store: Path) -> None:
-    """Stop a pre-training in its second epoch, as Ctrl-C does."""
+def _interrupt_pretraining(run: TrainingRun, store: Path, error: type = KeyboardInterrupt, status: int = 130) -> None:
+    """Stop a pre-training in its second epoch, as Ctrl-C does, or SIGTERM with the error Terminated."""
     real_fit = training_run.fit
 
     def interrupted(model: torch.nn.Module, *arguments: Any) -> Any:
@@ -320,7 +320,7 @@ def _interrupt_pretraining(run: TrainingRun, store: Path) -> None:
         def count(*_: object) -> None:
             calls.append(1)
             if len(calls) == 6:  # 12 windows in steps of 6, in parts of 4: the second part of the second epoch
-                raise KeyboardInterrupt
+                raise error
 
         model.register_forward_pre_hook(count)
         return real_fit(model, *arguments)
@@ -328,9 +328,14 @@ def _interrupt_pretraining(run: TrainingRun, store: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
         patch.setattr(training_run, "fit", interrupted)
         pretrain(run, store)
-    assert caught.value.code == 130
+    assert caught.value.code == status
     assert not run.out.exists()
     assert [path.name for path in (run.runs / "pretrain").glob("*/epoch-*")] == ["epoch-0001"]
+
+
+def test_exit_status_after_sigterm_is_that_of_the_other_commands(store: Path, tmp_path: Path) -> None:
+    parameters = _parameters(tmp_path, **{"pretrain.epochs": 2})
+    _interrupt_pretraining(_run(tmp_path, "map", parameters), store, Terminated, 143)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

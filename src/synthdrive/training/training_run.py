@@ -16,6 +16,7 @@ from torch import nn
 
 from synthdrive.config.training import OptimisationParameters, load_variant
 from synthdrive.core.artifacts import file_hash
+from synthdrive.core.errors import Terminated
 from synthdrive.core.parameters import DEFAULT_PATH
 from synthdrive.core.provenance import PROVENANCE, plain_values, run_record, write_provenance
 from synthdrive.core.seeding import item_seed
@@ -136,7 +137,8 @@ def execute(
         measured: functions of the trained model, whose results are stored in the checkpoint as JSON, by file name.
 
     Raises:
-        SystemExit: the run was interrupted (status 130); the state of the last complete epoch is kept.
+        SystemExit: the run was interrupted (status 130, after SIGTERM 143); the state of the last complete epoch is
+            kept.
     """
     hashes = {name: file_hash(path) for name, path in inputs.items()}
     record = run_record(parameters, hashes, run.seed, device_name(accelerator.device), entry)
@@ -148,12 +150,12 @@ def execute(
         try:
             place = states.path / "non-finite"
             fitted = fit(model, batches, parameters[stage], accelerator, states, label, place, watched)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stopped:
             print(
                 f"{label}: stopped; the same command continues after the last complete epoch, from {states.path}",
                 file=sys.stderr,
             )
-            raise SystemExit(130) from None
+            raise SystemExit(143 if isinstance(stopped, Terminated) else 130) from None
         if accelerator.is_main_process:
             metadata = run.metadata(
                 stage,
