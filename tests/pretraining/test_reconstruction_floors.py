@@ -128,6 +128,22 @@ def test_losses_of_parts_that_are_not_reconstructed_are_none(windows: Path) -> N
         assert [kind for kind, values in found.items() if values is None] == [missing]
 
 
+def test_the_blind_decoder_is_the_moving_average_of_its_weights_too(windows: Path) -> None:
+    """Otherwise the gain would compare an average with the weights after the last step."""
+    accelerator, seen = make_accelerator(PARAMETERS), WindowSelection(windows, np.arange(16))
+    last, average = (
+        train_blind_decoder(
+            _untrained(replace(PARAMETERS, ema_decay=decay)), replace(PARAMETERS, ema_decay=decay), seen, 0, accelerator
+        ).state_dict()
+        for decay in (0.0, 0.999)
+    )
+    start = _untrained(PARAMETERS).state_dict()
+    moved = [name for name in start if not torch.equal(last[name], start[name])]
+    assert moved
+    for name in moved:
+        assert (average[name] - start[name]).norm() < 0.01 * (last[name] - start[name]).norm()
+
+
 def test_a_network_whose_decoder_does_not_see_the_encoder_has_no_gain(windows: Path) -> None:
     """The blind decoder equals the one that the variant `as_released` trains on the same samples in the same steps."""
     parameters = replace(PARAMETERS, decoder_sees_encoder=False)

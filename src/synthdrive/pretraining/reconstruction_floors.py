@@ -97,7 +97,7 @@ def train_blind_decoder(
     sharing = Sharing(parameters.global_batch_size, parameters.micro_batch_size)
     batches = SceneBatches(windows.store, windows.indices, seed, sharing, collate)
     network.to(accelerator.device)
-    adam = Adam(network.named_parameters())
+    adam = Adam(network.named_parameters(), parameters.ema_decay)
     for epoch in range(parameters.epochs):
         for part, batch in batches.epoch(epoch):
             with accelerator.autocast():
@@ -108,6 +108,7 @@ def train_blind_decoder(
                     clip_grad_norm_(network.parameters(), parameters.max_grad_norm)
                 adam.step(learning_rate(epoch * batches.steps + part.step, batches.steps, parameters))
                 adam.zero_grad()
+    adam.take_average()
     return network
 
 
