@@ -48,7 +48,7 @@ def test_one_layer_or_no_module_can_be_loaded() -> None:
     assert transfer(Network(1), {}, [], "x").loaded == []
 
 
-@pytest.mark.parametrize("change", ["missing", "unknown", "shape", "type"])
+@pytest.mark.parametrize("change", ["missing", "unknown", "shape", "type", "infinite"])
 def test_mismatch_is_an_error_and_changes_nothing(change: str) -> None:
     pretrained = Network(2).state_dict()
     if change == "missing":
@@ -57,6 +57,8 @@ def test_mismatch_is_an_error_and_changes_nothing(change: str) -> None:
         pretrained["encoder.extra"] = torch.zeros(1)
     elif change == "shape":
         pretrained["encoder.graph.bias"] = torch.zeros(5)
+    elif change == "infinite":
+        pretrained["encoder.graph.bias"] = torch.full((4,), float("inf"))
     else:
         pretrained["encoder.graph.bias"] = torch.zeros(4, dtype=torch.float64)
     network = Network(1)

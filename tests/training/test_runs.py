@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_training import write_store
 
 from given_parameters import committed, paper
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.config.training import ModelParameters, PretrainParameters
 from synthdrive.core import provenance
+from synthdrive.core.artifacts import write_json
 from synthdrive.core.errors import InputError, ParameterError, Terminated
 from synthdrive.core.provenance import load_provenance
 from synthdrive.core.timing import ARGOVERSE1, ARGOVERSE2
@@ -274,6 +277,50 @@ def test_checkpoint_that_does_not_match_the_parameters_is_refused(store: Path, t
     with pytest.raises(InputError, match="model.safetensors"):
         finetune(_run(tmp_path, "map", parameters, "finetune"), store, first.out)
     assert not (tmp_path / "finetune").exists()
+
+
+def _without(metadata: dict[str, Any], key: str) -> dict[str, Any]:
+    """A copy of metadata without an entry, by dotted key."""
+    copied = deepcopy(metadata)
+    *parents, last = key.split(".")
+    place = copied
+    for parent in parents:
+        place = place[parent]
+    del place[last]
+    return copied
+
+
+def test_incomplete_metadata_of_a_checkpoint_are_refused_with_the_key(store: Path, tmp_path: Path) -> None:
+    parameters = _parameters(tmp_path)
+    first = _run(tmp_path, "map", parameters)
+    pretrain(first, store)
+    metadata = load_metadata(first.out)
+    for key in ("parameters", "parameters.pretrain", "model", "last_epoch", "encoder", "data", "data.used"):
+        write_json(first.out / "metadata.json", _without(metadata, key))
+        with pytest.raises(InputError, match=rf"map-0: {re.escape(key)}"):
+            finetune(_run(tmp_path, "map", parameters, "finetune"), store, first.out)
+    write_json(first.out / "metadata.json", metadata | {"model": [32]})
+    with pytest.raises(InputError, match=r"map-0: model: found \[32\]"):
+        finetune(_run(tmp_path, "map", parameters, "finetune"), store, first.out)
+
+
+def test_forecaster_with_damaged_weights_or_without_a_model_is_refused(store: Path, tmp_path: Path) -> None:
+    run = _run(tmp_path, "none", _parameters(tmp_path), "finetune")
+    finetune(run, store)
+    path = run.out / "model.safetensors"
+    tensors, metadata = load_file(path), load_metadata(run.out)
+    name = next(iter(tensors))
+    for damaged, message in (
+        (torch.full_like(tensors[name], float("nan")), "infinity or NaN; expected finite"),
+        (tensors[name].double(), "torch.float64.*expected torch.float32"),
+        (tensors[name][..., None], "of shape"),
+    ):
+        save_file(tensors | {name: damaged}, path)
+        with pytest.raises(InputError, match=f"none-0: {re.escape(name)}: found .*{message}"):
+            load_forecaster(run.out)
+    write_json(run.out / "metadata.json", _without(metadata, "model"))
+    with pytest.raises(InputError, match="none-0: model: found None"):
+        load_forecaster(run.out)
 
 
 def test_windows_are_selected_by_source_lanes_and_fraction(store: Path) -> None:

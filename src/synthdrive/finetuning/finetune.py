@@ -24,7 +24,14 @@ from synthdrive.core.provenance import load_provenance, plain_values
 from synthdrive.core.timing import read_timing
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.training.checkpoints import MODEL, discard_states, load_metadata, load_model_state
+from synthdrive.training.checkpoints import (
+    MODEL,
+    check_tensor,
+    discard_states,
+    entry_of,
+    load_metadata,
+    load_model_state,
+)
 from synthdrive.training.data import Indices, subset
 from synthdrive.training.devices import make_accelerator, spread_over_devices
 from synthdrive.training.training_run import TrainingRun, execute, scene_batches, seed_model
@@ -63,8 +70,8 @@ def transfer(model: nn.Module, pretrained: Mapping[str, Tensor], modules: Sequen
         where: the checkpoint, for messages.
 
     Raises:
-        InputError: `model` does not have one of the modules, or the models' tensors in them differ in name, shape or
-            type.
+        InputError: `model` does not have one of the modules, the models' tensors in them differ in name, shape or
+            type, or a value is not finite.
     """
     own = model.state_dict()
     wanted = sorted(name for name in own if _in_modules(name, modules))
@@ -82,9 +89,7 @@ def transfer(model: nn.Module, pretrained: Mapping[str, Tensor], modules: Sequen
         found = f"{len(missing)} tensors missing {missing[:3]}, {len(unknown)} that the model lacks {unknown[:3]}"
         raise InputError(where, found, f"the same tensors under {', '.join(modules)} in both models")
     for name in wanted:
-        if own[name].shape != pretrained[name].shape or own[name].dtype != pretrained[name].dtype:
-            found = f"{pretrained[name].dtype} of shape {tuple(pretrained[name].shape)}"
-            raise InputError(f"{where}: {name}", found, f"{own[name].dtype} of shape {tuple(own[name].shape)}")
+        check_tensor(pretrained[name], own[name], f"{where}: {name}")
     with torch.no_grad():
         for name in wanted:
             own[name].copy_(pretrained[name])
@@ -189,8 +194,8 @@ def load_pretrained_weights(
         The origin of the weights, for the metadata, and the tensors that were transferred.
 
     Raises:
-        InputError: the checkpoint was made with another pre-training, seed, model or timing, or the variant is
-            pre-trained and there is no checkpoint.
+        InputError: the checkpoint was made with another pre-training, seed, model or timing, its metadata lack a key,
+            its tensors do not fit or are not finite, or the variant is pre-trained and there is no checkpoint.
     """
     wanted = load_variant_section(PretrainParameters, "pretrain", run.variant, run.parameters)
     if pretrained is None:
@@ -205,7 +210,11 @@ def load_pretrained_weights(
         if metadata[key] != value:
             raise InputError(f"{pretrained}: {key}", repr(metadata[key]), repr(value))
     network.timing.require(read_timing(metadata.get("timing"), f"{pretrained}: timing"), f"{pretrained}: timing")
-    found = {**metadata["parameters"]["pretrain"], **{f"model.{k}": v for k, v in metadata["model"].items()}}
+    sizes = entry_of(metadata, "model", pretrained, dict)
+    found = {
+        **entry_of(metadata, "parameters.pretrain", pretrained, dict),
+        **{f"model.{key}": size for key, size in sizes.items()},
+    }
     needed = {**plain_values(wanted), **{f"model.{k}": v for k, v in plain_values(model).items()}}
     differing = sorted(key for key in needed if found.get(key) != needed[key])
     if differing:
@@ -217,8 +226,8 @@ def load_pretrained_weights(
     origin = {
         "trained": True,
         "sha256": file_hash(Path(pretrained) / MODEL),
-        "last_epoch": metadata["last_epoch"],
-        "encoder": metadata["encoder"],
-        "windows": metadata["data"]["used"],
+        "last_epoch": entry_of(metadata, "last_epoch", pretrained),
+        "encoder": entry_of(metadata, "encoder", pretrained),
+        "windows": entry_of(metadata, "data.used", pretrained),
     }
     return origin, transfer(network, load_model_state(pretrained), parameters.load_pretrained_weights, pretrained)

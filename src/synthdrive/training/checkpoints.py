@@ -85,18 +85,27 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def load_exactly(model: nn.Module, state: Mapping[str, Tensor], where: object) -> None:
-    """Load tensors into a model; raise InputError unless names and shapes are exactly those of the model."""
+    """Load tensors into a model; raise InputError unless names, types and shapes are its own and all values finite."""
     own = model.state_dict()
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     if missing or unknown:
         found = f"{len(missing)} tensors missing {missing[:3]}, {len(unknown)} unknown {unknown[:3]}"
         raise InputError(where, found, "the tensors of this model")
     for name, tensor in own.items():
-        if tensor.shape != state[name].shape:
-            raise InputError(f"{where}: {name}", f"shape {tuple(state[name].shape)}", f"shape {tuple(tensor.shape)}")
+        check_tensor(state[name], tensor, f"{where}: {name}")
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(state[name])
+
+
+def check_tensor(found: Tensor, own: Tensor, where: str) -> None:
+    """Raise InputError unless a tensor has type and shape of the model's `own` and contains only finite values."""
+    if found.shape != own.shape or found.dtype != own.dtype:
+        raise InputError(
+            where, f"{found.dtype} of shape {tuple(found.shape)}", f"{own.dtype} of shape {tuple(own.shape)}"
+        )
+    if not bool(torch.isfinite(found).all()):
+        raise InputError(where, "infinity or NaN", "finite values")
 
 
 def write_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
@@ -111,6 +120,26 @@ def load_metadata(directory: Path) -> dict[str, Any]:
     if not isinstance(metadata, dict) or not {"stage", "variant", "seed"} <= metadata.keys():
         raise InputError(path, "no stage, variant and seed", "the metadata of a checkpoint")
     return metadata
+
+
+def entry_of(metadata: Mapping[str, Any], key: str, where: object, kind: type = object) -> Any:
+    """Return an entry of metadata.
+
+    Args:
+        metadata: metadata of a checkpoint.
+        key: its key, dotted if it is nested.
+        where: the checkpoint, for messages.
+        kind: type of the entry.
+
+    Raises:
+        InputError: there is no such entry, or it has another type.
+    """
+    found: Any = metadata
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    if found is None or not isinstance(found, kind):
+        raise InputError(f"{where}: {key}", repr(found)[:100], "the metadata that training writes")
+    return found
 
 
 def write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
@@ -128,13 +157,14 @@ def load_forecaster(directory: Path) -> tuple[DenseTNT, dict[str, Any]]:
     """Read a fine-tuned network, in evaluation mode on the CPU, and its metadata.
 
     Raises:
-        InputError: metadata or tensors are missing or damaged, or do not match.
+        InputError: metadata or tensors are missing or damaged, do not match, or are not finite; names the key
+            or tensor.
     """
     metadata = load_metadata(directory)
     if metadata["stage"] != "finetune":
         raise InputError(f"{directory}: stage", repr(metadata["stage"]), "'finetune'")
     timing = read_timing(metadata.get("timing"), f"{directory}: timing")
-    network = DenseTNT(from_values(ModelParameters, metadata["model"], f"{directory}: model"), timing)
+    network = DenseTNT(from_values(ModelParameters, metadata.get("model"), f"{directory}: model"), timing)
     load_exactly(network, load_model_state(directory), directory)
     return network.eval(), metadata
 
