@@ -25,7 +25,9 @@ import torch
 
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.config.training import ModelParameters
+from synthdrive.config.whole_file import load_profile_section
 from synthdrive.core.parameters import load_section
+from synthdrive.core.timing import Timing
 from synthdrive.forecasting.forecast_scenes import GoalForecaster
 from synthdrive.forecasting.goal_sets import GoalSets, optimise_goal_sets
 from synthdrive.models.batch import collate
@@ -36,6 +38,8 @@ from synthdrive.training.checkpoints import load_forecaster
 REFERENCE_GOAL_SECONDS = 0.8  # CPU seconds of the published optimiser per scene: 8 runs of 0.1 s
 REFERENCE_SCENES_PER_SECOND = 1.2  # per CPU second, including network and completion
 SEEDS = 5
+PARAMETERS = Path(__file__).resolve().parents[1] / "params.yaml"
+PAPER = PARAMETERS.parent / "profiles" / "paper.yaml"
 
 
 def main() -> None:
@@ -54,7 +58,7 @@ def main() -> None:
     else:
         print(f"goal sets: not measured, because {golden} does not exist", file=sys.stderr)
     if given.scenes:
-        measure_evaluation(given.scenes, given.checkpoint, parameters, given.params)
+        measure_evaluation(given.scenes, given.checkpoint, parameters)
 
 
 def measure_goal_sets(golden: Path, weight: float, best: str, parameters: EvaluateParameters) -> None:
@@ -96,15 +100,13 @@ def _optimise(
     )
 
 
-def measure_evaluation(scenes: Path, checkpoint: Path | None, parameters: EvaluateParameters, params: Path) -> None:
+def measure_evaluation(scenes: Path, checkpoint: Path | None, parameters: EvaluateParameters) -> None:
     """Print the CPU seconds per scene of batch, network, goal sets and completion."""
     store = SceneStore.load(scenes)
     if checkpoint:
         network, _ = load_forecaster(checkpoint)
     else:
-        torch.manual_seed(0)
-        model = load_section(ModelParameters, "model", params)
-        network = DenseTNT(ModelParameters(**{**model.__dict__, "hidden_size": 128}), store.timing).eval()
+        network = papers_network(store.timing)
     forecaster = GoalForecaster(network, parameters, torch.device("cpu"))
     spent = dict.fromkeys(("batch", "network", "goal sets", "completion", "all"), 0.0)
     forecaster.forecast(store, range(min(len(store), parameters.batch_size)))  # warm up
@@ -129,6 +131,12 @@ def measure_evaluation(scenes: Path, checkpoint: Path | None, parameters: Evalua
         f"evaluation, {len(store)} scenes, hidden size {width}: {rate:.1f} scenes per CPU s "
         f"({rate / REFERENCE_SCENES_PER_SECOND:.0f} times the reference's); CPU s per scene: {parts}"
     )
+
+
+def papers_network(timing: Timing) -> DenseTNT:
+    """Return a network of the paper's size, with random weights."""
+    torch.manual_seed(0)
+    return DenseTNT(load_profile_section(ModelParameters, "model", PAPER, PARAMETERS), timing).eval()
 
 
 @contextmanager
