@@ -39,22 +39,34 @@ _TOOLS = frozenset({"pip", "synthdrive", "wheel"})
 
 
 def read_requirements(path: Path) -> list[Requirement]:
-    """Read requirements.in; raises InputError for a line that is not a requirement."""
-    lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    """Read requirements.in; raises InputError if it is missing or a line is not a requirement."""
     try:
+        lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
         return [Requirement(line) for line in lines if line]
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "the requirements of the lock") from None
     except InvalidRequirement as error:
         raise InputError(path, str(error), "one requirement per line") from None
 
 
 def read_project(path: Path) -> list[Requirement]:
-    """Read the requirements of pyproject.toml: at run time, of every extra, and to build."""
-    content = tomllib.loads(path.read_text(encoding="utf-8"))
-    project = content["project"]
-    texts = [*project["dependencies"], *content["build-system"]["requires"]]
-    for extra in project.get("optional-dependencies", {}).values():
-        texts += extra
-    return [Requirement(text) for text in texts]
+    """Read the requirements of pyproject.toml: at run time, of every extra, and to build.
+
+    Raises:
+        InputError: the file is missing or damaged, or lacks the project's requirements.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        project = content["project"]
+        texts = [*project["dependencies"], *content["build-system"]["requires"]]
+        for extra in project.get("optional-dependencies", {}).values():
+            texts += extra
+        return [Requirement(text) for text in texts]
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "the project's pyproject.toml") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # ValueError: no TOML, or not a requirement
+        what = f"{type(error).__name__} ({error})"
+        raise InputError(path, what, "project.dependencies and build-system.requires") from None
 
 
 def installed_packages(path: list[str] | None = None) -> dict[str, Distribution]:

@@ -30,7 +30,7 @@ def check_raw_data(repository: Path) -> str | None:
     because their artifacts may have been pulled.
 
     Raises:
-        InputError: the maps or a split are missing.
+        InputError: the maps or a split are missing, or dvc.lock is damaged.
     """
     data = load_section(DataParameters, "data", repository / DEFAULT_PATH)
     if data.source == RECORDED or _is_in_lock(data.raw, repository / "dvc.lock"):
@@ -58,7 +58,14 @@ def check_raw_data(repository: Path) -> str | None:
 def _is_in_lock(raw: str, lock: Path) -> bool:
     if not lock.is_file():
         return False
-    stages = yaml.load(lock.read_text(encoding="utf-8"), yaml.CSafeLoader)["stages"]
+    advice = "Restore it: git checkout dvc.lock"
+    try:
+        content = yaml.load(lock.read_text(encoding="utf-8"), yaml.CSafeLoader)  # a second faster than read_yaml
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(lock, f"unreadable YAML ({error})", "DVC's lock file", advice) from None
+    stages = content.get("stages") if isinstance(content, dict) else None
+    if not isinstance(stages, dict):
+        raise InputError(lock, "no mapping `stages`", "DVC's lock file", advice)
     return any(entry["path"] == raw for entry in stages.get("ingest", {}).get("deps", []))
 
 

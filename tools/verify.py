@@ -55,8 +55,12 @@ class Verdict:
 
 
 def locked_stages(repository: Path) -> Stages:
-    """Return the stages of a repository's dvc.lock; raises InputError if the file is missing or unreadable."""
-    stages: Stages = read_yaml(repository / "dvc.lock", "DVC's lock file", RUN_FROM_ROOT)["stages"]
+    """Return the stages of a repository's dvc.lock; raises InputError if the file is missing or has no stages."""
+    path = repository / "dvc.lock"
+    content = read_yaml(path, "DVC's lock file", RUN_FROM_ROOT)
+    stages = content.get("stages") if isinstance(content, dict) else None
+    if not isinstance(stages, dict):
+        raise InputError(path, "no mapping `stages`", "DVC's lock file", "Restore it: git checkout dvc.lock")
     return stages
 
 

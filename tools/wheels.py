@@ -72,11 +72,18 @@ def sha256(path: Path) -> str:
 
 
 def wheels_of(folder: Path) -> dict[tuple[str, str], Path]:
-    """Return the wheels of a folder by normalised name and version; raises InputError if a package has two."""
+    """Return the wheels of a folder by normalised name and version.
+
+    Raises:
+        InputError: a wheel's name has no version, or a package has two wheels.
+    """
     found: dict[tuple[str, str], Path] = {}
     versions: dict[str, str] = {}
     for path in sorted(folder.glob("*.whl")):
-        name, version = path.name.split("-")[:2]
+        name, *others = path.name.removesuffix(".whl").split("-")
+        if not others:
+            raise InputError(path, "a file name without a version", "NAME-VERSION-...whl, as pip writes it")
+        version = others[0]
         key = normalised(name), version
         if key[0] in versions:
             raise InputError(folder, f"two wheels of {key[0]}", "one", "Empty the folder and run make vendor again.")
@@ -99,15 +106,17 @@ def foreign_wheels(folder: Path, lock: list[LockedPackage]) -> list[str]:
 
 
 def record(folder: Path, lock: list[LockedPackage]) -> int:
-    """Write the folder's vendored.lock; return the number of wheels.
+    """Write the folder's vendored.lock, completely or not at all; return the number of wheels.
 
     Raises:
-        SynthDriveError: the folder does not match requirements.lock.
+        SynthDriveError: the folder does not match requirements.lock; as InputError if a wheel has another name.
     """
     if problems := foreign_wheels(folder, lock):
         raise SynthDriveError(f"{folder}: " + "; ".join(problems))
     lines = [f"{name}=={version} --hash=sha256:{sha256(path)}\n" for (name, version), path in wheels_of(folder).items()]
-    (folder / VENDORED_LOCK).write_text("".join(lines), encoding="utf-8")
+    partial = folder / f".{VENDORED_LOCK}.partial"  # not atomic_file, which needs installed packages
+    partial.write_text("".join(lines), encoding="utf-8")
+    partial.replace(folder / VENDORED_LOCK)
     return len(lines)
 
 

@@ -7,7 +7,15 @@ import pytest
 from packaging.requirements import Requirement
 
 from synthdrive.core.errors import InputError
-from tools.lock_audit import audit, installed_packages, is_affected, known_vulnerabilities, licence
+from tools.lock_audit import (
+    audit,
+    installed_packages,
+    is_affected,
+    known_vulnerabilities,
+    licence,
+    read_project,
+    read_requirements,
+)
 from tools.verify import Verdict
 from tools.wheels import LockedPackage
 
@@ -123,3 +131,23 @@ def test_a_malicious_advisory_is_refused(tmp_path, content):
         archive.writestr("A-1.json", content)
     with pytest.raises(InputError, match=r"all\.zip"):
         known_vulnerabilities(locked(helper="1.5"), tmp_path / "all.zip")
+
+
+@pytest.mark.parametrize(
+    "content", [None, "[project", "", "[project]\ndependencies = 3\n", "[project]\ndependencies = ['a b c']\n"]
+)
+def test_a_missing_or_damaged_pyproject_is_named(tmp_path, content):
+    path = tmp_path / "pyproject.toml"
+    if content is not None:
+        path.write_text(content + ("[build-system]\nrequires = []\n" if "dependencies" in content else ""))
+    with pytest.raises(InputError, match=r"pyproject\.toml: found"):
+        read_project(path)
+
+
+def test_missing_or_damaged_requirements_are_named(tmp_path):
+    path = tmp_path / "requirements.in"
+    with pytest.raises(InputError, match=r"requirements\.in: found no such file"):
+        read_requirements(path)
+    path.write_text("a b c\n")
+    with pytest.raises(InputError, match=r"requirements\.in"):
+        read_requirements(path)

@@ -11,6 +11,7 @@ import pytest
 from raw_data import write_raw
 from synthdrive.core.errors import InputError
 from tools.raw_data import check_raw_data
+from tools.verify import locked_stages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RAW = "data/raw/argoverse1"
@@ -41,6 +42,15 @@ def test_data_from_the_lock_or_the_pipeline_itself_may_be_missing(checkout):
         check_raw_data(checkout)
     (checkout / "params.yaml").write_text("data:\n  source: sample\n  raw: data/raw/sample\n")
     assert check_raw_data(checkout) is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", "schema: '2.0'\n", "stages:\n", "stages: ["])
+def test_a_damaged_lock_is_named(checkout, content):
+    (checkout / "dvc.lock").write_text(content)
+    with pytest.raises(InputError, match=r"(?s)dvc\.lock: found .*git checkout dvc\.lock"):
+        check_raw_data(checkout)
+    with pytest.raises(InputError, match=r"dvc\.lock: found "):
+        locked_stages(checkout)
 
 
 def test_a_wrong_or_missing_profile_lists_the_profiles():

@@ -54,6 +54,26 @@ def test_a_changed_archive_is_refused(folder, lock, name):
         check(folder, lock)
 
 
+def test_a_wheel_without_a_version_in_its_name_is_refused(folder, lock):
+    (folder / "first.whl").write_bytes(b"first")
+    with pytest.raises(InputError, match=r"first\.whl: found a file name without a version"):
+        record(folder, lock)
+
+
+def test_an_interrupted_record_leaves_the_last_one(folder, lock, monkeypatch):
+    record(folder, lock)
+    before = (folder / "vendored.lock").read_text()
+    (folder / "another-1.0-py3-none-any.whl").write_bytes(b"another")
+
+    def interrupted(self, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        record(folder, lock)
+    assert (folder / "vendored.lock").read_text() == before
+
+
 def test_a_tampered_wheel_cannot_be_recorded(folder, lock):
     (folder / "first_one-1.2-py3-none-any.whl").write_bytes(b"tampered")
     with pytest.raises(SynthDriveError, match="neither its hash"):
