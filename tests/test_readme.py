@@ -6,26 +6,28 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-sys.path.append(str(Path(__file__).resolve().parent / "augmentation"))
-from grid_city import grid_city
+sys.path.append(str(Path(__file__).resolve().parent / "forecasting"))
+from forecasting_scenes import driven, straight_lanes, write_store
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_library_example_drives_on_a_warped_map(tmp_path, monkeypatch, capsys):
+def test_the_example_forecasts_with_a_published_model(tmp_path, monkeypatch, capsys):
     (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    (tmp_path / "data" / "maps").mkdir(parents=True)
-    grid_city("BER").save(tmp_path / "data" / "maps" / "BER.safetensors")
+    (model,) = re.findall(r'Path\("(studies/[^"]*)"\)', example)
+    shutil.copytree(REPOSITORY / model, tmp_path / model)
+    agents = np.stack([driven(angle, 8.0, 0.1, (1000.0, -300.0)) for angle in np.linspace(0.0, 1.0, 8)])
+    write_store(tmp_path / "data" / "scenes" / "val", agents, straight_lanes([(0, 0), (1, 0)]))
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(example, names)
-    drives = names["drives"]
-    assert drives.steps.min() > 50
-    assert abs(drives.xy[1, drives.steps[1] - 1, 1]) > 100  # the straight road bends by atan(0.6)
+    assert names["found"].trajectories.shape == (8, 6, 30, 2)
+    assert np.isfinite(names["found"].trajectories).all()
     assert capsys.readouterr().out
 
 

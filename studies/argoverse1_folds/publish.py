@@ -105,7 +105,8 @@ def model_card(run: Run, results: Results, size: int, plan: Plan) -> str:
     lines = ["---", yaml.safe_dump(header, sort_keys=False).strip(), "---", "", f"# {name}", ""]
     lines += [
         "A network that forecasts a vehicle's next 3 s as six trajectories from 2 s of observed traffic and a map. "
-        f"DenseTNT with {size:,} parameters, {_training_data(run, result)}. Seed {run.seed(plan.folds)}.",
+        f"DenseTNT with {size:,} parameters, {_training_data(run, result)}. Seed {run.seed(plan.folds)}. "
+        "The speeds, noise and other statistics of the synthetic data are those of 10 % of the training scenes.",
         "",
         "## Errors",
         "",
@@ -138,13 +139,9 @@ def model_card(run: Run, results: Results, size: int, plan: Plan) -> str:
 
 
 def _training_data(run: Run, result: Result) -> str:
-    pretrained = "pre-trained on the forecasting task, on synthetic driving data of Miami and Pittsburgh"
     scenes = result.provenance["train_scenes"]
-    return (
-        f"{pretrained}, then fine-tuned on {scenes:,} recorded scenes"
-        if scenes
-        else f"{pretrained}, without fine-tuning"
-    )
+    tuned = f"then fine-tuned on {scenes:,} recorded scenes" if scenes else "without fine-tuning"
+    return f"pre-trained on the forecasting task, on synthetic driving data of Miami and Pittsburgh, {tuned}"
 
 
 def _errors(run: Run, results: Results, plan: Plan) -> list[str]:
