@@ -28,6 +28,7 @@ def sentences(found: Findings, plan: Plan, published: Published) -> list[str]:
                 f"With {few} % of a fold's training scenes ({scenes[few]:,}), pre-training ({name}) changes minFDE6 by",
                 AGAINST_SCRATCH,
             ),
+            _few_against_all(found, few, total),
         ),
         _answer(
             "Baseline without training",
@@ -92,7 +93,8 @@ def _change(found: Findings, key: tuple[str, int, str, str], before: str, after:
         return text
     others = [one for other, one in tests.items() if other[:3] == key[:3] and one.direction]
     listing = listed([f"{metric_label(one.metric)} ({change_text(one)})" for one in others])
-    return f"{text}; this change is not significant{f', but that of {listing} is' if others else ''}"
+    p = f"p = {main.difference.p:.2g}, {main.adjusted:.2g} after Holm's correction"
+    return f"{text}; this change is not significant ({p}){f', but that of {listing} is' if others else ''}"
 
 
 def _without_scenes(found: Findings, few: int) -> str | None:
@@ -104,6 +106,13 @@ def _without_scenes(found: Findings, few: int) -> str | None:
         f"it is {scratch}. No network was trained on real scenes for the first number, but the speeds and the noise of "
         f"the synthetic windows are those of {few} % of the scenes"
     )
+
+
+def _few_against_all(found: Findings, few: int, total: int) -> str | None:
+    alone, scratch = _level_text(found, MAIN, few), _level_text(found, SCRATCH, ALL_SCENES)
+    if alone is None or scratch is None:
+        return None
+    return f"It is then {alone}; training from scratch on all {total:,} scenes reaches {scratch}"
 
 
 def _level_text(found: Findings, variant: str, percent: int) -> str | None:

@@ -121,8 +121,8 @@ def _data(scenes: Mapping[str, Sequence[Any]], plan: Plan) -> str:
 
 def _undecided(tested: Tested, plan: Plan) -> str:
     return (
-        f"* {_pair(tested.test, plan)}: {metric_label(tested.metric)} {tested.difference.relative_text}; "
-        f"smallest detectable change {tested.difference.detectable:.0f} %."
+        f"* {_pair(tested.test, plan)}: {metric_label(tested.metric)} {tested.difference.relative_text}, "
+        f"p = {tested.difference.p:.2g}; smallest detectable change {tested.difference.detectable:.0f} %."
     )
 
 

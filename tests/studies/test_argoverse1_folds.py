@@ -228,6 +228,10 @@ def test_sentences_figures_and_tables_agree_with_the_results(folder: Path, plan:
     assert f"\N{MINUS SIGN}{abs(change):.1f} %" in found_sentences[0]
     assert "(200)" in found_sentences[0]
     assert "**\N{MINUS SIGN}" not in "".join(found_sentences)  # results of a single seed for each fold are not bold
+    few, everything = (np.mean([made_up(Run(variant, percent, fold), plan).errors["minFDE6"] for fold in range(5)])
+                       for variant, percent in (("forecast_realistic", 10), ("scratch", 100)))  # fmt: skip
+    assert f"It is then {few:.2f} m [" in found_sentences[0]
+    assert f"on all 2,000 scenes reaches {everything:.2f} m [" in found_sentences[0]
     alone = np.concatenate([made_up(Run("forecast_realistic", 0, f), plan).errors["minFDE6"] for f in range(5)])
     assert f"minFDE6 is {alone.mean():.2f} m" in found_sentences[3]
     assert found_sentences[4] == "**The paper's pre-training:** not run yet."
@@ -327,7 +331,7 @@ def test_answer_names_significant_changes_in_other_metrics(folder: Path, plan: P
         save_result(replace(scratch, run=Run("combined", 10, fold), errors=worse), folder)
     said = sentences(analyse(load_results(folder, plan), plan), plan, PUBLISHED)[4]
     assert "changes minFDE6 by +0.0 % [+0.0, +0.0] compared with training from scratch; this change is not" in said
-    assert "not significant, but that of minADE6 (+20.0 %" in said
+    assert "after Holm's correction), but that of minADE6 (+20.0 %" in said
     assert "MR6" not in said
 
 
