@@ -24,8 +24,6 @@ import numpy as np
 import torch
 
 from synthdrive.config.evaluate import EvaluateParameters
-from synthdrive.config.training import ModelParameters
-from synthdrive.config.whole_file import load_profile_section
 from synthdrive.core.parameters import load_section
 from synthdrive.core.timing import Timing
 from synthdrive.forecasting.forecast_scenes import GoalForecaster
@@ -34,12 +32,11 @@ from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import load_forecaster
+from training import PARAMETERS, paper_model
 
 REFERENCE_GOAL_SECONDS = 0.8  # CPU seconds of the published optimiser per scene: 8 runs of 0.1 s
 REFERENCE_SCENES_PER_SECOND = 1.2  # per CPU second, including network and completion
 SEEDS = 5
-PARAMETERS = Path(__file__).resolve().parents[1] / "params.yaml"
-PAPER = PARAMETERS.parent / "profiles" / "paper.yaml"
 
 
 def main() -> None:
@@ -136,7 +133,7 @@ def measure_evaluation(scenes: Path, checkpoint: Path | None, parameters: Evalua
 def papers_network(timing: Timing) -> DenseTNT:
     """Return a network of the paper's size, with random weights."""
     torch.manual_seed(0)
-    return DenseTNT(load_profile_section(ModelParameters, "model", PAPER, PARAMETERS), timing).eval()
+    return DenseTNT(paper_model(), timing).eval()
 
 
 @contextmanager
