@@ -32,7 +32,7 @@ from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import load_forecaster
-from training import PARAMETERS, paper_model
+from training import paper_model
 
 REFERENCE_GOAL_SECONDS = 0.8  # CPU seconds of the published optimiser per scene: 8 runs of 0.1 s
 REFERENCE_SCENES_PER_SECOND = 1.2  # per CPU second, including network and completion
