@@ -53,7 +53,7 @@ ENV PATH=/opt/synthdrive/bin:$PATH HOME=/home/driver USER=driver LOGNAME=driver 
 USER driver
 WORKDIR /work
 # /work is the working tree. /cache, where something is mounted there, becomes DVC's cache. Raw data: mount them on
-# /work/data/raw/argoverse1. None is declared a VOLUME: without a mount, the engine would otherwise create an anonymous volume, and
-# hours of results would be lost with it. compose.yaml names the volumes.
+# data/raw/argoverse1 in /work. None is declared a VOLUME: without a mount, the engine would otherwise create an
+# anonymous volume, and hours of results would be lost with it. compose.yaml names the volumes.
 ENTRYPOINT ["synthdrive"]
 CMD ["repro"]

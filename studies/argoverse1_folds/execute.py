@@ -160,7 +160,7 @@ class Executor:
                     given = {**identity, "synthetic": windows, "out": pretrained, **shared}
                     given["provenance"] = folder / "provenance"
                     seconds["pretrain"] = run_stage("pretrain", given, home / "log")
-        checkpoint = home / "finetuned" / name
+        checkpoint = folder / run.checkpoint(self.stores.plan.folds)
         if not checkpoint.is_dir():
             given = {**identity, "scenes": folder / "train", "out": checkpoint, **shared}
             given |= {} if pretrained is None else {"pretrained": pretrained}
@@ -173,7 +173,7 @@ class Executor:
         records = {stage: load_provenance(home / "provenance", stage, name) for stage in ("finetune", "evaluate")}
         records["pretrain"] = load_provenance(folder / "provenance", "pretrain", name)
         inputs = {stage: record["made_by"]["inputs"] for stage, record in records.items() if record}
-        return self._result(run, recipe, forecasts, parameters, inputs, seconds)
+        return self._result(run, recipe, forecasts, parameters, inputs, seconds, checkpoint)
 
     def _result(
         self,
@@ -183,12 +183,11 @@ class Executor:
         parameters: Mapping[str, Any],
         inputs: Mapping[str, Any],
         seconds: Mapping[str, float],
+        checkpoint: Path | None = None,
     ) -> Result:
         names, errors = load_scene_errors(forecasts)
-        checkpoint = forecasts.with_name("finetuned") / f"{run.variant}-{run.seed(self.stores.plan.folds)}"
-        learned = run.percent > 0 and run.variant != BASELINE
         provenance = {
-            "train_scenes": load_metadata(checkpoint)["data"]["used"] if learned else 0,
+            "train_scenes": load_metadata(checkpoint)["data"]["used"] if checkpoint and run.percent else 0,
             "commit": self.commit,
             "modified": self.modified,
             "code": self.code,

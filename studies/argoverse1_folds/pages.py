@@ -175,7 +175,7 @@ def _recipes(results: Results, plan: Plan) -> str:
         for percent in (min(plan.percents), 100):
             recipes: list[Recipe] = plan.recipes[group][size_of(percent)]
             columns = [_recipe_scores(results, plan, Run(variant, percent, fold)) for fold in range(plan.folds)]
-            rows = [[_settings(recipe), *scores] for recipe, *scores in zip(recipes, *columns, strict=True)]
+            rows = [[recipe.text, *scores] for recipe, *scores in zip(recipes, *columns, strict=True)]
             head = ["recipe", *(f"fold {fold} (m)" for fold in range(plan.folds))]
             lines += [f"## {plan.variants[variant].label}, {percent} % of the scenes", "", *table(head, rows), ""]
     return "\n".join(lines)
@@ -191,10 +191,6 @@ def _recipe_scores(results: Results, plan: Plan, run: Run) -> list[str]:
         chosen = best_recipe(plan, run, scores)
         texts = [f"**{text}**" if recipe is chosen else text for recipe, text in zip(recipes, texts, strict=True)]
     return texts
-
-
-def _settings(recipe: Recipe) -> str:
-    return ", ".join(f"{key}={value}" for key, value in {**recipe.finetune, **recipe.model}.items())
 
 
 def _statistics(plan: Plan, tests: Sequence[Tested]) -> str:

@@ -41,6 +41,11 @@ class Recipe:
     finetune: dict[str, Any]
     model: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def text(self) -> str:
+        """The changes as shown on the pages."""
+        return ", ".join(f"{key}={value}" for key, value in {**self.finetune, **self.model}.items())
+
 
 @dataclass
 class Comparison:
@@ -102,6 +107,10 @@ class Run:
         """Return the training seed: different for every fold and repeat, the same for all variants."""
         return self.repeat * folds + self.fold
 
+    def checkpoint(self, folds: int) -> Path:
+        """Return the folder of its fine-tuned model, relative to that of its fold's data."""
+        return Path("runs", self.name, "finetuned", f"{self.variant}-{self.seed(folds)}")
+
     def inner(self, folds: int) -> int | None:
         """Return the fold on which a trial is evaluated; None for a run of the study itself."""
         return None if self.trial is None else (self.fold + 1) % folds
@@ -114,9 +123,9 @@ def load_plan(path: Path) -> Plan:
         ParameterError: a key is unknown or missing, a value is of the wrong type, or a name is unknown.
     """
     plan = from_values(Plan, read_mapping(path), str(path))
-    for name, number in (("folds", plan.folds), ("repeats", plan.repeats)):
-        if number < 1 + (name == "folds"):
-            raise ParameterError(f"{path}: {name}", str(number), "at least two folds and one repeat")
+    if plan.folds < 2 or plan.repeats < 1:
+        found = f"{plan.folds} and {plan.repeats}"
+        raise ParameterError(f"{path}: folds, repeats", found, "at least two folds and one repeat")
     if 100 not in plan.percents or not all(0 < percent <= 100 for percent in plan.percents):
         raise ParameterError(f"{path}: percents", str(plan.percents), "numbers above 0 up to 100, with 100 among them")
     for name, variant in plan.variants.items():

@@ -1,4 +1,4 @@
-"""Copies the best models of the study into the repository, each with a card, and declares them as DVC artifacts.
+"""Copies the best models of the study to where DVC may track them, writes their cards, and declares them as artifacts.
 
 A model is published only if its bytes are those that its result was computed with. Its card gives its training data,
 its errors beside those of simple references on the same scenes, how to use it, and its licence.
@@ -7,23 +7,22 @@ its errors beside those of simple references on the same scenes, how to use it, 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 
 from studies.argoverse1_folds.analysis import SCRATCH, SHARES, metric_label, unit_of
 from studies.argoverse1_folds.answer import MAIN
-from studies.argoverse1_folds.plan import BASELINE, Plan, Run
+from studies.argoverse1_folds.plan import BASELINE, Plan, Recipe, Run
 from studies.argoverse1_folds.results import PRIMARY, Result, Results
 from studies.markdown import table
 from synthdrive.core.artifacts import atomic_directory, atomic_file, file_hash
 from synthdrive.core.errors import InputError
 from synthdrive.training.checkpoints import load_forecaster
 
-MODELS, CARD = "models", "README.md"
+MODELS = "models"
 PUBLISHED = (Run(MAIN, 0, 0), Run(MAIN, 10, 0), Run(MAIN, 100, 0))
 """The best variant, with each amount of real data that a user may have: none, few scenes, all scenes of fold 0."""
 LICENCE = "CC-BY-NC-SA-4.0"
@@ -32,7 +31,9 @@ HEAD = "# The study's models as DVC artifacts, written by: python -m studies.arg
 
 
 def publish_models(work: Path, results: Results, out: Path, plan: Plan) -> list[Path]:
-    """Copy the published models to `<out>/models/<name>` and declare them in `<out>/dvc.yaml`.
+    """Copy models to `<out>/models/<name>`, write their cards beside them, and declare them in `<out>/dvc.yaml`.
+
+    Git ignores the models; docs/sharing.md says how to push them to a remote.
 
     Args:
         work: work folder of the study, with its models; results: all results; out: folder of the study's pages.
@@ -66,8 +67,7 @@ def published_name(run: Run) -> str:
 
 
 def _evaluated_checkpoint(run: Run, work: Path, results: Results, plan: Plan) -> Path:
-    seed = run.seed(plan.folds)
-    checkpoint = work / str(run.fold) / "runs" / run.name / "finetuned" / f"{run.variant}-{seed}"
+    checkpoint = work / str(run.fold) / run.checkpoint(plan.folds)
     result = results.runs.get(run)
     if result is None:
         raise InputError(f"results: {run.name}", "no result", "a finished run; `run` continues the study")
@@ -86,7 +86,8 @@ def _publish(run: Run, checkpoint: Path, results: Results, out: Path, plan: Plan
     folder = out / MODELS / published_name(run)
     with atomic_directory(folder) as partial:
         shutil.copytree(checkpoint, partial, dirs_exist_ok=True)
-        (partial / CARD).write_text(model_card(run, results, size, plan), encoding="utf-8")
+    with atomic_file(folder.with_suffix(".md")) as partial:
+        partial.write_text(model_card(run, results, size, plan), encoding="utf-8")
     return folder
 
 
@@ -97,11 +98,8 @@ def model_card(run: Run, results: Results, size: int, plan: Plan) -> str:
         run: the run that trained it; results: all results; size: number of its parameters; plan: the study's plan.
     """
     result, name = results.runs[run], published_name(run)
-    header = {
-        "license": LICENCE.lower(),
-        "tags": ["trajectory-forecasting", "argoverse1"],
-        "library_name": "synthdrive",
-    }
+    header = {"license": LICENCE.lower(), "tags": TAGS, "library_name": "synthdrive"}
+    recipe = Recipe(**result.recipe).text if result.recipe else ""
     lines = ["---", yaml.safe_dump(header, sort_keys=False).strip(), "---", "", f"# {name}", ""]
     lines += [
         "A network that forecasts a vehicle's next 3 s as six trajectories from 2 s of observed traffic and a map. "
@@ -110,9 +108,9 @@ def model_card(run: Run, results: Results, size: int, plan: Plan) -> str:
         "",
         "## Errors",
         "",
-        f"On the {len(result.errors['minFDE6']):,} scenes of fold {run.fold} of [the study](../../README.md), none of "
+        f"On the {len(result.errors['minFDE6']):,} scenes of fold {run.fold} of [the study](../README.md), none of "
         "which was used in training; all training scenes are at least 100 m away from them. Errors vary between places "
-        "and seeds: see the intervals over all folds in [results.md](../../results.md). Goals were optimised from 96 "
+        "and seeds: see the intervals over all folds in [results.md](../results.md). Goals were optimised from 96 "
         "starts (`evaluate.num_restarts`); the default is 32.",
         "",
         *_errors(run, results, plan),
@@ -132,7 +130,7 @@ def model_card(run: Run, results: Results, size: int, plan: Plan) -> str:
         "## How it was made",
         "",
         f"`{run.name}` of the study, at commit {result.provenance['commit']}"
-        f"{_recipe_text(result.recipe)}. `metadata.json` holds its parameters.",
+        f"{recipe and f', fine-tuned with {recipe}'}. `metadata.json` holds its parameters.",
         "",
     ]
     return "\n".join(lines)
@@ -173,8 +171,3 @@ def _example(name: str) -> list[str]:
         "found = forecaster.forecast(store, range(len(store)))",
         "print(found.trajectories[0])  # (6, 30, 2) metres from store.origins[0]",
     ]
-
-
-def _recipe_text(recipe: Mapping[str, Any]) -> str:
-    settings = {**recipe.get("finetune", {}), **recipe.get("model", {})}
-    return f", fine-tuned with {', '.join(f'{key}={value}' for key, value in settings.items())}" if settings else ""

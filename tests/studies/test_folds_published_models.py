@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "forecasting"))
 from forecasting_scenes import driven, straight_lanes, write_store
 
 from studies.argoverse1_folds.plan import BASELINE, Plan, Run, load_plan
-from studies.argoverse1_folds.publish import CARD, MODELS, PUBLISHED, model_card, publish_models, published_name
+from studies.argoverse1_folds.publish import MODELS, PUBLISHED, model_card, publish_models, published_name
 from studies.argoverse1_folds.results import Result, Results, load_results
 from synthdrive.config.training import ModelParameters
 from synthdrive.core.artifacts import file_hash
@@ -29,7 +29,7 @@ from synthdrive.training.checkpoints import MODEL, save_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STUDY = REPOSITORY / "studies" / "argoverse1_folds"
-COMMITTED = sorted((STUDY / MODELS).glob("*/"))
+PRESENT = [run for run in PUBLISHED if (STUDY / MODELS / published_name(run)).is_dir()]  # made here, or pulled
 
 
 @pytest.fixture
@@ -75,9 +75,8 @@ def test_published_models_are_copies_with_a_card_each_and_declared_for_dvc(
         assert re.fullmatch(r"[a-z0-9][a-z0-9-]*[a-z0-9]", folder.name)  # what DVC accepts as the name of an artifact
         assert tmp_path / "out" / declared[folder.name]["path"] == folder
         made = work / str(run.fold) / "runs" / run.name / "finetuned" / f"{run.variant}-{run.fold}"
-        assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != CARD} == {
-            path.name: path.read_bytes() for path in made.iterdir()
-        }
+        assert file_hash(folder) == file_hash(made)
+        assert folder.with_suffix(".md").read_text().startswith("---\nlicense: cc-by-nc-sa-4.0\n")
 
 
 def test_a_card_states_errors_beside_references_licence_and_recipe(plan: Plan) -> None:
@@ -111,20 +110,34 @@ def test_a_model_that_is_not_the_evaluated_one_is_not_published(work: Path, plan
         publish_models(work, Results({}, {}), tmp_path / "out", plan)
 
 
-@pytest.mark.parametrize("folder", COMMITTED, ids=[folder.name for folder in COMMITTED])
-def test_committed_models_are_the_evaluated_ones_and_their_example_works(
-    folder: Path, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("run", PUBLISHED, ids=published_name)
+def test_committed_cards_agree_with_the_results(run: Run, plan: Plan) -> None:
+    card = (STUDY / MODELS / f"{published_name(run)}.md").read_text()
+    (size,) = re.findall(r"DenseTNT with ([\d,]+) parameters", card)
+    assert card == model_card(run, load_results(STUDY / "results", plan), int(size.replace(",", "")), plan)
+    assert published_name(run) in yaml.safe_load((STUDY / "dvc.yaml").read_text())["artifacts"]
+
+
+@pytest.mark.parametrize("run", PRESENT, ids=published_name)
+def test_models_that_are_present_are_the_evaluated_ones(run: Run, plan: Plan) -> None:
     results = load_results(STUDY / "results", plan)
-    run = next(run for run in PUBLISHED if published_name(run) == folder.name)
-    copied = tmp_path / "studies" / "argoverse1_folds" / MODELS / folder.name
-    shutil.copytree(folder, copied, ignore=shutil.ignore_patterns(CARD))
-    assert file_hash(copied) == results.runs[run].provenance["inputs"]["evaluate"]["checkpoint"]
+    known = results.runs[run].provenance["inputs"]["evaluate"]["checkpoint"]
+    assert file_hash(STUDY / MODELS / published_name(run)) == known
+
+
+@pytest.mark.parametrize("run", PUBLISHED, ids=published_name)
+def test_the_example_on_a_card_forecasts(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (STUDY / MODELS / f"{published_name(run)}.md").read_text(), re.S)
+    model = replace(load_section(ModelParameters, "model", REPOSITORY / "params.yaml"), hidden_size=32)
+    metadata = {"stage": "finetune", "variant": run.variant, "seed": 0, "model": plain_values(model)}
+    folder = tmp_path / "studies" / "argoverse1_folds" / MODELS / published_name(run)
+    save_checkpoint(folder, DenseTNT(model, ARGOVERSE1), metadata | {"timing": ARGOVERSE1.plain()}, [])
     agents = np.stack([driven(angle, 8.0, 0.1, (1000.0, -300.0)) for angle in (0.0, 1.0)])
     write_store(tmp_path / "data" / "scenes" / "val", agents, straight_lanes([(0, 0), (1, 0)]))
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    (example,) = re.findall(r"```python\n(.*?)```", (folder / CARD).read_text(), flags=re.S)
     names: dict[str, object] = {}
     exec(example, names)
     assert np.isfinite(names["found"].trajectories).all()  # type: ignore[attr-defined]
