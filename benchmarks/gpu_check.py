@@ -153,7 +153,7 @@ def golden_numbers(device: torch.device) -> Check:
     sys.path[:0] = [str(tests), str(tests / "models")]
     golden, paper = import_module("golden_numbers"), import_module("given_parameters").paper
     model = paper(ModelParameters, hidden_size=32, polyline_index=True)
-    objective = paper(ObjectiveParameters, lane_query="index", map_probability=0.5, decoder_sees_encoder=True)
+    objective = paper(ObjectiveParameters, queries="index", map_probability=0.5, decoder_sees_encoder=True)
     expected = json.loads(golden.FILE.read_text(encoding="utf-8"))
     differences = []
     for network, seeds, given in (

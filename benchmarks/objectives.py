@@ -24,11 +24,12 @@ from synthdrive.training.checkpoints import RECONSTRUCTION
 from synthdrive.training.training_run import TrainingRun
 
 OBJECTIVES = {
-    "map, by index": {"map_probability": 1.0, "lane_query": "index"},
-    "map, by place": {"map_probability": 1.0, "lane_query": "place"},
-    "trajectory": {"map_probability": 0.0},
-    "combined": {},
-    "scene": {"objective": "scene"},
+    "map, by index": {"map_probability": 1.0, "queries": "index"},
+    "map, by place": {"map_probability": 1.0, "queries": "place"},
+    "trajectory, by index": {"map_probability": 0.0, "queries": "index"},
+    "trajectory, by place": {"map_probability": 0.0, "queries": "place"},
+    "combined, by index": {"queries": "index"},
+    "combined, by place": {"queries": "place"},
     "scene, no rotation": {"objective": "scene", "random_rotation": False},
     "scene, one mode": {"objective": "scene", "random_rotation": False, "modes": 1},
     "scene, 75 % of lanes hidden": {"objective": "scene", "random_rotation": False, "mask_ratio": 0.75},

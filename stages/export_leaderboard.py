@@ -42,7 +42,13 @@ def main() -> None:
         if arguments.forecasts is None:
             parameters = load_section(EvaluateParameters, "evaluate", arguments.params)
             with checkpoint_forecasts(
-                arguments.checkpoint, arguments.scenes, parameters, arguments.device, arguments.workers, arguments.runs
+                arguments.checkpoint,
+                arguments.scenes,
+                parameters,
+                arguments.device,
+                arguments.workers,
+                arguments.runs,
+                stage="export_leaderboard",
             ) as (forecasts, store, _):
                 _write(arguments.out, forecasts, store)
         else:

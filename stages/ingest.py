@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
-from synthdrive.config.data import DataParameters, IngestParameters, SceneParameters
+from synthdrive.config.data import OFFICIAL, DataParameters, IngestParameters, SceneParameters
 from synthdrive.core.artifacts import scratch_directory
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
@@ -69,7 +69,7 @@ def main() -> None:
     if maps:
         listed = ", ".join(f"{lane_map.city} {len(lane_map)} lanes" for lane_map in maps[:SHOWN_MAPS])
         print(f"maps: {listed}" + (f" and {len(maps) - SHOWN_MAPS} more" if len(maps) > SHOWN_MAPS else ""))
-    if arguments.test_out or parameters.validation == "official":
+    if arguments.test_out or parameters.validation == OFFICIAL:
         skipped = read(outs)
     else:
         with scratch_directory(arguments.train_out) as folder:

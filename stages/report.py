@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
-from synthdrive.config.data import DataParameters
+from synthdrive.config.data import DataParameters, IngestParameters
 from synthdrive.config.report import ReportParameters, load_selected_runs
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
@@ -37,6 +37,7 @@ def main() -> None:
             paths=RunPaths(**{field.name: getattr(arguments, field.name) for field in fields(RunPaths)}),
             runs=load_selected_runs(arguments.params),
             source=load_section(DataParameters, "data", arguments.params).source,
+            validation=load_section(IngestParameters, "ingest", arguments.params).validation,
             published=arguments.published,
             claims=arguments.claims,
             parameters=load_section(ReportParameters, "report", arguments.params),

@@ -13,7 +13,7 @@ from pathlib import Path
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.core.artifacts import atomic_directory, file_hash, write_json
-from synthdrive.core.errors import exit_on_error
+from synthdrive.core.errors import ParameterError, exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.core.provenance import plain_values
 from synthdrive.forecasting.evaluate import describe, score, write_evaluation
@@ -35,6 +35,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with exit_on_error():
         parameters = load_section(EvaluateParameters, "evaluate", arguments.params)
+        if arguments.out.resolve() in (each.resolve() for each in (arguments.forecasts, *arguments.forecasts.parents)):
+            raise ParameterError("--out", str(arguments.out), "another folder, since its content is replaced")
         store, metrics_file = SceneStore.load(arguments.scenes), arguments.metrics or arguments.out / "metrics.json"
         if arguments.forecasts.is_dir():
             forecasts = Forecasts.load(arguments.forecasts)

@@ -152,9 +152,10 @@ def is_affected(version: str, affected: Mapping[str, Any]) -> bool:
     current = Version(version)
     for span in affected.get("ranges", []):
         inside = False
-        for event in span.get("events", []) if span.get("type") == "ECOSYSTEM" else []:
-            for kind, text in event.items():
-                bound = Version("0" if text == "0" else text)
+        events = [pair for event in span.get("events", []) for pair in event.items()]
+        if span.get("type") == "ECOSYSTEM":
+            for kind, text in sorted(events, key=lambda pair: Version(pair[1])):
+                bound = Version(text)
                 if kind == "introduced" and current >= bound:
                     inside = True
                 elif (kind == "fixed" and current >= bound) or (kind == "last_affected" and current > bound):

@@ -16,6 +16,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from synthdrive.config.whole_file import compose, merge
 from synthdrive.core.artifacts import atomic_file
@@ -72,6 +73,7 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
     """Return a YAML text with other values, but the same comments and layout."""
     yaml = YAML()
     yaml.width = 1 << 16
+    yaml.preserve_quotes = True
     content = yaml.load(text)
     _set_values(content, values)
     written = io.StringIO()
@@ -104,7 +106,17 @@ def _styled(value: Any, flow: bool = False) -> Any:
         if not any(isinstance(item, Mapping) for item in value):
             items.fa.set_flow_style()
         return items
+    if isinstance(value, str) and not _reads_as_itself(value):
+        return DoubleQuotedScalarString(value)
     return value
+
+
+def _reads_as_itself(text: str) -> bool:
+    """Return whether a text without quotes is read as this text; "no" and "12:30" are not, in YAML 1.1."""
+    try:
+        return bool(parse_mapping(f"text: {text}", "text")["text"] == text)
+    except ParameterError:
+        return False
 
 
 def _matches_a_profile(present: Mapping[str, Any], start: Mapping[str, Any], folder: Path) -> bool:

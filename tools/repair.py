@@ -89,7 +89,8 @@ def _restore_or_remove(file: Stored, copy: Path | None) -> None:
 
 
 def _cached_files(cache: Path) -> Iterator[Stored]:
-    for path in sorted(cache.glob("??/*")):
+    # Unfinished copies, by DVC or an interrupted repair, have names that begin with a dot.
+    for path in sorted(cache.glob("??/[0-9a-f]*")):
         yield Stored(path, path.parent.name + path.name.removesuffix(FOLDER), cached=True)
 
 

@@ -17,6 +17,11 @@ from studies.markdown import table
 COMPARED = (PAPER_VARIANT, "as_released", "scene_reconstruction")
 SIMPLE = {"lanes": ("straight", "straight extrapolation"), "trajectory": ("quadratic", "a parabola")}
 """For each kind of reconstruction, the best simple predictor and the name by which it is shown."""
+WHY_SLOW = (
+    "Why the blind decoder learns trajectories better: as in the paper, only the first query of a trajectory contains "
+    "its first vector, and the other queries must find it by attention. Among the encoder's outputs this takes many "
+    "more steps than among the queries alone ([objectives](../../docs/objectives.md#trajectories-are-learned-slowly))."
+)
 
 
 def paper_page(
@@ -70,7 +75,8 @@ def _learned(plan: Plan, measured: Sequence[Reconstruction]) -> list[str]:
             means = _means(ours, kind)
             row += [f"{means[name]:.3f}" for name in ("loss", simple, "blind", "gain")] if means else [""] * 4
         rows.append(row)
-    return [text, "", *table(head, rows), "", *(f"* {sentence}" for sentence in reconstruction_sentences(measured))]
+    sentences = [f"* {sentence}" for sentence in reconstruction_sentences(measured)]
+    return [text, "", *table(head, rows), "", *sentences, "", WHY_SLOW]
 
 
 def _means(measured: Sequence[Reconstruction], kind: str) -> dict[str, float]:

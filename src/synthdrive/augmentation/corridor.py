@@ -134,19 +134,12 @@ def overlapping(boxes: Floats, centres: Floats, half_width: float) -> npt.NDArra
     return inside
 
 
-def warp_crop(
-    lane_map: LaneMap, transform: Transform, centre: tuple[float, float], half_width: float, spacing: float = 1.0
-) -> tuple[LaneSegments, LaneSegments]:
-    """Return the lanes in a square of the map before and after a transform, in the same order."""
-    before = lane_map.segments.take(lane_map.lanes_near(*centre, half_width))
-    return before, warp_segments(before, transform, spacing)
-
-
 def _bent(segments: LaneSegments, transform: Transform) -> npt.NDArray[np.bool_]:
     """Return (L,) bool: whether the transform bends anywhere within the X range of each lane."""
     x = np.where(segments.valid, segments.points[..., 0], np.nan)
     low, high = np.nanmin(x, axis=1), np.nanmax(x, axis=1)
-    share = np.linspace(0.0, 1.0, 41)
+    places = max(41, int(np.ceil((high - low).max(initial=0.0))) + 1)  # at least one per metre
+    share = np.linspace(0.0, 1.0, places)
     grid = low[:, None] + (high - low)[:, None] * share - transform.anchor
     bent: npt.NDArray[np.bool_] = np.any(np.abs(transform.second_derivative(grid)) > MIN_BEND, axis=1)
     return bent

@@ -180,8 +180,8 @@ class SynthesizeParameters:
     """Section `synthesize`; params.yaml says what each parameter means and where it comes from."""
 
     seed: int = value(at_least=0, unit="")
-    desired_speeds: list[float] = value(at_least=1, at_most=60, unit="m/s")
-    desired_speeds_augmented: list[float] = value(at_least=1, at_most=60, unit="m/s")
+    desired_speeds: list[float] = value(at_least=1, at_most=60, unit="m/s", distinct=True)
+    desired_speeds_augmented: list[float] = value(at_least=1, at_most=60, unit="m/s", distinct=True)
     speeds_per_scene: int = value(at_least=0, unit="")
     speed_source: str = value(choices=("list", "recorded"))
     exclusion_radius: float = value(at_least=0, unit="m")

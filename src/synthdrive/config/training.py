@@ -132,11 +132,6 @@ class VariantParameters:
     finetune: dict[str, Any] = field(default_factory=dict)
 
 
-def variant_names(path: Path = DEFAULT_PATH) -> list[str]:
-    """Return the names of all variants that a parameter file defines, in its order."""
-    return list(variants_of(read_parameters(path), path))
-
-
 def load_variant(variant: str, path: Path = DEFAULT_PATH) -> VariantParameters:
     """Load a variant.
 
@@ -204,8 +199,9 @@ class ObjectiveParameters:
             DenseTNT itself on the synthetic windows. `none`: no pre-training.
         map_probability: fraction of samples in which lanes are masked; in the others the agent's trajectory is masked.
         mask_ratio: fraction of a scene's lanes that is masked in a map sample.
-        lane_query: how a decoder query identifies its masked lane. `index`: by the paper's code of the polyline's
-            index, here drawn anew for each sample; `place`: by the lane's first vector.
+        queries: what the decoder queries of a masked polyline contain. `index`, as in the paper: the first query its
+            first vector, and those of lanes a code of the polyline's index, here drawn anew for each sample. `place`:
+            every query the first vector, and no index.
         decoder_sees_encoder: if false, the attention mask of the paper's release hides the encoder from the decoder,
             so that the encoder gets no gradient (docs/method.md 4.6).
         random_rotation: whether to rotate every sample by a random angle about the agent.
@@ -222,7 +218,7 @@ class ObjectiveParameters:
     objective: str = value(choices=(MASKED, SCENE, FORECAST, NONE))
     map_probability: float = value(at_least=0, at_most=1, unit="")
     mask_ratio: float = value(at_least=0, at_most=1, unit="")
-    lane_query: str = value(choices=(INDEX, PLACE))
+    queries: str = value(choices=(INDEX, PLACE))
     decoder_sees_encoder: bool = value()
     random_rotation: bool = value()
     targets: str = value(choices=(ALL_COLUMNS, XY))

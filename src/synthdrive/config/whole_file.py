@@ -180,6 +180,7 @@ def merge(parameters: Mapping[str, Any], profile: Path) -> dict[str, Any]:
         except OmegaConfBaseException as error:
             raise ParameterError(path, str(error).splitlines()[0], "values like those of params.yaml") from None
     content = cast(dict[str, Any], OmegaConf.to_container(merged))
+    variants_of(content, profile)
     content["variants"] = {name: _whole_variant(name, content["variants"], profile) for name in content["variants"]}
     return content
 
@@ -195,6 +196,8 @@ def _chain(profile: Path) -> list[tuple[Path, dict[str, Any]]]:
             names = " extends ".join(each.stem for each in (*(earlier for earlier, _ in chain), path))
             raise ParameterError(f"{path}: {EXTENDS}", names, "a profile that does not extend itself")
         name = overlay.pop(EXTENDS, None)
+        if name is not None and (not isinstance(name, str) or Path(name).name != name):
+            raise ParameterError(f"{path}: {EXTENDS}", repr(name), "the name of a profile in the same folder")
         chain.append((path, overlay))
         path = None if name is None else path.with_name(f"{name}.yaml")
     return chain[::-1]
@@ -207,7 +210,7 @@ def _whole_variant(name: str, variants: Mapping[str, Any], path: Path, extending
         return variant
     base = variant[EXTENDS]
     where = f"{path}: variants.{name}.{EXTENDS}"
-    if base not in variants:
+    if not isinstance(base, str) or not isinstance(variants.get(base), Mapping):
         raise ParameterError(where, repr(base), f"one of {', '.join(map(str, variants))}")
     if base in (name, *extending):
         raise ParameterError(where, " extends ".join((*extending, name, base)), "a variant that does not extend itself")

@@ -62,6 +62,11 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM as an exception, so that code that cleans up after Ctrl-C also does so when a scheduler stops the job."""
 
 
+def stop_status(stopped: KeyboardInterrupt) -> int:
+    """Return the exit status of a stopped command: 143 after SIGTERM, 130 after Ctrl-C."""
+    return 143 if isinstance(stopped, Terminated) else 130
+
+
 NO_SPACE = ("no space left on device", "disk quota exceeded")
 NO_MEMORY = ("cannot allocate memory", "can't allocate memory", "out of memory", "bad_alloc", "can't start new thread")
 
@@ -84,7 +89,7 @@ def lack(error: BaseException) -> str | None:
 def exit_on_error() -> Iterator[None]:
     """Print errors that a user can act on as one line on stderr; other exceptions keep their traceback.
 
-    The exit status is 2 for a SynthDriveError or if memory or disk space has run out, 130 after Ctrl-C and 143 after
+    The exit status is 2 for a SynthDriveError or if memory or disk space has run out; see `stop_status` for Ctrl-C and
     SIGTERM. `SYNTHDRIVE_TRACEBACK=1` shows the traceback of these errors too.
     """
     try:
@@ -98,7 +103,7 @@ def exit_on_error() -> Iterator[None]:
         if message is None or os.environ.get("SYNTHDRIVE_TRACEBACK") == "1":
             raise
         print(message if stopped else f"error: {message}", file=sys.stderr)
-        raise SystemExit(143 if isinstance(error, Terminated) else 130 if stopped else 2) from None
+        raise SystemExit(stop_status(error) if isinstance(error, KeyboardInterrupt) else 2) from None
 
 
 @contextmanager

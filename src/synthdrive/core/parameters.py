@@ -50,6 +50,7 @@ RENAMED = {
     "pretrain.final_factor": "pretrain.final_lr_factor",
     "pretrain.clip_gradient": "pretrain.max_grad_norm",
     "pretrain.average_decay": "pretrain.ema_decay",
+    "pretrain.lane_query": "pretrain.queries",
     "finetune.batch": "finetune.global_batch_size",
     "finetune.device_batch": "finetune.micro_batch_size",
     "finetune.schedule": "finetune.lr_schedule",

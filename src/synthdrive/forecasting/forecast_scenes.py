@@ -30,7 +30,7 @@ from synthdrive.forecasting.goal_sets import GoalSets, optimise_goal_sets, rank_
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.training.checkpoints import discard_states, load_forecaster
+from synthdrive.training.checkpoints import discard_states, load_forecaster, run_identity
 from synthdrive.training.devices import device_name, repeatable_kernels
 
 
@@ -207,6 +207,7 @@ def checkpoint_forecasts(
     workers: int | None = None,
     runs: Path = Path(".run"),
     provenance: Path = PROVENANCE,
+    stage: str = "evaluate",
 ) -> Iterator[tuple[Forecasts, SceneStore, dict[str, Any]]]:
     """Forecast every scene of a store with a fine-tuned network, in a context in which the caller writes the forecasts.
 
@@ -221,6 +222,7 @@ def checkpoint_forecasts(
         workers: number of batches at a time on a CPU; see `parallel.worker_count`.
         runs: folder of unfinished runs.
         provenance: folder of provenance records; one is written here.
+        stage: name of the stage in the record.
 
     Yields:
         The forecasts, the store, and the forecasts' metadata.
@@ -234,15 +236,15 @@ def checkpoint_forecasts(
     network.timing.require(store.timing, scenes)
     chosen = choose_device(device)
     inputs = {"checkpoint": file_hash(checkpoint), "scenes": file_hash(scenes)}
-    record = run_record({"evaluate": parameters}, inputs, trained["seed"], device_name(chosen))
+    record = run_record({"evaluate": parameters}, inputs, trained["seed"], device_name(chosen), __name__)
     threads = 1 if chosen.type == "cuda" else worker_count(workers)
     name = Path(checkpoint).name
     discard_states(runs, load_provenance(provenance, "finetune", name))
-    run = RunFolder(runs, "evaluate", record, name)
+    run = RunFolder(runs, stage, run_identity(record, {}), name)
     with run.held():
         forecaster = GoalForecaster(network, parameters, chosen)
         forecasts = forecast_scenes(forecaster, store, parameters.batch_size, run.path, threads)
         made = {"variant": trained["variant"], "seed": trained["seed"]}
-        yield forecasts, store, {"stage": "evaluate", **made, "parameters": plain_values({"evaluate": parameters})}
-        write_provenance(provenance, "evaluate", name, {**made, "made_by": record})
+        yield forecasts, store, {"stage": stage, **made, "parameters": plain_values({"evaluate": parameters})}
+        write_provenance(provenance, stage, name, {**made, "made_by": record})
         run.clear()

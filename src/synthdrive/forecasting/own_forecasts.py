@@ -168,11 +168,12 @@ def _from_table(path: Path, table: pa.Table, future: int) -> Scenes:
             raise InputError(where, f"{len(rows)} rows", expected)
         if (twice := np.flatnonzero(np.diff(step[rows]) == 0)).size:
             raise InputError(f"{where}, row {rows[twice[0] + 1] + 1}", f"step {step[rows[twice[0]]]} again", expected)
-        if (probability[rows] != probability[rows[0]]).any():
+        first = probability[rows[0]]
+        if not np.array_equal(probability[rows], np.full(len(rows), first), equal_nan=True):
             raise InputError(where, "more than one probability", "the same in all rows of a trajectory")
         lines, weights = scenes.setdefault(str(names[rows[0]]), ([], []))
         lines.append(np.stack([x[rows], y[rows]], axis=1))
-        weights.append(float(probability[rows[0]]))
+        weights.append(float(first))
     return {name: (np.stack(lines), np.array(weights)) for name, (lines, weights) in scenes.items()}
 
 

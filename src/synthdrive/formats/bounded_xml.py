@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from xml.parsers import expat
@@ -130,7 +131,7 @@ class XmlElement:
     def integer(self, key: str) -> int:
         """Return an attribute as a whole number of at most six digits; raises InputError if it is not one."""
         text = self.get(key)
-        if not text.lstrip("+-").isdecimal() or len(text) > 6:
+        if not re.fullmatch(r"[+-]?[0-9]{1,6}", text):
             raise self.error(f"{key} {text[:40]!r}", f"{key} as a whole number")
         return int(text)
 

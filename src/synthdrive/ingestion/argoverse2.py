@@ -160,7 +160,7 @@ def _batches(
 ) -> Iterator[_Batch]:
     turn, skip = math.radians(parameters.turn_angle), parameters.on_bad_scene == "skip"
     for files in batched(scenario_files(source, archive_limits(parameters)), lambda file: file.size):
-        yield _Batch(files, str(source), half_width, turn, skip, timing, future)
+        yield _Batch(files, "" if skip else f"{source}: ", half_width, turn, skip, timing, future)
 
 
 def _pack(batch: _Batch) -> Packed:
@@ -196,8 +196,8 @@ def _pack(batch: _Batch) -> Packed:
 def _read(files: ScenarioFiles, batch: _Batch) -> tuple[RecordedScene, LaneSegments]:
     if files.scene is None or files.local_map is None:
         missing = f"scenario_{files.name}.parquet" if files.scene is None else f"log_map_archive_{files.name}.json"
-        raise InputError(f"{batch.source}: {files.name}", f"no {missing}", "both files of the scenario")
-    where = f"{batch.source}: scenario_{files.name}.parquet"
+        raise InputError(f"{batch.source}{files.name}", f"no {missing}", "both files of the scenario")
+    where = f"{batch.source}scenario_{files.name}.parquet"
     scene = read_scenario(files.scene, files.name, where, batch.timing, batch.future)
-    vehicle_lanes = read_vehicle_lanes(files.local_map, f"{batch.source}: log_map_archive_{files.name}.json")
+    vehicle_lanes = read_vehicle_lanes(files.local_map, f"{batch.source}log_map_archive_{files.name}.json")
     return scene, vehicle_lanes.crop(float(scene.origin[0]), float(scene.origin[1]), batch.half_width)

@@ -194,7 +194,7 @@ def write_store(
         scene_ids = table["scene_id"].to_pylist()
         copies = _copies(scene_ids)
         for row, original in copies.items():
-            where = f"{source}: {scene_ids[row]}.csv"
+            where = f"{scene_ids[row]}.csv" if skip else f"{source}: {scene_ids[row]}.csv"
             error = InputError(
                 where, f"what looks like a second copy of {original}.csv", "each scene once", COPY_ADVICE
             )
@@ -203,6 +203,7 @@ def write_store(
             skipped.append(Skipped(f"{scene_ids[row]}.csv", str(error)))
         order = _canonical_order(source, scene_ids)
         writer.close(table, lanes, order[~np.isin(order, list(copies))])
+        skipped.sort(key=lambda item: (item.file, item.reason))
         write_json(partial / SKIPPED, [{"file": item.file, "reason": item.reason} for item in skipped])
     return skipped
 

@@ -172,6 +172,8 @@ def read_ids(path: Path) -> list[str]:
         lines = Path(path).read_text(encoding="ascii").split()
     except FileNotFoundError:
         raise InputError(path, "no such file", "scene ids, one per line") from None
+    except OSError as error:
+        raise InputError(path, f"a file that cannot be read ({error.strerror})", "scene ids, one per line") from None
     except UnicodeDecodeError:
         raise InputError(path, "characters that are not ASCII", "scene ids, one per line") from None
     if not lines:

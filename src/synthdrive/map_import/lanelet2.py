@@ -122,9 +122,10 @@ def _bound(file: OsmFile, lanelet: Element, role: str) -> list[str]:
         if missing is not None:
             found = f"node {missing[:40]!r}, which the file does not have"
             raise file.error("way", way, found, "nodes of the file", SKIP)
-        if len(way.nodes) < 2 and role != "centerline":
+        if len(way.nodes) >= 2:
+            parts.append(way.nodes)
+        elif role != "centerline":
             raise file.error("way", way, f"{len(way.nodes)} nodes in a bound", "at least 2", SKIP)
-        parts.append(way.nodes)
     nodes = list(parts[0]) if parts else []
     for part in parts[1:]:
         if len(nodes) and nodes[0] in (part[0], part[-1]) and nodes[-1] not in (part[0], part[-1]):

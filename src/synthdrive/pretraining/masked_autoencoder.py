@@ -32,6 +32,7 @@ class MaskedAutoencoder(Reconstructor):
         self.lane_token = nn.Parameter(torch.randn(len(LANE_COLUMNS)) * 0.02)
         self.agent_token = nn.Parameter(torch.randn(len(ACTOR_COLUMNS)) * 0.02)
         self.register_buffer("factors", column_factors(self.size, model.coordinate_scale), persistent=False)
+        self.by_place = objective.queries == PLACE
         sees = objective.decoder_sees_encoder
         self.lane_decoder = ReconstructionDecoder(self.size, len(LANE_COLUMNS), sees)
         self.agent_decoder = ReconstructionDecoder(self.size, objective.modes * len(ACTOR_COLUMNS), sees)
@@ -57,13 +58,12 @@ class MaskedAutoencoder(Reconstructor):
 
         Every query identifies its lane, by a code of the lane's number or by the lane's first vector.
         """
-        by_first_vector = self.objective.lane_query == PLACE
         numbers = lanes.items.position if masking.numbers is None else masking.numbers
         number = (actors.counts[lanes.items.scene] + numbers)[masking.hidden]
         lanes = lanes.take(masking.hidden)
         place = torch.arange(lanes.vectors.shape[1], device=number.device)
         half = self.size // 2
-        which = position_code(torch.zeros_like(number) if by_first_vector else number, half)
+        which = position_code(torch.zeros_like(number) if self.by_place else number, half)
         code = torch.cat(
             [
                 which[:, None].expand(-1, len(place), -1),
@@ -72,7 +72,7 @@ class MaskedAutoencoder(Reconstructor):
             dim=-1,
         )
         queries = masked_queries(
-            lanes.vectors, self.lane_token, LANE_COLUMNS, code, self.factors, by_first_vector
+            lanes.vectors, self.lane_token, LANE_COLUMNS, code, self.factors, self.by_place
         )  # [N, 9, S]
         asked = lanes.valid | self.objective.lane_padding_in_loss
         rows = masking.map_rows
@@ -88,7 +88,7 @@ class MaskedAutoencoder(Reconstructor):
         agents = agents.take(rows)
         place = torch.arange(agents.vectors.shape[1], device=rows.device)
         code = position_code(place, self.size).expand(len(rows), -1, -1)
-        queries = masked_queries(agents.vectors, self.agent_token, ACTOR_COLUMNS, code, self.factors)
+        queries = masked_queries(agents.vectors, self.agent_token, ACTOR_COLUMNS, code, self.factors, self.by_place)
         predicted: Tensor = self.agent_decoder(
             queries, agents.valid, encoded[rows], encoded_valid[rows]
         )  # [T, V, modes 10]
@@ -114,9 +114,12 @@ def masked_queries(
     columns: tuple[int, ...],
     code: Tensor,
     factors: Tensor,
-    first_in_each: bool = False,
+    first_in_each: bool,
 ) -> Tensor:
     """Return the decoder queries of hidden polylines: the first vector, then learned tokens, all with position codes.
+
+    If only the first query contains the first vector, the others must get it through the decoder's attention, which
+    takes many times as many steps to learn (docs/objectives.md).
 
     Args:
         vectors: (N, V, C) vectors of the hidden polylines.

@@ -72,7 +72,8 @@ def pretrain(run: TrainingRun, synthetic: Path) -> None:
     measured: dict[str, Callable[[nn.Module], Any]] = {}
     if reconstructs and held_out.any():
         used = WindowSelection(synthetic, indices)
-        unseen = usable_windows(store, replace(parameters, fraction=1.0), run.seed, synthetic, held_out)
+        routes = f"{synthetic}: held-out routes (pretrain.held_out_fraction: 0 leaves out the measurement on them)"
+        unseen = usable_windows(store, replace(parameters, fraction=1.0), run.seed, routes, held_out)
         others = WindowSelection(synthetic, unseen)
 
         def untrained() -> Reconstructor:
@@ -114,7 +115,7 @@ def usable_windows(
     store: SceneStore,
     parameters: PretrainParameters,
     seed: int,
-    where: Path,
+    where: object,
     among: npt.NDArray[np.bool_] | None = None,
 ) -> Indices:
     """Select the windows to train on.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from synthdrive.config.data import OFFICIAL
 from synthdrive.core.artifacts import read_yaml
 from synthdrive.core.errors import InputError
 from synthdrive.reporting.claim_tests import EFFECTS, TESTS
@@ -210,6 +211,8 @@ def _missing(claim: Claim, evidence: Evidence) -> list[str]:
     missing = []
     if "source" in needs and measured.source != needs["source"]:
         missing.append(f"{short_source(needs['source'])} (this run: {short_source(measured.source)})")
+    if "val_scenes" in needs and measured.validation != OFFICIAL:
+        missing.append(f"the official validation scenes (this run: {measured.validation})")
     for key, found, what in (
         ("train_scenes", measured.train_scenes, "train scenes"),
         ("val_scenes", measured.scene_count, "validation scenes"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from synthdrive.config.data import OFFICIAL
 from synthdrive.reporting.claims import ABOUT, EFFECT, Judged, tally, tally_text
 from synthdrive.reporting.evidence import MotionEvidence, Published
 from synthdrive.reporting.measurements import Measurements
@@ -160,8 +161,8 @@ class Content:
         floor = ""
         if "lane_following" in measured.baselines:
             floor = f", lane following {number_and_unit('minFDE6', measured.mean('lane_following', 'minFDE6'))}"
-        few = " with so few scenes and seeds, no difference between variants is statistically significant."
-        return f"This run shows: {label_of(best)} reaches minFDE6 {reached}{floor};{few}"
+        none = "; no difference from the baseline is statistically significant" if len(measured.variants) > 1 else ""
+        return f"This run shows: {label_of(best)} reaches minFDE6 {reached}{floor}{none}."
 
     @property
     def scope(self) -> str:
@@ -177,6 +178,12 @@ class Content:
             return (
                 f"Simulated traffic ({self.source}), {sizes[0][0]:,} train scenes instead of {sizes[0][1]:,} recorded "
                 "ones: absolute errors cannot be compared with the paper's, and effects may differ on real traffic."
+            )
+        if measured.validation != OFFICIAL:
+            return (
+                f"Not the official validation scenes (ingest.validation: {measured.validation}): {sizes[0][0]:,} train "
+                f"and {sizes[1][0]:,} validation scenes. Changes can be compared with the paper's, absolute errors "
+                "cannot."
             )
         if all(ours >= 0.95 * theirs for ours, theirs in sizes):
             return ""

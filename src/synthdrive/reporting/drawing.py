@@ -52,6 +52,7 @@ _SETTINGS = {
 }
 
 _DIGITS = re.compile(r"(-?\d+\.\d{2})\d+")
+_TAG = re.compile(r"<[^>]+>")
 
 
 @contextmanager
@@ -80,10 +81,10 @@ def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
 
 
 def svg_of(figure: Figure) -> str:
-    """Return the figure as SVG text, without a date, with coordinates cut to a hundredth of a point."""
+    """Return the figure as SVG text, without a date, with coordinates (not labels) cut to a hundredth of a point."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": "SynthDrive"})
-    return _DIGITS.sub(r"\1", stream.getvalue())
+    return _TAG.sub(lambda tag: _DIGITS.sub(r"\1", tag[0]), stream.getvalue())
 
 
 def quiet_grid(axes: Axes, axis: Literal["x", "y"] = "y") -> None:

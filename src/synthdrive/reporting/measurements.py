@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
+from synthdrive.config.data import OFFICIAL
 from synthdrive.forecasting.bootstrap import mean_intervals, paired_difference
 from synthdrive.reporting.wording import HEADLINE, signed
 
@@ -142,6 +143,7 @@ class Measurements:
         variants: name -> row, in the order of the parameters; the first is the reference.
         baselines: name -> row.
         own: name -> row of a user's own forecasts.
+        validation: which scenes these are (`ingest.validation`).
         samples, seed: number of bootstrap resamples, and the seed of their draws.
     """
 
@@ -156,6 +158,7 @@ class Measurements:
     samples: int
     seed: int = 0
     own: Mapping[str, VariantErrors] = field(default_factory=dict)
+    validation: str = OFFICIAL
 
     @property
     def reference(self) -> str:

@@ -40,7 +40,7 @@ class ReportInputs:
     Attributes:
         paths: the run's artifacts.
         runs: its variants and seeds; the report ignores any others in the folders.
-        source: data source of the run.
+        source, validation: the run's data source and validation scenes (`data.source`, `ingest.validation`).
         published, claims: published.yaml and claims.yaml.
         parameters: section `report`.
     """
@@ -48,6 +48,7 @@ class ReportInputs:
     paths: RunPaths
     runs: SelectedRuns
     source: str
+    validation: str
     published: Path
     claims: Path
     parameters: ReportParameters
@@ -73,7 +74,7 @@ def write_report(inputs: ReportInputs, out: Path) -> Content:
 def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Published, claims: Sequence[Claim]) -> Content:
     """Compute the content of the report, including its pictures."""
     parameters = inputs.parameters
-    measured = artifacts.measure(inputs.source, parameters)
+    measured = artifacts.measure(inputs.source, inputs.validation, parameters)
     motion = motion_evidence(artifacts.synthetic, artifacts.train, parameters.motion_tracks, parameters.seed)
     made = next(iter(artifacts.metadata.values()))["finetune"]
     model = from_values(ModelParameters, made["model"], "model of the fine-tuned networks")
@@ -140,7 +141,7 @@ def draw_pictures(
 def write_forecast_sheet(inputs: ReportInputs, path: Path) -> None:
     """Write the forecasts that the page shows as one PNG, for the README."""
     artifacts, parameters = Artifacts.load(inputs.paths, inputs.runs), inputs.parameters
-    measured = artifacts.measure(inputs.source, parameters)
+    measured = artifacts.measure(inputs.source, inputs.validation, parameters)
     network, _, made = shown_forecaster(artifacts, measured)
     forecast_sheet(path, network, artifacts.val, made, 6, parameters.seed, miss_threshold(artifacts))
 

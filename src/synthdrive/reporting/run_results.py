@@ -118,7 +118,7 @@ class Artifacts:
         """Read the results of data validation by name (raw, synthetic)."""
         return {name: read_json(self.paths.checks / f"{name}.json") for name in ("raw", "synthetic")}
 
-    def measure(self, source: str, parameters: ReportParameters) -> Measurements:
+    def measure(self, source: str, validation: str, parameters: ReportParameters) -> Measurements:
         """Read the errors of every variant, baseline and own forecasts on the validation scenes.
 
         Raises:
@@ -132,6 +132,7 @@ class Artifacts:
         scene_ids = self.val.scene_ids
         return Measurements(
             source=source,
+            validation=validation,
             scene_count=len(self.val),
             train_scenes=len(self.train),
             windows=len(self.synthetic),

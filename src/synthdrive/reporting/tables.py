@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from synthdrive.core.errors import InputError
 from synthdrive.reporting.evidence import Published
 from synthdrive.reporting.measurements import Difference, Level, Measurements
 from synthdrive.reporting.run_results import Metadata, parameters_of
@@ -110,9 +111,20 @@ def strata_table(by_name: Mapping[str, Sequence[Mapping[str, Any]]], name: str =
     Args:
         by_name: variant, baseline or own forecasts -> metrics by kind of scene of each of its runs.
         name: the metric.
+
+    Raises:
+        InputError: a run has other kinds of scenes than the first one.
     """
     what = metric(name)
     first = next(iter(by_name.values()))[0]
+    for row, runs in by_name.items():
+        if any(set(run) != set(first) for run in runs):
+            raise InputError(
+                f"forecasts of {row}: strata.json",
+                "other kinds of scenes than in the other forecasts",
+                "those of the current parameters `evaluate`",
+                "Score these forecasts again.",
+            )
     rows = []
     for stratum in sorted(first, key=stratum_order):
         if first[stratum]["scenes"]:

@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from synthdrive.augmentation.augmented_scenes import AUGMENTED, AugmentedScene
 from synthdrive.augmentation.corridor import overlapping
 from synthdrive.config.synthetic_data import SynthesizeParameters
+from synthdrive.core.errors import ParameterError
 from synthdrive.core.geometry import arc_length, distance_to_pieces
 from synthdrive.core.seeding import generator
 from synthdrive.core.timing import STEP_SECONDS, Timing
@@ -146,6 +147,9 @@ def _desired_speeds(scene: AugmentedScene, task: SceneTask) -> Floats:
     if task.recorded_speeds is not None:
         # Equal speeds would give windows with equal names, because the name contains the desired speed.
         return np.unique(random.choice(task.recorded_speeds, parameters.speeds_per_scene))
+    if not len(speeds):
+        name = "desired_speeds_augmented" if augmented else "desired_speeds"
+        raise ParameterError(f"synthesize.{name}", "no speed", f"at least one, for the {scene.source} scenes")
     if 0 < parameters.speeds_per_scene < len(speeds):
         speeds = random.choice(speeds, parameters.speeds_per_scene, replace=False)
     return np.sort(speeds)

@@ -13,8 +13,9 @@ from scipy.spatial import cKDTree
 
 from synthdrive.augmentation.transforms import Transform
 from synthdrive.config.synthetic_data import LimitParameters
+from synthdrive.core.errors import InputError
 from synthdrive.core.timing import STEP_SECONDS
-from synthdrive.scenes.scene_store import AGENT, SceneStore
+from synthdrive.scenes.scene_store import AGENT, CITY_MAPS, SceneStore
 
 Floats = npt.NDArray[np.float64]
 
@@ -274,7 +275,18 @@ class Exclusion:
 
     @classmethod
     def of(cls, judged: SceneStore, radius: float) -> Self:
-        """Exclude all positions, observed and future, of the focal agents of the evaluated scenes."""
+        """Exclude all positions, observed and future, of the focal agents of the evaluated scenes.
+
+        Raises:
+            InputError: the scenes do not have city maps.
+        """
+        if judged.maps != CITY_MAPS:
+            raise InputError(
+                "synthesize.exclusion_radius",
+                f"{radius:g}, with a map for every scene",
+                "0",
+                "Windows on such maps do not say in which city they are.",
+            )
         tracks = agent_tracks(judged) + judged.origins[:, None]  # [S, T, 2]
         cities = np.array(judged.cities)
         return cls({str(city): tracks[cities == city].reshape(-1, 2) for city in np.unique(cities)}, radius)

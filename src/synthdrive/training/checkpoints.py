@@ -206,13 +206,17 @@ class ResumeFolder(RunFolder):
         for path in self._states():
             try:
                 content = read_json(path / "state.json")
-                return EpochState(
+                state = EpochState(
                     epochs=int(content["epochs"]),
                     model=load_tensors(path / "model.safetensors"),
                     optimiser=load_tensors(path / "optimiser.safetensors"),
                     history=dict(content["history"]),
                     seen=load_tensors(path / "seen.safetensors"),
                 )
+                for kind, tensors in (("model", state.model), ("optimiser", state.optimiser)):
+                    for name, tensor in tensors.items():
+                        check_tensor(tensor, tensor, f"{path / kind}.safetensors: {name}")
+                return state
             except (InputError, KeyError, TypeError, ValueError) as error:
                 if lack(error):  # the state may be undamaged, and its epochs must not be trained again
                     raise

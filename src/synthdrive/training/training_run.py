@@ -15,8 +15,8 @@ from accelerate import Accelerator
 from torch import nn
 
 from synthdrive.config.training import OptimisationParameters, load_variant
-from synthdrive.core.artifacts import file_hash
-from synthdrive.core.errors import Terminated
+from synthdrive.core.artifacts import atomic_file, file_hash
+from synthdrive.core.errors import ParameterError, stop_status
 from synthdrive.core.parameters import DEFAULT_PATH
 from synthdrive.core.provenance import PROVENANCE, plain_values, run_record, write_provenance
 from synthdrive.core.seeding import item_seed
@@ -100,6 +100,8 @@ def scene_batches(
     sharing = Sharing(
         parameters.global_batch_size, parameters.micro_batch_size, accelerator.num_processes, accelerator.process_index
     )
+    if run.workers is not None and run.workers < 0:
+        raise ParameterError("--workers", str(run.workers), "a whole number from 0")
     workers = loading_workers(accelerator.device, accelerator.num_processes) if run.workers is None else run.workers
     pin = accelerator.device.type == "cuda"
     return SceneBatches(store, indices, run.seed, sharing, partial(collate, prepare=prepare), workers, pin)
@@ -137,8 +139,7 @@ def execute(
         measured: functions of the trained model, whose results are stored in the checkpoint as JSON, by file name.
 
     Raises:
-        SystemExit: the run was interrupted (status 130, after SIGTERM 143); the state of the last complete epoch is
-            kept.
+        SystemExit: the run was interrupted (see `errors.stop_status`); the state of the last complete epoch is kept.
     """
     hashes = {name: file_hash(path) for name, path in inputs.items()}
     record = run_record(parameters, hashes, run.seed, device_name(accelerator.device), entry)
@@ -150,28 +151,28 @@ def execute(
         try:
             place = states.path / "non-finite"
             fitted = fit(model, batches, parameters[stage], accelerator, states, label, place, watched)
+            if accelerator.is_main_process:
+                metadata = run.metadata(
+                    stage,
+                    **content,
+                    parameters=plain_values(parameters),
+                    training=fitted.training,
+                    encoder=fitted.encoder,
+                    last_epoch=fitted.last_epoch,
+                )
+                kept = {watched.file: {**watched.fixed(model), **fitted.seen}} if watched is not None else {}
+                values = {name: measure(model) for name, measure in (measured or {}).items()}
+                save_checkpoint(run.out, model, metadata, fitted.curve, kept, values)
+                course = {"variant": run.variant, "seed": run.seed, "made_by": record, "training": fitted.course}
+                write_provenance(run.provenance, stage, run.name, course)
+                if run.curve is not None:
+                    with atomic_file(run.curve) as copy:
+                        shutil.copyfile(run.out / CURVE, copy)
         except KeyboardInterrupt as stopped:
             print(
                 f"{label}: stopped; the same command continues after the last complete epoch, from {states.path}",
                 file=sys.stderr,
             )
-            raise SystemExit(143 if isinstance(stopped, Terminated) else 130) from None
-        if accelerator.is_main_process:
-            metadata = run.metadata(
-                stage,
-                **content,
-                parameters=plain_values(parameters),
-                training=fitted.training,
-                encoder=fitted.encoder,
-                last_epoch=fitted.last_epoch,
-            )
-            kept = {watched.file: {**watched.fixed(model), **fitted.seen}} if watched is not None else {}
-            values = {name: measure(model) for name, measure in (measured or {}).items()}
-            save_checkpoint(run.out, model, metadata, fitted.curve, kept, values)
-            course = {"variant": run.variant, "seed": run.seed, "made_by": record, "training": fitted.course}
-            write_provenance(run.provenance, stage, run.name, course)
-            if run.curve is not None:
-                run.curve.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(run.out / CURVE, run.curve)
+            raise SystemExit(stop_status(stopped)) from None
     accelerator.end_training()
     return fitted
