@@ -35,7 +35,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with exit_on_error():
         parameters = load_section(EvaluateParameters, "evaluate", arguments.params)
-        if arguments.out.resolve() in (each.resolve() for each in (arguments.forecasts, *arguments.forecasts.parents)):
+        forecasts_at = arguments.forecasts.resolve()
+        if arguments.out.resolve() in (forecasts_at, *forecasts_at.parents):
             raise ParameterError("--out", str(arguments.out), "another folder, since its content is replaced")
         store, metrics_file = SceneStore.load(arguments.scenes), arguments.metrics or arguments.out / "metrics.json"
         if arguments.forecasts.is_dir():

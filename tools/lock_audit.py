@@ -154,7 +154,7 @@ def is_affected(version: str, affected: Mapping[str, Any]) -> bool:
         inside = False
         events = [pair for event in span.get("events", []) for pair in event.items()]
         if span.get("type") == "ECOSYSTEM":
-            for kind, text in sorted(events, key=lambda pair: Version(pair[1])):
+            for kind, text in sorted(events, key=lambda pair: (Version(pair[1]), pair[0] != "introduced")):
                 bound = Version(text)
                 if kind == "introduced" and current >= bound:
                     inside = True

@@ -9,11 +9,11 @@ from synthdrive.augmentation.corridor import (
     joined_centreline,
     lane_points,
     warp_centreline,
-    warp_crop,
     warp_segments,
 )
 from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
 from synthdrive.core.geometry import arc_length
+from synthdrive.scenes.lane_map import MAX_POINTS, LaneSegments
 from synthdrive.synthesis.drive_scenes import LaneDistance
 
 BEND = make_transform("smooth", 8.0, 0.0, SHAPES["released"])
@@ -67,8 +67,12 @@ def test_corridor_contains_every_lane_of_every_crop_along_the_route(city, amplit
     assert len(corridor) < len(city)
 
 
-def test_crops_before_and_after_the_warp_have_the_same_lanes(city):
-    before, after = warp_crop(city, BEND, (60.0, 0.0), 40.0)
-    np.testing.assert_array_equal(before.lane_ids, after.lane_ids)
-    assert 0 < len(before) < len(city)
-    assert np.abs(after.points - before.points).max() > 1.0
+def test_long_lane_is_densified_wherever_a_short_bend_lies():
+    """The noticeable part of this bend is 3.4 m long."""
+    points, none = np.zeros((1, MAX_POINTS, 2)), np.zeros(1, dtype=bool)
+    points[0, 1, 0] = 169.0
+    lane = LaneSegments(np.arange(1), points, np.array([2]), np.zeros(1, dtype=np.int8), none, none)
+    shape = SHAPES["released"]
+    for start in np.arange(0.0, 159.0, 0.5):
+        transform = Transform(smooth=1.0, anchor=start - shape.border, shape=shape)
+        assert warp_segments(lane, transform, 1.0).counts[0] == MAX_POINTS, start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 import tracemalloc
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from forecasting_scenes import driven, straight_lanes, write_store
 
-from synthdrive.core.artifacts import read_json
+from synthdrive.core.artifacts import file_hash, read_json
 from synthdrive.core.errors import InputError
 from synthdrive.forecasting.evaluate import displacement_errors, scene_errors
 from synthdrive.forecasting.forecasts import Forecasts
@@ -131,6 +134,15 @@ def test_error_in_a_table_is_named(store, tmp_path, change, message):
     with pytest.raises(InputError, match=message) as raised:
         read_own_forecasts(path, store)
     assert str(path) in str(raised.value)
+
+
+def test_nan_as_probability_in_a_parquet_file_is_named(store, tmp_path):
+    """Unlike a CSV file, Parquet distinguishes NaN from a missing value."""
+    rows = table(*random_forecasts(store))
+    rows.loc[(rows.scene_id == "12") & (rows.trajectory == 2), "probability"] = np.nan
+    pq.write_table(pa.table({name: pa.array(rows[name].to_numpy()) for name in rows}), tmp_path / "mine.parquet")
+    with pytest.raises(InputError, match="scene 12, trajectory 3 of 6: found nan; expected probabilities of 0 or more"):
+        read_own_forecasts(tmp_path / "mine.parquet", store)
 
 
 def invalid_arrays():
@@ -260,3 +272,20 @@ def test_score_command_writes_the_files_that_the_report_reads(store, tmp_path):
     expected = scene_errors(Forecasts.load(tmp_path / "forecasts/mine"), store, 2.0)["minFDE6"].mean()
     assert read_json(tmp_path / "metrics/mine.json")["minFDE6"] == pytest.approx(expected, abs=1e-6)
     assert done.stdout.startswith("mine: minADE6")
+
+
+@pytest.mark.parametrize("out", ["forecasts/mine", "forecasts/../forecasts/mine", "forecasts", "."])
+def test_score_command_does_not_replace_a_folder_that_contains_the_forecasts(store, tmp_path, monkeypatch, capsys, out):
+    folder = tmp_path / "forecasts" / "mine"
+    folder.mkdir(parents=True)
+    trajectories, probabilities = random_forecasts(store)
+    Forecasts.ranked(NAMES, trajectories - store.origins[:, None, None], probabilities).save(folder)
+    before = file_hash(folder)
+    monkeypatch.chdir(tmp_path)
+    given = ["--forecasts", "forecasts/mine", "--scenes", "store", "--out", out, "--params", str(ROOT / "params.yaml")]
+    monkeypatch.setattr(sys, "argv", ["score_forecasts.py", *given])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(ROOT / "stages/score_forecasts.py"), run_name="__main__")
+    assert stopped.value.code == 2
+    assert f"--out: found {out}; expected another folder" in capsys.readouterr().err
+    assert file_hash(folder) == before

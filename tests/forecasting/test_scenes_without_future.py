@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from raw_data import observed_only, write_raw
 from synthdrive.config.data import IngestParameters
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.config.training import ModelParameters
+from synthdrive.core import provenance
 from synthdrive.core.errors import InputError, ParameterError, SynthDriveError
 from synthdrive.core.parameters import load_section
 from synthdrive.core.provenance import plain_values
@@ -123,6 +125,33 @@ def test_finished_blocks_and_the_lock_are_kept_until_the_forecasts_are_written(p
         assert {path: path.stat().st_mtime_ns for path in blocks()} == kept  # reused, not computed again
     np.testing.assert_array_equal(reused.trajectories, forecasts.trajectories)
     assert not blocks()
+
+
+def test_finished_blocks_of_an_interrupted_evaluation_survive_another_commit(prepared, tmp_path, monkeypatch):
+    def forecast_at(commit):
+        monkeypatch.setattr(provenance, "git_commit", lambda: commit)
+        folders = (tmp_path / "runs", tmp_path / "provenance")
+        return checkpoint_forecasts(prepared / "map-1", prepared / "val", PARAMETERS, "cpu", 1, *folders)
+
+    def blocks():
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("block-*") if path.is_dir()}
+
+    with pytest.raises(OSError, match="disk full"), forecast_at("a" * 40):
+        raise OSError("disk full")
+    kept = blocks()
+    assert kept
+    with forecast_at("b" * 40):
+        assert blocks() == kept
+
+
+def test_export_writes_a_provenance_record_of_its_own(prepared, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = ["--checkpoint", prepared / "map-1", "--scenes", prepared / "test", "--out", "mine.h5", "--params", PARAMS]
+    given += ["--device", "cpu", "--workers", "1"]
+    monkeypatch.setattr(sys, "argv", ["export_leaderboard.py", *map(str, given)])
+    runpy.run_path(str(ROOT / "stages" / "export_leaderboard.py"), run_name="__main__")
+    records = [path.relative_to("provenance").as_posix() for path in Path("provenance").rglob("*.json")]
+    assert records == ["export_leaderboard/map-1.json"]
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:7", "tpu", "cpu please"])

@@ -16,6 +16,7 @@ from synthdrive.config.data import IngestParameters
 from synthdrive.core.artifacts import file_hash, read_table
 from synthdrive.core.errors import InputError
 from synthdrive.core.timing import ARGOVERSE1
+from synthdrive.formats.archives import add_member, reproducible_tar
 from synthdrive.formats.argoverse1_writers import scene_csv
 from synthdrive.ingestion.argoverse1 import ingest_maps, ingest_scenes
 from synthdrive.ingestion.packing import BATCH_SCENES, find_source, scene_order
@@ -205,6 +206,18 @@ def test_second_copy_of_a_scene_is_refused_or_skipped_by_name(ingested, tmp_path
     assert SceneStore.load(tmp_path / "out" / "train").scene_ids == ["1", "2", "3", "10"]
     (tmp_path / "out" / "train" / "skipped.json").write_bytes((ingested / "out/train/skipped.json").read_bytes())
     assert file_hash(tmp_path / "out" / "train") == file_hash(ingested / "out" / "train")
+
+
+def test_list_of_skipped_scenes_depends_on_neither_path_nor_order_of_the_raw_data(tmp_path):
+    scene = scene_csv(scene_rows(2))
+    scenes = {"2": scene, "2 (1)": scene, "10": NO_AGENT, "2 copy": scene, "3": NO_AGENT}
+    for place, order in (("one", list(scenes)), ("another", list(scenes)[::-1])):
+        raw = write_raw(tmp_path / place / "raw")
+        with (raw / "forecasting_train_v1.1.tar.gz").open("wb") as stream, reproducible_tar(stream) as archive:
+            for name in order:
+                add_member(archive, f"train/data/{name}.csv", scenes[name])
+        assert len(ingest(raw, tmp_path / place / "out", SKIP)["train"]) == 4
+    assert file_hash(tmp_path / "one" / "out") == file_hash(tmp_path / "another" / "out")
 
 
 def test_file_named_like_a_copy_is_read_if_there_is_no_original(tmp_path):

@@ -242,6 +242,17 @@ def test_scenario_without_its_map_is_an_error_or_skipped(tmp_path, files):
     assert len(SceneStore.load(tmp_path / "out")) == 5
 
 
+def test_list_of_skipped_scenarios_depends_on_neither_path_nor_order_of_the_archive(tmp_path, files):
+    del files[f"{scenario_id(3)}/log_map_archive_{scenario_id(3)}.json"]
+    for number in (2, 5):
+        name = scenario_id(number)
+        files[f"{name}/scenario_{name}.parquet"] = parquet(changed("city", "miami", 3)(scenario_columns(number)))
+    for place, order in (("one", list(files)), ("another", list(files)[::-1])):
+        write_split(tmp_path / place / "train.tar", files, order)
+        assert len(ingest(tmp_path / place, tmp_path / place / "out", SKIP)) == 3
+    assert file_hash(tmp_path / "one" / "out") == file_hash(tmp_path / "another" / "out")
+
+
 def test_memory_for_unpaired_files_is_limited(tmp_path, files, monkeypatch):
     from synthdrive.formats import argoverse2_scene_reader
 

@@ -79,6 +79,11 @@ def test_invalid_lists_of_ids_are_refused(text: str, message: str, tmp_path: Pat
         read_ids(tmp_path / "ids.txt")
 
 
+def test_a_folder_instead_of_a_list_of_ids_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="found a file that cannot be read"):
+        read_ids(tmp_path)
+
+
 @pytest.mark.parametrize(("split", "count"), [("train", 2399), ("val", 336)])
 def test_scene_lists_of_the_study_can_be_read(split: str, count: int) -> None:
     assert len(read_ids(REPOSITORY / "studies" / "argoverse1_small" / "scenes" / f"{split}.txt")) == count

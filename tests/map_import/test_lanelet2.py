@@ -36,6 +36,16 @@ def test_bounds_may_be_drawn_in_any_direction_and_in_parts():
     assert lanes["l0"].edge == lanes["r0"].edge
 
 
+@pytest.mark.parametrize("parts", [("line", "empty"), ("empty", "line")])
+def test_ways_without_nodes_in_a_centreline_are_ignored(parts):
+    nodes, ways, relations = lanelet_street(pieces=1)
+    nodes |= {"c0": local(0, 5.0), "c1": local(100, 5.0)}
+    ways |= {"line": (["c0", "c1"], {}), "empty": ([], {})}
+    relations["l0"] = lanelet("w10", "w20", *(("way", name, "centerline") for name in parts))
+    lanes, _, _ = read(nodes, ways, relations)
+    np.testing.assert_allclose(lanes["l0"].points, [[0, 5.0], [100, 5.0]])
+
+
 def test_two_way_lanelet_becomes_two_lanes():
     nodes, ways, relations = lanelet_street()
     for part in (0, 1):

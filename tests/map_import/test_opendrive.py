@@ -115,6 +115,8 @@ def test_curves_have_the_analytical_end_points():
         (opendrive(road("7", LINE, section("", lane(-1, kind="sidewalk")))), "no lane for cars"),
         (opendrive(road("7", LINE, section("", lane(-1, 1e9)))), "road '7'.*out of any map"),
         (opendrive(road("7", LINE, section("", lane("x")))), "lane 'x'.*whole number"),
+        (opendrive(road("7", LINE, section("", lane("--1")))), "lane '--1'.*whole number"),
+        (opendrive(road("7", LINE, section("", lane("+-1")))), r"lane '\+-1'.*whole number"),
         (opendrive(road("1", (0, 0, 0, "<nurbs/>"), section("", lane(-1)))), "geometry.*0 shapes"),
         (opendrive(), "no road"),
         (opendrive(road("1", LINE, section("", lane(-1))))[:-20], "unreadable XML"),

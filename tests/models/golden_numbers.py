@@ -100,7 +100,7 @@ def _densetnt() -> dict[str, Any]:
 def _pretraining(decoder_sees_encoder: bool) -> dict[str, Any]:
     model = paper(ModelParameters, hidden_size=32, polyline_index=True)
     objective = paper(
-        ObjectiveParameters, decoder_sees_encoder=decoder_sees_encoder, lane_query="index", map_probability=0.5
+        ObjectiveParameters, decoder_sees_encoder=decoder_sees_encoder, queries="index", map_probability=0.5
     )
     network = MaskedAutoencoder(model, objective, ARGOVERSE1).double()
     give_weights(network)

@@ -75,7 +75,7 @@ def test_reconstructed_positions_are_multiplied_by_the_scale() -> None:
 
 def test_a_query_contains_the_start_of_a_polyline_divided_by_the_scale() -> None:
     vectors, token, code = torch.full((1, 3, 10), 20.0), torch.zeros(10), torch.zeros(1, 3, SIZE)
-    queries = masked_queries(vectors, token, ACTOR_COLUMNS, code, column_factors(SIZE, SCALE))
+    queries = masked_queries(vectors, token, ACTOR_COLUMNS, code, column_factors(SIZE, SCALE), False)
     assert queries[0, 0, :10].tolist() == pytest.approx([2.0] * 4 + [20.0] * 6)
     assert not queries[0, 1:].any()
 

@@ -112,9 +112,9 @@ def test_reconstruction_does_not_depend_on_the_batch():
 @pytest.mark.parametrize(
     ("model", "objective", "same"),
     [
-        (SMALL, {"lane_query": "place"}, True),
-        (SMALL, {"lane_query": "index"}, True),  # numbers belong to lanes, whatever their order
-        (replace(SMALL, polyline_index=True), {"lane_query": "index"}, False),  # the paper uses the given order
+        (SMALL, {"queries": "place"}, True),
+        (SMALL, {"queries": "index"}, True),  # numbers belong to lanes, whatever their order
+        (replace(SMALL, polyline_index=True), {"queries": "index"}, False),  # the paper uses the given order
     ],
 )
 @torch.no_grad()

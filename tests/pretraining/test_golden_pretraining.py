@@ -28,7 +28,7 @@ def golden(reference: Path):
 
 def network(golden, variant: str) -> MaskedAutoencoder:
     objective = paper(
-        ObjectiveParameters, lane_query="index", decoder_sees_encoder=variant == "fixed", lane_padding_in_loss=True
+        ObjectiveParameters, queries="index", decoder_sees_encoder=variant == "fixed", lane_padding_in_loss=True
     )
     network = MaskedAutoencoder(PAPER, objective, ARGOVERSE1)
     load_reference(network, golden)

@@ -161,7 +161,7 @@ def spread_between_lanes(network: MaskedAutoencoder, batch: Batch) -> list[float
 @pytest.mark.parametrize("query", ["place", "index"])
 def test_predictions_differ_between_the_hidden_lanes_of_a_scene(query):
     """They differ at every point, before training and after a few steps, so every query identifies its lane."""
-    network = autoencoder(lane_query=query, **MAP)
+    network = autoencoder(queries=query, **MAP)
     batch = make_batch(SCENES)
     assert min(spread_between_lanes(network, batch)) > 1e-3
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
@@ -170,6 +170,17 @@ def test_predictions_differ_between_the_hidden_lanes_of_a_scene(query):
         network(batch).total.backward()
         optimiser.step()
     assert min(spread_between_lanes(network, batch)) > 1e-2
+
+
+@pytest.mark.parametrize(("queries", "containing"), [("place", 49), ("index", 1)])
+@torch.no_grad()
+def test_queries_of_a_trajectory_contain_its_first_vector(queries, containing):
+    """In all queries or in the first one alone; only these differ between scenes."""
+    network, asked = autoencoder(queries=queries, **TRAJECTORY), []
+    network.agent_decoder.register_forward_pre_hook(lambda _, given: asked.append(given[0]))
+    network.predict(make_batch(SCENES))
+    differing = (asked[0][1:] != asked[0][:1]).any(dim=2)
+    assert differing.sum(dim=1).tolist() == [containing] * 3
 
 
 def test_lane_numbers_are_drawn_anew_for_each_sample():
@@ -185,7 +196,7 @@ def test_a_small_network_can_overfit_a_few_windows():
     batch = make_batch([curved_scene(seed) for seed in range(32)], dtype=torch.float32)
     torch.manual_seed(0)
     model = paper(ModelParameters, hidden_size=32, sub_graph_layers=1, coordinate_scale=10.0)
-    objective = paper(ObjectiveParameters, lane_query="place", random_rotation=False, **MAP)
+    objective = paper(ObjectiveParameters, queries="place", random_rotation=False, **MAP)
     network = MaskedAutoencoder(model, objective, ARGOVERSE1)
     prediction = network.predict(batch)
     hidden = prediction.lanes.take(prediction.masking.hidden).vectors

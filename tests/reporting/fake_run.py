@@ -181,7 +181,9 @@ def report_inputs(
         forecast_scenes=3,
         reconstructions=1,
     )  # fmt: skip
-    return ReportInputs(paths, SelectedRuns(VARIANTS, SEEDS), "sample", repository / "published.yaml", ledger, small)
+    return ReportInputs(
+        paths, SelectedRuns(VARIANTS, SEEDS), "sample", "official", repository / "published.yaml", ledger, small
+    )
 
 
 def _write_augmented(directory: Path, lane_map: LaneMap) -> None:

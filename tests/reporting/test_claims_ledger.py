@@ -162,6 +162,16 @@ def test_effect_sizes_are_judged_only_on_the_papers_data(published: Published) -
     assert "minADE6" in outcome.why
 
 
+def test_claims_about_the_validation_scenes_need_the_official_ones(published: Published) -> None:
+    claim = Claim("one", "effects", "g", "s", "s", LOWERS, {"val_scenes": 39_000})
+    outcomes = []
+    for validation in ("official", "held_out"):
+        (judged,) = judge([claim], evidence(published, measurements(0.9, **FULL, validation=validation)))
+        outcomes.append(judged.outcome)
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.SUPPORTED, Verdict.NOT_TESTABLE]
+    assert "the official validation scenes (this run: held_out)" in outcomes[1].why
+
+
 def test_an_effect_size_is_undecided_if_the_baseline_is_too_uncertain(published: Published) -> None:
     measured = measurements(0.95, seeds=2, **FULL)
     offsets = np.array([[0.6], [-0.6]])

@@ -16,7 +16,7 @@ from synthdrive.augmentation.transforms import SHAPES
 from synthdrive.config.training import ModelParameters, ObjectiveParameters
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.pretraining.reconstructions import Reconstructions
-from synthdrive.reporting.charts import Estimate, interval_chart
+from synthdrive.reporting.charts import Bars, Estimate, bar_chart, interval_chart
 from synthdrive.reporting.content import Content
 from synthdrive.reporting.drawing import View, map_drawing
 from synthdrive.reporting.evidence import encoder_gradient, motion_evidence
@@ -52,6 +52,14 @@ def test_equal_drawings_have_equal_bytes_and_no_date() -> None:
     points = np.array([[0.0, 0.0], [10.0, 5.0], [20.0, 30.0]])
     assert draw(points) == draw(points)
     assert not re.search(r"20\d\d-\d\d-\d\d", draw(points))
+
+
+def test_coordinates_have_two_decimals_and_labels_all_their_digits() -> None:
+    drawn = bar_chart([Bars("lanes", (("one", LIGHT["variant1"], 0.629), ("two", LIGHT["ink"], 0.00415)))], "loss")
+    assert ">0.629</text>" in drawn
+    assert ">0.00415</text>" in drawn
+    coordinates = re.findall(r"\d+\.(\d+)", " ".join(re.findall(r"<(?!\?xml)[^>]+>", drawn)))
+    assert max(map(len, coordinates)) == 2
 
 
 def test_inline_drawing_follows_the_theme_of_the_page() -> None:

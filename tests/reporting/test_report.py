@@ -27,7 +27,7 @@ from synthdrive.reporting.measurements import Measurements
 from synthdrive.reporting.page import markdown, page, records, summary, write_provenance_page
 from synthdrive.reporting.report import ReportInputs, _reconstructions, write_report
 from synthdrive.reporting.run_results import Artifacts, RunPaths
-from synthdrive.reporting.tables import Validated, validated
+from synthdrive.reporting.tables import Validated, strata_table, validated
 from synthdrive.scenes.scene_store import SceneStore
 
 MAX_BYTES = 8_000_000
@@ -93,7 +93,7 @@ def test_markdown_links_to_pictures_that_exist(report: tuple[Path, Content]) -> 
 
 
 def measure(inputs: ReportInputs, artifacts: Artifacts) -> Measurements:
-    return artifacts.measure(inputs.source, inputs.parameters)
+    return artifacts.measure(inputs.source, inputs.validation, inputs.parameters)
 
 
 def test_only_the_selected_runs_are_read(tmp_path: Path) -> None:
@@ -236,6 +236,29 @@ def test_report_states_the_limited_scope_of_small_data(report: tuple[Path, Conte
     full = replace(report[1].measured, source="argoverse1", train_scenes=205_942, scene_count=39_472)
     assert replace(report[1], measured=full).scope == ""
     assert "2,399 of its 205,942" in replace(report[1], measured=replace(full, train_scenes=2_399)).scope
+
+
+def test_report_states_that_the_validation_scenes_are_not_the_official_ones(report: tuple[Path, Content]) -> None:
+    full = replace(report[1].measured, source="argoverse1", train_scenes=205_942, scene_count=39_472)
+    scope = replace(report[1], measured=replace(full, validation="held_out")).scope
+    assert scope.startswith("Not the official validation scenes (ingest.validation: held_out)")
+
+
+def test_headline_of_a_single_variant_mentions_no_difference(report: tuple[Path, Content]) -> None:
+    without = [replace(row, entries={key: replace(entry, difference=None) for key, entry in row.entries.items()})
+               for row in report[1].rows]  # fmt: skip
+    both = replace(report[1], rows=without)
+    assert "no difference from the baseline is statistically significant" in both.headline
+    alone = replace(both, measured=replace(both.measured, variants={"none": both.measured.variants["none"]}))
+    assert "reaches minFDE6" in alone.headline
+    assert "difference" not in alone.headline
+
+
+def test_forecasts_scored_for_other_kinds_of_scenes_are_named() -> None:
+    every = {"scenes": 9, "minFDE6": {"mean": 1.0}}
+    runs = {"none": [{"all": every, "left": every}], "map": [{"all": every, "left": every}, {"all": every}]}
+    with pytest.raises(InputError, match=r"forecasts of map: strata\.json: found other kinds of scenes"):
+        strata_table(runs)
 
 
 def test_metrics_that_disagree_with_the_forecasts_are_refused(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from given_parameters import committed
+from synthdrive.config.synthetic_data import SynthesizeParameters
 from synthdrive.core.artifacts import file_hash, read_json
 from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.parallel import cluster_executor, local_executor, open_executor
@@ -172,6 +174,20 @@ def test_desired_speeds_can_come_from_recorded_scenes(maps, scenes, parameters, 
     parameters.speed_source = "recorded"
     store, _ = run(maps, scenes, parameters, tmp_path / "out", recorded_speeds=np.array([4.5, 22.0]))
     assert set(store.manifest["desired_speed"].to_pylist()) == {4.5, 22.0}
+
+
+def test_original_scenes_need_a_desired_speed(maps, scenes, parameters, tmp_path):
+    parameters.desired_speeds = []
+    parameters.validate("synthesize")
+    with pytest.raises(ParameterError, match=r"synthesize\.desired_speeds: found no speed; .*for the original scenes"):
+        run(maps, scenes, parameters, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["desired_speeds", "desired_speeds_augmented"])
+def test_a_desired_speed_given_twice_is_refused(name):
+    """It would give windows with equal names."""
+    with pytest.raises(ParameterError, match=rf"synthesize\.{name}: found .*; expected no item twice"):
+        committed(SynthesizeParameters, **{name: [5.0, 8, 5]})
 
 
 def test_scenes_of_a_city_without_a_map_are_refused(maps, scenes, parameters, tmp_path):

@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
+from argoverse2_data import scenario_pair, write_split
+from given_parameters import committed
+from synthdrive.config.data import IngestParameters
+from synthdrive.core.errors import InputError
 from synthdrive.core.geometry import distance_to_polyline
+from synthdrive.core.timing import ARGOVERSE2
+from synthdrive.ingestion.argoverse2 import ingest_scenarios
 from synthdrive.scenes.lane_map import LaneSegments
+from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.drive_scenes import LaneDistance
 from synthdrive.synthesis.windows import (
+    Exclusion,
     compare,
     cut_windows,
     describe_windows,
@@ -98,3 +106,11 @@ def test_distance_to_lanes_agrees_with_the_exact_distance():
     near = expected < 4.0
     np.testing.assert_allclose(found[near], expected[near], atol=0.02)
     np.testing.assert_allclose(found, expected, rtol=0.01)
+
+
+def test_scenes_with_a_map_of_their_own_cannot_be_excluded(tmp_path):
+    """The map of a window is then that of one scene, so that no window would be near another scene."""
+    write_split(tmp_path / "val.tar", scenario_pair(1))
+    ingest_scenarios(tmp_path, {"val": tmp_path / "val"}, committed(IngestParameters), 50.0, ARGOVERSE2, workers=1)
+    with pytest.raises(InputError, match="exclusion_radius: found 25, with a map for every scene; expected 0"):
+        Exclusion.of(SceneStore.load(tmp_path / "val"), 25.0)

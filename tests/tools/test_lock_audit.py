@@ -98,6 +98,16 @@ def test_licence_is_read_from_the_metadata(installed):
         ("1.5", {"ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "1.10"}]}]}, True),
         ("1.5", {"ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "1.2"}, {"last_affected": "1.5"}]}]}, True),
         ("1.5", {"ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "1.6"}]}]}, False),
+        ("1.5", {"ranges": [{"type": "ECOSYSTEM", "events": [{"fixed": "1.4"}, {"introduced": "0"}]}]}, False),
+        (
+            "1.5",
+            {
+                "ranges": [
+                    {"type": "ECOSYSTEM", "events": [{"introduced": "1.5"}, {"introduced": "0"}, {"fixed": "1.4"}]}
+                ]
+            },
+            True,
+        ),
         ("1.5", {"ranges": [{"type": "GIT", "events": [{"introduced": "0"}]}]}, False),
     ],
 )

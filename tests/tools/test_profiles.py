@@ -15,7 +15,7 @@ import yaml
 from synthdrive.config.whole_file import check_parameters
 from synthdrive.core.errors import ParameterError
 from synthdrive.core.parameters import read_parameters
-from tools.profiles import apply_profile, committed, listed, restore_layout
+from tools.profiles import apply_profile, committed, listed, restore_layout, with_values
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PARAMETERS = REPOSITORY / "params.yaml"
@@ -100,6 +100,7 @@ def test_a_profile_that_extends_another_inherits_what_it_does_not_specify(parame
     [
         ("extends: absent\n", r"absent\.yaml: found no such file"),
         ("extends: mine\n", "mine extends mine"),
+        ("extends: ../paper\n", r"mine\.yaml: extends: found '\.\./paper'; expected the name of a profile in the same"),
         (
             "model:\n  width: 3\n",
             r"mine\.yaml: model\.width: found a key that params.yaml does not have; .*hidden_size",
@@ -124,6 +125,15 @@ def test_a_profile_that_extends_another_inherits_what_it_does_not_specify(parame
             r"variants\.map\.pretrain\.mask: found an unknown parameter",
         ),
         ("variants:\n  new:\n    pretrain: {}\n", r"variants\.new\.description: found nothing"),
+        ("variants:\n", r"mine\.yaml: variants: found None; expected a mapping of variants"),
+        (
+            "variants:\n  new:\n    extends: [map]\n",
+            r"variants\.new\.extends: found \['map'\]; expected one of none, map",
+        ),
+        (
+            "variants:\n  empty:\n  new:\n    extends: empty\n",
+            r"variants\.new\.extends: found 'empty'; expected one of",
+        ),
         ("", "found NoneType"),
         ("- a\n", "found list"),
         ("a: [\n", "unreadable YAML"),
@@ -198,6 +208,14 @@ def test_uncommitted_values_are_never_overwritten(checkout: Path) -> None:
     ):
         apply_profile(paper, parameters)
     assert parameters.read_text() == edited
+
+
+def test_quotes_are_kept_and_added_to_texts_that_would_be_read_as_something_else() -> None:
+    text = "one: \"a\"  # comment\ntwo: 'b'\nthree: c\nfour: d\nfive: [e, f]\n"
+    values = {"one": "a", "two": "b", "three": "no", "four": "12:30", "five": ["on", "1e3", "g"]}
+    written = with_values(text, values)
+    assert written == 'one: "a"  # comment\ntwo: \'b\'\nthree: "no"\nfour: "12:30"\nfive: ["on", "1e3", g]\n'
+    assert yaml.safe_load(written) == values
 
 
 def set_with_dvc(parameters: Path, override: str) -> None:

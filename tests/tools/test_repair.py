@@ -1,5 +1,6 @@
 """Tests of repair: damage that DVC does not detect is found, and repaired from the other copy or removed."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.repair import repair
+from tools.repair import _cached_files, repair
 
 DVC_YAML = """\
 stages:
@@ -101,3 +102,14 @@ def test_a_file_changed_by_the_user_is_not_repaired(root):
     (root / "file").write_text("of my own")
     assert repair(root)["damaged"] == 0
     assert (root / "file").read_text() == "of my own"
+
+
+def test_unfinished_copies_in_the_cache_are_ignored(tmp_path):
+    """Their names begin with a dot."""
+    md5 = hashlib.md5(b"whole").hexdigest()
+    whole = tmp_path / md5[:2] / md5[2:]
+    whole.parent.mkdir()
+    whole.write_bytes(b"whole")
+    whole.with_name(f".{whole.name}.partial").write_bytes(b"wh")
+    (file,) = _cached_files(tmp_path)
+    assert (file.path, file.intact()) == (whole, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,17 @@ def test_damaged_state_is_skipped(tmp_path: Path, name: str, capsys: pytest.Capt
     assert loaded is not None
     assert loaded.epochs == 1
     assert str(damaged) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["model", "optimiser"])
+def test_state_with_a_nan_is_skipped(tmp_path: Path, part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = ResumeFolder(tmp_path, "pretrain", {})
+    run.save(_state(1))
+    run.save(replace(_state(2), **{part: {"w": torch.tensor([1.0, float("nan"), 1.0])}}))
+    loaded = run.load()
+    assert loaded is not None
+    assert loaded.epochs == 1
+    assert f"epoch-0002/{part}.safetensors: w: found infinity or NaN" in capsys.readouterr().err
 
 
 def test_state_of_another_identity_or_stage_is_not_loaded(tmp_path: Path) -> None:

@@ -340,6 +340,12 @@ def test_windows_are_selected_by_source_lanes_and_fraction(store: Path) -> None:
         used(min_lanes=1000)
 
 
+def test_held_out_routes_without_a_usable_window_are_named(store: Path, tmp_path: Path) -> None:
+    parameters = _parameters(tmp_path, **{"pretrain.min_lanes": 11})  # the held-out windows have 3 and 10 lanes
+    with pytest.raises(InputError, match=r"held-out routes \(pretrain\.held_out_fraction: 0 .*none of 12 windows"):
+        pretrain(_run(tmp_path, "map", parameters), store)
+
+
 def test_a_checkpoint_lost_before_its_use_is_restored_from_the_last_state(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -383,6 +389,36 @@ def _interrupt_pretraining(run: TrainingRun, store: Path, error: type = Keyboard
 def test_exit_status_after_sigterm_is_that_of_the_other_commands(store: Path, tmp_path: Path) -> None:
     parameters = _parameters(tmp_path, **{"pretrain.epochs": 2})
     _interrupt_pretraining(_run(tmp_path, "map", parameters), store, Terminated, 143)
+
+
+def test_ctrl_c_in_the_measurement_after_the_last_epoch_says_that_the_command_continues(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    run = _run(tmp_path, "map", _parameters(tmp_path))
+    with monkeypatch.context() as patch, pytest.raises((SystemExit, KeyboardInterrupt)) as caught:
+        patch.setattr("synthdrive.pretraining.pretrain.measure_reconstruction", stopped)
+        pretrain(run, store)
+    assert caught.value.args == (130,)
+    assert "stopped; the same command continues after the last complete epoch" in capsys.readouterr().err
+    assert not run.out.exists()
+    pretrain(run, store)
+    assert "resumed after epoch 1" in capsys.readouterr().out
+
+
+def test_curve_may_be_the_file_in_the_checkpoint(store: Path, tmp_path: Path) -> None:
+    run = _run(tmp_path, "none", _parameters(tmp_path), "finetune")
+    finetune(replace(run, curve=run.out / "curve.csv"), store)
+    assert sorted(path.name for path in run.out.iterdir()) == ["curve.csv", "metadata.json", "model.safetensors"]
+    assert (run.out / "curve.csv").read_text().startswith("epoch,")
+
+
+def test_a_negative_number_of_workers_is_refused(store: Path, tmp_path: Path) -> None:
+    run = replace(_run(tmp_path, "none", _parameters(tmp_path), "finetune"), workers=-1)
+    with pytest.raises(ParameterError, match="--workers: found -1; expected a whole number from 0"):
+        finetune(run, store)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -211,7 +211,8 @@ def _whole_variant(name: str, variants: Mapping[str, Any], path: Path, extending
     base = variant[EXTENDS]
     where = f"{path}: variants.{name}.{EXTENDS}"
     if not isinstance(base, str) or not isinstance(variants.get(base), Mapping):
-        raise ParameterError(where, repr(base), f"one of {', '.join(map(str, variants))}")
+        others = [str(each) for each, values in variants.items() if isinstance(values, Mapping) and each != name]
+        raise ParameterError(where, repr(base), f"one of {', '.join(others)}")
     if base in (name, *extending):
         raise ParameterError(where, " extends ".join((*extending, name, base)), "a variant that does not extend itself")
     changes = {key: value for key, value in variant.items() if key != EXTENDS}

@@ -203,7 +203,7 @@ def write_store(
             skipped.append(Skipped(f"{scene_ids[row]}.csv", str(error)))
         order = _canonical_order(source, scene_ids)
         writer.close(table, lanes, order[~np.isin(order, list(copies))])
-        skipped.sort(key=lambda item: (item.file, item.reason))
+        skipped.sort(key=lambda item: (scene_order(Path(item.file).stem), item.file, item.reason))
         write_json(partial / SKIPPED, [{"file": item.file, "reason": item.reason} for item in skipped])
     return skipped
 

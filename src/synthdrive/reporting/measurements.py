@@ -199,6 +199,7 @@ class Measurements:
         """Return the data on which the numbers were measured, as plain values."""
         return {
             "source": self.source,
+            "validation": self.validation,
             "val_scenes": self.scene_count,
             "train_scenes": self.train_scenes,
             "synthetic_windows": self.windows,
