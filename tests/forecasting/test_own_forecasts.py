@@ -274,7 +274,7 @@ def test_score_command_writes_the_files_that_the_report_reads(store, tmp_path):
     assert done.stdout.startswith("mine: minADE6")
 
 
-@pytest.mark.parametrize("out", ["forecasts/mine", "forecasts/../forecasts/mine", "forecasts", "."])
+@pytest.mark.parametrize("out", ["forecasts/mine", "forecasts/../forecasts/mine", "forecasts", ".", ".."])
 def test_score_command_does_not_replace_a_folder_that_contains_the_forecasts(store, tmp_path, monkeypatch, capsys, out):
     folder = tmp_path / "forecasts" / "mine"
     folder.mkdir(parents=True)

@@ -131,7 +131,7 @@ class Content:
         count = sum(effects.values())
         text = f"Of {counted(count, 'effect')} that the paper reports: {tally_text(effects)}. "
         if lost := [label_of(name) for name in self.measured.variants if name in self.without_encoder_gain]:
-            text += f"Pre-training hardly trained the encoder: {listed(lost)}. "
+            text += f"{listed(lost)} hardly trained the encoder. "
         return text + self.finding
 
     @property
