@@ -136,6 +136,13 @@ def compare(results: Results, test: Comparison, metric: str, plan: Plan) -> Diff
     return difference(variant, scale * np.stack(base), places_of(results))
 
 
+def changes(results: Results, test: Comparison, plan: Plan) -> list[str] | None:
+    """Return the relative change in each primary metric as text, with its interval; None if there is no result yet."""
+    found = [compare(results, test, metric, plan) for metric in PRIMARY]
+    texts = [difference.relative_text for difference in found if difference is not None]
+    return texts if len(texts) == len(PRIMARY) else None
+
+
 def planned_tests(results: Results, plan: Plan) -> list[Tested]:
     """Make the planned tests that have results, in the primary metrics, with Holm's correction for all of them."""
     made = [
@@ -149,16 +156,12 @@ def planned_tests(results: Results, plan: Plan) -> list[Tested]:
 
 
 def training_scenes(results: Results, plan: Plan) -> dict[int, int]:
-    """Return the number of training scenes at each fraction (%), mean over the runs; 0 where there is no run."""
-    counts = {
-        percent: [
-            result.provenance["train_scenes"]
-            for run, result in results.runs.items()
-            if run.percent == percent and run.trial is None
-        ]
-        for percent in (0, *plan.percents)
-    }
-    return {percent: round(sum(each) / len(each)) if each else 0 for percent, each in counts.items()}
+    """Return the number of training scenes at each fraction (%), mean over the folds; 0 where there is no run."""
+    counts: dict[int, dict[int, int]] = {percent: {} for percent in (0, *plan.percents)}
+    for run, result in results.runs.items():
+        if run.trial is None and run.percent in counts:
+            counts[run.percent][run.fold] = result.provenance["train_scenes"]  # the same in every run of a fold
+    return {percent: round(sum(each.values()) / len(each)) if each else 0 for percent, each in counts.items()}
 
 
 def unit_of(metric: str) -> str:

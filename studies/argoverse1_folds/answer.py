@@ -101,10 +101,12 @@ def _without_scenes(found: Findings, few: int) -> str | None:
     alone, scratch = _level_text(found, MAIN, 0), _level_text(found, SCRATCH, few)
     if alone is None or scratch is None:
         return None
+    paper = _level_text(found, "forecast_paper", 0)
+    unrealistic = "" if paper is None else f"; with windows like the paper's, which use none, it is {paper}"
     return (
         f"After pre-training alone, minFDE6 is {alone}; after training from scratch on {few} % of the scenes, "
         f"it is {scratch}. No network was trained on real scenes for the first number, but the speeds and the noise of "
-        f"the synthetic windows are those of {few} % of the scenes"
+        f"the synthetic windows are those of {few} % of the scenes{unrealistic}"
     )
 
 

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from studies.argoverse1_folds.analysis import (
+    SCRATCH,
     SIGNIFICANT,
     Findings,
     Level,
     Tested,
     analyse,
+    changes,
     metric_label,
     unit_of,
 )
@@ -39,6 +41,8 @@ QUESTION = (
     "does the paper's own pre-training help?"
 )
 NO_TESTS = "Nothing has been tested yet."
+WINDOWS = (("forecast_realistic", "forecast_paper"), ("forecast_paper", SCRATCH))
+"""Comparisons that show what the windows contribute: variant and reference, at the same fraction of the scenes."""
 
 
 def write_pages(
@@ -57,7 +61,7 @@ def write_pages(
     measured = load_reconstructions(reconstructions, plan)
     pages = {
         "README.md": _front(results, plan, found, published),
-        "results.md": _results(plan, found),
+        "results.md": _results(results, plan, found),
         "paper.md": paper_page(results, plan, measured, effects),
         "recipes.md": _recipes(results, plan),
         "statistics.md": _statistics(plan, found.tests),
@@ -136,7 +140,7 @@ def _name(variant: str, percent: int, plan: Plan) -> str:
     return f"{plan.variants[variant].label} ({percent} %)"
 
 
-def _results(plan: Plan, found: Findings) -> str:
+def _results(results: Results, plan: Plan, found: Findings) -> str:
     metrics = (*PRIMARY, FAR)
     head = ["variant (training scenes)", "training runs", *(f"{metric_label(one)} ({unit_of(one)})" for one in metrics)]
     rows = []
@@ -159,10 +163,24 @@ def _results(plan: Plan, found: Findings) -> str:
         ]
         for tested in found.tests
     ]
-    lines += [*(table(head, rows) if rows else [NO_TESTS]), ""]
+    lines += [*(table(head, rows) if rows else [NO_TESTS]), "", *_windows(results, plan)]
     if found.any_training:
         lines += [f"![{metric_label(CAPPED)}](figure-capped.svg)", "", "![MR6](figure-MR6.svg)", ""]
     return "\n".join(lines)
+
+
+def _windows(results: Results, plan: Plan) -> list[str]:
+    """Return the section about realistic windows; nothing before its first result."""
+    pairs = [
+        Comparison(variant, percent, reference, percent)
+        for variant, reference in WINDOWS
+        for percent in (0, *plan.percents)
+    ]
+    rows = [[_pair(pair, plan), *texts] for pair in pairs if (texts := changes(results, pair, plan)) is not None]
+    if not rows:
+        return []
+    text = "The same pre-training on windows like the paper's shows what realistic windows contribute (not tested)."
+    return ["## Realistic windows", "", text, "", *table(["comparison", *map(metric_label, PRIMARY)], rows), ""]
 
 
 def _recipes(results: Results, plan: Plan) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from studies.argoverse1_folds.analysis import SCRATCH, compare, metric_label
+from studies.argoverse1_folds.analysis import SCRATCH, changes, metric_label
 from studies.argoverse1_folds.answer import PAPER_VARIANT
 from studies.argoverse1_folds.ledger import NOT_YET, RULE, JudgedEffect, effect_rows
 from studies.argoverse1_folds.plan import Comparison, Plan
@@ -92,11 +92,8 @@ def _changes(results: Results, plan: Plan) -> list[str]:
     rows = []
     for variant in COMPARED:
         for percent in plan.percents:
-            found = [
-                compare(results, Comparison(variant, percent, SCRATCH, percent), metric, plan) for metric in PRIMARY
-            ]
-            texts = [difference.relative_text for difference in found if difference is not None]
-            if len(texts) == len(PRIMARY):
+            texts = changes(results, Comparison(variant, percent, SCRATCH, percent), plan)
+            if texts is not None:
                 rows.append([f"{plan.variants[variant].label} ({percent} %)", *texts])
     if not rows:
         return [f"Against training from scratch: {NOT_YET}."]

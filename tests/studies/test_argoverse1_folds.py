@@ -19,7 +19,7 @@ import yaml
 sys.path.append(str(Path(__file__).resolve().parents[1] / "forecasting"))
 from forecasting_scenes import driven, straight_lanes, write_store
 
-from studies.argoverse1_folds.analysis import analyse, compare, errors_of, levels, planned_tests
+from studies.argoverse1_folds.analysis import analyse, compare, errors_of, levels, planned_tests, training_scenes
 from studies.argoverse1_folds.answer import sentences
 from studies.argoverse1_folds.execute import claim_work_folder, make_executor, modified_files, run_stage, stop_stages
 from studies.argoverse1_folds.ledger import effect_rows, judge_effects
@@ -303,6 +303,33 @@ def test_page_of_the_papers_pretraining_shows_its_effect_on_forecasting(
     assert change is not None
     assert change.relative_text in page
     assert "combined (30 %)" not in page
+
+
+def test_windows_like_the_papers_are_compared_with_realistic_ones(folder: Path, plan: Plan, tmp_path: Path) -> None:
+    next(folder.glob("forecast_paper-30-f0-*")).unlink()
+    write_pages(folder, tmp_path / "losses", tmp_path / "pages", plan, PUBLISHED, CLAIMS)
+    page = (tmp_path / "pages" / "results.md").read_text()
+    for percent in (0, 10, 100):
+        test = Comparison("forecast_realistic", percent, "forecast_paper", percent)
+        change = compare(load_results(folder, plan), test, "MR6", plan)
+        assert change is not None
+        assert change.relative_text in page
+    assert "against Forecasting, windows like the paper's (30 %)" not in page
+    alone = np.mean([made_up(Run("forecast_paper", 0, fold), plan).errors["minFDE6"] for fold in range(plan.folds)])
+    assert f"which use none, it is {alone:.2f} m" in (tmp_path / "pages" / "README.md").read_text()
+    for file in folder.glob("forecast_paper-*"):
+        file.unlink()
+    write_pages(folder, tmp_path / "losses", tmp_path / "pages", plan, PUBLISHED, CLAIMS)
+    assert "Realistic windows" not in (tmp_path / "pages" / "results.md").read_text()
+
+
+def test_number_of_training_scenes_is_the_mean_over_folds(folder: Path, plan: Plan) -> None:
+    """Whether or not further variants have been run on some folds only."""
+    for variant in ("scratch", "forecast_paper", "forecast_realistic", "combined"):
+        for fold in range(1 if variant == "combined" else plan.folds):
+            result = made_up(Run(variant, 10, fold), plan)
+            save_result(replace(result, provenance=result.provenance | {"train_scenes": 100 * (fold + 1)}), folder)
+    assert training_scenes(load_results(folder, plan), plan)[10] == 300
 
 
 def test_unseen_windows_are_those_that_the_networks_own_store_lacks(tmp_path: Path) -> None:
