@@ -40,6 +40,7 @@ QUESTION = (
     "Does pre-training on synthetic driving data help a forecasting model when real scenes are few? In particular, "
     "does the paper's own pre-training help?"
 )
+UNCORRECTED = "Intervals and smallest detectable changes are without correction for the number of tests."
 NO_TESTS = "Nothing has been tested yet."
 WINDOWS = (("forecast_realistic", "forecast_paper"), ("forecast_paper", SCRATCH))
 """Comparisons that show what the windows contribute: variant and reference, at the same fraction of the scenes."""
@@ -90,14 +91,14 @@ def _front(results: Results, plan: Plan, found: Findings, published: Published) 
     lines += [f"{number}. {text}" for number, text in enumerate(sentences(found, plan, published), start=1)]
     lines += [
         "",
-        "Brackets: 95 % intervals, which include the variation between places and between seeds. Significant: p is "
-        f"below {SIGNIFICANT} after Holm's correction for all tests. Bold: significant, with several seeds per fold.",
+        "Brackets: 95 % intervals for other places and other seeds. Significant: p is "
+        f"below {SIGNIFICANT} after Holm's correction for all tests. {_seeds(found)}",
         "",
     ]
     if found.any_training:
         caption = "Each ring is one training run, evaluated on its own fold. Lines connect the means over all scenes."
         lines += ["![minFDE6 against the number of real scenes, by city](figure.svg)", "", caption, ""]
-    lines += ["## Tests without a significant difference", ""]
+    lines += ["## Tests without a significant difference", "", UNCORRECTED, ""]
     none_open = "All tests so far found a significant difference." if found.tests else NO_TESTS
     lines += [_undecided(tested, plan) for tested in found.tests if tested.direction == 0] or [none_open]
     lines += [
@@ -113,20 +114,30 @@ def _front(results: Results, plan: Plan, found: Findings, published: Published) 
     return "\n".join(lines)
 
 
+def _seeds(found: Findings) -> str:
+    if max((level.repeats for level in found.levels), default=0) > 1:
+        return "Bold: significant, with several seeds per fold."
+    return (
+        "So far each fold has one training run per variant, so the variation between seeds is estimated from "
+        "differences between folds ([statistics](statistics.md))."
+    )
+
+
 def _data(scenes: Mapping[str, Sequence[Any]], plan: Plan) -> str:
     cities = sorted(set(scenes["city"]))
     where = listed([f"{list(scenes['city']).count(city):,} in {CITIES.get(city, city)}" for city in cities])
     return (
         f"**Data.** {len(scenes['scene']):,} recorded scenes ({where}) in {len(set(scenes['block']))} blocks of 400 m, "
-        f"divided into {plan.folds} folds. Every scene is evaluated once, by models whose training scenes are at least "
-        "100 m and whose synthetic windows are at least 150 m away from it."
+        f"divided into {plan.folds} folds. Each scene is evaluated in exactly one fold, by models whose training "
+        "scenes are at least 100 m and whose synthetic windows are at least 150 m away from it."
     )
 
 
 def _undecided(tested: Tested, plan: Plan) -> str:
     return (
         f"* {_pair(tested.test, plan)}: {metric_label(tested.metric)} {tested.difference.relative_text}, "
-        f"p = {tested.difference.p:.2g}; smallest detectable change {tested.difference.detectable:.0f} %."
+        f"p = {tested.difference.p:.2g}, {tested.adjusted:.2g} after Holm's correction; "
+        f"smallest detectable change {tested.difference.detectable:.0f} %."
     )
 
 
@@ -142,7 +153,11 @@ def _name(variant: str, percent: int, plan: Plan) -> str:
 
 def _results(results: Results, plan: Plan, found: Findings) -> str:
     metrics = (*PRIMARY, FAR)
-    head = ["variant (training scenes)", "training runs", *(f"{metric_label(one)} ({unit_of(one)})" for one in metrics)]
+    head = [
+        "variant (training scenes)",
+        "training runs, all folds",
+        *(f"{metric_label(one)} ({unit_of(one)})" for one in metrics),
+    ]
     rows = []
     for level in found.levels:
         trainings = "" if level.variant == BASELINE else str(level.repeats * plan.folds)

@@ -13,14 +13,16 @@ from studies.argoverse1_folds.plan import Comparison, Plan
 from studies.argoverse1_folds.reconstruction import Reconstruction
 from studies.argoverse1_folds.results import PRIMARY, Results
 from studies.markdown import table
+from synthdrive.reporting.wording import signed
 
 COMPARED = (PAPER_VARIANT, "as_released", "scene_reconstruction")
 SIMPLE = {"lanes": ("straight", "straight extrapolation"), "trajectory": ("quadratic", "a parabola")}
 """For each kind of reconstruction, the best simple predictor and the name by which it is shown."""
 WHY_SLOW = (
-    "Why the blind decoder learns trajectories better: as in the paper, only the first query of a trajectory contains "
-    "its first vector, and the other queries must find it by attention. Among the encoder's outputs this takes many "
-    "more steps than among the queries alone ([objectives](../../docs/objectives.md#trajectories-are-learned-slowly))."
+    "A likely reason that the paper's blind decoder learns trajectories better: only the first query of a trajectory "
+    "contains its first vector, and the other queries must find it by attention. Among the encoder's outputs this "
+    "takes many more steps than among the queries alone "
+    "([objectives](../../docs/objectives.md#trajectories-are-learned-slowly))."
 )
 
 
@@ -49,7 +51,7 @@ def reconstruction_sentences(measured: Sequence[Reconstruction]) -> list[str]:
             better = "less" if means["loss"] < means[simple] else "more"
             found.append(
                 f"{kind.capitalize()}: the trained network has a loss of {means['loss']:.3f}, {better} than "
-                f"{label} ({means[simple]:.3f}); a decoder trained without the encoder has {means['blind']:.2f}."
+                f"{label} ({means[simple]:.3f}); a decoder trained without the encoder has {means['blind']:.3f}."
             )
     return found
 
@@ -58,9 +60,10 @@ def _learned(plan: Plan, measured: Sequence[Reconstruction]) -> list[str]:
     if not measured:
         return [f"Reconstruction losses at places left out of pre-training: {NOT_YET}."]
     text = (
-        "Reconstruction losses on windows from places that the pre-training of a fold leaves out (means over folds). "
-        "Straight extrapolation continues a lane's first vector, the parabola goes through the known points of a "
-        "trajectory, and the blind decoder is trained without seeing the encoder. Gain is 1 − loss / blind."
+        "Reconstruction losses on windows from places that the pre-training of a fold leaves out (means over the folds "
+        "measured so far). Straight extrapolation continues a lane's first vector, the parabola goes through the known "
+        "points of a trajectory, and the blind decoder is trained without seeing the encoder. Gain: 1 − loss / blind. "
+        "The losses of scene reconstruction are of positions only; compare them only with those in the same row."
     )
     head = ["variant", "folds"]
     for kind, (_, label) in SIMPLE.items():
@@ -73,7 +76,8 @@ def _learned(plan: Plan, measured: Sequence[Reconstruction]) -> list[str]:
         row = [described.label, str(len({each.fold for each in ours}))]
         for kind, (simple, _) in SIMPLE.items():
             means = _means(ours, kind)
-            row += [f"{means[name]:.3f}" for name in ("loss", simple, "blind", "gain")] if means else [""] * 4
+            losses = [f"{means[name]:.3f}" for name in ("loss", simple, "blind")] if means else [""] * 3
+            row += [*losses, f"{signed(100 * means['gain'], 0)} %" if means else ""]
         rows.append(row)
     sentences = [f"* {sentence}" for sentence in reconstruction_sentences(measured)]
     return [text, "", *table(head, rows), "", *sentences, "", WHY_SLOW]

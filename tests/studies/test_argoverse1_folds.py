@@ -287,7 +287,7 @@ def test_page_of_the_papers_pretraining_compares_losses_with_simple_predictors(
     assert "a loss of 0.100, less than a parabola (0.200)" in trajectory
     write_pages(folder, losses, tmp_path / "pages", plan, PUBLISHED, CLAIMS)
     page = (tmp_path / "pages" / "paper.md").read_text()
-    assert "| The paper's combined | 2 | 0.600 | 0.400 | 8.000 | 0.925 | 0.100 | 0.200 | 4.000 | 0.975 |" in page
+    assert "| The paper's combined | 2 | 0.600 | 0.400 | 8.000 | +92 % | 0.100 | 0.200 | 4.000 | +98 % |" in page
     assert "Against training from scratch: not run yet." in page
 
 
@@ -316,7 +316,7 @@ def test_windows_like_the_papers_are_compared_with_realistic_ones(folder: Path, 
         assert change.relative_text in page
     assert "against Forecasting, windows like the paper's (30 %)" not in page
     alone = np.mean([made_up(Run("forecast_paper", 0, fold), plan).errors["minFDE6"] for fold in range(plan.folds)])
-    assert f"which use none, it is {alone:.2f} m" in (tmp_path / "pages" / "README.md").read_text()
+    assert f"which use no real scenes, it is {alone:.2f} m" in (tmp_path / "pages" / "README.md").read_text()
     for file in folder.glob("forecast_paper-*"):
         file.unlink()
     write_pages(folder, tmp_path / "losses", tmp_path / "pages", plan, PUBLISHED, CLAIMS)
