@@ -28,6 +28,7 @@ from synthdrive.reporting.page import markdown, page, records, summary, write_pr
 from synthdrive.reporting.report import ReportInputs, _reconstructions, write_report
 from synthdrive.reporting.run_results import Artifacts, RunPaths
 from synthdrive.reporting.tables import Validated, strata_table, validated
+from synthdrive.reporting.wording import signed
 from synthdrive.scenes.scene_store import SceneStore
 
 MAX_BYTES = 8_000_000
@@ -357,3 +358,7 @@ def test_reconstructions_are_of_the_median_seed_also_if_a_curve_is_missing(run: 
     shown = _reconstructions(Artifacts.load(paths, run.runs), run.parameters)
     assert shown
     assert all("median seed 1" in picture.title for picture in shown)
+
+
+def test_signed_numbers_that_round_to_zero_have_no_sign():
+    assert [signed(value, 1) for value in (-0.04, 0.04, -0.06)] == ["0.0", "0.0", "\N{MINUS SIGN}0.1"]

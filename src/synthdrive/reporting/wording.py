@@ -84,8 +84,9 @@ def metric(name: str) -> Metric:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """Format a number with its sign, using a real minus."""
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    """Format a number with its sign, using a real minus; a number that rounds to zero has none."""
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}") if float(text) else text[1:]
 
 
 def counted(number: int, noun: str) -> str:
