@@ -357,7 +357,7 @@ def test_answer_names_significant_changes_in_other_metrics(folder: Path, plan: P
         worse = dict(scratch.errors) | {"minADE6": 1.2 * scratch.errors["minADE6"]}
         save_result(replace(scratch, run=Run("combined", 10, fold), errors=worse), folder)
     said = sentences(analyse(load_results(folder, plan), plan), plan, PUBLISHED)[4]
-    assert "changes minFDE6 by +0.0 % [+0.0, +0.0] compared with training from scratch; this change is not" in said
+    assert "changes minFDE6 by 0.0 % [0.0, 0.0] compared with training from scratch; this change is not" in said
     assert "after Holm's correction), but that of minADE6 (+20.0 %" in said
     assert "MR6" not in said
 
