@@ -10,6 +10,7 @@ from synthdrive.reporting.evidence import Published
 from synthdrive.reporting.wording import listed, signed
 
 MAIN, PAPER_VARIANT = "forecast_realistic", "combined"
+PAPER_WINDOWS = "forecast_paper"  # MAIN on windows like the paper's
 AGAINST_SCRATCH = "compared with training from scratch"
 
 
@@ -100,7 +101,7 @@ def _change(found: Findings, key: tuple[str, int, str, str], before: str, after:
 
 def _without_scenes(found: Findings, few: int) -> str | None:
     alone, scratch = _level_text(found, MAIN, 0), _level_text(found, SCRATCH, few)
-    baseline, paper = _level_text(found, BASELINE, 0), _level_text(found, "forecast_paper", 0)
+    baseline, paper = _level_text(found, BASELINE, 0), _level_text(found, PAPER_WINDOWS, 0)
     if alone is None or scratch is None or baseline is None:
         return None
     unrealistic = "" if paper is None else f"; with windows like the paper's, which use no real scenes, it is {paper}"

@@ -22,7 +22,7 @@ from studies.argoverse1_folds.analysis import (
     metric_label,
     unit_of,
 )
-from studies.argoverse1_folds.answer import sentences
+from studies.argoverse1_folds.answer import MAIN, PAPER_WINDOWS, sentences
 from studies.argoverse1_folds.figure import CITIES, error_figure
 from studies.argoverse1_folds.ledger import judge_effects
 from studies.argoverse1_folds.paper_page import paper_page
@@ -42,7 +42,7 @@ QUESTION = (
 )
 UNCORRECTED = "Intervals and smallest detectable changes are without correction for the number of tests."
 NO_TESTS = "Nothing has been tested yet."
-WINDOWS = (("forecast_realistic", "forecast_paper"), ("forecast_paper", SCRATCH))
+WINDOWS = ((MAIN, PAPER_WINDOWS), (PAPER_WINDOWS, SCRATCH))
 """Comparisons that show what the windows contribute: variant and reference, at the same fraction of the scenes."""
 
 
