@@ -25,11 +25,10 @@ from synthdrive.core.parameters import load_section
 from synthdrive.core.provenance import plain_values
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.densetnt import DenseTNT
-from synthdrive.training.checkpoints import MODEL, save_checkpoint
+from synthdrive.training.checkpoints import MODEL, load_forecaster, save_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STUDY = REPOSITORY / "studies" / "argoverse1_folds"
-PRESENT = [run for run in PUBLISHED if (STUDY / MODELS / published_name(run)).is_dir()]  # made here, or pulled
 
 
 @pytest.fixture
@@ -118,11 +117,15 @@ def test_committed_cards_agree_with_the_results(run: Run, plan: Plan) -> None:
     assert published_name(run) in yaml.safe_load((STUDY / "dvc.yaml").read_text())["artifacts"]
 
 
-@pytest.mark.parametrize("run", PRESENT, ids=published_name)
-def test_models_that_are_present_are_the_evaluated_ones(run: Run, plan: Plan) -> None:
+@pytest.mark.parametrize("run", PUBLISHED, ids=published_name)
+def test_committed_models_are_the_evaluated_ones_and_load(run: Run, plan: Plan) -> None:
     results = load_results(STUDY / "results", plan)
     known = results.runs[run].provenance["inputs"]["evaluate"]["checkpoint"]
     assert file_hash(STUDY / MODELS / published_name(run)) == known
+    network, _ = load_forecaster(STUDY / MODELS / published_name(run))
+    assert f"{sum(tensor.numel() for tensor in network.parameters()):,} parameters" in (
+        STUDY / MODELS / f"{published_name(run)}.md"
+    ).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("run", PUBLISHED, ids=published_name)
