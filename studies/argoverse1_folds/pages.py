@@ -40,7 +40,10 @@ QUESTION = (
     "Does pre-training on synthetic driving data help a forecasting model when real scenes are few? In particular, "
     "does the paper's own pre-training help?"
 )
-UNCORRECTED = "Intervals and smallest detectable changes are without correction for the number of tests."
+OPEN_TESTS = (
+    "p: after Holm's correction for all tests; the intervals are not corrected. [Results](results.md) gives the "
+    "significant changes, uncorrected p and the smallest detectable changes."
+)
 NO_TESTS = "Nothing has been tested yet."
 WINDOWS = ((MAIN, PAPER_WINDOWS), (PAPER_WINDOWS, SCRATCH))
 """Comparisons that show what the windows contribute: variant and reference, at the same fraction of the scenes."""
@@ -98,11 +101,8 @@ def _front(results: Results, plan: Plan, found: Findings, published: Published) 
     if found.any_training:
         caption = "Each ring is one training run, evaluated on its own fold. Lines connect the means over all scenes."
         lines += ["![minFDE6 against the number of real scenes, by city](figure.svg)", "", caption, ""]
-    lines += ["## Tests without a significant difference", "", UNCORRECTED, ""]
-    none_open = "All tests so far found a significant difference." if found.tests else NO_TESTS
-    lines += [_undecided(tested, plan) for tested in found.tests if tested.direction == 0] or [none_open]
+    lines += ["## What was not settled", "", *_open_tests(found.tests, plan), ""]
     lines += [
-        "",
         "## More",
         "",
         "[Plan and its changes](PLAN.md) · [all results](results.md) · [the paper's pre-training](paper.md) · "
@@ -133,16 +133,24 @@ def _data(scenes: Mapping[str, Sequence[Any]], plan: Plan) -> str:
     )
 
 
-def _undecided(tested: Tested, plan: Plan) -> str:
-    return (
-        f"* {_pair(tested.test, plan)}: {metric_label(tested.metric)} {tested.difference.relative_text}, "
-        f"p = {tested.difference.p:.2g}, {tested.adjusted:.2g} after Holm's correction; "
-        f"smallest detectable change {tested.difference.detectable:.0f} %."
-    )
+def _open_tests(tests: Sequence[Tested], plan: Plan) -> list[str]:
+    """Return a table of the comparisons in which a metric has no significant difference, a row each."""
+    if not tests:
+        return [NO_TESTS]
+    rows: dict[Comparison, dict[str, str]] = {}
+    for one in tests:
+        text = f"{one.difference.relative_text}, p = {one.adjusted:.2g}"
+        rows.setdefault(one.test, {})[one.metric] = "significant" if one.direction else text
+    still_open = {pair: cells for pair, cells in rows.items() if any(text != "significant" for text in cells.values())}
+    if not still_open:
+        return ["All tests so far found a significant difference."]
+    cells = [[_pair(pair, plan), *(found.get(one, "") for one in PRIMARY)] for pair, found in still_open.items()]
+    return [OPEN_TESTS, "", *table(["comparison", *map(metric_label, PRIMARY)], cells)]
 
 
 def _pair(test: Comparison, plan: Plan) -> str:
-    return f"{_name(test.variant, test.percent, plan)} against {_name(test.reference, test.reference_percent, plan)}"
+    reference = _name(test.reference, test.reference_percent, plan)
+    return f"{_name(test.variant, test.percent, plan)} against {reference[:1].lower()}{reference[1:]}"
 
 
 def _name(variant: str, percent: int, plan: Plan) -> str:

@@ -47,7 +47,7 @@ class Recipe:
         return ", ".join(f"{key}={value}" for key, value in {**self.finetune, **self.model}.items())
 
 
-@dataclass
+@dataclass(frozen=True)
 class Comparison:
     """A comparison that is tested; the percent of a baseline is 0."""
 
