@@ -32,7 +32,7 @@ ifndef SYNTHDRIVE_CONTAINER
 	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" WHEELS="$(WHEELS)" containers/install-environment.sh .venv
 endif
 
-# Where DVC has a default remote, what is there need not be made.
+# If DVC has a default remote, artifacts stored there are pulled instead of computed.
 repro: environment ## run the pipeline, as many runs side by side as there are cores (or JOBS=4); end with the results
 	@python -m tools.raw_data
 	@[ -z "$$(dvc config core.remote)" ] || dvc pull --run-cache || echo "repro: what could not be pulled is made here"
@@ -58,7 +58,8 @@ test: environment ## the test suite, as many files side by side as there are cor
 test-all: environment ## the test suite with its slow tests
 	@$(PYTEST)
 
-# Each in an environment of its own, .versions/<version>, over the packages of this one; 5 to 7 GB each as built for CUDA.
+# Each version has its own environment in .versions/<version> and takes all other packages from .venv. A CUDA build
+# needs 5 to 7 GB.
 TORCHES ?= 2.6.0 2.9.1
 test-versions: environment ## make test-versions TORCHES="2.6.0 2.9.1": networks and training under other versions of torch
 	@rest=$$(python -c 'import site; print(site.getsitepackages()[0])'); \
@@ -72,7 +73,7 @@ test-versions: environment ## make test-versions TORCHES="2.6.0 2.9.1": networks
 faults: environment ## kill, starve and damage every stage of a small pipeline: does it survive? (10 minutes)
 	@python tests/faults
 
-# atheris is no part of the lock; where it is absent, this says how to have it.
+# atheris is not in the lock file; if it is missing, the command says how to install it.
 fuzz: environment ## make fuzz SECONDS=120: fuzz each file reader for that many seconds
 	@python tests/hostile/fuzz.py --seconds $(or $(SECONDS),60) $(TARGETS)
 

@@ -28,10 +28,10 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU if there is one")
     parser.add_argument(
-        "--workers", type=int, help="batches at a time on a CPU (default: SYNTHDRIVE_WORKERS, else all)"
+        "--workers", type=int, help="batches at a time on a CPU (default: SYNTHDRIVE_WORKERS, else one per processor)"
     )
     parser.add_argument("--runs", type=Path, default=Path(".run"), help="folder from which an interrupted run resumes")
-    parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder for its provenance (%(default)s)")
+    parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder of provenance (%(default)s)")
     arguments = parser.parse_args()
     name = arguments.checkpoint.name
     with exit_on_error():

@@ -23,7 +23,7 @@ def main() -> None:
     """Forecast the scenes or read their forecasts, and write the submission."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--checkpoint", type=Path, help="folder of a fine-tuned model, which forecasts")
+    source.add_argument("--checkpoint", type=Path, help="folder of the fine-tuned model that makes the forecasts")
     source.add_argument("--forecasts", type=Path, help="folder written by evaluate")
     parser.add_argument(
         "--scenes", type=Path, default=Path("data/scenes/val"), help="scene store (default: %(default)s)"
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameters (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU if there is one")
     parser.add_argument(
-        "--workers", type=int, help="batches at a time on a CPU (default: SYNTHDRIVE_WORKERS, else all)"
+        "--workers", type=int, help="batches at a time on a CPU (default: SYNTHDRIVE_WORKERS, else one per processor)"
     )
     parser.add_argument("--runs", type=Path, default=Path(".run"), help="folder from which an interrupted run resumes")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Stage finetune: train DenseTNT on recorded scenes, from a pre-trained encoder, for one variant and seed.
+"""Stage finetune: train a variant's DenseTNT on recorded scenes, from pre-trained weights or from scratch.
 
 On one device, run `python stages/finetune.py ...`. For several, set SYNTHDRIVE_PROCESSES, or start it with torchrun or
 `accelerate launch --config_file accelerate.yaml`.
@@ -18,7 +18,8 @@ def main() -> None:
     """Parse the command line and train."""
     parser = training_parser(__doc__, "models/finetuned")
     parser.add_argument("--scenes", type=Path, default=Path("data/scenes/train"), help="scene store to train on")
-    parser.add_argument("--pretrained", type=Path, help="checkpoint of its pre-training (default: train from scratch)")
+    pretrained = "checkpoint of its pre-training (required unless the variant is trained from scratch)"
+    parser.add_argument("--pretrained", type=Path, help=pretrained)
     arguments = parser.parse_args()
     with exit_on_error():
         finetune(requested_run(arguments), arguments.scenes, arguments.pretrained)

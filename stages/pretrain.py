@@ -1,4 +1,4 @@
-"""Stage pretrain: masked reconstruction (or forecasting) on synthetic windows, for one variant and seed.
+"""Stage pretrain: masked or scene reconstruction, or forecasting, on synthetic windows, for one variant and seed.
 
 On one device, run `python stages/pretrain.py ...`. For several, set SYNTHDRIVE_PROCESSES, or start it with torchrun or
 `accelerate launch --config_file accelerate.yaml`.

@@ -2,7 +2,7 @@
 
 A file (.npz, .parquet, .csv, or the Argoverse 1 leaderboard's .h5; see docs/library.md) is converted to a folder as
 written by evaluate. With --out forecasts/NAME --metrics metrics/NAME.json, and NAME in the parameter
-report.own_forecasts, it appears in the report.
+report.own_forecasts, the forecasts appear in the report.
 """
 
 from __future__ import annotations

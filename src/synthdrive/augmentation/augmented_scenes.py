@@ -35,7 +35,7 @@ MANIFEST_COLUMNS = {
     "shift": pa.float64(),
     "wavelength": pa.float64(),
     "length": pa.float64(),  # m along the driven centreline
-    "fresh_length": pa.float64(),  # m of the centreline that no earlier route covers
+    "fresh_length": pa.float64(),  # m of the centreline that is fresh
     "min_radius": pa.float64(),  # m, of the tightest bend of the smoothed centreline
     "n_lanes": pa.int64(),  # lanes in the corridor
     "status": pa.string(),  # kept | dropped: <reason>
@@ -67,7 +67,7 @@ class AugmentedScene:
         direction: +1, -1; 0 on original maps.
         transform: the map transform (the identity on original maps).
         centreline: (N, 2) float64, dense centreline of the route on the warped map, metres, city frame.
-        fresh: (N,) bool, True where no earlier route has driven.
+        fresh: (N,) bool, True where neither an earlier route nor an earlier part of this one has driven.
         route_lanes: (M,) rows of the city's LaneMap.
         corridor: (C,) rows of the city's LaneMap that a map crop along the route may need.
         lanes: the same lanes, warped; None on original maps.

@@ -71,7 +71,7 @@ class Transform:
         return self._evaluate(x, 0)
 
     def slope(self, x: npt.ArrayLike) -> Floats:
-        """Return the first derivative of `displacement`; unlike the release's, it is also right after the bend."""
+        """Return the first derivative of `displacement`; unlike the release's, it is also correct beyond the bend."""
         return self._evaluate(x, 1)
 
     def second_derivative(self, x: npt.ArrayLike) -> Floats:

@@ -144,7 +144,7 @@ class SpeedVariationParameters:
 
 @dataclass
 class BackgroundAgentParameters:
-    """`synthesize.background_agents`: other road users on other lanes."""
+    """`synthesize.background_agents`: other road users, on lanes and at the roadside."""
 
     count: int = value(at_least=0, unit="")
     standing_fraction: float = value(at_least=0, at_most=1, unit="")

@@ -2,8 +2,9 @@
 
 Scenes are drawn with replacement (Efron 1979). Two variants are compared on the same scenes and seeds, so that effects
 of a scene on both cancel out. A bootstrap over two or three seeds would give intervals that are far too narrow.
-Intervals for other seeds therefore come from a model with random effects of scenes and seeds. Their width is a mean of
-Student's t for each effect, weighted by its share of the variance (Cochran 1964), and large with few seeds.
+Intervals for other seeds therefore come from a model with random effects of scenes and seeds. Their half-width is the
+standard error times a mean of Student's t of the two effects, each weighted by its share of the variance (Cochran
+1964); it is large with few seeds.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ def optimise_goal_sets(
     *,
     miss_threshold: float,
 ) -> GoalSets:
-    """Search the goal set of lowest E for each scene.
+    """Search for the goal set with the lowest E in each scene; the result is in metres, agent frame.
 
     Args:
         goals: (B, D, 2) candidate goals, metres, agent frame.
@@ -208,7 +208,7 @@ def rank_goal_sets(
     *,
     miss_threshold: float,
 ) -> GoalSets:
-    """Sort each goal set (B, 6, 2), in metres, by E of each goal alone, and compute the goals' probabilities.
+    """Sort goal sets (B, 6, 2), in metres, agent frame, by E of each goal alone, and compute the goals' probabilities.
 
     The order is the published one. It puts a goal far out last, even if much of a flat distribution's tail is nearest
     to it. The probabilities, in proportion to exp(-E(y_j) / temperature), are not published.
@@ -228,7 +228,7 @@ def rank_goal_sets(
 def expected_error(
     fixed: FixedPointGoals, sets: Tensor, miss_rate_weight: float = 0.0, *, miss_threshold: float
 ) -> Tensor:
-    """Return E (B,) float64 in metres of goal sets (B, K, 2) in metres, accurate to 0.0001 m."""
+    """Return E (B,) float64 in metres of goal sets (B, K, 2) in metres, agent frame, accurate to 0.0001 m."""
     objective = _Objective(fixed.grid, fixed.unit, miss_rate_weight, miss_threshold, softening=0.0, precision=1.0)
     cost = objective.cost(fixed.to_units(sets)[:, None])[:, 0]
     return cost * fixed.unit / (GRID_COMMON * WEIGHT_UNITS)

@@ -63,7 +63,7 @@ def read_own_forecasts(path: Path, store: SceneStore) -> Forecasts:
     if not path.is_file():
         raise InputError(path, "no such file", f"forecasts as {', '.join(KINDS)}")
     if path.suffix not in KINDS:
-        raise InputError(path, f"a file named {path.suffix or 'without suffix'}", f"one of {', '.join(KINDS)}")
+        raise InputError(path, f"the suffix {path.suffix!r}", f"one of {', '.join(KINDS)}")
     if path.suffix == ".npz":
         scenes: Scenes = _from_arrays(path, future)
     elif path.suffix == ".h5":

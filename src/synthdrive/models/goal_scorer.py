@@ -36,7 +36,7 @@ class KeysAndValues:
     Attributes:
         key: (B, P, E) keys.
         value: (B, P, F) values.
-        valid: (B, P) bool, True for the first few features of each scene, at least one.
+        valid: (B, P) bool, True for the features of each scene, at least one; they precede the padding.
     """
 
     key: Tensor

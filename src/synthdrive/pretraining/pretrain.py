@@ -139,7 +139,8 @@ def usable_windows(
         usable &= among
     if parameters.windows != "all":
         if "source" not in store.manifest.column_names:
-            raise InputError(f"{where}: manifest", "no column source", f"one, to select {parameters.windows} windows")
+            expected = f"the column source, to select {parameters.windows} windows"
+            raise InputError(f"{where}: manifest", "no column source", expected)
         usable &= store.manifest["source"].to_numpy(zero_copy_only=False) == parameters.windows
     rows = np.flatnonzero(usable)
     if not len(rows):
@@ -154,6 +155,10 @@ def held_out_windows(store: SceneStore, fraction: float, where: Path) -> npt.NDA
     Whole routes are held out because windows of one route share its road. They are the same for all variants and seeds,
     so that losses on them can be compared.
 
+    Args:
+        store: the windows; fraction: fraction of the routes to hold out, 0 for none.
+        where: folder of the store, for messages.
+
     Returns:
         (S,) bool, True at windows that are held out.
 
@@ -163,7 +168,7 @@ def held_out_windows(store: SceneStore, fraction: float, where: Path) -> npt.NDA
     if fraction == 0:
         return np.zeros(len(store), dtype=np.bool_)
     if "route" not in store.manifest.column_names:
-        raise InputError(f"{where}: manifest", "no column route", "one, or pretrain.held_out_fraction: 0")
+        raise InputError(f"{where}: manifest", "no column route", "the column route, or pretrain.held_out_fraction: 0")
     routes = list(zip(*(store.manifest[name].to_pylist() for name in ROUTE_COLUMNS), strict=True))
     known = sorted(set(routes))
     if len(known) < 2:

@@ -25,7 +25,7 @@ def training_parser(description: str | None, checkpoints: str) -> argparse.Argum
     parser.add_argument("--curve", type=Path, help="also write the training curve to this CSV file")
     parser.add_argument("--workers", type=int, help="loading processes (default: 0 on a CPU, up to 8 per GPU)")
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of states to resume from (%(default)s)")
-    parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder for its provenance (%(default)s)")
+    parser.add_argument("--provenance", type=Path, default=PROVENANCE, help="folder of provenance (%(default)s)")
     parser.set_defaults(checkpoints=Path(checkpoints))
     return parser
 

@@ -39,8 +39,8 @@ class TrainingRun:
     Attributes:
         variant: name of the variant under `variants` in the parameter file.
         seed: training seed, which determines initial weights, the order of scenes and every random draw.
-        out: folder of the checkpoint to write: model.safetensors, metadata.json, curve.csv and, after masked
-            pre-training, reconstructions.safetensors.
+        out: folder of the checkpoint to write: model.safetensors, metadata.json, curve.csv and, after
+            pre-training by reconstruction, reconstructions.safetensors and, with held-out routes, reconstruction.json.
         parameters: the parameter file.
         curve: path of a second copy of the training curve, if any.
         workers: number of loading processes; None for the default of the device. The results do not depend on it.
