@@ -87,6 +87,20 @@ def test_a_variants_parameter_affects_only_its_own_runs(checkout):
         parameters.write_text(text)
 
 
+def test_a_change_of_fine_tuning_repeats_no_pretraining(checkout):
+    parameters = checkout / "params.yaml"
+    text = parameters.read_text()
+    before = "      map_probability: 1.0\n    finetune: {}"
+    after = "      map_probability: 1.0\n    finetune: {epochs: 4}"
+    try:
+        for old, new in ((before, after), ("description: map reconstruction", "description: lanes")):
+            assert text.count(old) == 1
+            parameters.write_text(text.replace(old, new))
+            assert {name.rsplit("-", 1)[0] for name in affected_stages(checkout)} == {"finetune@map"}
+    finally:
+        parameters.write_text(text)
+
+
 def test_variants_that_differ_in_fine_tuning_share_one_pretraining(checkout):
     """Such a variant has no pre-training stage and depends on the checkpoint of the other variant."""
     from dvc.repo import Repo

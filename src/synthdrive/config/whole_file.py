@@ -181,8 +181,15 @@ def merge(parameters: Mapping[str, Any], profile: Path) -> dict[str, Any]:
             raise ParameterError(path, str(error).splitlines()[0], "values like those of params.yaml") from None
     content = cast(dict[str, Any], OmegaConf.to_container(merged))
     variants_of(content, profile)
-    content["variants"] = {name: _whole_variant(name, content["variants"], profile) for name in content["variants"]}
+    content["variants"] = {
+        name: _with_every_section(_whole_variant(name, content["variants"], profile)) for name in content["variants"]
+    }
     return content
+
+
+def _with_every_section(variant: Any) -> Any:
+    """Add the sections that a variant does not list, because the stage pretrain depends on two of them by name."""
+    return {**dict.fromkeys(VARIANT_SCHEMAS, {}), **variant} if isinstance(variant, Mapping) else variant
 
 
 def _chain(profile: Path) -> list[tuple[Path, dict[str, Any]]]:

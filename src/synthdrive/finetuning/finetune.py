@@ -16,6 +16,7 @@ from synthdrive.config.training import (
     FinetuneParameters,
     ModelParameters,
     PretrainParameters,
+    load_variant,
     load_variant_section,
 )
 from synthdrive.core.artifacts import file_hash
@@ -141,6 +142,7 @@ def finetune(run: TrainingRun, scenes: Path, pretrained: Path | None = None) -> 
         inputs,
         accelerator,
         {
+            "description": load_variant(run.variant, run.parameters).description,
             "model": plain_values(model),
             "timing": store.timing.plain(),
             "data": {"scenes": len(store), "used": len(indices)},

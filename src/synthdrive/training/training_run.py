@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from synthdrive.config.training import OptimisationParameters, load_variant
+from synthdrive.config.training import OptimisationParameters
 from synthdrive.core.artifacts import atomic_file, file_hash
 from synthdrive.core.errors import ParameterError, stop_status
 from synthdrive.core.parameters import DEFAULT_PATH
@@ -69,14 +69,7 @@ class TrainingRun:
 
     def metadata(self, stage: str, **content: object) -> dict[str, Any]:
         """Return the metadata of a checkpoint of this run; they contain no machine, commit or time."""
-        variant = load_variant(self.variant, self.parameters)
-        return {
-            "stage": stage,
-            "variant": self.variant,
-            "description": variant.description,
-            "seed": self.seed,
-            **content,
-        }
+        return {"stage": stage, "variant": self.variant, "seed": self.seed, **content}
 
 
 def seed_model(stage: str, seed: int) -> None:
