@@ -17,7 +17,7 @@ from synthdrive.core.errors import ParameterError, exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.core.provenance import plain_values
 from synthdrive.forecasting.evaluate import describe, score, write_evaluation
-from synthdrive.forecasting.forecasts import Forecasts
+from synthdrive.forecasting.forecasts import METADATA, Forecasts
 from synthdrive.forecasting.own_forecasts import read_own_forecasts
 from synthdrive.scenes.scene_store import SceneStore
 
@@ -39,17 +39,18 @@ def main() -> None:
         if arguments.out.resolve() in (forecasts_at, *forecasts_at.parents):
             raise ParameterError("--out", str(arguments.out), "another folder, since its content is replaced")
         store, metrics_file = SceneStore.load(arguments.scenes), arguments.metrics or arguments.out / "metrics.json"
+        metadata = {
+            "stage": "score_forecasts", "variant": arguments.out.name, "seed": None,
+            "source": file_hash(arguments.forecasts), "parameters": plain_values({"evaluate": parameters}),
+        }  # fmt: skip
         if arguments.forecasts.is_dir():
             forecasts = Forecasts.load(arguments.forecasts)
             with atomic_directory(arguments.out) as partial:
                 metrics = score(forecasts, store, parameters, partial)
+                write_json(partial / METADATA, metadata)
             write_json(metrics_file, metrics)
         else:
             forecasts = read_own_forecasts(arguments.forecasts, store)
-            metadata = {
-                "stage": "score_forecasts", "variant": arguments.out.name, "seed": None,
-                "source": file_hash(arguments.forecasts), "parameters": plain_values({"evaluate": parameters}),
-            }  # fmt: skip
             metrics = write_evaluation(forecasts, store, parameters, metadata, arguments.out, metrics_file)
         print(describe(arguments.forecasts.stem, metrics))
 

@@ -65,6 +65,15 @@ def verdict(published: Published, test: dict[str, Any], given: Evidence, **needs
     return judged.outcome.verdict
 
 
+def test_an_effect_needs_the_variant_without_pretraining_as_the_baseline(published: Published) -> None:
+    test = {"kind": "lowers", "variant": "combined", "metric": "MR6"}
+    measured = measurements(0.9)
+    other = replace(measured, variants={"other": measured.variants["none"], **measured.variants})
+    needs = {"variants": ["none", "combined"]}
+    assert verdict(published, test, evidence(published, measured), **needs) == Verdict.SUPPORTED
+    assert verdict(published, test, evidence(published, other), **needs) == Verdict.NOT_TESTABLE
+
+
 def test_every_claim_of_the_repository_is_judged(published: Published) -> None:
     claims = load_claims(REPOSITORY / "claims.yaml")
     judged = judge(claims, evidence(published))

@@ -23,12 +23,12 @@ from synthdrive.core.provenance import run_record, write_provenance
 from synthdrive.forecasting.evaluate import load_scene_errors, write_evaluation
 from synthdrive.forecasting.own_forecasts import read_own_forecasts
 from synthdrive.reporting.content import Content
-from synthdrive.reporting.measurements import Measurements
+from synthdrive.reporting.measurements import Measurements, VariantErrors
 from synthdrive.reporting.page import markdown, page, records, summary, write_provenance_page
 from synthdrive.reporting.report import ReportInputs, _reconstructions, write_report
 from synthdrive.reporting.run_results import Artifacts, RunPaths
-from synthdrive.reporting.tables import Validated, strata_table, validated
-from synthdrive.reporting.wording import signed
+from synthdrive.reporting.tables import Validated, results_table, strata_table, validated
+from synthdrive.reporting.wording import HEADLINE, signed
 from synthdrive.scenes.scene_store import SceneStore
 
 MAX_BYTES = 8_000_000
@@ -149,6 +149,59 @@ def test_own_forecasts_appear_in_every_table_but_change_no_verdict(
             replace(run, parameters=replace(run.parameters, own_forecasts=["combined"])),
             Artifacts.load(run.paths, run.runs),
         )
+
+
+def test_own_forecasts_scored_with_other_parameters_are_refused(run: ReportInputs, tmp_path: Path) -> None:
+    shutil.copytree(run.paths.forecasts, tmp_path / "forecasts")
+    shutil.copytree(tmp_path / "forecasts" / "lane_following", tmp_path / "forecasts" / "mine")
+    write_json(tmp_path / "forecasts" / "mine" / "metadata.json", {"parameters": {"evaluate": {"miss_threshold": 5.0}}})
+    inputs = replace(
+        run,
+        paths=replace(run.paths, forecasts=tmp_path / "forecasts"),
+        parameters=replace(run.parameters, own_forecasts=["mine"]),
+    )
+    with pytest.raises(InputError, match=r"mine: found scored with evaluate.miss_threshold 5.0.*as in the runs"):
+        measure(inputs, Artifacts.load(inputs.paths, inputs.runs))
+
+
+def test_pretraining_left_by_an_earlier_run_is_not_shown(run: ReportInputs, tmp_path: Path) -> None:
+    """A variant that now shares another's pre-training may still have a checkpoint of its own from before."""
+    pretrained = Path(shutil.copytree(run.paths.pretrained, tmp_path / "pretrained"))
+    for seed in SEEDS:
+        shutil.copytree(pretrained / f"combined-{seed}", pretrained / f"other-{seed}")
+    paths = replace(run.paths, pretrained=pretrained)
+    own = Artifacts.load(paths, run.runs)
+    assert own.curves["pretrain"]["combined"]
+    assert own.reconstruction["combined"]
+    shared = Artifacts.load(paths, replace(run.runs, shared={"combined": "other"}))
+    assert shared.curves["pretrain"]["combined"] == {}
+    assert "combined" not in shared.reconstruction
+    assert shared.metadata["combined-0"]["pretrain"] == own.metadata["combined-0"]["pretrain"]
+
+
+def test_a_significant_change_without_a_relative_value_is_stated(report: tuple[Path, Content]) -> None:
+    """The relative change of a miss rate is undefined if the baseline misses nothing."""
+    content = report[1]
+    random = np.random.default_rng(0)
+    scenes = {"none": np.zeros((2, 200)), "combined": (random.random((2, 200)) < 0.3) * 100.0}
+    variants = {name: VariantErrors(name, (0, 1), dict.fromkeys(HEADLINE, errors)) for name, errors in scenes.items()}
+    measured = replace(content.measured, variants=variants, baselines={}, own={})
+    found = replace(content, measured=measured, rows=results_table(measured, content.published), untrained="")
+    assert re.search(
+        r"combined raises MR6 by [\d.]+ percentage points \(95 % interval: [\d.]+ to [\d.]+\)", found.finding
+    )
+    (row,) = [row for row in found.rows if row.name == "combined"]
+    text = row.entries["MR6"].difference.text
+    assert text in markdown(found)
+    assert text.split(" [")[0] in page(found)
+
+
+def test_the_baseline_of_the_run_is_the_row_that_is_labelled_so(report: tuple[Path, Content]) -> None:
+    content = report[1]
+    swapped = dict(reversed(content.measured.variants.items()))
+    rows = results_table(replace(content.measured, variants=swapped), content.published)
+    assert [row.label for row in content.rows if "baseline" in row.label] == ["No pre-training (baseline)"]
+    assert [row.label for row in rows if "baseline" in row.label] == ["Combined (baseline)"]
 
 
 def test_runs_better_than_the_baselines_cause_no_warning(report: tuple[Path, Content]) -> None:

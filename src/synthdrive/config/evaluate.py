@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from synthdrive.core.errors import ParameterError
 from synthdrive.core.schema import value
 
+SCORING = ("miss_threshold", "slow_below", "fast_above", "displacement_edges")
+"""Parameters on which the metrics of given forecasts depend."""
+
 
 @dataclass(frozen=True)
 class EvaluateParameters:

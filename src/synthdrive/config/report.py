@@ -19,7 +19,6 @@ class ReportParameters:
     Attributes:
         seed: seed of the random choice of examples and of the bootstrap.
         bootstrap_samples: resamples for each 95 % interval.
-        baselines: untrained forecasts that the table lists.
         own_forecasts: names of your own forecasts, scored by stages/score_forecasts.py, that the table also lists.
         recorded_scenes, synthetic_windows, augmented_scenes, drives, forecast_scenes: number of panels of each picture.
         reconstructions: windows shown for each kind of masking of each variant; pre-training keeps three.
@@ -31,7 +30,6 @@ class ReportParameters:
 
     seed: int = value(at_least=0, unit="")
     bootstrap_samples: int = value(at_least=100, at_most=100_000, unit="")
-    baselines: list[str] = value(distinct=True)
     own_forecasts: list[str] = value(distinct=True)
     recorded_scenes: int = value(at_least=1, at_most=30, unit="")
     synthetic_windows: int = value(at_least=1, at_most=60, unit="")
@@ -44,10 +42,7 @@ class ReportParameters:
     transform_amplitude: float = value(at_least=-20, at_most=20, unit="")
 
     def validate(self, where: str) -> None:
-        """The transform's amplitude must not be 0, and names in `own_forecasts` must differ from the baselines."""
-        shared = sorted(set(self.own_forecasts) & set(self.baselines))
-        if shared:
-            raise ParameterError(f"{where}.own_forecasts", shared[0], "a name that is not among the baselines")
+        """The transform's amplitude must not be 0."""
         if self.transform_amplitude == 0:
             raise ParameterError(f"{where}.transform_amplitude", "0", "another number from -20 to 20")
 

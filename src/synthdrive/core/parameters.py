@@ -94,6 +94,7 @@ RENAMED = {
 }
 # Dotted name of a removed parameter, written as in RENAMED -> reason.
 REMOVED = {
+    "report.baselines": "the report always lists both baselines",
     "synthesize.lane_changes": "no profile used lane changes",
     "synthesize.traffic": "no profile used vehicles on the focal agent's own route",
 }

@@ -220,6 +220,8 @@ def _missing(claim: Claim, evidence: Evidence) -> list[str]:
     ):
         if found < needs.get(key, 0):
             missing.append(f"{needs[key]:,} {what} (this run: {found:,})")
+    if "none" in needs.get("variants", []) and "none" in measured.variants and measured.reference != "none":
+        missing.append(f"{label_of('none')} as the baseline (this run: {label_of(measured.reference)})")
     absent = [label_of(variant) for variant in needs.get("variants", []) if variant not in measured.variants]
     if absent:
         missing.append(f"{listed(absent)} (not in this run)")

@@ -144,16 +144,24 @@ class Content:
         for row in self.rows:
             for name in HEADLINE:
                 difference = row.entries[name].difference
-                if difference is not None and difference.relative and difference.direction != "unclear":
-                    found.append((difference.relative[0], row.label, name, difference))
+                if difference is not None and difference.direction != "unclear":
+                    found.append((row.label, name, difference))
         if found:
-            relative, label, name, difference = max(found, key=lambda one: abs(one[0]))
+            # Changes without a relative value (the baseline's error is or may be 0) come last.
+            label, name, difference = max(
+                found, key=lambda one: (one[2].relative is not None, abs((one[2].relative or (0.0,))[0]))
+            )
             verb = "lowers" if difference.direction == "lower" else "raises"
-            _, low, high = (abs(value) for value in difference.shown)
+            change, low, high = (abs(value) for value in difference.shown)
             nearer, farther = sorted((low, high))
-            interval = f"{nearer:.{1 if nearer >= 0.05 else 2}f} to {farther:.1f} %"
+            if difference.relative is None:
+                unit = metric(name).unit.replace("%", "percentage points")
+                by, interval = f"{change:.3f} {unit}", f"{nearer:.3f} to {farther:.3f}"
+            else:
+                by = f"{change:.1f} %"
+                interval = f"{nearer:.{1 if nearer >= 0.05 else 2}f} to {farther:.1f} %"
             return (
-                f"This run shows: {label[0].lower()}{label[1:]} {verb} {metric(name).label} by {abs(relative):.1f} % "
+                f"This run shows: {label[0].lower()}{label[1:]} {verb} {metric(name).label} by {by} "
                 f"(95 % interval: {interval})."
             )
         best = min(measured.variants, key=lambda one: measured.mean(one, "minFDE6"))

@@ -121,9 +121,18 @@ class Difference:
     @property
     def text(self) -> str:
         """`shown` as text."""
-        digits, unit = (3, "") if self.relative is None else (1, " %")
-        mean, low, high = (signed(value, digits) for value in self.shown)
-        return f"{mean}{unit} [{low}, {high}]"
+        return f"{self.change_text} {self.interval_text}"
+
+    @property
+    def change_text(self) -> str:
+        """The first number of `shown` as text."""
+        return signed(self.mean, 3) if self.relative is None else f"{signed(self.relative[0], 1)} %"
+
+    @property
+    def interval_text(self) -> str:
+        """The interval of `shown` as text."""
+        digits = 3 if self.relative is None else 1
+        return "[{}, {}]".format(*(signed(value, digits) for value in self.shown[1:]))
 
     @property
     def detectable_text(self) -> str:

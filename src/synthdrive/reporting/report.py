@@ -95,7 +95,7 @@ def make_content(inputs: ReportInputs, artifacts: Artifacts, published: Publishe
         untrained=untrained(evidence),
         without_encoder_gain=without_gain,
         reconstruction=artifacts.reconstruction,
-        strata=strata_table(artifacts.strata(parameters.baselines, parameters.own_forecasts)),
+        strata=strata_table(artifacts.strata(parameters.own_forecasts)),
         settings=settings(measured, published, _informative_run(artifacts)),
         validation=validated(artifacts.data_validation()),
         motion=motion,

@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
+from synthdrive.config.evaluate import SCORING
 from synthdrive.config.report import ReportParameters, SelectedRuns
 from synthdrive.core.artifacts import read_json
 from synthdrive.core.errors import InputError
+from synthdrive.forecasting.baselines import BASELINES
 from synthdrive.forecasting.evaluate import STRATA, load_scene_errors
 from synthdrive.forecasting.forecasts import load_forecast_metadata
 from synthdrive.reporting.measurements import Measurements, VariantErrors
@@ -64,7 +66,7 @@ class Artifacts:
         augmented: the augmented scenes.
         synthetic, train, val: scene stores.
         metadata: run -> stage (pretrain where there was one, finetune, evaluate) -> metadata.
-        curves: stage -> variant -> run -> its curve; empty for a pre-training shared with another variant.
+        curves: stage -> variant -> run -> its curve; pretrain: empty for a variant without a pre-training of its own.
         reconstruction: variant -> `lanes` and `trajectory` -> losses, means over the seeds; see `reconstruction_of`.
     """
 
@@ -85,7 +87,17 @@ class Artifacts:
         """Open the artifacts; raises InputError naming the one that is missing or damaged."""
         variants, seeds = asked.variants, asked.seeds
         runs = {variant: [f"{variant}-{seed}" for seed in seeds] for variant in variants}
-        losses = {variant: reconstruction_of(paths.pretrained, names) for variant, names in runs.items()}
+        metadata = {
+            f"{variant}-{seed}": _read_metadata(paths, f"{variant}-{seed}", f"{asked.pretraining(variant)}-{seed}")
+            for variant in variants
+            for seed in seeds
+        }
+        # The folders may hold pre-trainings of earlier runs: those of variants that have none of their own any more.
+        pretrained = {
+            variant: [name for name in names if variant not in asked.shared and "pretrain" in metadata[name]]
+            for variant, names in runs.items()
+        }
+        losses = {variant: reconstruction_of(paths.pretrained, names) for variant, names in pretrained.items()}
         return cls(
             paths=paths,
             variants=variants,
@@ -95,21 +107,20 @@ class Artifacts:
             synthetic=SceneStore.load(paths.synthetic),
             train=SceneStore.load(paths.train),
             val=SceneStore.load(paths.val),
-            metadata={
-                f"{variant}-{seed}": _read_metadata(paths, f"{variant}-{seed}", f"{asked.pretraining(variant)}-{seed}")
-                for variant in variants
-                for seed in seeds
-            },
+            metadata=metadata,
             curves={
-                stage: {variant: curves_of(folder, names) for variant, names in runs.items()}
-                for stage, folder in (("pretrain", paths.pretrained), ("finetune", paths.finetuned))
+                stage: {variant: curves_of(folder, names) for variant, names in trained.items()}
+                for stage, folder, trained in (
+                    ("pretrain", paths.pretrained, pretrained),
+                    ("finetune", paths.finetuned, runs),
+                )
             },
             reconstruction={variant: found for variant, found in losses.items() if found},
         )
 
-    def strata(self, baselines: Sequence[str], own: Sequence[str] = ()) -> dict[str, list[dict[str, Any]]]:
+    def strata(self, own: Sequence[str] = ()) -> dict[str, list[dict[str, Any]]]:
         """Read the metrics by kind of scene (stored units): baseline, variant or own forecasts -> those of each run."""
-        names = {name: [name] for name in baselines}
+        names = {name: [name] for name in BASELINES}
         names |= {variant: [f"{variant}-{seed}" for seed in self.seeds] for variant in self.variants}
         names |= {name: [name] for name in own}
         return {name: [read_json(self.paths.forecasts / run / STRATA) for run in runs] for name, runs in names.items()}
@@ -123,11 +134,13 @@ class Artifacts:
 
         Raises:
             InputError: errors and metrics file disagree, the errors belong to other scenes, or own forecasts have the
-                name of a variant.
+                name of a variant or baseline or were scored with other parameters.
         """
-        taken = sorted(set(parameters.own_forecasts) & set(self.variants))
+        taken = sorted(set(parameters.own_forecasts) & {*self.variants, *BASELINES})
         if taken:
-            raise InputError("report.own_forecasts", taken[0], "a name that no variant has")
+            raise InputError("report.own_forecasts", taken[0], "a name that no variant or baseline has")
+        for name in parameters.own_forecasts:
+            self._check_scoring(name)
         sources = self.synthetic.manifest["source"].to_pylist()
         scene_ids = self.val.scene_ids
         return Measurements(
@@ -139,11 +152,21 @@ class Artifacts:
             windows_augmented=sources.count("augmented"),
             seeds=self.seeds,
             variants={name: variant_errors(self.paths, name, self.seeds, scene_ids) for name in self.variants},
-            baselines={name: variant_errors(self.paths, name, (), scene_ids) for name in parameters.baselines},
+            baselines={name: variant_errors(self.paths, name, (), scene_ids) for name in BASELINES},
             own={name: variant_errors(self.paths, name, (), scene_ids) for name in parameters.own_forecasts},
             samples=parameters.bootstrap_samples,
             seed=parameters.seed,
         )
+
+    def _check_scoring(self, name: str) -> None:
+        """Raise InputError unless own forecasts were scored with the parameters of the runs."""
+        runs = parameters_of(next(iter(self.metadata.values()))["evaluate"], "evaluate")
+        where = self.paths.forecasts / name
+        own = parameters_of(load_forecast_metadata(where), "evaluate")
+        for key in SCORING:
+            if own.get(key) != runs.get(key):
+                found, expected = f"scored with evaluate.{key} {own.get(key)}", f"{runs.get(key)}, as in the runs"
+                raise InputError(where, found, expected, "Score these forecasts again.")
 
 
 def variant_errors(paths: RunPaths, name: str, seeds: Sequence[int], scene_ids: Sequence[str]) -> VariantErrors:

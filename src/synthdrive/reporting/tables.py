@@ -73,7 +73,8 @@ def _row(name: str, measured: Measurements, published: Published, metrics: Seque
         )
         for one in metrics
     }
-    return Row(name, label_of(name), kind, entries)
+    label = f"{label_of(name)} (baseline)" if name == measured.reference else label_of(name)
+    return Row(name, label, kind, entries)
 
 
 def rows_as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:

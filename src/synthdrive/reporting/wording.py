@@ -51,7 +51,7 @@ ONE_GUESS = ("MR1", "minFDE1", "minADE1")  # metrics of the most probable trajec
 
 
 LABELS = {
-    "none": "No pre-training (baseline)",
+    "none": "No pre-training",
     "map": "Map reconstruction",
     "trajectory": "Trajectory reconstruction",
     "combined": "Combined",

@@ -20,7 +20,7 @@ CURVES = {
     "pretrain": {"loss": "loss", "map": "map loss", "trajectory": "trajectory loss"},
     "finetune": {
         "loss": "loss",
-        "completion": "completion error (m)",
+        "completion": "completion loss",
         "top1_fde": "FDE of the likeliest goal (m)",
     },
 }
