@@ -104,7 +104,12 @@ def check_tensor(found: Tensor, own: Tensor, where: str) -> None:
         raise InputError(
             where, f"{found.dtype} of shape {tuple(found.shape)}", f"{own.dtype} of shape {tuple(own.shape)}"
         )
-    if not bool(torch.isfinite(found).all()):
+    check_finite(found, where)
+
+
+def check_finite(tensor: Tensor, where: str) -> None:
+    """Raise InputError if a tensor contains infinity or NaN."""
+    if not bool(torch.isfinite(tensor).all()):
         raise InputError(where, "infinity or NaN", "finite values")
 
 
@@ -215,7 +220,7 @@ class ResumeFolder(RunFolder):
                 )
                 for kind, tensors in (("model", state.model), ("optimiser", state.optimiser)):
                     for name, tensor in tensors.items():
-                        check_tensor(tensor, tensor, f"{path / kind}.safetensors: {name}")
+                        check_finite(tensor, f"{path / kind}.safetensors: {name}")
                 return state
             except (InputError, KeyError, TypeError, ValueError) as error:
                 if lack(error):  # the state may be undamaged, and its epochs must not be trained again
