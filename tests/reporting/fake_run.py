@@ -26,11 +26,11 @@ from synthdrive.models.densetnt import DenseTNT
 from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.pretraining.reconstructions import FixedWindows
 from synthdrive.reporting.report import ReportInputs
-from synthdrive.reporting.run_results import RECONSTRUCTION, RunPaths
+from synthdrive.reporting.run_results import RunPaths
 from synthdrive.scenes.lane_map import MAX_POINTS, LaneMap, LaneSegments, Links
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, SceneStore
 from synthdrive.scenes.scene_store_writer import SceneStoreWriter
-from synthdrive.training.checkpoints import RECONSTRUCTIONS, save_checkpoint
+from synthdrive.training.checkpoints import RECONSTRUCTION, RECONSTRUCTIONS, save_checkpoint
 from synthdrive.training.monitoring import look_again
 
 LAST_OBSERVED, STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.steps

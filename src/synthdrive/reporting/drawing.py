@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -87,14 +87,15 @@ def svg_of(figure: Figure) -> str:
     return _TAG.sub(lambda tag: _DIGITS.sub(r"\1", tag[0]), stream.getvalue())
 
 
-def quiet_grid(axes: Axes, axis: Literal["x", "y"] = "y") -> None:
-    """Draw light grid lines along one axis, and remove its tick marks."""
-    axes.grid(visible=True, axis=axis)
-    axes.tick_params(axis=axis, length=0)
+def quiet_grid(axes: Axes) -> None:
+    """Draw light grid lines at the values of y, and remove its tick marks."""
+    axes.grid(visible=True, axis="y")
+    axes.tick_params(axis="y", length=0)
 
 
 Points = npt.NDArray[np.floating[Any]]
 
+SHEET_PANEL = 2.6  # inches, side of a panel of `map_sheet`
 _BAR_LENGTHS = (5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000)
 
 
@@ -141,9 +142,9 @@ class MapDrawing:
     svg: str = ""
     raster: bool = False
 
-    def add_lanes(self, lines: Iterable[Points], role: str = "lane", width: float = 0.9, dashed: bool = False) -> None:
+    def add_lanes(self, lines: Iterable[Points], role: str = "lane", width: float = 0.9) -> None:
         """Draw centrelines, as one path."""
-        self._draw(lines, role, width, dashed=dashed, zorder=1)
+        self._draw(lines, role, width, zorder=1)
 
     def add_line(self, line: Points, role: str, width: float = 1.8, dashed: bool = False, zorder: float = 4) -> None:
         """Draw a track or a trajectory."""
@@ -153,14 +154,12 @@ class MapDrawing:
         """Draw several tracks in one colour."""
         self._draw(lines, role, width, zorder=zorder)
 
-    def add_dots(
-        self, points: Points, role: str, size: float = 9.0, zorder: float = 5, hollow: bool = False, marker: str = "o"
-    ) -> None:
+    def add_dots(self, points: Points, role: str, size: float, zorder: float = 5, hollow: bool = False) -> None:
         """Draw dots of `size` square points; for many small dots use `add_many_dots`."""
         face = "none" if hollow else colour(role)
         self.axes.scatter(
             points[:, 0], points[:, 1], s=size, c=face, edgecolors=colour(role) if hollow else "none",
-            linewidths=1.0 if hollow else 0.0, marker=marker, zorder=zorder,
+            linewidths=1.0 if hollow else 0.0, zorder=zorder,
         )  # fmt: skip
 
     def add_many_dots(self, points: Points, role: str, size: float, zorder: float = 3, square: bool = False) -> None:
@@ -224,10 +223,10 @@ def map_drawing(view: View, width: float = 2.6, bar: bool = True) -> Iterator[Ma
 
 
 @contextmanager
-def map_sheet(path: PurePath, views: Sequence[View], columns: int, width: float = 2.6) -> Iterator[list[MapDrawing]]:
+def map_sheet(path: PurePath, views: Sequence[View], columns: int) -> Iterator[list[MapDrawing]]:
     """Open square map panels in rows, written as one PNG when the block ends, for places that do not show SVG."""
     rows = -(-len(views) // columns)
-    with drawing(columns * width, rows * width) as (figure, axes):
+    with drawing(columns * SHEET_PANEL, rows * SHEET_PANEL) as (figure, axes):
         figure.set_layout_engine("none")
         axes.remove()
         panels = []

@@ -91,10 +91,10 @@ class Published:
         """Return the printed change from the baseline, per cent; None if none is printed."""
         return self._number("table_changes", row, metric)
 
-    def recomputed_change(self, row: str, metric: str, baseline: str = _BASELINE) -> float:
+    def recomputed_change(self, row: str, metric: str) -> float:
         """Compute the change from the baseline, per cent, from the values of the main table."""
         table = self.values["table"]
-        return 100.0 * (float(table[row][metric]) / float(table[baseline][metric]) - 1.0)
+        return 100.0 * (float(table[row][metric]) / float(table[_BASELINE][metric]) - 1.0)
 
     def fill(self, text: str) -> str:
         """Replace the fields of a text ({table.map.MR6:.2f}) by numbers; raises InputError for an unknown field."""

@@ -199,10 +199,10 @@ class Measurements:
         }
         return {baseline: found for baseline, found in lost.items() if found}
 
-    def median_seed(self, name: str, metric: str = "minFDE6") -> int:
-        """Return the seed with the median metric; of an even number of seeds, the better of the two in the middle."""
+    def median_seed(self, name: str) -> int:
+        """Return the seed with the median minFDE6; of an even number of seeds, the better of the two in the middle."""
         row = self.variants[name]
-        return row.seeds[int(np.argsort(row.by_seed(metric), kind="stable")[(len(row.seeds) - 1) // 2])]
+        return row.seeds[int(np.argsort(row.by_seed("minFDE6"), kind="stable")[(len(row.seeds) - 1) // 2])]
 
     def as_json(self) -> dict[str, Any]:
         """Return the data on which the numbers were measured, as plain values."""

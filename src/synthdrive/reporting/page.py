@@ -25,7 +25,7 @@ from synthdrive.reporting.wording import HEADLINE, counted, label_of, metric, si
 
 MOST_OUTLIERS = 20  # outliers of one table that the page lists
 TEMPLATES = ("report.html.j2", "report.css", "report.md.j2")
-RECONSTRUCTION = {"lanes": ("loss", "blind", "straight", "gain"), "trajectory": ("loss", "blind", "quadratic", "gain")}
+SHOWN_LOSSES = {"lanes": ("loss", "blind", "straight", "gain"), "trajectory": ("loss", "blind", "quadratic", "gain")}
 
 SHORT = 10  # characters shown of a hash
 STAGES = ("pretrain", "finetune", "evaluate")
@@ -91,7 +91,7 @@ def headline_metrics(
     if reconstruction:
         found["reconstruction"] = {
             variant: {
-                task: {key: round(losses[key], 4) for key in RECONSTRUCTION[task] if key in losses}
+                task: {key: round(losses[key], 4) for key in SHOWN_LOSSES[task] if key in losses}
                 for task, losses in tasks.items()
             }
             for variant, tasks in reconstruction.items()

@@ -23,13 +23,12 @@ from synthdrive.reporting.measurements import Measurements, VariantErrors
 from synthdrive.reporting.wording import HEADLINE, metric
 from synthdrive.scenes.lane_map import LaneMap, load_maps
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.training.checkpoints import CURVE, load_metadata
+from synthdrive.training.checkpoints import CURVE, RECONSTRUCTION, load_metadata
 
 Floats = npt.NDArray[np.float64]
 Metadata = Mapping[str, Any]  # metadata of a model or forecasts: variant, seed, parameters, ...
 Curve = Mapping[str, Floats]  # column -> (N,) values, one per interval of training
 
-RECONSTRUCTION = "reconstruction.json"  # next to a checkpoint: losses on held-out windows
 AGREE = 2e-6  # tolerance when metrics are computed again: the files are rounded to 1e-6
 
 

@@ -42,11 +42,11 @@ def reconstructions(kept: Reconstructions, variant: str, label: str, count: int,
     ]
 
 
-def shown_epochs(last: int, most: int = MOST_EPOCHS) -> list[int]:
-    """Return the epochs from 0 (before training) to the last; at most `most` of them, spread evenly."""
-    if last < most:
+def shown_epochs(last: int) -> list[int]:
+    """Return the epochs from 0 (before training) to the last; at most MOST_EPOCHS of them, spread evenly."""
+    if last < MOST_EPOCHS:
         return list(range(last + 1))
-    return [round(epoch) for epoch in np.linspace(0, last, most).tolist()]
+    return [round(epoch) for epoch in np.linspace(0, last, MOST_EPOCHS).tolist()]
 
 
 def _lanes_picture(kept: Reconstructions, samples: Sequence[int], mask_ratio: float) -> Picture:
