@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
-from synthdrive.config.data import OFFICIAL, DataParameters, IngestParameters, SceneParameters
+from synthdrive.config.data import OFFICIAL, POOLED, DataParameters, IngestParameters, SceneParameters
 from synthdrive.core.artifacts import scratch_directory
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
@@ -24,6 +24,7 @@ from synthdrive.ingestion.argoverse1 import ingest_maps, ingest_scenes
 from synthdrive.ingestion.argoverse2 import ingest_local_maps, ingest_scenarios
 from synthdrive.ingestion.packing import TEST, Skipped
 from synthdrive.ingestion.scene_subsets import hold_out, pool_scenes
+from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import AGENT_TYPE, SceneStore
 
 SHOWN_MAPS = 10  # maps that are printed
@@ -57,32 +58,28 @@ def main() -> None:
 
     if data.source != "argoverse2":
         ARGOVERSE1.require(timing, f"{arguments.params}: scene.timing")
-    if arguments.test_out:
-        maps = []
-    elif data.source == "argoverse2":
-        maps = ingest_local_maps(raw, arguments.maps_out, parameters)
-    else:
-        maps = ingest_maps(raw, arguments.maps_out, parameters)
+    if not arguments.test_out and data.source != "argoverse2":
+        print_maps(ingest_maps(raw, arguments.maps_out, parameters))
     outs = (
         {TEST: arguments.test_out} if arguments.test_out else {"train": arguments.train_out, "val": arguments.val_out}
     )
-    if maps:
-        listed = ", ".join(f"{lane_map.city} {len(lane_map)} lanes" for lane_map in maps[:SHOWN_MAPS])
-        print(f"maps: {listed}" + (f" and {len(maps) - SHOWN_MAPS} more" if len(maps) > SHOWN_MAPS else ""))
     if arguments.test_out or parameters.validation == OFFICIAL:
         skipped = read(outs)
     else:
         with scratch_directory(arguments.train_out) as folder:
-            splits = ("train", "val") if parameters.validation == "pooled" else ("train",)
+            splits = ("train", "val") if parameters.validation == POOLED else ("train",)
             stores = {split: folder / split for split in splits}
             skipped = read(stores)
             whole = stores["train"]
-            if parameters.validation == "pooled":
+            if parameters.validation == POOLED:
                 whole = folder / "pooled"
                 pool_scenes(list(stores.values()), whole)
             held, near = hold_out(whole, arguments.train_out, arguments.val_out, parameters)
         left_out = f"; {near} scenes within {parameters.fold_distance:g} m of them left out" if near else ""
         print(f"val: fold {parameters.fold} of {parameters.folds}, {held} {' and '.join(splits)} scenes{left_out}")
+    if not arguments.test_out and data.source == "argoverse2":
+        train_scenes = SceneStore.load(arguments.train_out, check=False).scene_ids
+        print_maps(ingest_local_maps(raw, arguments.maps_out, train_scenes, parameters))
     for split, items in skipped.items():
         print(f"{split}: written to {outs[split]}" + (f", {len(items)} bad scenes skipped" if items else ""))
         manifest = SceneStore.load(outs[split], check=False).manifest
@@ -91,6 +88,12 @@ def main() -> None:
             print(f"  focal agents: {', '.join(f'{count} {kind}' for kind, count in kinds.most_common())}")
         for item in items[:SHOWN]:
             print(f"  skipped {item.reason}")
+
+
+def print_maps(maps: list[LaneMap]) -> None:
+    """Print the names and sizes of the first maps, and the number of the others."""
+    listed = ", ".join(f"{lane_map.city} {len(lane_map)} lanes" for lane_map in maps[:SHOWN_MAPS])
+    print(f"maps: {listed}" + (f" and {len(maps) - SHOWN_MAPS} more" if len(maps) > SHOWN_MAPS else ""))
 
 
 if __name__ == "__main__":

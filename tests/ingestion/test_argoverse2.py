@@ -46,6 +46,10 @@ def files():
     return {name: content for number in range(1, 7) for name, content in scenario_pair(number).items()}
 
 
+def scenario_ids(numbers):
+    return {scenario_id(number) for number in numbers}
+
+
 def ingest(raw, out, parameters=PARAMETERS, timing=ARGOVERSE2, split="train", workers=1):
     return ingest_scenarios(raw, {split: out}, parameters, 50.0, timing, workers)[split]
 
@@ -184,7 +188,7 @@ def test_the_same_scenarios_give_the_same_bytes(tmp_path, files):
     hashes = set()
     for raw, workers in (("a", 1), ("b", 2), ("c", 1)):
         ingest(tmp_path / raw, tmp_path / f"{raw}-store", workers=workers)
-        ingest_local_maps(tmp_path / raw, tmp_path / f"{raw}-maps", PARAMETERS)
+        ingest_local_maps(tmp_path / raw, tmp_path / f"{raw}-maps", scenario_ids(range(1, 7)), PARAMETERS)
         hashes.add((file_hash(tmp_path / f"{raw}-store"), file_hash(tmp_path / f"{raw}-maps")))
     assert len(hashes) == 1
     store = SceneStore.load(tmp_path / "a-store")
@@ -201,8 +205,10 @@ def test_the_same_scenarios_give_the_same_bytes(tmp_path, files):
 
 def test_kept_maps_are_a_sample_of_all_maps(tmp_path, files):
     write_split(tmp_path / "train.tar", files)
-    few = ingest_local_maps(tmp_path, tmp_path / "few", PARAMETERS)
-    all_of_them = ingest_local_maps(tmp_path, tmp_path / "all", replace(PARAMETERS, local_maps=100))
+    few = ingest_local_maps(tmp_path, tmp_path / "few", scenario_ids(range(1, 7)), PARAMETERS)
+    all_of_them = ingest_local_maps(
+        tmp_path, tmp_path / "all", scenario_ids(range(1, 7)), replace(PARAMETERS, local_maps=100)
+    )
     assert len(few) == 3
     assert len(all_of_them) == 6
     assert {lane_map.city for lane_map in few} <= {lane_map.city for lane_map in all_of_them}
@@ -218,6 +224,27 @@ def test_held_out_scenes_keep_only_their_own_lanes(tmp_path, files):
     assert (len(train), len(val)) == (6 - held, held)
     assert (len(train.lanes), len(val.lanes)) == (4 * (6 - held), 4 * held)
     assert train.timing == ARGOVERSE2
+
+
+@pytest.mark.parametrize("validation", ["official", "held_out", "pooled"])
+def test_stage_keeps_no_map_of_a_val_scene(tmp_path, monkeypatch, validation):
+    for split, numbers in (("train", range(1, 13)), ("val", range(21, 27))):
+        files = {name: content for number in numbers for name, content in scenario_pair(number).items()}
+        write_split(tmp_path / "raw" / f"{split}.tar", files)
+    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values["data"] |= {"source": "argoverse2", "raw": "raw"}
+    values["scene"]["timing"] |= {"history_steps": 50, "future_steps": 60}
+    values["ingest"] |= {"validation": validation, "folds": 2, "fold_block": 1.0, "fold_distance": 0.0}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["ingest.py", "--workers", "1"])
+    runpy.run_path(str(REPOSITORY / "stages" / "ingest.py"))["main"]()
+
+    maps = set(load_maps(Path("data/maps")))
+    train, val = (set(SceneStore.load(Path("data/scenes") / split).scene_ids) for split in ("train", "val"))
+    assert not maps & val
+    assert maps == train  # all of them, as ingest.local_maps is larger
+    assert bool(train & scenario_ids(range(21, 27))) == (validation == "pooled")
 
 
 def test_pooled_scenes_keep_their_own_lanes(tmp_path, files):
@@ -290,7 +317,7 @@ def test_scene_without_vehicle_lanes_is_kept(tmp_path, files):
     table = scene_table(tmp_path / "out")
     assert table["complete"].all()
     every = replace(PARAMETERS, local_maps=100)
-    assert len(ingest_local_maps(tmp_path, tmp_path / "maps", every)) == 5
+    assert len(ingest_local_maps(tmp_path, tmp_path / "maps", scenario_ids(range(1, 7)), every)) == 5
 
 
 def test_stage_refuses_another_timing_for_argoverse_1(tmp_path, monkeypatch):

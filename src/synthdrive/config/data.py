@@ -9,6 +9,7 @@ from synthdrive.core.schema import value
 from synthdrive.core.timing import FEWEST_FUTURE, FEWEST_OBSERVED, MOST_STEPS, STEP_SECONDS, Timing
 
 OFFICIAL = "official"  # ingest.validation: the published split
+POOLED = "pooled"  # ingest.validation: folds of train and val scenes together
 
 
 @dataclass
@@ -53,7 +54,7 @@ class IngestParameters:
     on_bad_scene: str = value(choices=("error", "skip"))
     on_dangling_link: str = value(choices=("error", "drop"))
     turn_angle: float = value(above=0, below=180, unit="degrees")
-    validation: str = value(choices=(OFFICIAL, "held_out", "pooled"))
+    validation: str = value(choices=(OFFICIAL, "held_out", POOLED))
     fold: int = value(at_least=0, unit="")
     folds: int = value(at_least=2, unit="")
     fold_block: float = value(above=0, unit="m")

@@ -1,26 +1,26 @@
 """Ingestion of the official archives of Argoverse 2 motion forecasting: packed maps and scenes, in constant memory.
 
-Every scenario has its own map. A store contains the lanes of each scene's crop; a sample of the train scenarios' maps
-is kept whole for `augment` and `synthesize`.
+Every scenario has its own map. A store contains the lanes of each scene's crop; a sample of the train scenes' maps is
+kept whole for `augment` and `synthesize`.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from synthdrive.config.data import IngestParameters
+from synthdrive.config.data import POOLED, IngestParameters
 from synthdrive.core.artifacts import atomic_directory, write_table
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import local_executor, ordered_map, track, worker_count
 from synthdrive.core.seeding import item_seed
 from synthdrive.core.timing import ARGOVERSE2, Timing
-from synthdrive.formats.archives import Limits, read_files
+from synthdrive.formats.archives import read_files
 from synthdrive.formats.argoverse2_map_reader import read_vehicle_lanes
 from synthdrive.formats.argoverse2_scene_reader import FILE, ScenarioFiles, read_scenario, scenario_files
 from synthdrive.ingestion.packing import (
@@ -54,22 +54,28 @@ class _Batch:
     future: bool
 
 
-def ingest_local_maps(raw: Path, out: Path, parameters: IngestParameters) -> list[LaneMap]:
-    """Write `parameters.local_maps` maps of train scenarios: `<scenario>.safetensors` and `manifest.parquet`.
+def ingest_local_maps(
+    raw: Path, out: Path, train_scenes: Collection[str], parameters: IngestParameters
+) -> list[LaneMap]:
+    """Write `parameters.local_maps` maps of train scenes: `<scenario>.safetensors` and `manifest.parquet`.
 
     The maps are those whose scenario ids have the smallest hashes. Maps without a lane for motor vehicles are not used.
 
     Args:
-        raw: folder with `train.tar`, or with `train/` unpacked.
+        raw: folder with `train.tar`, or with `train/` unpacked; with pooled scenes also `val.tar` or `val/`.
+        train_scenes: ids of the scenes in the train store. Windows on the map of an evaluated scene would leak it into
+            training, so no other map is used.
 
     Raises:
         InputError: there is no map, or one cannot be used and `parameters.on_bad_scene` is "error"; `out` is then
             unchanged.
     """
-    source, skip = find_source(raw, "train", "train"), parameters.on_bad_scene == "skip"
-    maps = _sample_maps(source, archive_limits(parameters), parameters.local_maps, skip)
+    splits = ("train", "val") if parameters.validation == POOLED else ("train",)
+    sources = [find_source(raw, split, split) for split in splits]
+    maps = _sample_maps(sources, set(train_scenes), parameters)
     if not maps:
-        raise InputError(source, "no map with a lane for motor vehicles", "<id>/log_map_archive_<id>.json")
+        where = ", ".join(map(str, sources))
+        raise InputError(where, "no map of a train scene with a lane for motor vehicles", "log_map_archive_<id>.json")
     with atomic_directory(out) as partial:
         for lane_map in maps:
             lane_map.save(partial / f"{lane_map.city}.safetensors")
@@ -77,29 +83,31 @@ def ingest_local_maps(raw: Path, out: Path, parameters: IngestParameters) -> lis
     return maps
 
 
-def _sample_maps(source: Path, limits: Limits, count: int, skip: bool) -> list[LaneMap]:
+def _sample_maps(sources: Sequence[Path], scenarios: set[str], parameters: IngestParameters) -> list[LaneMap]:
     kept: list[tuple[int, str, LaneMap]] = []  # a heap by negative hash: the first entry has the largest hash
-    for path, content in track(
-        read_files(source, lambda path: _is_wanted(path, kept, count), limits), "ingest maps", unit="maps read"
-    ):
+
+    def is_wanted(path: str) -> bool:
         name = _scenario_of_map(path)
+        return name in scenarios and (len(kept) < parameters.local_maps or _sampling_hash(name) < -kept[0][0])
+
+    files = (
+        (f"{source}: {path}", _scenario_of_map(path), content)
+        for source in sources
+        for path, content in read_files(source, is_wanted, archive_limits(parameters))
+    )
+    for where, name, content in track(files, "ingest maps", unit="maps read"):
         try:
-            lanes = read_vehicle_lanes(content, f"{source}: {path}")
+            lanes = read_vehicle_lanes(content, where)
         except InputError:
-            if not skip:
+            if parameters.on_bad_scene == "error":
                 raise
             continue  # `ingest_scenarios` lists the scenario as skipped
         if not len(lanes):
             continue
         heapq.heappush(kept, (-_sampling_hash(name), name, lanes.lane_map(name)))
-        if len(kept) > count:
+        if len(kept) > parameters.local_maps:
             heapq.heappop(kept)
     return [lane_map for _, _, lane_map in sorted(kept, key=lambda entry: entry[1])]
-
-
-def _is_wanted(path: str, kept: list[tuple[int, str, LaneMap]], count: int) -> bool:
-    name = _scenario_of_map(path)
-    return bool(name) and (len(kept) < count or _sampling_hash(name) < -kept[0][0])
 
 
 def _scenario_of_map(path: str) -> str:

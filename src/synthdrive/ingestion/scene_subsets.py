@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.spatial import cKDTree
 
-from synthdrive.config.data import IngestParameters
+from synthdrive.config.data import POOLED, IngestParameters
 from synthdrive.core.artifacts import atomic_directory, atomic_file, read_json, write_json
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import track
@@ -109,7 +109,7 @@ def hold_out(scenes: Path, train_out: Path, held_out: Path, parameters: IngestPa
         InputError: the fold contains all scenes or none; the folder of the empty part is then unchanged.
     """
     store = SceneStore.load(scenes)
-    folds_of = balanced_folds if parameters.validation == "pooled" else fold_of_scenes
+    folds_of = balanced_folds if parameters.validation == POOLED else fold_of_scenes
     held = folds_of(store, parameters.folds, parameters.fold_block) == parameters.fold
     near = ~held & near_held_out(store, held, parameters.fold_distance)
     for out, inside in ((train_out, ~held & ~near), (held_out, held)):
