@@ -299,6 +299,23 @@ def test_duplicate_files_and_paths_outside_the_archive_are_refused(tmp_path, fil
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("local_maps", [3, 100])
+def test_second_map_of_a_scenario_is_refused(tmp_path, files, packed, local_maps):
+    copies = {f"copy/{name}": content for name, content in files.items()}
+    if packed:
+        write_split(tmp_path / "train.tar", files | copies)
+    else:
+        for name, content in (files | copies).items():
+            (tmp_path / "train" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "train" / name).write_bytes(content)
+    with pytest.raises(InputError, match=r"log_map_archive_.*: found a second file of this name"):
+        ingest_local_maps(
+            tmp_path, tmp_path / "maps", scenario_ids(range(1, 7)), replace(PARAMETERS, local_maps=local_maps)
+        )
+    assert not (tmp_path / "maps").exists()
+
+
 def test_timing_longer_than_the_recording_is_refused(tmp_path, files):
     write_split(tmp_path / "train.tar", files)
     with pytest.raises(InputError, match=r"scene.timing: found 20 observed and 80 future steps.*a part of"):

@@ -67,8 +67,8 @@ def ingest_local_maps(
             training, so no other map is used.
 
     Raises:
-        InputError: there is no map, or one cannot be used and `parameters.on_bad_scene` is "error"; `out` is then
-            unchanged.
+        InputError: there is no map, one occurs twice, or one cannot be used and `parameters.on_bad_scene` is "error";
+            `out` is then unchanged.
     """
     splits = ("train", "val") if parameters.validation == POOLED else ("train",)
     sources = [find_source(raw, split, split) for split in splits]
@@ -85,10 +85,11 @@ def ingest_local_maps(
 
 def _sample_maps(sources: Sequence[Path], scenarios: set[str], parameters: IngestParameters) -> list[LaneMap]:
     kept: list[tuple[int, str, LaneMap]] = []  # a heap by negative hash: the first entry has the largest hash
+    seen: set[str] = set()
 
     def is_wanted(path: str) -> bool:
-        name = _scenario_of_map(path)
-        return name in scenarios and (len(kept) < parameters.local_maps or _sampling_hash(name) < -kept[0][0])
+        name = _scenario_of_map(path)  # equal hashes are those of a second file
+        return name in scenarios and (len(kept) < parameters.local_maps or _sampling_hash(name) <= -kept[0][0])
 
     files = (
         (f"{source}: {path}", _scenario_of_map(path), content)
@@ -96,6 +97,9 @@ def _sample_maps(sources: Sequence[Path], scenarios: set[str], parameters: Inges
         for path, content in read_files(source, is_wanted, archive_limits(parameters))
     )
     for where, name, content in track(files, "ingest maps", unit="maps read"):
+        if name in seen:
+            raise InputError(where, "a second file of this name", "each file once")
+        seen.add(name)
         try:
             lanes = read_vehicle_lanes(content, where)
         except InputError:
