@@ -19,7 +19,7 @@ from synthdrive.core.parallel import track
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.archives import add_member, reproducible_tar
 from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
-from synthdrive.scenes.scene_store import TRACK_TYPES, Scene, SceneStore
+from synthdrive.scenes.scene_store import LOCAL_MAPS, TRACK_TYPES, Scene, SceneStore
 
 OFFICIAL_MAP_IDS = {"MIA": 10316, "PIT": 10314}  # part of the names of the official files
 TURN_DIRECTIONS = {-1: "LEFT", 0: "NONE", 1: "RIGHT"}
@@ -29,6 +29,7 @@ FIRST_TRACK_ID = 1
 AUGMENTED_PREFIX = "augmap_"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NOT_IN_CITY = re.compile(r"[^A-Za-z0-9]")
 _FIELD = re.compile(r"[^,\"\s]+")
 
 
@@ -187,7 +188,8 @@ def export_scenes(store: SceneStore, directory: Path, split: str = "train") -> i
     """Write `hd_maps.tar.gz` and `forecasting_<split>_v1.1.tar.gz` into an existing folder.
 
     Every augmented scene becomes a city of its own (the 12th of MIA is `MIAaug12`), because each has different warped
-    lanes. A map contains the lanes of its scenes' crops, without links, which a store does not have.
+    lanes, and so does every scene of a store with local maps (`austinscene12`), because these may overlap. A map
+    contains the lanes of its scenes' crops, without links, which a store does not have.
 
     Args:
         store: synthetic or recorded scenes.
@@ -211,6 +213,8 @@ def export_scenes(store: SceneStore, directory: Path, split: str = "train") -> i
 
 def exported_cities(store: SceneStore) -> list[str]:
     """Return the name of each scene's map in the export, (S,)."""
+    if store.maps == LOCAL_MAPS:
+        return [f"{_NOT_IN_CITY.sub('', city)}scene{index}" for index, city in enumerate(store.cities)]
     if "scene" not in store.manifest.column_names:
         return store.cities
     names = store.manifest["scene"].to_pylist()
