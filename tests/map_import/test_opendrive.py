@@ -90,6 +90,16 @@ def test_ending_lane_merges_into_the_lane_that_continues_straight():
     np.testing.assert_allclose(lanes["1.0.-2"].points[-1], [50.0, -1.75])
 
 
+def test_step_of_the_lane_offset_between_sections_bends_no_lane():
+    offsets = '<laneOffset s="0" a="0" b="0" c="0" d="0"/><laneOffset s="50" a="3.5" b="0" c="0" d="0"/>'
+    first = section("", lane(-1, links=lane_links(None, -2)))
+    second = section("", lane(-1) + lane(-2, links=lane_links(-1)), s=50.0)
+    lanes, _ = lanes_of(road("1", LINE, offsets + first + second))
+    assert lanes["1.0.-1"].successors == ["1.1.-2"]
+    for name in ("1.0.-1", "1.1.-2"):
+        np.testing.assert_allclose(lanes[name].points[:, 1], -1.75)
+
+
 def test_curves_have_the_analytical_end_points():
     quarter = Curve(0, 0, 0, 0, 10 * math.pi / 2, "clothoid", (0.1, 0.1))
     points, heading = quarter.at(np.linspace(0, quarter.length, 17))

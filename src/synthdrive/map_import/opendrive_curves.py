@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+SAME = 1e-9  # m; starts along a road that differ by less are the same
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)  # to integrate along a clothoid, with an error far below 1 mm
 _ARC_STEPS = 2000  # number of parameter values at which the arc length of a cubic is measured
 
@@ -82,13 +84,17 @@ class Piecewise:
 
     pieces: tuple[tuple[float, tuple[float, ...]], ...]
 
+    def before(self, s: float) -> Self:
+        """Return the pieces that start before s, metres: at a step there, the last value before it and not the next."""
+        return type(self)(tuple(piece for piece in self.pieces if piece[0] < s - SAME))
+
     def at(self, s: Floats) -> Floats:
         """Return the values (N,) at s, (N,) metres."""
         if not self.pieces:
             return np.zeros_like(s)
         starts = np.array([start for start, _ in self.pieces])
         values = np.array([piece for _, piece in self.pieces])
-        which = np.searchsorted(starts, s + 1e-9, side="right") - 1
+        which = np.searchsorted(starts, s + SAME, side="right") - 1
         a, b, c, d = values[np.maximum(which, 0)].T
         x = s - starts[np.maximum(which, 0)]
         return np.where(which >= 0, a + x * (b + x * (c + x * d)), 0.0)
@@ -97,7 +103,7 @@ class Piecewise:
 def reference_line(curves: tuple[Curve, ...], s: Floats) -> tuple[Floats, Floats]:
     """Return points (N, 2), metres, and headings (N,), radians, of a reference line at s, (N,) rising metres."""
     starts = np.array([curve.s for curve in curves])
-    which = np.maximum(np.searchsorted(starts, s + 1e-9, side="right") - 1, 0)
+    which = np.maximum(np.searchsorted(starts, s + SAME, side="right") - 1, 0)
     points, headings = np.empty((len(s), 2)), np.empty(len(s))
     for index in np.unique(which):
         curve, here = curves[int(index)], which == index

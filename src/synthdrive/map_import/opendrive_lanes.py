@@ -90,14 +90,15 @@ def _draw(road: Road) -> Iterator[tuple[Key, _Drawn | None]]:
         s = np.linspace(start, stop, max(2, math.ceil((stop - start) / STEP) + 1))
         middle, heading = reference_line(road.curves, s)
         normal = np.stack([-np.sin(heading), np.cos(heading)], axis=-1)
+        offset = road.offset.before(stop).at(s)
         for side in (1, -1):
             inner = np.zeros_like(s)
             for number in sorted((number for number in lanes if number * side > 0), key=abs):
                 lane = lanes[number]
-                width = lane.width.at(s - start)
+                width = lane.width.before(stop - start).at(s - start)
                 width = np.maximum(np.abs(width) - inner if lane.border else width, 0.0)
                 if _for_cars(lane):
-                    across = road.offset.at(s) + side * (inner + width / 2)
+                    across = offset + side * (inner + width / 2)
                     points = middle + across[:, None] * normal
                     if not (np.abs(points) <= LARGEST_COORDINATE).all():
                         raise road.element.error(f"lane {number} out of any map", "coordinates in metres")
