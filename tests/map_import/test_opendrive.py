@@ -100,6 +100,39 @@ def test_step_of_the_lane_offset_between_sections_bends_no_lane():
         np.testing.assert_allclose(lanes[name].points[:, 1], -1.75)
 
 
+def single_side(s, **sides):
+    """A lane section that describes one side; `section` would write the empty other side."""
+    ((side, lanes),) = sides.items()
+    return f'<laneSection s="{s}" singleSide="true"><{side}>{lanes}</{side}></laneSection>'
+
+
+def test_sections_of_a_single_side_end_where_that_side_has_its_next_section():
+    before = road(
+        "0",
+        (-30, 0, 0, "<line/>"),
+        section(lane(1), lane(-1, links=lane_links(None, -1))),
+        30,
+        road_link("successor", "1"),
+    )
+    own = road(
+        "1", LINE,
+        single_side(0, right=lane(-1, links=lane_links(-1, -1)))
+        + single_side(0, left=lane(1, links=lane_links(1, 1)))
+        + single_side(40, left=lane(1, links=lane_links(1, 1)))
+        + single_side(70, right=lane(-1, links=lane_links(-1, -1))),
+        links=road_link("predecessor", "0", "end") + road_link("successor", "2"),
+    )  # fmt: skip
+    after = road("2", (100, 0, 0, "<line/>"), section(lane(1, links=lane_links(1)), lane(-1)))
+    lanes, left_out = lanes_of(before, own, after)
+    ends = {name: lane_.points[[0, -1], 0].round(9).tolist() for name, lane_ in lanes.items() if name.startswith("1.")}
+    assert ends == {"1.0.-1": [0, 70], "1.1.1": [40, 0], "1.2.1": [100, 40], "1.3.-1": [70, 100]}
+    assert {name: lane_.successors for name, lane_ in lanes.items()} == {
+        "0.0.-1": ["1.0.-1"], "1.0.-1": ["1.3.-1"], "1.3.-1": ["2.0.-1"], "2.0.-1": [],
+        "2.0.1": ["1.2.1"], "1.2.1": ["1.1.1"], "1.1.1": ["0.0.1"], "0.0.1": [],
+    }  # fmt: skip
+    assert set(left_out.values()) == {0}
+
+
 def test_curves_have_the_analytical_end_points():
     quarter = Curve(0, 0, 0, 0, 10 * math.pi / 2, "clothoid", (0.1, 0.1))
     points, heading = quarter.at(np.linspace(0, quarter.length, 17))

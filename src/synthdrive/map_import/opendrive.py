@@ -6,7 +6,7 @@ cuts lanes where they become narrow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from synthdrive.core.errors import InputError
@@ -24,6 +24,7 @@ KEPT = {
 
 LONGEST_ROAD = 1e6  # m
 SHORTEST_SECTION = 0.01  # m; shorter lane sections are skipped
+LEFT, RIGHT = 1, -1  # sides of the reference line
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,22 @@ class LaneRecord:
     border: bool
     predecessors: tuple[int, ...]
     successors: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LaneSection:
+    """A lane section.
+
+    Attributes:
+        start: metres along the road.
+        stops: its end on each side that it describes, metres along the road: a section with `singleSide` describes one
+            side only, and on the other side the section before it goes on.
+        lanes: the lanes of these sides by id.
+    """
+
+    start: float
+    stops: dict[int, float]
+    lanes: dict[int, LaneRecord]
 
 
 @dataclass(frozen=True)
@@ -73,7 +90,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Road:
-    """A road; a lane section is a pair of its start, metres along the road, and its lanes by id."""
+    """A road and its lane sections by start."""
 
     name: str
     element: XmlElement
@@ -82,9 +99,13 @@ class Road:
     left_hand: bool
     curves: tuple[Curve, ...]
     offset: Piecewise
-    sections: tuple[tuple[float, dict[int, LaneRecord]], ...]
+    sections: tuple[LaneSection, ...]
     ends: dict[str, RoadEnd]
     lights: tuple[Light, ...]
+
+    def places(self, side: int) -> list[int]:
+        """Return the indices of the sections that describe a side."""
+        return [place for place, section in enumerate(self.sections) if side in section.stops]
 
 
 @dataclass(frozen=True)
@@ -137,9 +158,6 @@ def _road(element: XmlElement, lights: set[str]) -> Road:
     if length <= 0 or not curves or not sections or lanes is None:
         found = f"length {length:g}, {len(curves)} geometries, {len(sections)} lane sections"
         raise element.error(found, "a length above 0, and at least one geometry and lane section")
-    starts = sorted((max(section.number("s"), 0.0), place) for place, section in enumerate(sections))
-    ends = [start for start, _ in starts[1:]] + [length]
-    starts = [start for start, end in zip(starts, ends, strict=True) if end - start[0] > SHORTEST_SECTION] or starts[:1]
     return Road(
         name=element.get("id"),
         element=element,
@@ -148,10 +166,35 @@ def _road(element: XmlElement, lights: set[str]) -> Road:
         left_hand=element.get("rule").upper() == "LHT",
         curves=tuple(curves),
         offset=_piecewise(lanes, "laneOffset", "s"),
-        sections=tuple((start, _lanes(sections[place])) for start, place in starts),
+        sections=_sections(sections, length),
         ends=_road_ends(element),
         lights=tuple(_lights(element, lights)),
     )
+
+
+def _sections(elements: list[XmlElement], length: float) -> tuple[LaneSection, ...]:
+    """Return the lane sections of a road by start, without those that are too short."""
+    starts = sorted((max(element.number("s"), 0.0), place) for place, element in enumerate(elements))
+    stops: dict[int, dict[int, float]] = {place: {} for _, place in starts}
+    for side in (LEFT, RIGHT):
+        own = [(start, place) for start, place in starts if _describes(elements[place], side)]
+        ends = [start for start, _ in own[1:]] + [length]
+        kept = [begin for begin, end in zip(own, ends, strict=True) if end - begin[0] > SHORTEST_SECTION] or own[:1]
+        for (_, place), end in zip(kept, [start for start, _ in kept[1:]] + [length], strict=False):
+            stops[place][side] = end
+    described = [(start, place) for start, place in starts if stops[place]]
+    return tuple(LaneSection(start, stops[place], _lanes(elements[place], stops[place])) for start, place in described)
+
+
+def _describes(section: XmlElement, side: int) -> bool:
+    own, other = ("left", "right") if side == LEFT else ("right", "left")
+    single = section.get("singleSide").lower() in ("true", "1")
+    return not single or section.first(own) is not None or section.first(other) is None
+
+
+def side_of(number: int) -> int:
+    """Return the side of the reference line on which a lane is; lane 0 has no width and may be on either."""
+    return LEFT if number > 0 else RIGHT
 
 
 def _curve(geometry: XmlElement) -> Curve:
@@ -183,7 +226,7 @@ def _piecewise(parent: XmlElement, tag: str, start: str) -> Piecewise:
     return Piecewise(tuple(sorted(pieces)))
 
 
-def _lanes(section: XmlElement) -> dict[int, LaneRecord]:
+def _lanes(section: XmlElement, sides: Collection[int]) -> dict[int, LaneRecord]:
     lanes: dict[int, LaneRecord] = {}
     for element in (lane for side in section.all(*SIDES) for lane in side.all("lane")):
         number, link = element.integer("id"), element.first("link")
@@ -199,7 +242,7 @@ def _lanes(section: XmlElement) -> dict[int, LaneRecord]:
             predecessors=tuple(end.integer("id") for end in link.all("predecessor")) if link else (),
             successors=tuple(end.integer("id") for end in link.all("successor")) if link else (),
         )
-    return lanes
+    return {number: lane for number, lane in lanes.items() if side_of(number) in sides}
 
 
 def _road_ends(element: XmlElement) -> dict[str, RoadEnd]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,10 +13,13 @@ import numpy.typing as npt
 from synthdrive.core.errors import InputError
 from synthdrive.formats.bounded_xml import XmlElement
 from synthdrive.map_import.opendrive import (
+    LEFT,
+    RIGHT,
     Connection,
     LaneRecord,
     Road,
     read_roads,
+    side_of,
 )
 from synthdrive.map_import.opendrive_curves import reference_line
 from synthdrive.map_import.street_lanes import StreetLane, drop_gaps, meet, set_turns
@@ -59,7 +63,7 @@ def read_opendrive(
     roads, connections = read_roads(content, where)
     drawn, narrow, size = dict[Key, _Drawn](), 0, 0
     for road in roads.values():
-        size += int(road.length / STEP + 2) * sum(len(lanes) for _, lanes in road.sections)
+        size += int(road.length / STEP + 2) * sum(len(section.lanes) for section in road.sections)
         if size > MOST_POINTS:
             raise road.element.error(f"more than {MOST_POINTS} m of lanes up to here", "the map of a city")
         for key, lane in _draw(road):
@@ -83,27 +87,24 @@ def read_opendrive(
 
 def _draw(road: Road) -> Iterator[tuple[Key, _Drawn | None]]:
     """Yield the lanes for cars of a road; None for a lane that is too narrow."""
-    stops = [start for start, _ in road.sections[1:]] + [road.length]
-    for place, ((start, lanes), stop) in enumerate(zip(road.sections, stops, strict=True)):
-        if not any(_for_cars(lane) for lane in lanes.values()):
-            continue
-        s = np.linspace(start, stop, max(2, math.ceil((stop - start) / STEP) + 1))
-        middle, heading = reference_line(road.curves, s)
-        normal = np.stack([-np.sin(heading), np.cos(heading)], axis=-1)
-        offset = road.offset.before(stop).at(s)
-        for side in (1, -1):
-            inner = np.zeros_like(s)
-            for number in sorted((number for number in lanes if number * side > 0), key=abs):
-                lane = lanes[number]
-                width = lane.width.before(stop - start).at(s - start)
+    for place, section in enumerate(road.sections):
+        for side, stop in section.stops.items():
+            lanes = [section.lanes[number] for number in sorted(section.lanes, key=abs) if number * side > 0]
+            if not any(_for_cars(lane) for lane in lanes):
+                continue
+            s = np.linspace(section.start, stop, max(2, math.ceil((stop - section.start) / STEP) + 1))
+            middle, heading = reference_line(road.curves, s)
+            normal = np.stack([-np.sin(heading), np.cos(heading)], axis=-1)
+            offset, inner = road.offset.before(stop).at(s), np.zeros_like(s)
+            for lane in lanes:
+                width = lane.width.before(stop - section.start).at(s - section.start)
                 width = np.maximum(np.abs(width) - inner if lane.border else width, 0.0)
                 if _for_cars(lane):
-                    across = offset + side * (inner + width / 2)
-                    points = middle + across[:, None] * normal
+                    points = middle + (offset + side * (inner + width / 2))[:, None] * normal
                     if not (np.abs(points) <= LARGEST_COORDINATE).all():
-                        raise road.element.error(f"lane {number} out of any map", "coordinates in metres")
+                        raise road.element.error(f"lane {lane.number} out of any map", "coordinates in metres")
                     wide = float(width.max()) >= MIN_WIDTH
-                    yield (road.name, place, number), _Drawn(points, _entries(road, lane)) if wide else None
+                    yield (road.name, place, lane.number), _Drawn(points, _entries(road, lane)) if wide else None
                 inner = inner + width
 
 
@@ -126,25 +127,25 @@ class _Contacts:
         self.found: dict[tuple[LaneEnd, LaneEnd], None] = {}
         self.dangling = 0
         self._roads, self._drawn, self._skip = roads, drawn, skip_broken
+        self._places = {(name, side): road.places(side) for name, road in roads.items() for side in (LEFT, RIGHT)}
 
     def along_roads(self) -> None:
         """Add the links between lanes within each road and to the next road."""
         for road in self._roads.values():
-            last = len(road.sections) - 1
-            for place, (_, lanes) in enumerate(road.sections):
-                for lane in lanes.values():
+            for place, section in enumerate(road.sections):
+                for lane in filter(_for_cars, section.lanes.values()):
+                    places = self._places[road.name, side_of(lane.number)]
                     for end, step, numbers in (("start", -1, lane.predecessors), ("end", 1, lane.successors)):
-                        if not _for_cars(lane):
-                            continue
                         here = ((road.name, place, lane.number), end)
-                        if 0 <= place + step <= last:
+                        there = bisect_left(places, place) + step
+                        if 0 <= there < len(places):
                             for number in numbers:
-                                self._add(here, [(road.name, place + step, OTHER_END[end])], number)
+                                self._add(here, [((road.name, places[there], number), OTHER_END[end])])
                         elif end in road.ends and road.ends[end].kind == "road":
                             follows = road.ends[end]
                             ends = self._road_ends(follows.name, follows.contact, follows.element)
                             for number in numbers:
-                                self._add(here, ends, number)
+                                self._add(here, self._lane_ends(ends, number))
 
     def in_junction(self, connection: Connection) -> None:
         """Add the links of a connection, at the nearest end of the incoming road unless the road says which one."""
@@ -159,16 +160,16 @@ class _Contacts:
         here = {
             end for end, follows in ends.items() if (follows.kind, follows.name) == ("junction", connection.junction)
         }
-        before = [end for end in before if end[2] in here] or before
+        before = [end for end in before if end[1] in here] or before
         for number, other in connection.lanes:
-            known = [((name, place, number), end) for name, place, end in before]
-            known = [lane_end for lane_end in known if lane_end[0] in self._drawn]
-            options = [(self._distance(lane_end, after, other), lane_end) for lane_end in known]
+            there = self._lane_ends(after, other)
+            known = [lane_end for lane_end in self._lane_ends(before, number) if lane_end[0] in self._drawn]
+            options = [(self._distance(lane_end, there), lane_end) for lane_end in known]
             if options:
-                self._add(min(options)[1], after, other)
+                self._add(min(options)[1], there)
 
-    def _road_ends(self, name: str, contact: str, element: XmlElement) -> list[tuple[str, int, str]]:
-        """Return the ends (road, lane section, end) of a road to which a link may refer."""
+    def _road_ends(self, name: str, contact: str, element: XmlElement) -> list[tuple[str, str]]:
+        """Return the ends (road, end) of a road to which a link may refer."""
         if name not in self._roads:
             if not self._skip:
                 raise InputError(
@@ -178,22 +179,27 @@ class _Contacts:
                 )  # fmt: skip
             self.dangling += 1
             return []
-        last = len(self._roads[name].sections) - 1
-        both = [(name, 0, "start"), (name, last, "end")]
-        return [end for end in both if end[2] == contact] or both
+        both = [(name, "start"), (name, "end")]
+        return [end for end in both if end[1] == contact] or both
 
-    def _add(self, here: LaneEnd, ends: list[tuple[str, int, str]], number: int) -> None:
-        """Join a lane end to the nearest of these road ends that has a lane for cars with this id."""
-        there = [((name, place, number), end) for name, place, end in ends]
+    def _lane_ends(self, ends: list[tuple[str, str]], number: int) -> list[LaneEnd]:
+        """Return the ends of lane `number` at these road ends: in the outermost section of its side."""
+        found = []
+        for name, end in ends:
+            places = self._places[name, side_of(number)] or [0]
+            found.append(((name, places[0 if end == "start" else -1], number), end))
+        return found
+
+    def _add(self, here: LaneEnd, there: list[LaneEnd]) -> None:
+        """Join a lane end to the nearest of these lane ends that belongs to a lane for cars."""
         known = [lane_end for lane_end in there if lane_end[0] in self._drawn]
         if here[0] in self._drawn and known:
             nearest = min(known, key=lambda lane_end: self._gap(here, lane_end))
             self.found[here, nearest] = None
-        elif ends and not any(number in self._roads[name].sections[place][1] for name, place, _ in ends):
+        elif there and not any(number in self._roads[name].sections[place].lanes for (name, place, number), _ in there):
             self.dangling += 1
 
-    def _distance(self, here: LaneEnd, ends: list[tuple[str, int, str]], number: int) -> float:
-        there = [((name, place, number), end) for name, place, end in ends]
+    def _distance(self, here: LaneEnd, there: list[LaneEnd]) -> float:
         return min((self._gap(here, end) for end in there if end[0] in self._drawn), default=math.inf)
 
     def _gap(self, one: LaneEnd, other: LaneEnd) -> float:
