@@ -186,7 +186,9 @@ class SceneParameters:
     Attributes:
         train, val: number of scenes.
         band: m, width of the strip without focal agents between the train and val parts of a city.
-        max_standing_fraction: largest fraction of scenes whose focal agent moves less than `standing_distance` (m).
+        max_standing_fraction: largest fraction of the drawn scenes whose focal agent ends less than `standing_distance`
+            (m) from where it began. 1.2 times as many scenes are drawn as are kept, so of the kept scenes the fraction
+            may be up to 1.2 times as large.
         separation: m, smallest distance between the focal agents of simultaneous scenes.
         pause: s, smallest time between two scenes with the same focal agent.
         min_av_distance, max_av_distance: m, limits to the distance from AV to focal agent at the last observed step.

@@ -207,7 +207,8 @@ def choose(
     """Draw up to `count` candidates by weight, without overlap; return their rows in the order of the draw.
 
     In the same window, focal agents are at least `scenes.separation` apart; between scenes of the same focal agent lie
-    at least `scenes.pause` seconds; at most `scenes.max_standing_fraction` of `count` focal agents stand still.
+    at least `scenes.pause` seconds; at most `scenes.max_standing_fraction` of `count` focal agents stand still. If
+    the caller keeps only some of the drawn scenes, the fraction of these may be larger.
     """
     order = np.argsort(-(np.log(np.maximum(candidates.weight, 1e-9)) + random.gumbel(size=len(candidates))))
     standing_left = int(scenes.max_standing_fraction * count)
