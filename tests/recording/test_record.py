@@ -112,6 +112,17 @@ def test_invalid_parameters_are_refused_by_name(section, key, value):
         from_values(RecordSampleParameters, values, "record_sample")
 
 
+@pytest.mark.parametrize(
+    ("vehicles", "drivers"), [(["car", "car"], ["calm"]), (["a", "a_b"], ["b_c", "c"]), (["car"], ["calm", "calm"])]
+)
+def test_kinds_of_traffic_need_different_names(vehicles, drivers):
+    values = read_parameters(PARAMS)["record_sample"]
+    for key, names in (("vehicles", vehicles), ("drivers", drivers)):
+        values["traffic"][key] = [{**values["traffic"][key][0], "name": name} for name in names]
+    with pytest.raises(ParameterError, match=r"record_sample\.traffic\.vehicles and .*twice"):
+        from_values(RecordSampleParameters, values, "record_sample")
+
+
 def test_unknown_val_side_is_refused():
     values = read_parameters(PARAMS)["record_sample"]
     values["cities"][0]["val_side"] = "up"

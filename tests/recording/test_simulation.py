@@ -1,9 +1,16 @@
 """Tests of the motion of vehicle centres computed from simulated positions."""
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from synthdrive.recording.simulation import Drive, centre_motion
+from synthdrive.config.record_sample import TrafficParameters
+from synthdrive.core.parameters import load_section
+from synthdrive.recording.simulation import Drive, centre_motion, read_drive
+
+PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 
 STEPS = 100
 
@@ -58,3 +65,14 @@ def test_absence_of_a_vehicle_is_not_interpolated():
     motion = centre_motion(coming, 0.2)
     np.testing.assert_array_equal(np.isnan(motion.xy[:, 0, 0]), np.isnan(coming.speed[:, 0]))
     np.testing.assert_allclose(motion.xy[60:, 0, 0], np.arange(60, STEPS) - 2.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["calm", "very_cautious"])
+def test_vehicle_has_the_length_of_its_kind_whatever_its_driver_is_called(name):
+    traffic = load_section(TrafficParameters, "record_sample.traffic", PARAMS)
+    traffic.drivers[0].name = name
+    motion = {f"vehicle_{key}": [0.0, 1.0] for key in ("x", "y", "angle", "speed")}
+    kinds = [f"{vehicle.name}_{name}" for vehicle in traffic.vehicles[:2]]
+    names = {"vehicle_id": ["0", "1"], "vehicle_lane": ["a", "a"], "vehicle_type": kinds}
+    driven = read_drive(pa.table({"timestep_time": [0.0, 0.0], **motion, **names}), traffic)
+    assert driven.length.tolist() == [vehicle.length for vehicle in traffic.vehicles[:2]]

@@ -130,6 +130,18 @@ class TrafficParameters:
     vehicles: list[VehicleParameters] = value(fewest=1)
     drivers: list[DriverParameters] = value(fewest=1)
 
+    def types(self) -> list[tuple[str, VehicleParameters, DriverParameters]]:
+        """Return each kind of vehicle with each kind of driver, and the name of this type of traffic."""
+        return [(f"{car.name}_{driver.name}", car, driver) for car in self.vehicles for driver in self.drivers]
+
+    def validate(self, where: str) -> None:
+        """The types must have different names, because SUMO knows them by name only."""
+        names = [name for name, _, _ in self.types()]
+        twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+        if twice:
+            found = f"{twice!r} (vehicle_driver) twice"
+            raise ParameterError(f"{where}.vehicles and {where}.drivers", found, "names whose pairs are unique")
+
 
 @dataclass
 class ParkingParameters:

@@ -117,28 +117,27 @@ def write_demand(
 def _add_types(root: ElementTree.Element, traffic: TrafficParameters) -> tuple[list[str], npt.NDArray[np.float64]]:
     """Add each type of vehicle with each type of driver; return their names and the probabilities of drawing them."""
     names, fractions = [], []
-    for vehicle in traffic.vehicles:
-        for driver in traffic.drivers:
-            names.append(f"{vehicle.name}_{driver.name}")
-            fractions.append(vehicle.fraction * driver.fraction)
-            attributes = {
-                "id": names[-1],
-                "vClass": "passenger",
-                "length": vehicle.length,
-                "width": vehicle.width,
-                "carFollowModel": "EIDM",  # an intelligent driver model with reaction, jerk limits and small errors
-                "accel": min(vehicle.acceleration, driver.acceleration),
-                "decel": driver.deceleration,
-                "tau": driver.headway,
-                "minGap": driver.standstill_gap,
-                "speedFactor": f"normc({driver.speed_factor},{traffic.speed_factor_deviation},0.5,1.3)",
-                "maxSpeedLat": driver.lateral_speed,
-                "latAlignment": driver.alignment,
-                "lcSpeedGain": driver.overtaking,
-                "lcStrategic": 3,  # change to the lane of the next turn early enough not to get stuck
-                "minGapLat": 0.4,
-            }
-            ElementTree.SubElement(root, "vType", {key: str(value) for key, value in attributes.items()})
+    for name, vehicle, driver in traffic.types():
+        names.append(name)
+        fractions.append(vehicle.fraction * driver.fraction)
+        attributes = {
+            "id": name,
+            "vClass": "passenger",
+            "length": vehicle.length,
+            "width": vehicle.width,
+            "carFollowModel": "EIDM",  # an intelligent driver model with reaction, jerk limits and small errors
+            "accel": min(vehicle.acceleration, driver.acceleration),
+            "decel": driver.deceleration,
+            "tau": driver.headway,
+            "minGap": driver.standstill_gap,
+            "speedFactor": f"normc({driver.speed_factor},{traffic.speed_factor_deviation},0.5,1.3)",
+            "maxSpeedLat": driver.lateral_speed,
+            "latAlignment": driver.alignment,
+            "lcSpeedGain": driver.overtaking,
+            "lcStrategic": 3,  # change to the lane of the next turn early enough not to get stuck
+            "minGapLat": 0.4,
+        }
+        ElementTree.SubElement(root, "vType", {key: str(value) for key, value in attributes.items()})
     weights = np.array(fractions)
     return names, weights / weights.sum()
 

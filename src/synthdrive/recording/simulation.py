@@ -112,9 +112,9 @@ def read_drive(recorded: pa.Table, traffic: TrafficParameters) -> Drive:
         filled[step, column] = values
         return filled
 
-    lengths = {vehicle.name: vehicle.length for vehicle in traffic.vehicles}
+    lengths = {name: vehicle.length for name, vehicle, _ in traffic.types()}
     length = np.zeros(len(ids))
-    length[column] = np.array([lengths[name.rsplit("_", 1)[0]] for name in types])[kind]
+    length[column] = np.array([lengths[name] for name in types])[kind]
     lane_grid = np.full(shape, -1, dtype=np.int32)
     lane_grid[step, column] = lane
     heading = np.pi / 2 - np.radians(grid(recorded["vehicle_angle"].to_numpy()))  # SUMO: clockwise from north
