@@ -218,3 +218,16 @@ def test_a_changed_byte_gives_a_consistent_store_or_an_input_error(tmp_path_fact
         scene = loaded[index]
         assert scene.track_offsets[-1] == len(scene.xy)
         loaded.lanes.take(scene.lane_rows)
+
+
+def test_file_in_place_of_a_store_is_refused(tmp_path):
+    (tmp_path / "store").write_text("not a folder")
+    with pytest.raises(InputError, match=r"xy\.npy: found a file that cannot be read \(Not a directory\)"):
+        SceneStore.load(tmp_path / "store")
+
+
+def test_folder_in_place_of_an_array_is_refused(store_path):
+    (store_path / "xy.npy").unlink()
+    (store_path / "xy.npy").mkdir()
+    with pytest.raises(InputError, match=r"xy\.npy: found a file that cannot be read \(Is a directory\)"):
+        SceneStore.load(store_path)

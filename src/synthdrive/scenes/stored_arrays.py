@@ -42,6 +42,8 @@ def open_array(path: Path, dtype: str, shape: tuple[int | None, ...]) -> npt.NDA
         size = path.stat().st_size
     except FileNotFoundError:
         raise InputError(path, "no such file", "an array of a scene store") from None
+    except OSError as error:
+        raise InputError(path, f"a file that cannot be read ({error.strerror})", "an array of a scene store") from None
     wanted = np.dtype(dtype).str
     fits = len(found_shape) == len(shape) and all(w in (None, f) for f, w in zip(found_shape, shape, strict=True))
     if descr != wanted or not fits:
