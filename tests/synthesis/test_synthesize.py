@@ -176,6 +176,11 @@ def test_desired_speeds_can_come_from_recorded_scenes(maps, scenes, parameters, 
     assert set(store.manifest["desired_speed"].to_pylist()) == {4.5, 22.0}
 
 
+def test_recorded_speeds_need_the_column_with_them():
+    with pytest.raises(InputError, match=r"found columns scene_id, city; expected a column agent_max_speed"):
+        recorded_desired_speeds(pa.table({"scene_id": ["a"], "city": ["TOY"]}), 0.906)
+
+
 def test_original_scenes_need_a_desired_speed(maps, scenes, parameters, tmp_path):
     parameters.desired_speeds = []
     parameters.validate("synthesize")

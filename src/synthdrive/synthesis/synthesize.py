@@ -135,8 +135,13 @@ def recorded_desired_speeds(manifest: pa.Table, cruise_speed_factor: float) -> n
         cruise_speed_factor: fraction of the desired speed at which the driver drives on straights.
 
     Raises:
-        InputError: no focal agent is a vehicle.
+        InputError: the manifest has no agent_max_speed, or no focal agent is a vehicle.
     """
+    if "agent_max_speed" not in manifest.column_names:
+        raise InputError(
+            "recorded scenes", f"columns {', '.join(manifest.column_names)}", "a column agent_max_speed",
+            "synthesize.speed_source: recorded needs scenes with a future, as ingest writes them.",
+        )  # fmt: skip
     speeds = manifest["agent_max_speed"].to_numpy()[follows_lanes(manifest)] / cruise_speed_factor
     if not len(speeds):
         raise InputError("recorded scenes", "no focal agent that is a vehicle", "at least one, for its top speed")
