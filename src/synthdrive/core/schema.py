@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
@@ -24,6 +25,7 @@ from synthdrive.core.errors import ParameterError
 
 Section = TypeVar("Section")
 
+LARGEST = sys.float_info.max  # a larger whole number, which YAML reads too, has no float near it
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -68,7 +70,7 @@ class Allowed:
         if isinstance(value, str):
             return value in self.choices if self.choices else re.fullmatch(self.pattern, value) is not None
         return (
-            math.isfinite(value)
+            abs(value) <= LARGEST
             and (self.above is None or value > self.above)
             and (self.at_least is None or value >= self.at_least)
             and (self.below is None or value < self.below)
