@@ -7,7 +7,7 @@ import pytest
 
 from synthdrive.augmentation.augment_maps import augment_maps, describe
 from synthdrive.augmentation.augmented_scenes import KEPT, AugmentedScenes
-from synthdrive.core.artifacts import file_hash
+from synthdrive.core.artifacts import file_hash, read_arrays, write_arrays
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import local_executor, open_executor
 
@@ -46,10 +46,21 @@ def test_saved_scenes_load_unchanged_and_damaged_file_is_refused(scenes, tmp_pat
     scenes.save(tmp_path)
     loaded = AugmentedScenes.load(tmp_path)
     assert loaded.manifest.equals(scenes.manifest)
+    assert loaded.map_hashes == scenes.map_hashes
+    assert loaded.half_width == HALF_WIDTH
     np.testing.assert_array_equal(loaded.centreline, scenes.centreline)
     np.testing.assert_array_equal(loaded.lanes.points, scenes.lanes.points)
     (tmp_path / "lanes.safetensors").write_bytes(b"broken")
     with pytest.raises(InputError, match="lanes.safetensors"):
+        AugmentedScenes.load(tmp_path)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"origin": "{"}, {"origin": "[]"}, {"origin": '{"maps": {}}'}])
+def test_scenes_that_do_not_say_from_which_maps_they_were_made_are_refused(scenes, tmp_path, metadata):
+    scenes.save(tmp_path)
+    arrays, _ = read_arrays(tmp_path / "scenes.safetensors")
+    write_arrays(tmp_path / "scenes.safetensors", arrays, metadata)
+    with pytest.raises(InputError, match=r"scenes\.safetensors: found metadata without the maps.*Run augment again"):
         AugmentedScenes.load(tmp_path)
 
 

@@ -128,6 +128,8 @@ def augmented(draw: st.DrawFn) -> AugmentedScenes:
         corridor=generator.integers(0, 9, offsets["c"][-1]),
         corridor_offsets=offsets["c"],
         lane_offsets=ends,
+        map_hashes=draw(st.dictionaries(TEXTS, TEXTS, max_size=3)),
+        half_width=draw(st.floats(1.0, 1000.0)),
     )
 
 
@@ -285,7 +287,7 @@ def test_the_gzip_checksum_is_verified(tmp_path):
 )
 def test_augmented_scenes_with_inconsistent_arrays_are_refused(tmp_path, name, change):
     lanes, ends = straight_map().segments, np.array([0, 3])
-    scenes = join_scenes([], [])
+    scenes = join_scenes([], [], {}, 50.0)
     row: dict[str, Any] = {kind: [None] for kind in MANIFEST_COLUMNS}
     scenes = replace(
         scenes,

@@ -209,7 +209,7 @@ def _write_augmented(directory: Path, lane_map: LaneMap) -> None:
             "n_lanes": 0 if lanes is None else len(lanes),
         })  # fmt: skip
     with atomic_directory(directory) as partial:
-        join_scenes(rows, scenes).save(partial)
+        join_scenes(rows, scenes, {lane_map.city: lane_map}, 50.0).save(partial)
 
 
 def _write_models(paths: RunPaths, variant: str, seed: int) -> None:

@@ -12,6 +12,7 @@ from synthdrive.core.artifacts import file_hash, read_json
 from synthdrive.core.errors import InputError, ParameterError
 from synthdrive.core.parallel import cluster_executor, local_executor, open_executor
 from synthdrive.core.timing import ARGOVERSE1
+from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
 from synthdrive.scenes.scene_store import AV, SceneStore
 from synthdrive.synthesis.realism import tracking_noise
 from synthdrive.synthesis.synthesize import recorded_desired_speeds, synthesize
@@ -50,6 +51,35 @@ def test_windows_are_scenes_whose_crop_is_taken_on_the_warped_map(maps, scenes, 
         np.testing.assert_array_equal(crop.lane_ids, lanes.lane_ids[inside])
         np.testing.assert_array_equal(crop.points, lanes.points[inside])
         assert row["n_lanes"] == len(crop)
+
+
+def reordered(lane_map):
+    """The same lanes in another order."""
+    order = np.roll(np.arange(len(lane_map)), 1)
+    place = np.argsort(order)
+
+    def neighbours(rows):
+        return np.where(rows == NO_LANE, NO_LANE, place[rows])[order]
+
+    def links(of):
+        return Links.from_lists([place[of.of(int(row))].tolist() for row in order])
+
+    return LaneMap(
+        lane_map.city, lane_map.segments.take(order), neighbours(lane_map.left), neighbours(lane_map.right),
+        links(lane_map.successors), links(lane_map.predecessors),
+    )  # fmt: skip
+
+
+def test_scenes_of_another_map_are_refused(maps, scenes, parameters, tmp_path):
+    with pytest.raises(InputError, match=r"scenes of ZOO: found scenes made from another map.*Run augment again"):
+        run({**maps, "ZOO": reordered(maps["ZOO"])}, scenes, parameters, tmp_path / "reordered")
+
+
+def test_scenes_made_for_smaller_map_crops_are_refused(maps, scenes, parameters, tmp_path):
+    with ThreadPoolExecutor(1) as executor:
+        with pytest.raises(InputError, match=r"scene\.map_half_width: found 50\.1 m; expected at most 50 m.*augment"):
+            synthesize(maps, scenes, parameters, 50.1, ARGOVERSE1, executor, tmp_path)
+        assert synthesize(maps, scenes, parameters, 40.0, ARGOVERSE1, executor, tmp_path).windows
 
 
 def test_every_window_is_within_the_limits_if_measured_again(maps, scenes, parameters, tmp_path):

@@ -69,7 +69,7 @@ def augment_maps(
     for part_rows, part_scenes in track(done, "augment", len(tasks), "tasks"):
         rows.extend(part_rows)
         scenes.extend(part_scenes)
-    return join_scenes(rows, scenes)
+    return join_scenes(rows, scenes, maps, half_width)
 
 
 def describe(scenes: AugmentedScenes) -> str:

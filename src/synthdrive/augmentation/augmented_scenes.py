@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,13 +15,14 @@ import pyarrow as pa
 from synthdrive.augmentation.transforms import Transform, TransformShape, make_transform
 from synthdrive.core.artifacts import read_arrays, read_table, write_arrays, write_table
 from synthdrive.core.errors import InputError
-from synthdrive.scenes.lane_map import LaneSegments
+from synthdrive.scenes.lane_map import LaneMap, LaneSegments
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 ORIGINAL, AUGMENTED = "original", "augmented"
 KEPT = "kept"
+AGAIN = "Run augment again."
 
 MANIFEST_COLUMNS = {
     "scene_id": pa.string(),
@@ -41,6 +44,7 @@ MANIFEST_COLUMNS = {
     "status": pa.string(),  # kept | dropped: <reason>
 }
 
+_ORIGIN = "origin"  # entry of the metadata of scenes.safetensors
 _ARRAYS = {
     "centreline": ("float64", 2),
     "centreline_fresh": ("bool", 1),
@@ -100,6 +104,8 @@ class AugmentedScenes:
         centreline, centreline_fresh: (N, 2) float64, metres, and (N,) bool; the centrelines of all scenes in order.
         centreline_offsets, route_offsets, corridor_offsets, lane_offsets: (S + 1,) int64.
         route_lanes, corridor: (R,) and (C,) int64, rows of the cities' maps.
+        map_hashes: `LaneMap.sha256` of each city's map, to whose rows these refer.
+        half_width: largest half side of a map crop for which the corridors are wide enough, metres.
     """
 
     manifest: pa.Table
@@ -112,6 +118,8 @@ class AugmentedScenes:
     corridor: Rows
     corridor_offsets: Rows
     lane_offsets: Rows
+    map_hashes: Mapping[str, str]
+    half_width: float
 
     def __len__(self) -> int:
         return int(self.manifest.num_rows)
@@ -147,22 +155,46 @@ class AugmentedScenes:
             lanes=self.lanes.take(lanes) if row["source"] == AUGMENTED else None,
         )
 
+    def require(self, maps: Mapping[str, LaneMap], half_width: float) -> None:
+        """Raise InputError unless the kept scenes were made from these maps, and for map crops of at least this size.
+
+        Args:
+            maps: lane map of each city; it may contain others, too.
+            half_width: half the side of a map crop, metres.
+        """
+        for city in sorted({self.manifest["city"][int(index)].as_py() for index in self.kept()}):
+            if city not in maps:
+                raise InputError("augmented scenes", f"city {city!r}", f"one of the maps: {', '.join(maps)}")
+            if self.map_hashes.get(city) != maps[city].sha256:
+                raise InputError(
+                    f"augmented scenes of {city}", "scenes made from another map", "the map of this city", AGAIN
+                )
+        if half_width > self.half_width:
+            expected = f"at most {self.half_width:g} m, for which the augmented scenes were made"
+            raise InputError("scene.map_half_width", f"{half_width:g} m", expected, AGAIN)
+
     def save(self, directory: Path) -> None:
         """Write the three files into an existing directory."""
         write_table(directory / "manifest.parquet", self.manifest)
         self.lanes.save(directory / "lanes.safetensors")
-        write_arrays(directory / "scenes.safetensors", {name: getattr(self, name) for name in _ARRAYS})
+        # One entry, because safetensors writes several in random order.
+        origin = {"maps": dict(self.map_hashes), "half_width": float(self.half_width)}
+        metadata = {_ORIGIN: json.dumps(origin, sort_keys=True)}
+        write_arrays(directory / "scenes.safetensors", {name: getattr(self, name) for name in _ARRAYS}, metadata)
 
     @classmethod
     def load(cls, directory: Path) -> Self:
         """Read what `save` wrote; raise InputError, with the file and what is wrong, if it is damaged."""
         directory = Path(directory)
         manifest = read_table(directory / "manifest.parquet", MANIFEST_COLUMNS)
-        arrays, _ = read_arrays(directory / "scenes.safetensors", _ARRAYS)
+        arrays, metadata = read_arrays(directory / "scenes.safetensors", _ARRAYS)
+        map_hashes, half_width = _read_origin(metadata, directory / "scenes.safetensors")
         scenes = cls(
             manifest=manifest,
             lanes=LaneSegments.load(directory / "lanes.safetensors"),
             **{name: arrays[name] for name in _ARRAYS},
+            map_hashes=map_hashes,
+            half_width=half_width,
         )
         scenes._check(directory)
         return scenes
@@ -186,8 +218,28 @@ class AugmentedScenes:
                 raise InputError(f"{directory}: {name}", f"shape {getattr(self, name).shape}", f"shape {shape}")
 
 
-def join_scenes(rows: list[dict[str, Any]], scenes: list[AugmentedScene | None]) -> AugmentedScenes:
-    """Build the artifact from one manifest row per scene and the scenes themselves (None if dropped)."""
+def _read_origin(metadata: Mapping[str, str], path: Path) -> tuple[dict[str, str], float]:
+    """Return `map_hashes` and `half_width`, which `save` stored in the file's metadata."""
+    try:
+        origin = json.loads(metadata.get(_ORIGIN, ""))
+    except (ValueError, RecursionError):
+        origin = None
+    match origin:
+        case {"maps": dict(hashes), "half_width": float(half_width)}:
+            return hashes, half_width
+    raise InputError(path, "metadata without the maps of the scenes", "augmented scenes of this version", AGAIN)
+
+
+def join_scenes(
+    rows: list[dict[str, Any]], scenes: list[AugmentedScene | None], maps: Mapping[str, LaneMap], half_width: float
+) -> AugmentedScenes:
+    """Build the artifact.
+
+    Args:
+        rows: one manifest row per scene.
+        scenes: the scenes themselves, None if dropped.
+        maps, half_width: see `augment_maps.augment_maps`.
+    """
     kept = [scene for scene in scenes if scene is not None]
     lanes = [scene.lanes for scene in kept if scene.lanes is not None]
     sizes = {
@@ -208,6 +260,8 @@ def join_scenes(rows: list[dict[str, Any]], scenes: list[AugmentedScene | None])
         corridor=np.concatenate([np.zeros(0, dtype=np.int64), *(scene.corridor for scene in kept)]),
         corridor_offsets=offsets["corridor"],
         lane_offsets=offsets["lane"],
+        map_hashes={city: lane_map.sha256 for city, lane_map in maps.items()},
+        half_width=half_width,
     )
 
 

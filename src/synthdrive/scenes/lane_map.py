@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -228,13 +229,24 @@ class LaneMap:
         inside &= (boxes[:, 1] <= y + half_width) & (boxes[:, 3] >= y - half_width)
         return np.flatnonzero(inside)
 
-    def save(self, path: Path) -> None:
-        """Write the map to a safetensors file."""
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256, in hexadecimal, of all lanes and links in their order."""
+        digest = hashlib.sha256()
+        for name, array in self._arrays().items():
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
+        return digest.hexdigest()
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         arrays = {name: getattr(self.segments, name) for name in SEGMENT_ARRAYS}
         arrays |= {"left": self.left, "right": self.right}
         arrays |= {"successor_offsets": self.successors.offsets, "successor_rows": self.successors.rows}
         arrays |= {"predecessor_offsets": self.predecessors.offsets, "predecessor_rows": self.predecessors.rows}
-        write_arrays(path, arrays, {"city": self.city})
+        return arrays
+
+    def save(self, path: Path) -> None:
+        """Write the map to a safetensors file."""
+        write_arrays(path, self._arrays(), {"city": self.city})
 
     @classmethod
     def load(cls, path: Path) -> Self:

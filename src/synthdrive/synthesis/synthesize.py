@@ -110,11 +110,10 @@ def synthesize(
         exclusion: places that no window may come near, if `exclusion_radius` is above 0.
 
     Raises:
-        InputError: a scene is in a city that has no map.
+        InputError: the scenes were made from other maps or for smaller map crops.
     """
+    scenes.require(maps, half_width)
     kept = scenes.kept()
-    for city in sorted({scenes.manifest["city"][int(index)].as_py() for index in kept} - set(maps)):
-        raise InputError("augmented scenes", f"city {city!r}", f"one of the maps: {', '.join(maps)}")
     tasks = _tasks(maps, scenes, kept, parameters, half_width, timing, recorded_speeds, exclusion)
     assembly = _Assembly(maps, directory, timing, exclusion is not None)
     done = ordered_map(executor, drive_scenes, tasks)
