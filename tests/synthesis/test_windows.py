@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 from scipy.stats import wasserstein_distance
 
 from argoverse2_data import scenario_pair, write_split
 from given_parameters import committed
+from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
 from synthdrive.config.data import IngestParameters
 from synthdrive.core.errors import InputError
 from synthdrive.core.geometry import distance_to_polyline
@@ -114,3 +116,27 @@ def test_scenes_with_a_map_of_their_own_cannot_be_excluded(tmp_path):
     ingest_scenarios(tmp_path, {"val": tmp_path / "val"}, committed(IngestParameters), 50.0, ARGOVERSE2, workers=1)
     with pytest.raises(InputError, match="exclusion_radius: found 25, with a map for every scene; expected 0"):
         Exclusion.of(SceneStore.load(tmp_path / "val"), 25.0)
+
+
+@pytest.mark.parametrize("warped", [False, True])
+def test_excluded_places_far_from_the_windows_cost_nothing(monkeypatch, warped):
+    sizes = []
+
+    def counting_tree(places):
+        sizes.append(len(places))
+        return cKDTree(places)
+
+    monkeypatch.setattr("synthdrive.synthesis.windows.cKDTree", counting_tree)
+    random = np.random.default_rng(0)
+    places, radius = random.uniform(0, 3000, (4000, 2)), 15.0
+    transform = make_transform("smooth", 5.0, 900.0, SHAPES["released"]) if warped else Transform()
+    steps = np.stack([np.linspace(0, 60, 50), np.zeros(50)], axis=1)
+    original = random.uniform(1000, 1300, (60, 1, 2)) + steps
+    found = Exclusion({"MIA": places}, radius).near("MIA", transform.warp(original), transform)
+    expected = np.array([np.hypot(*(xy[:, None] - places).T).min() < radius for xy in original])
+    np.testing.assert_array_equal(found, expected)
+    assert 0 < expected.sum() < len(expected)
+    assert sizes[0] < 200
+
+    far = Exclusion({"MIA": places + 1e4}, radius).near("MIA", transform.warp(original), transform)
+    assert not far.any()

@@ -164,6 +164,7 @@ def _moving_sum(values: Floats, width: int) -> Floats:
 
 Integers = npt.NDArray[np.int64]
 
+ROUNDING = 1e-3  # m, more than the rounding errors of a distance
 DECIMALS = 6  # of the measures in a manifest
 
 LIMITS = {  # for each limit: the manifest column, its sign, and the name of the parameter
@@ -301,6 +302,12 @@ class Exclusion:
         """
         if city not in self.places or not len(xy):
             return np.zeros(len(xy), dtype=np.bool_)
-        distance, _ = cKDTree(self.places[city]).query(transform.unwarp(xy), distance_upper_bound=self.radius)
+        original = transform.unwarp(xy)
+        # A city has a million places, of which few are near one scene; a tree of all would take most of its time.
+        reach = self.radius + ROUNDING
+        (west, south), (east, north) = original.min(axis=(0, 1)) - reach, original.max(axis=(0, 1)) + reach
+        x, y = self.places[city].T
+        around = self.places[city][(x >= west) & (x <= east) & (y >= south) & (y <= north)]
+        distance, _ = cKDTree(around).query(original, distance_upper_bound=self.radius)
         near: npt.NDArray[np.bool_] = np.isfinite(distance).any(axis=1)
         return near
