@@ -10,8 +10,8 @@ import numpy.typing as npt
 from synthdrive.config.synthetic_data import NoiseParameters, SynthesizeParameters
 from synthdrive.core.timing import ARGOVERSE1, STEP_SECONDS
 from synthdrive.scenes.scene_store import AGENT, AV, SceneStore
+from synthdrive.synthesis.motion import agent_tracks, even_tracks, motion_of, smooth_tracks
 from synthdrive.synthesis.realism import tracking_noise
-from synthdrive.synthesis.windows import agent_tracks, even_tracks, motion_of, smooth_tracks
 
 Floats = npt.NDArray[np.float64]
 

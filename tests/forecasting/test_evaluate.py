@@ -37,7 +37,7 @@ from synthdrive.forecasting.forecast_scenes import GoalForecaster
 from synthdrive.models.batch import collate
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.synthesis.windows import agent_tracks
+from synthdrive.synthesis.motion import agent_tracks
 from synthdrive.training.checkpoints import save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]

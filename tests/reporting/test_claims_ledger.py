@@ -18,7 +18,7 @@ from synthdrive.reporting.content import undertrained, without_encoder_gain
 from synthdrive.reporting.evidence import Evidence, GradientCheck, MotionEvidence, Published, Verdict
 from synthdrive.reporting.measurements import Difference, Measurements, VariantErrors
 from synthdrive.reporting.wording import HEADLINE
-from synthdrive.synthesis.windows import MotionDistributions
+from synthdrive.synthesis.motion import MotionDistributions
 
 FULL = {"source": "argoverse1", "scene_count": 39472, "train_scenes": 205942}
 

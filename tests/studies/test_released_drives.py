@@ -13,8 +13,8 @@ from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.formats.archives import Limits
 from synthdrive.formats.argoverse1_map_reader import read_maps
 from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.synthesis.motion import agent_tracks, compare, motion_distributions
 from synthdrive.synthesis.synthesize import synthesize
-from synthdrive.synthesis.windows import agent_tracks, compare, motion_distributions
 
 pytestmark = pytest.mark.reference
 

@@ -6,8 +6,8 @@ import pytest
 from synthdrive.augmentation.corridor import joined_centreline
 from synthdrive.core.geometry import distance_to_polyline
 from synthdrive.synthesis.driver import SPACING, drive, plan_paths, slow_before, speed_plan, stack_paths
+from synthdrive.synthesis.motion import motion_of
 from synthdrive.synthesis.realism import draw_speed_variation, draw_stops
-from synthdrive.synthesis.windows import motion_of
 
 SPEEDS = np.array([6.0, 10.0, 15.0])
 CORNER = np.array([[0.0, 0.0], [100.0, 0.0], [100.0, 100.0]])

@@ -14,9 +14,10 @@ from synthdrive.core.parallel import cluster_executor, local_executor, open_exec
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.scenes.lane_map import NO_LANE, LaneMap, Links
 from synthdrive.scenes.scene_store import AV, SceneStore
+from synthdrive.synthesis.motion import agent_tracks
 from synthdrive.synthesis.realism import tracking_noise
 from synthdrive.synthesis.synthesize import recorded_desired_speeds, synthesize
-from synthdrive.synthesis.windows import Exclusion, agent_tracks
+from synthdrive.synthesis.windows import Exclusion
 
 LAST_OBSERVED, STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.steps
 

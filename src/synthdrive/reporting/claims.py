@@ -15,7 +15,7 @@ from synthdrive.core.errors import InputError
 from synthdrive.reporting.claim_tests import EFFECTS, TESTS
 from synthdrive.reporting.evidence import Evidence, Outcome, Verdict
 from synthdrive.reporting.wording import HEADLINE, label_of, listed, metric, short_source
-from synthdrive.synthesis.windows import MotionDistributions
+from synthdrive.synthesis.motion import MotionDistributions
 
 EFFECT = "effects"
 ABOUT = (EFFECT, "published numbers", "code", "data")  # topics of claims; each is counted separately

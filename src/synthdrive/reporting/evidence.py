@@ -28,7 +28,7 @@ from synthdrive.pretraining.masked_autoencoder import MaskedAutoencoder
 from synthdrive.reporting.measurements import Measurements
 from synthdrive.reporting.wording import HEADLINE
 from synthdrive.scenes.scene_store import SceneStore
-from synthdrive.synthesis.windows import MotionDistributions, agent_tracks, compare, even_tracks, motion_distributions
+from synthdrive.synthesis.motion import MotionDistributions, agent_tracks, compare, even_tracks, motion_distributions
 
 WINDOWS = 8  # windows in the gradient check, enough for both kinds of masking to occur
 SMOOTHING_STEPS = 31  # 3.1 s; otherwise tracking noise would dominate the recorded acceleration
