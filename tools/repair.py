@@ -56,20 +56,24 @@ def repair(repository: Path, change: bool = True) -> Counter[str]:
     """
     changed = {what for found in changes_since_lock(repository).values() for what in found}
     cache = repository / dvc("cache", "dir", repository=repository, captured=True).strip() / "files" / "md5"
-    stages = locked_stages(repository).values()
+    # dvc.lock also has stages that no longer exist; another stage may write their outputs now.
+    existing = dvc("stage", "list", "--name-only", repository=repository, captured=True).split()
+    stages = [stage for name, stage in locked_stages(repository).items() if name in existing]
     outs = [out for stage in stages for out in stage.get("outs", []) if f"{out['path']} modified" not in changed]
     _restore_lists(repository, cache, outs, change)
     counts = Counter[str]()
-    copies: dict[str, Path] = {}
+    copies: dict[str, Stored] = {}
     damaged: list[Stored] = []
     for file in [*_cached_files(cache), *(file for out in outs for file in _workspace_files(repository, cache, out))]:
         counts["read"] += 1
         if file.intact():
-            copies.setdefault(file.md5, file.path)
+            copies.setdefault(file.md5, file)
         else:
             damaged.append(file)
     for file in damaged:
         copy = copies.get(file.md5)
+        if copy is not None and not (file.cached or copy.cached):
+            copy = None  # DVC caches no copy of a metrics file; another one may happen to have the same content
         done = ("restored" if copy else "removed") if change else "left as it is"
         counts.update(["damaged", done])
         print(f"{_relative(file.path, repository)}: damaged, {done}", flush=True)
@@ -78,12 +82,12 @@ def repair(repository: Path, change: bool = True) -> Counter[str]:
     return counts
 
 
-def _restore_or_remove(file: Stored, copy: Path | None) -> None:
+def _restore_or_remove(file: Stored, copy: Stored | None) -> None:
     if copy is None:
         file.path.unlink()
         return
     with atomic_file(file.path) as partial:
-        shutil.copyfile(copy, partial)
+        shutil.copyfile(copy.path, partial)
         if file.cached:
             partial.chmod(CACHE_MODE)
 

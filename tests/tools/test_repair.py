@@ -104,6 +104,29 @@ def test_a_file_changed_by_the_user_is_not_repaired(root):
     assert (root / "file").read_text() == "of my own"
 
 
+def test_outputs_of_a_renamed_stage_are_kept(root):
+    """DVC keeps the old stage in dvc.lock, with the hashes that the outputs had then."""
+    text = (root / "dvc.yaml").read_text().replace("make:", "make_again:")
+    for word in ("first", "single", "git"):
+        text = text.replace(f"echo {word}", f"echo new {word}")
+    (root / "dvc.yaml").write_text(text)
+    dvc(root, "repro", "-q")
+    assert "  make:" in (root / "dvc.lock").read_text()
+    assert repair(root)["damaged"] == 0
+    assert contents(root) == ["new first\n", "second\n", "new single\n", "new git\n"]
+
+
+def test_a_metrics_file_is_made_again_rather_than_copied_from_an_equal_one(root):
+    text = (root / "dvc.yaml").read_text()
+    text = text.replace("> metrics", "> metrics && echo git > others") + "      - others:\n          cache: false\n"
+    (root / "dvc.yaml").write_text(text)
+    dvc(root, "repro", "-q")
+    corrupt(root / "metrics")
+    counts = repair(root)
+    assert (counts["damaged"], counts["removed"]) == (1, 1)
+    assert not (root / "metrics").exists()
+
+
 def test_unfinished_copies_in_the_cache_are_ignored(tmp_path):
     """Their names begin with a dot."""
     md5 = hashlib.md5(b"whole").hexdigest()
