@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from forecasting_scenes import driven, straight_lanes, write_store
 
+from synthdrive.config.whole_file import changed_parameters
 from synthdrive.core.artifacts import file_hash, read_json
 from synthdrive.core.errors import InputError
 from synthdrive.forecasting.evaluate import displacement_errors, scene_errors
@@ -272,6 +273,10 @@ def test_score_command_writes_the_files_that_the_report_reads(store, tmp_path):
     expected = scene_errors(Forecasts.load(tmp_path / "forecasts/mine"), store, 2.0)["minFDE6"].mean()
     assert read_json(tmp_path / "metrics/mine.json")["minFDE6"] == pytest.approx(expected, abs=1e-6)
     assert done.stdout.startswith("mine: minADE6")
+    metadata = read_json(tmp_path / "forecasts/mine/metadata.json")  # as make verify-spot compares them
+    assert list(changed_parameters(metadata, ROOT / "params.yaml")) == []
+    metadata["parameters"]["evaluate"]["miss_threshold"] = 3.0
+    assert list(changed_parameters(metadata, ROOT / "params.yaml")) == [("evaluate", "miss_threshold", 3.0, 2.0)]
 
 
 @pytest.mark.parametrize("out", ["forecasts/mine", "forecasts/../forecasts/mine", "forecasts", ".", ".."])

@@ -122,7 +122,7 @@ def changed_parameters(metadata: Mapping[str, Any], parameters: Path) -> Iterato
     if not recorded:
         return
     content = read_parameters(parameters)
-    if metadata["stage"] == "evaluate":
+    if metadata["stage"] in ("evaluate", "score_forecasts"):
         used = {"evaluate": from_values(EvaluateParameters, content.get("evaluate"), f"{parameters}: evaluate")}
     else:
         used = {
