@@ -14,7 +14,6 @@ from studies.argoverse1_folds.statistics import Difference, Places, difference, 
 
 Floats = npt.NDArray[np.float64]
 
-SCRATCH = "scratch"  # the variant without pre-training
 SIGNIFICANT = 0.05
 SHARES = ("MR6", FAR)  # metrics that are 0 or 1 for a scene, shown in per cent
 

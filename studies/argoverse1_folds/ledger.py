@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from studies.argoverse1_folds.analysis import SCRATCH, compare
-from studies.argoverse1_folds.plan import Comparison, Plan
+from studies.argoverse1_folds.analysis import compare
+from studies.argoverse1_folds.plan import SCRATCH, Comparison, Plan
 from studies.argoverse1_folds.results import Results
 from studies.argoverse1_folds.statistics import Difference
 from synthdrive.reporting.claim_tests import effect_verdict

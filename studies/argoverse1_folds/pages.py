@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from studies.argoverse1_folds.analysis import (
-    SCRATCH,
     SIGNIFICANT,
     Findings,
     Level,
@@ -22,11 +21,23 @@ from studies.argoverse1_folds.analysis import (
     metric_label,
     unit_of,
 )
-from studies.argoverse1_folds.answer import MAIN, PAPER_WINDOWS, sentences
+from studies.argoverse1_folds.answer import PAPER_WINDOWS, sentences
 from studies.argoverse1_folds.figure import CITIES, error_figure
 from studies.argoverse1_folds.ledger import judge_effects
 from studies.argoverse1_folds.paper_page import paper_page
-from studies.argoverse1_folds.plan import BASELINE, Comparison, Plan, Recipe, Run, best_recipe, groups, needs, size_of
+from studies.argoverse1_folds.plan import (
+    BASELINE,
+    MAIN,
+    SCRATCH,
+    Comparison,
+    Plan,
+    Recipe,
+    Run,
+    best_recipe,
+    groups,
+    needs,
+    size_of,
+)
 from studies.argoverse1_folds.reconstruction import load_reconstructions
 from studies.argoverse1_folds.results import CAPPED, FAR, PRIMARY, Results, load_results
 from studies.argoverse1_folds.schedule import SCORE
@@ -95,7 +106,7 @@ def _front(results: Results, plan: Plan, found: Findings, published: Published) 
     lines += [
         "",
         "Brackets: 95 % intervals for other places and other seeds. Significant: p is "
-        f"below {SIGNIFICANT} after Holm's correction for all tests. {_seeds(found)}",
+        f"below {SIGNIFICANT} after Holm's correction for all tests.{_seeds(found)}",
         "",
     ]
     if found.any_training:
@@ -115,10 +126,12 @@ def _front(results: Results, plan: Plan, found: Findings, published: Published) 
 
 
 def _seeds(found: Findings) -> str:
-    if max((level.repeats for level in found.levels), default=0) > 1:
-        return "Bold: significant, with several seeds per fold."
+    if not found.any_training:
+        return ""
+    if max(level.repeats for level in found.levels) > 1:
+        return " Bold: significant, with several seeds per fold."
     return (
-        "So far each fold has one training run per variant, so the variation between seeds is estimated from "
+        " So far each fold has one training run per variant, so the variation between seeds is estimated from "
         "differences between folds ([statistics](statistics.md))."
     )
 

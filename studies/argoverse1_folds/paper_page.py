@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from studies.argoverse1_folds.analysis import SCRATCH, changes, metric_label
+from studies.argoverse1_folds.analysis import changes, metric_label
 from studies.argoverse1_folds.answer import PAPER_VARIANT
 from studies.argoverse1_folds.ledger import NOT_YET, RULE, JudgedEffect, effect_rows
-from studies.argoverse1_folds.plan import Comparison, Plan
+from studies.argoverse1_folds.plan import SCRATCH, Comparison, Plan
 from studies.argoverse1_folds.reconstruction import Reconstruction
 from studies.argoverse1_folds.results import PRIMARY, Results
 from studies.markdown import table

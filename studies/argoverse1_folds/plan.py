@@ -15,6 +15,7 @@ from synthdrive.core.schema import from_values
 NONE, PAPER, REALISTIC = "none", "paper", "realistic"  # kinds of windows for pre-training
 FEW, ALL = "few", "all"  # sets of recipes: for a part of the scenes, for all of them
 BASELINE = "lane_following"
+SCRATCH, MAIN = "scratch", "forecast_realistic"  # in every plan: no pre-training, and the variant of the answer
 
 
 @dataclass
@@ -133,6 +134,9 @@ def load_plan(path: Path) -> Plan:
             raise ParameterError(f"{path}: variants.{name}.windows", repr(variant.windows), "none, paper or realistic")
         if variant.recipe not in plan.tuned:
             raise ParameterError(f"{path}: variants.{name}.recipe", repr(variant.recipe), f"one of {[*plan.tuned]}")
+    if missing := [name for name in (SCRATCH, MAIN) if name not in plan.variants]:
+        found = f"{', '.join(plan.variants)} without {' and '.join(missing)}"
+        raise ParameterError(f"{path}: variants", found, f"{SCRATCH} and {MAIN}, which the pages compare")
     _check_tests(plan, path)
     _read_recipes(plan, path)
     return plan

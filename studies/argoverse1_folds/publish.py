@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from studies.argoverse1_folds.analysis import SCRATCH, SHARES, metric_label, unit_of
-from studies.argoverse1_folds.answer import MAIN
-from studies.argoverse1_folds.plan import BASELINE, Plan, Recipe, Run
+from studies.argoverse1_folds.analysis import SHARES, metric_label, unit_of
+from studies.argoverse1_folds.plan import BASELINE, MAIN, SCRATCH, Plan, Recipe, Run
 from studies.argoverse1_folds.results import PRIMARY, Result, Results
 from studies.markdown import table
 from synthdrive.core.artifacts import atomic_directory, atomic_file, file_hash

@@ -146,6 +146,17 @@ def test_a_plan_with_uneven_budgets_or_unknown_names_is_refused(tmp_path: Path) 
         load_plan(tmp_path / "unknown.yaml")
 
 
+@pytest.mark.parametrize("name", ["scratch", "forecast_realistic"])
+def test_a_plan_without_a_variant_of_the_answer_is_refused(tmp_path: Path, name: str) -> None:
+    content = yaml.safe_load(PLAN.read_text())
+    del content["variants"][name]
+    content["tests"] = []
+    content["tuned"] = dict.fromkeys(content["tuned"], "combined")
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ParameterError, match=rf"plan.yaml: variants: found .*combined.* without {name}; expected"):
+        load_plan(tmp_path / "plan.yaml")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -376,6 +387,7 @@ def test_pages_without_any_result_say_that_nothing_was_run(tmp_path: Path, plan:
     text = (tmp_path / "pages" / "README.md").read_text()
     assert text.count("not run yet") >= 5
     assert "Nothing has been tested yet." in text
+    assert "one training run per variant" not in text
 
 
 @dataclass
