@@ -8,9 +8,10 @@ from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.augmentation.augment_maps import augment_maps, describe
+from synthdrive.augmentation.augmented_scenes import FILES
 from synthdrive.config.data import SceneParameters
 from synthdrive.config.synthetic_data import AugmentParameters
-from synthdrive.core.artifacts import atomic_directory
+from synthdrive.core.artifacts import atomic_directory, check_replaceable
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parallel import open_executor
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--executor", help="local, or a Dask scheduler's tcp:// address; default SYNTHDRIVE_EXECUTOR")
     arguments = parser.parse_args()
 
+    check_replaceable(arguments.out, FILES)
     parameters = load_section(AugmentParameters, "augment", arguments.params)
     scene = load_section(SceneParameters, "scene", arguments.params)
     maps = load_maps(arguments.maps)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.config.evaluate import EvaluateParameters
+from synthdrive.core.artifacts import check_replaceable
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.core.provenance import PROVENANCE
-from synthdrive.forecasting.evaluate import describe, write_evaluation
+from synthdrive.forecasting.evaluate import FILES, describe, write_evaluation
 from synthdrive.forecasting.forecast_scenes import checkpoint_forecasts
 from synthdrive.scenes.scene_store import SceneStore
 
@@ -36,8 +37,9 @@ def main() -> None:
     name = arguments.checkpoint.name
     with exit_on_error():
         parameters = load_section(EvaluateParameters, "evaluate", arguments.params)
-        SceneStore.load(arguments.scenes, check=False).require_future(arguments.scenes)
         out = arguments.out or Path("forecasts") / name
+        check_replaceable(out, FILES)
+        SceneStore.load(arguments.scenes, check=False).require_future(arguments.scenes)
         metrics = arguments.metrics or Path("metrics") / f"{name}.json"
         with checkpoint_forecasts(
             arguments.checkpoint,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.config.data import OFFICIAL, POOLED, DataParameters, IngestParameters, SceneParameters
-from synthdrive.core.artifacts import scratch_directory
+from synthdrive.core.artifacts import check_replaceable, scratch_directory
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.core.timing import ARGOVERSE1
@@ -25,7 +25,7 @@ from synthdrive.ingestion.argoverse2 import ingest_local_maps, ingest_scenarios
 from synthdrive.ingestion.packing import TEST, Skipped
 from synthdrive.ingestion.scene_subsets import hold_out, pool_scenes
 from synthdrive.scenes.lane_map import LaneMap
-from synthdrive.scenes.scene_store import AGENT_TYPE, SceneStore
+from synthdrive.scenes.scene_store import AGENT_TYPE, FILES, SceneStore
 
 SHOWN_MAPS = 10  # maps that are printed
 SHOWN = 20  # skipped scenes that are printed; all are in skipped.json
@@ -58,11 +58,15 @@ def main() -> None:
 
     if data.source != "argoverse2":
         ARGOVERSE1.require(timing, f"{arguments.params}: scene.timing")
-    if not arguments.test_out and data.source != "argoverse2":
-        print_maps(ingest_maps(raw, arguments.maps_out, parameters))
     outs = (
         {TEST: arguments.test_out} if arguments.test_out else {"train": arguments.train_out, "val": arguments.val_out}
     )
+    for out in outs.values():
+        check_replaceable(out, FILES)
+    if not arguments.test_out:
+        check_replaceable(arguments.maps_out, ["manifest.parquet"])
+    if not arguments.test_out and data.source != "argoverse2":
+        print_maps(ingest_maps(raw, arguments.maps_out, parameters))
     if arguments.test_out or parameters.validation == OFFICIAL:
         skipped = read(outs)
     else:

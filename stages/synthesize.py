@@ -10,12 +10,12 @@ import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.augmentation.augmented_scenes import AugmentedScenes
 from synthdrive.config.data import SceneParameters
 from synthdrive.config.synthetic_data import SynthesizeParameters
-from synthdrive.core.artifacts import atomic_directory
+from synthdrive.core.artifacts import atomic_directory, check_replaceable
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parallel import open_executor
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.scenes.lane_map import load_maps
-from synthdrive.scenes.scene_store import SceneStore
+from synthdrive.scenes.scene_store import FILES, SceneStore
 from synthdrive.synthesis.synthesize import recorded_desired_speeds, synthesize
 from synthdrive.synthesis.windows import Exclusion
 
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--executor", help="local, or a Dask scheduler's tcp:// address; default SYNTHDRIVE_EXECUTOR")
     arguments = parser.parse_args()
 
+    check_replaceable(arguments.out, FILES)
     parameters = load_section(SynthesizeParameters, "synthesize", arguments.params)
     scene = load_section(SceneParameters, "scene", arguments.params)
     maps = load_maps(arguments.maps)

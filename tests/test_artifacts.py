@@ -17,9 +17,47 @@ def test_a_directory_replaces_the_old_one_only_when_it_is_finished(tmp_path):
         raise RuntimeError
     assert (target / "a").read_text() == "1"
     with artifacts.atomic_directory(target) as partial:
+        (partial / "a").write_text("3")
         (partial / "b").write_text("3")
+    with artifacts.atomic_directory(target) as partial:
+        (partial / "b").write_text("4")
     assert sorted(file.name for file in target.iterdir()) == ["b"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("others", [["thesis.txt"], ["lane_following/errors.parquet", "mine/errors.parquet"]])
+def test_a_directory_does_not_replace_an_unrelated_one(tmp_path, others):
+    target = tmp_path / "out"
+    for name in [*others, ".out.partial-abc/new"]:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text("precious")
+    before = artifacts.file_hash(target)
+    found = ", ".join(name.split("/")[0] for name in others)
+    message = rf"out: found a folder with {found}; expected a new or empty folder, or one with errors.parquet\."
+    with pytest.raises(InputError, match=message), artifacts.atomic_directory(target) as partial:
+        (partial / "errors.parquet").write_text("1")
+    assert artifacts.file_hash(target) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_directory_does_not_replace_a_file(tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    message = "thesis.txt: found a file; expected a new or empty folder"
+    with pytest.raises(InputError, match=message), artifacts.atomic_directory(tmp_path / "thesis.txt") as partial:
+        (partial / "errors.parquet").write_text("1")
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("names", [[], [".gitignore", ".out.partial-abc"], ["metrics.json", "notes.txt"]])
+def test_a_directory_replaces_an_empty_one_and_any_earlier_output(tmp_path, names):
+    target = tmp_path / "out"
+    target.mkdir()
+    for name in names:
+        (target / name).write_text("old")
+    with artifacts.atomic_directory(target) as partial:
+        (partial / "index.html").write_text("new")
+        (partial / "metrics.json").write_text("new")
+    assert sorted(file.name for file in target.iterdir()) == ["index.html", "metrics.json"]
 
 
 def test_a_file_is_written_completely_or_not_at_all(tmp_path):

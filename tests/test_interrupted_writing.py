@@ -87,9 +87,9 @@ def test_a_second_process_is_refused_while_the_first_one_writes(tmp_path):
         pass
     first.communicate("")
     assert names(target) == ["half"]
-    with atomic_directory(target):
-        pass
-    assert names(target) == []
+    with atomic_directory(target) as partial:
+        (partial / "half").write_text("whole")
+    assert (target / "half").read_text() == "whole"
 
 
 def test_the_old_artifact_is_restored_if_its_replacement_is_interrupted(tmp_path, monkeypatch):
@@ -106,8 +106,8 @@ def test_the_old_artifact_is_restored_if_its_replacement_is_interrupted(tmp_path
         return original_rename(self, other)
 
     monkeypatch.setattr(Path, "rename", rename)
-    with pytest.raises(KeyboardInterrupt), atomic_directory(target):
-        pass
+    with pytest.raises(KeyboardInterrupt), atomic_directory(target) as partial:
+        (partial / "a").write_text("new")
     assert names(target) == ["a", "b", "c"]
     assert names(tmp_path) == ["out"]
 

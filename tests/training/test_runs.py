@@ -415,6 +415,16 @@ def test_curve_may_be_the_file_in_the_checkpoint(store: Path, tmp_path: Path) ->
     assert (run.out / "curve.csv").read_text().startswith("epoch,")
 
 
+def test_training_for_a_folder_of_other_files_is_refused_before_it_begins(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "thesis.txt").write_text("precious")
+    run = replace(_run(tmp_path, "none", _parameters(tmp_path), "finetune"), out=tmp_path / "models")
+    with pytest.raises(InputError, match=r"models: found a folder with thesis\.txt"):
+        finetune(run, store)
+    assert (tmp_path / "models" / "thesis.txt").read_text() == "precious"
+    assert not run.runs.exists()
+
+
 def test_a_negative_number_of_workers_is_refused(store: Path, tmp_path: Path) -> None:
     run = replace(_run(tmp_path, "none", _parameters(tmp_path), "finetune"), workers=-1)
     with pytest.raises(ParameterError, match="--workers: found -1; expected a whole number from 0"):

@@ -20,6 +20,8 @@ from synthdrive.scenes.lane_map import LaneMap, LaneSegments
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
+FILES = ("manifest.parquet", "lanes.safetensors", "scenes.safetensors")
+
 ORIGINAL, AUGMENTED = "original", "augmented"
 KEPT = "kept"
 AGAIN = "Run augment again."

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     by the next process that writes there.
 
     Raises:
+        InputError: see `check_replaceable`; `path` is left as it is.
         SynthDriveError: another process is writing `path`.
     """
     path = Path(path)
@@ -46,6 +47,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         new, old = folder / "new", folder / "old"
         new.mkdir()
         yield new
+        check_replaceable(path, [entry.name for entry in new.iterdir()])
         if path.is_dir() and not path.is_symlink():
             path.rename(old)  # deleting it in place could be interrupted halfway
         elif path.exists() or path.is_symlink():
@@ -56,6 +58,20 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             if old.is_dir():
                 old.rename(path)
             raise
+
+
+def check_replaceable(path: Path, names: Iterable[str]) -> None:
+    """Raise InputError if a new folder with these names must not replace what is at `path`; nothing is changed.
+
+    It may replace a folder that has one of the names, as its earlier versions do, or that has only hidden files. Call
+    this before a long computation too, with names that the folder will have.
+    """
+    held, names = sorted(entry.name for entry in Path(path).glob("[!.]*")), sorted(names)
+    if not Path(path).is_file() and (not held or {*held} & {*names}):
+        return
+    found = f"a folder with {', '.join(held[:3])}{', ...' if len(held) > 3 else ''}" if held else "a file"
+    expected = f"a new or empty folder, or one with {' or '.join(names[:3])}"
+    raise InputError(path, found, expected, "Nothing was written. Choose another folder.")
 
 
 @contextlib.contextmanager

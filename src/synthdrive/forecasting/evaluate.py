@@ -21,7 +21,7 @@ from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.core.artifacts import atomic_directory, read_table, write_json, write_table
 from synthdrive.core.errors import InputError
 from synthdrive.forecasting.bootstrap import mean_intervals
-from synthdrive.forecasting.forecasts import Forecasts, check_scenes
+from synthdrive.forecasting.forecasts import ARRAYS, MANIFEST, METADATA, Forecasts, check_scenes
 from synthdrive.scenes.scene_store import AGENT_TYPE, SceneStore
 
 Booleans = npt.NDArray[np.bool_]
@@ -38,6 +38,7 @@ TURNS = ("left", "right", "straight")
 TYPE = "type_"  # prefix of the strata of agent types
 
 ERROR_TABLE, STRATA = "errors.parquet", "strata.json"
+FILES = (ARRAYS, MANIFEST, METADATA, ERROR_TABLE, STRATA)  # of an evaluation
 IN = "in_"  # prefix of the columns that say which scenes belong to a stratum
 
 HEADLINE = ("minADE6", "minFDE6", "MR6", "brier_minFDE6", "minADE1", "minFDE1", "MR1")

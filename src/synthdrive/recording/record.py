@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdrive.config.record_sample import CityParameters, RecordSampleParameters, SceneParameters
-from synthdrive.core.artifacts import atomic_directory, scratch_directory
+from synthdrive.core.artifacts import atomic_directory, check_replaceable, scratch_directory
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import ordered_map, track, worker_count
 from synthdrive.core.seeding import generator, item_seed
@@ -78,8 +78,9 @@ def record(output: Path, parameters: RecordSampleParameters, workers: int | None
         number of scenes written, by split.
 
     Raises:
-        InputError: a simulation fails, or yields too few scenes.
+        InputError: a simulation fails, or yields too few scenes; or see `artifacts.check_replaceable`.
     """
+    check_replaceable(output, (MAP_ARCHIVE, *ARCHIVES.values()))
     with atomic_directory(output) as folder, scratch_directory(output) as scratch:
         maps, runs = {}, list[Run]()
         programs = Programs()

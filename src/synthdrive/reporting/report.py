@@ -9,7 +9,7 @@ from pathlib import Path
 from synthdrive.augmentation.transforms import SHAPES
 from synthdrive.config.report import ReportParameters, SelectedRuns
 from synthdrive.config.training import MASKED, ModelParameters, ObjectiveParameters, PretrainParameters
-from synthdrive.core.artifacts import atomic_directory
+from synthdrive.core.artifacts import atomic_directory, check_replaceable
 from synthdrive.core.schema import from_values
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.models.densetnt import DenseTNT
@@ -18,7 +18,7 @@ from synthdrive.reporting.claims import Claim, judge, load_claims, untrained
 from synthdrive.reporting.content import Content, Pictures, undertrained, without_encoder_gain
 from synthdrive.reporting.evidence import Evidence, MotionEvidence, Published, encoder_gradient, motion_evidence
 from synthdrive.reporting.measurements import Measurements
-from synthdrive.reporting.page import write_pages
+from synthdrive.reporting.page import FILES, write_pages
 from synthdrive.reporting.picture import Picture
 from synthdrive.reporting.pictures.driving import contact_sheet, motion, synthetic_drives
 from synthdrive.reporting.pictures.maps import city_maps, corridors, transform_pictures
@@ -61,8 +61,10 @@ def write_report(inputs: ReportInputs, out: Path) -> Content:
     metrics.json.
 
     Raises:
-        InputError: an artifact is missing or damaged, artifacts disagree, or a claim cannot be read; names it.
+        InputError: an artifact is missing or damaged, artifacts disagree, or a claim cannot be read; names it. Or see
+            `artifacts.check_replaceable`.
     """
+    check_replaceable(out, FILES)
     published, claims = Published.load(inputs.published), load_claims(inputs.claims)
     artifacts = Artifacts.load(inputs.paths, inputs.runs)
     content = make_content(inputs, artifacts, published, claims)

@@ -15,14 +15,14 @@ from accelerate import Accelerator
 from torch import nn
 
 from synthdrive.config.training import OptimisationParameters
-from synthdrive.core.artifacts import atomic_file, file_hash
+from synthdrive.core.artifacts import atomic_file, check_replaceable, file_hash
 from synthdrive.core.errors import ParameterError, stop_status
 from synthdrive.core.parameters import DEFAULT_PATH
 from synthdrive.core.provenance import PROVENANCE, plain_values, run_record, write_provenance
 from synthdrive.core.seeding import item_seed
 from synthdrive.models.batch import Batch, collate
 from synthdrive.models.tensor_group import TensorGroup
-from synthdrive.training.checkpoints import CURVE, ResumeFolder, save_checkpoint, training_identity
+from synthdrive.training.checkpoints import CURVE, METADATA, MODEL, ResumeFolder, save_checkpoint, training_identity
 from synthdrive.training.data import Indices, SceneBatches, Sharing
 from synthdrive.training.devices import device_name, division, loading_workers
 from synthdrive.training.loop import Fit, fit
@@ -132,8 +132,10 @@ def execute(
         measured: functions of the trained model, whose results are stored in the checkpoint as JSON, by file name.
 
     Raises:
+        InputError: see `artifacts.check_replaceable`; nothing is trained.
         SystemExit: the run was interrupted (see `errors.stop_status`); the state of the last complete epoch is kept.
     """
+    check_replaceable(run.out, (MODEL, METADATA, CURVE))
     hashes = {name: file_hash(path) for name, path in inputs.items()}
     record = run_record(parameters, hashes, run.seed, device_name(accelerator.device), entry)
     identity = training_identity(run.variant, record, division(accelerator))
