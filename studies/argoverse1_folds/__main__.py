@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from studies.argoverse1_folds.execute import claim_work_folder, make_executor, modified_files
+from studies.argoverse1_folds.execute import claim_work_folder, make_executor, uncommitted
 from studies.argoverse1_folds.pages import write_pages
 from studies.argoverse1_folds.plan import load_plan
 from studies.argoverse1_folds.publish import publish_models
@@ -77,9 +77,7 @@ def run(given: argparse.Namespace) -> None:
     Raises:
         SynthDriveError: files differ from their commit, some results were made by other code, or a run failed.
     """
-    changed = modified_files()
-    if changed is None or changed:
-        what = "no git repository" if changed is None else f"{', '.join(changed[:5])}: not committed"
+    if what := uncommitted():
         raise SynthDriveError(f"{what}; results are made from committed files only, so that the commit identifies them")
     plan = load_plan(given.plan)
     parameters = compose(read_parameters(DEFAULT_PATH), given.profile)

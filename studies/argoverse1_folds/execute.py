@@ -17,22 +17,33 @@ from studies.argoverse1_folds.plan import BASELINE, Recipe, Run
 from studies.argoverse1_folds.results import MISSED, STORED, Result, scenes_hash
 from studies.argoverse1_folds.stores import Stores, merge, write_parameters
 from synthdrive.core.artifacts import file_hash, read_json, write_json
-from synthdrive.core.errors import SynthDriveError
-from synthdrive.core.provenance import code_hash, git_commit, load_provenance, package_versions, values_hash
+from synthdrive.core.errors import InputError, SynthDriveError
+from synthdrive.core.provenance import (
+    code_hash,
+    git_commit,
+    git_modified,
+    load_provenance,
+    package_versions,
+    values_hash,
+)
 from synthdrive.forecasting.evaluate import load_scene_errors
 from synthdrive.training.checkpoints import load_metadata
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+RECORDED = {
+    "pretrain": "synthdrive.pretraining.pretrain",
+    "finetune": "synthdrive.finetuning.finetune",
+    "evaluate": "synthdrive.forecasting.forecast_scenes",
+}
+"""Stages that record how they made their artifacts, with the modules whose code they record."""
 ENTRIES = (
     "synthdrive.ingestion.argoverse1",
     "synthdrive.ingestion.scene_subsets",
     "synthdrive.augmentation.augment_maps",
     "synthdrive.synthesis.synthesize",
-    "synthdrive.pretraining.pretrain",
-    "synthdrive.finetuning.finetune",
     "synthdrive.forecasting.baselines",
     "synthdrive.forecasting.evaluate",
-    "synthdrive.forecasting.forecast_scenes",
+    *RECORDED.values(),
 )
 """Modules of the package that a run uses; the code that they can import determines its numbers."""
 UNCHANGING = 1e-12  # a learning rate that leaves a pre-trained network unchanged
@@ -59,6 +70,16 @@ def modified_files(repository: Path = REPOSITORY) -> list[str] | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return [line[3:] for line in done.stdout.splitlines()]
+
+
+def uncommitted() -> str:
+    """Say which files differ from the commit; empty if none does."""
+    changed = modified_files()
+    if changed is None:
+        return "no git repository"
+    if not changed and git_modified():  # what a stage's provenance counts
+        changed = ["tracked .py or .toml files"]
+    return f"{', '.join(changed[:5])}: not committed" if changed else ""
 
 
 def run_stage(stage: str, options: Mapping[str, object], log: Path) -> float:
@@ -130,7 +151,8 @@ class Executor:
         """Make everything that a run needs and that does not exist yet, then the run itself.
 
         Raises:
-            SynthDriveError: a stage failed; the message contains the end of its output.
+            SynthDriveError: a stage failed, and the message contains the end of its output; or code or commit have
+                changed since the executor was made.
         """
         folder = self.stores.make_scenes(run)
         home = folder / "runs" / run.name
@@ -145,6 +167,7 @@ class Executor:
             forecasts = home / "forecasts" / BASELINE
             given = {"scenes": folder / "judged", "out": home / "forecasts", "metrics": home, "params": file}
             seconds["evaluate"] = run_stage("evaluate_baselines", given, home / "log")
+            self.check_unchanged(run, {}, {}, seconds)
             return self._result(run, recipe, forecasts, parameters, {}, seconds)
         windows, made_windows = self.stores.make_windows(
             run, lambda stage, words: run_stage(stage, words, home / "log")
@@ -172,8 +195,44 @@ class Executor:
         )
         records = {stage: load_provenance(home / "provenance", stage, name) for stage in ("finetune", "evaluate")}
         records["pretrain"] = load_provenance(folder / "provenance", "pretrain", name)
+        made = {"pretrain": pretrained, "finetune": checkpoint, "evaluate": forecasts}
+        self.check_unchanged(run, records, made, seconds)
         inputs = {stage: record["made_by"]["inputs"] for stage, record in records.items() if record}
         return self._result(run, recipe, forecasts, parameters, inputs, seconds, checkpoint)
+
+    def check_unchanged(
+        self,
+        run: Run,
+        records: Mapping[str, Mapping[str, Any]],
+        made: Mapping[str, Path | None],
+        seconds: Mapping[str, float],
+    ) -> None:
+        """Check that a run's stages used the code and the commit that its result will name.
+
+        Args:
+            run: the run.
+            records: stage -> its provenance record, empty if it has none; made: stage -> the folder that it wrote.
+            seconds: the stages that this run started. An earlier session may have started the others, with the same
+                code at another commit.
+
+        Raises:
+            InputError: a stage used other code, modified files or another commit, or files are modified now.
+        """
+        for stage, record in records.items():
+            if not record and stage not in seconds:
+                continue
+            found = record.get("made_by", {})
+            expected: dict[str, Any] = {"stage_code": code_hash(RECORDED[stage])}  # as when this session began
+            expected["modified"] = self.modified and found.get("modified")
+            if stage in seconds:
+                expected["commit"] = self.commit
+            for key, value in expected.items():
+                if found.get(key) != value:
+                    advice = "" if key == "commit" else f"restore the files, delete {made[stage]} and "
+                    advice = f"Files changed while the study ran: {advice}start it again."
+                    raise InputError(f"{run.name}: record of {stage}", f"{key} {found.get(key)}", str(value), advice)
+        if not self.modified and (what := uncommitted()):
+            raise InputError(run.name, what, "committed files only", "Files changed while the study ran.")
 
     def _result(
         self,
@@ -204,7 +263,7 @@ class Executor:
 
 def make_executor(stores: Stores) -> Executor:
     """Return an executor of the current code."""
-    return Executor(stores, git_commit(), modified_files() != [], study_code())
+    return Executor(stores, git_commit(), bool(uncommitted()), study_code())
 
 
 def claim_work_folder(executor: Executor) -> None:

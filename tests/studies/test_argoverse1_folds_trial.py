@@ -59,12 +59,14 @@ def test_from_raw_data_to_results(reference: Path, tmp_path: Path) -> None:
     folder = tmp_path / "results"
     write_json(folder / SCENES, stores.describe_scenes())
 
-    executor = dataclasses.replace(make_executor(stores), modified=False)
+    executor = make_executor(stores)
     recipe = stores.plan.recipes["whole"]["few"][0]
     runs = [Run(BASELINE, 0, 0), Run("forecast_realistic", 30, 0, 0, 0), Run("forecast_realistic", 0, 0),
             Run("forecast_realistic", 30, 0), Run("scratch", 30, 0)]  # fmt: skip
     for run in runs:
-        save_result(executor.make(run, recipe if run.percent else None), folder)
+        result = executor.make(run, recipe if run.percent else None)
+        committed = dict(result.provenance) | {"modified": False}  # the test may run on uncommitted files
+        save_result(dataclasses.replace(result, provenance=committed), folder)
     found = load_results(folder, stores.plan).runs
     assert set(found) == set(runs)
 
