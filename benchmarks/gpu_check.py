@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from synthdrive.config.training import ModelParameters, ObjectiveParameters
+from synthdrive.config.training import PRECISIONS, ModelParameters, ObjectiveParameters
 from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.batch import Batch, collate
 from synthdrive.models.densetnt import DenseTNT
@@ -39,7 +39,6 @@ from synthdrive.training.devices import make_accelerator, repeatable_kernels
 from training import PAPER_SCENES, PARAMETERS, paper_model, paper_training, train_for_a_while, write_made_up_store
 
 STAGES = ("pretrain", "finetune")
-PRECISIONS = ("float32", "tf32", "bfloat16")
 REPETITIONS = 4
 GOLDEN = 1e-6  # largest relative difference of losses in float64 from the committed ones
 TOLERANCE = 1e-8  # of loss and gradients in float64, relative to the CPU's, which adds terms in another order

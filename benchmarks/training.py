@@ -5,7 +5,6 @@ Examples:
     python benchmarks/training.py --model params.yaml --threads 1
     python benchmarks/training.py --precision bfloat16 --compile --batches 40        # on a GPU
     python benchmarks/training.py --loading                                          # loading alone, by workers
-    python benchmarks/training.py --stage finetune --memory --times 4                # memory as training goes on
 
 Without a store the benchmark makes up scenes of the reference's mean size (23.5 actors, 48 lanes). It needs neither DVC
 nor data, and runs on a GPU if there is one.
@@ -71,8 +70,6 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="loading processes (default: the stages')")
     parser.add_argument("--threads", type=int, help="threads of torch (default: all processors)")
     parser.add_argument("--loading", action="store_true", help="measure loading alone, with 0, 1, 2, ... processes")
-    parser.add_argument("--memory", action="store_true", help="print the host's memory as training goes on")
-    parser.add_argument("--times", type=int, default=1, help="train on a store with every scene this many times")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         for stage in ("pretrain", "finetune") if given.stage == "both" else (given.stage,):
@@ -80,8 +77,6 @@ def main() -> None:
             if store is None:
                 others = ACTORS - 1 if stage == "finetune" else 0.0
                 store = write_made_up_store(Path(scratch) / stage, scenes=2000, others=others)
-            if given.times > 1:
-                store = write_repeated_store(store, Path(scratch) / f"{stage}-repeated", given.times)
             measure_loading(stage, store) if given.loading else measure(stage, store, given)
 
 
@@ -121,7 +116,7 @@ def measure(stage: str, directory: Path, given: argparse.Namespace) -> None:
         compile=given.compile,
         cpu_threads=given.threads or torch.get_num_threads(),
     )
-    speed, _ = train_for_a_while(stage, directory, model, parameters, given.batches, given.workers, given.memory)
+    speed, _ = train_for_a_while(stage, directory, model, parameters, given.batches, given.workers)
     report(stage, speed)
 
 
@@ -132,7 +127,6 @@ def train_for_a_while(
     parameters: Any,
     steps: int,
     workers: int | None = None,
-    log_memory: bool = False,
 ) -> tuple[Speed, DenseTNT | MaskedAutoencoder]:
     """Train a new network as the stages do for `steps` optimiser steps, after as many for warming up."""
     parameters = replace(parameters, epochs=1, warmup_epochs=0.0)
@@ -148,8 +142,6 @@ def train_for_a_while(
     )
     gather = partial(collate, prepare=network.prepare)
     batches = SceneBatches(directory, indices, 0, sharing, gather, workers, pin=cuda)
-    if log_memory:
-        network.register_forward_pre_hook(MemoryLog(2 * batches.parts_per_epoch))
     fit(network, batches, parameters, accelerator, label=f"{stage}, warming up")
     if cuda:
         torch.cuda.reset_peak_memory_stats()
@@ -184,32 +176,9 @@ def report(stage: str, speed: Speed) -> None:
     print(f"  the paper's {epochs} x {PAPER_SCENES[stage]:,} scenes: {minutes:.0f} minutes")
 
 
-class MemoryLog:
-    """Prints the memory of this process before ten of a network's forward passes.
-
-    Args:
-        passes: total number of forward passes.
-    """
-
-    def __init__(self, passes: int) -> None:
-        self.passes, self.done = passes, 0
-
-    def __call__(self, *_: object) -> None:
-        """Print the memory if a tenth of the passes is done."""
-        if self.done * 10 // self.passes != (self.done - 1) * 10 // self.passes:
-            print(f"  before forward pass {self.done + 1}: {resident_memory():.2f} GiB, peak {peak_memory():.2f} GiB")
-        self.done += 1
-
-
 def peak_memory() -> float:
     """Return the peak host memory of this process so far, GiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-def resident_memory() -> float:
-    """Return the current host memory of this process, GiB; Linux only."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**30
 
 
 def measure_loading(stage: str, directory: Path) -> None:
@@ -250,19 +219,6 @@ def write_made_up_store(directory: Path, scenes: int, others: float, seed: int =
         place = 1000.0 * (np.arange(scenes) % SITES)
         manifest = {"scene_id": [str(number) for number in range(scenes)], "city": ["MADE-UP"] * scenes}
         writer.close(pa.table({**manifest, "origin_x": place, "origin_y": place}), lanes)
-    return directory
-
-
-def write_repeated_store(source: Path, directory: Path, times: int) -> Path:
-    """Write a store that contains every scene of another one `times` times."""
-    store = SceneStore.load(source)
-    with atomic_directory(directory) as partial:
-        writer = SceneStoreWriter(partial, ARGOVERSE1)
-        for index in list(range(len(store))) * times:
-            scene = store[index]
-            lengths = np.diff(scene.track_offsets)
-            writer.append(scene.xy, scene.step, lengths, scene.track_types, scene.times, scene.lane_rows)
-        writer.close(pa.concat_tables([store.manifest] * times), store.lanes)
     return directory
 
 
