@@ -25,7 +25,6 @@ import torch
 
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.core.parameters import load_section
-from synthdrive.core.timing import Timing
 from synthdrive.forecasting.forecast_scenes import GoalForecaster
 from synthdrive.forecasting.goal_sets import GoalSets, optimise_goal_sets
 from synthdrive.models.batch import collate
@@ -100,10 +99,8 @@ def _optimise(
 def measure_evaluation(scenes: Path, checkpoint: Path | None, parameters: EvaluateParameters) -> None:
     """Print the CPU seconds per scene of batch, network, goal sets and completion."""
     store = SceneStore.load(scenes)
-    if checkpoint:
-        network, _ = load_forecaster(checkpoint)
-    else:
-        network = papers_network(store.timing)
+    torch.manual_seed(0)
+    network = load_forecaster(checkpoint)[0] if checkpoint else DenseTNT(paper_model(), store.timing).eval()
     forecaster = GoalForecaster(network, parameters, torch.device("cpu"))
     spent = dict.fromkeys(("batch", "network", "goal sets", "completion", "all"), 0.0)
     forecaster.forecast(store, range(min(len(store), parameters.batch_size)))  # warm up
@@ -128,12 +125,6 @@ def measure_evaluation(scenes: Path, checkpoint: Path | None, parameters: Evalua
         f"evaluation, {len(store)} scenes, hidden size {width}: {rate:.1f} scenes per CPU s "
         f"({rate / REFERENCE_SCENES_PER_SECOND:.0f} times the reference's); CPU s per scene: {parts}"
     )
-
-
-def papers_network(timing: Timing) -> DenseTNT:
-    """Return a network of the paper's size, with random weights."""
-    torch.manual_seed(0)
-    return DenseTNT(paper_model(), timing).eval()
 
 
 @contextmanager
