@@ -13,13 +13,12 @@ from synthdrive.core.parameters import load_section
 from synthdrive.forecasting.evaluate import headline_metrics, scene_errors
 from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.scenes.scene_store import SceneStore
+from tools.dvc_commands import Stages
 
 FOLDER, FORECASTS, SCENES = "metrics", "forecasts", "data/scenes/"
 COUNT = "scenes"  # key of the number of scenes
 RATE, DISTANCE = "MR6", "minFDE6"  # metrics whose tolerances also apply to other rates and distances
 ROUNDING = 1e-5  # difference of metrics of the same forecasts between processors
-
-Stages = Mapping[str, Mapping[str, Any]]  # stages of dvc.lock
 
 
 def recorded_files(stages: Stages) -> list[str]:

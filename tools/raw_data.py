@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import yaml
-
 from synthdrive.config.data import DataParameters
 from synthdrive.core.errors import InputError, exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
+from tools.dvc_commands import LOCK_FILE, locked_stages
 
 RECORDED = "sample"  # the source that the pipeline records itself
 NAMES = {"argoverse1": "Argoverse 1", "argoverse2": "Argoverse 2"}
@@ -33,7 +32,7 @@ def check_raw_data(repository: Path) -> str | None:
         InputError: the maps or a split are missing, or dvc.lock is damaged.
     """
     data = load_section(DataParameters, "data", repository / DEFAULT_PATH)
-    if data.source == RECORDED or _is_in_lock(data.raw, repository / "dvc.lock"):
+    if data.source == RECORDED or _is_in_lock(data.raw, repository):
         return None
     from synthdrive.ingestion.packing import find_source  # takes a second
 
@@ -55,18 +54,10 @@ def check_raw_data(repository: Path) -> str | None:
     )
 
 
-def _is_in_lock(raw: str, lock: Path) -> bool:
-    if not lock.is_file():
+def _is_in_lock(raw: str, repository: Path) -> bool:
+    if not (repository / LOCK_FILE).is_file():
         return False
-    advice = "Restore it: git checkout dvc.lock"
-    try:
-        content = yaml.load(lock.read_text(encoding="utf-8"), yaml.CSafeLoader)  # a second faster than read_yaml
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(lock, f"unreadable YAML ({error})", "DVC's lock file", advice) from None
-    stages = content.get("stages") if isinstance(content, dict) else None
-    if not isinstance(stages, dict):
-        raise InputError(lock, "no mapping `stages`", "DVC's lock file", advice)
-    return any(entry["path"] == raw for entry in stages.get("ingest", {}).get("deps", []))
+    return any(entry["path"] == raw for entry in locked_stages(repository).get("ingest", {}).get("deps", []))
 
 
 def main() -> None:

@@ -19,8 +19,7 @@ from typing import Any
 
 from synthdrive.core.artifacts import atomic_file
 from synthdrive.core.errors import exit_on_error
-from tools.dvc_commands import dvc
-from tools.verify import changes_since_lock, locked_stages
+from tools.dvc_commands import changes_since_lock, dvc, locked_stages
 
 FOLDER = ".dir"  # suffix of a folder's hash, which is the hash of a JSON list of its files in the cache
 CACHE_MODE = 0o444  # mode of a cached file that DVC regards as intact

@@ -14,8 +14,9 @@ from typing import Any
 from synthdrive.config.report import VerifyParameters
 from synthdrive.core.errors import InputError, exit_on_error
 from synthdrive.core.parameters import load_section
+from tools.dvc_commands import Stages, locked_stages
 from tools.metrics_files import recorded_files
-from tools.verify import Stages, Verdict, compare_metrics, compare_outputs, locked_stages
+from tools.verify import Verdict, compare_metrics, compare_outputs
 
 
 def same_results(here: Path, there: Path, verdict: Verdict) -> None:

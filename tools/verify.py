@@ -17,9 +17,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from synthdrive.config.report import VerifyParameters
 from synthdrive.config.whole_file import changed_parameters
@@ -27,15 +24,11 @@ from synthdrive.core.artifacts import read_json, read_yaml
 from synthdrive.core.errors import InputError, exit_on_error
 from synthdrive.core.parameters import load_section
 from tools.dependencies import problems
-from tools.dvc_commands import dvc
+from tools.dvc_commands import RUN_FROM_ROOT, Changes, Stages, changes_since_lock, dvc, locked_stages
 from tools.metrics_files import differences, recorded_files, scored_again
 
 LEVELS = ("lock", "spot", "full")
-Stages = dict[str, Any]  # stages of dvc.lock, by name
-Changes = dict[str, list[str]]  # differences from dvc.lock in words, by stage
 METADATA = "metadata.json"
-RUN_FROM_ROOT = "Run from the repository's root."
-ABSENT = ("deleted", "not in cache")  # DVC's words for an artifact that is not in the workspace
 
 
 class Verdict:
@@ -52,16 +45,6 @@ class Verdict:
         print(f"{'FAIL' if problems else 'ok':>4}  {what}", flush=True)
         for problem in problems:
             print(f"      {problem}", flush=True)
-
-
-def locked_stages(repository: Path) -> Stages:
-    """Return the stages of a repository's dvc.lock; raises InputError if the file is missing or has no stages."""
-    path = repository / "dvc.lock"
-    content = read_yaml(path, "DVC's lock file", RUN_FROM_ROOT)
-    stages = content.get("stages") if isinstance(content, dict) else None
-    if not isinstance(stages, dict):
-        raise InputError(path, "no mapping `stages`", "DVC's lock file", "Restore it: git checkout dvc.lock")
-    return stages
 
 
 def verify_lock(repository: Path, changes: Changes, verdict: Verdict) -> Stages:
@@ -86,24 +69,7 @@ def verify_lock(repository: Path, changes: Changes, verdict: Verdict) -> Stages:
     return stages
 
 
-def changes_since_lock(repository: Path) -> Changes:
-    """Describe the differences from dvc.lock by stage; missing artifacts and data do not count."""
-    status = yaml.safe_load(dvc("status", "--json", repository=repository, captured=True)) or {}
-    changes: Changes = {}
-    for name, entries in status.items():
-        for entry in entries:
-            if isinstance(entry, str):  # "changed command"
-                changes.setdefault(name, []).append(entry)
-                continue
-            for path, state in {**entry.get("changed deps", {}), **entry.get("changed outs", {})}.items():
-                keys = state if isinstance(state, dict) else {"": state}  # parameters, by key
-                found = [f"{path} {key} {how}".replace("  ", " ") for key, how in keys.items() if how not in ABSENT]
-                if found:
-                    changes.setdefault(name, []).extend(found)
-    return changes
-
-
-def inconsistencies(lock: dict[str, Any]) -> list[str]:
+def inconsistencies(lock: Stages) -> list[str]:
     """Describe the paths that a stage read with another hash than that of the stage that wrote them."""
     written = {out["path"]: (out.get("md5"), name) for name, stage in lock.items() for out in stage.get("outs", [])}
     problems = []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.verify import changes_since_lock
+from tools.dvc_commands import changes_since_lock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -10,8 +10,8 @@ import pytest
 
 from raw_data import write_raw
 from synthdrive.core.errors import InputError
+from tools.dvc_commands import locked_stages
 from tools.raw_data import check_raw_data
-from tools.verify import locked_stages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RAW = "data/raw/argoverse1"
@@ -49,7 +49,10 @@ def test_a_damaged_lock_is_named(checkout, content):
     (checkout / "dvc.lock").write_text(content)
     with pytest.raises(InputError, match=r"(?s)dvc\.lock: found .*git checkout dvc\.lock"):
         check_raw_data(checkout)
-    with pytest.raises(InputError, match=r"dvc\.lock: found "):
+
+
+def test_a_missing_lock_is_named_with_advice(checkout):
+    with pytest.raises(InputError, match=r"dvc\.lock: found no such file.*Run from the repository's root"):
         locked_stages(checkout)
 
 
