@@ -49,16 +49,6 @@ def apply_profile(profile: Path, parameters: Path) -> list[str]:
     return _changed_names(start, content)
 
 
-def restore_layout(parameters: Path) -> None:
-    """Bring back the comments that `dvc exp run -S` removes: write the present values into the committed file."""
-    text = committed(parameters)
-    if text is None:
-        raise ParameterError(parameters, "no committed version", "a file that git knows")
-    values = read_parameters(parameters)
-    with atomic_file(parameters) as partial:
-        partial.write_text(with_values(text, values), encoding="utf-8")
-
-
 def committed(path: Path) -> str | None:
     """Return a file's text in the last commit; None without git, or if the file is not committed."""
     command = ["git", "show", f"HEAD:./{path.name}"]
@@ -152,17 +142,10 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", nargs="?", help="name or path of a profile")
-    parser.add_argument("--list", action="store_true", help="list the profiles")
-    parser.add_argument("--restore-layout", action="store_true", help="keep the values, but bring back lost comments")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
     with exit_on_error():
-        if arguments.list:
-            print(listed(PROFILES))
-        elif arguments.restore_layout:
-            restore_layout(arguments.params)
-        else:
-            _apply(arguments.name, arguments.params)
+        _apply(arguments.name, arguments.params)
 
 
 def _apply(name: str | None, parameters: Path) -> None:

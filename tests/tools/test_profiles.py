@@ -15,7 +15,7 @@ import yaml
 from synthdrive.config.whole_file import check_parameters
 from synthdrive.core.errors import ParameterError
 from synthdrive.core.parameters import read_parameters
-from tools.profiles import apply_profile, committed, listed, restore_layout, with_values
+from tools.profiles import apply_profile, listed, with_values
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PARAMETERS = REPOSITORY / "params.yaml"
@@ -225,18 +225,10 @@ def set_with_dvc(parameters: Path, override: str) -> None:
     apply_overrides(str(parameters), [override])
 
 
-def test_a_value_set_through_dvc_keeps_comments_and_the_layout_can_be_restored(checkout: Path) -> None:
-    parameters = checkout / "params.yaml"
+def test_a_value_set_through_dvc_keeps_comments(parameters: Path) -> None:
     before = parameters.read_text()
     set_with_dvc(parameters, "pretrain.mask_ratio=0.3")
     assert set(map(str.strip, comments(before))) == set(map(str.strip, comments(parameters.read_text())))
-    set_with_dvc(parameters, "seeds=[4]")
-    set_with_dvc(parameters, "record_sample.cities.0.runs=1")
-    assert committed(parameters) == before
-    restore_layout(parameters)
-    removed, new = lines_between(before, parameters.read_text())
-    assert removed == ["seeds: [0, 1, 2, 3]", "    runs: 3", "  mask_ratio: 0.5"]
-    assert new == ["seeds: [4]", "    runs: 1", "  mask_ratio: 0.3"]
 
 
 def test_params_yaml_is_written_so_that_dvc_keeps_its_comments() -> None:
@@ -268,12 +260,10 @@ def command_line(folder: Path, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("arguments", "status"), [(["nosuch"], 2), ([], 2), (["--list"], 0)])
-def test_the_profiles_are_listed_on_request_or_if_the_name_is_missing_or_wrong(
-    arguments: list[str], status: int, checkout: Path
-) -> None:
-    exit_status, printed = command_line(checkout, *arguments)
-    assert exit_status == status
+@pytest.mark.parametrize("arguments", [["nosuch"], []])
+def test_the_profiles_are_listed_if_the_name_is_missing_or_wrong(arguments: list[str], checkout: Path) -> None:
+    status, printed = command_line(checkout, *arguments)
+    assert status == 2
     for path in PROFILES:
         assert path.stem in printed
     assert "the paper's sizes and schedules" in printed
