@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from studies.argoverse1_folds.analysis import Findings, Tested, metric_label
-from studies.argoverse1_folds.ledger import ALL_SCENES, NOT_YET
-from studies.argoverse1_folds.plan import BASELINE, MAIN, SCRATCH, Plan
+from studies.argoverse1_folds.ledger import NOT_YET
+from studies.argoverse1_folds.plan import ALL_SCENES, BASELINE, MAIN, SCRATCH, Plan
 from studies.argoverse1_folds.results import CAPPED
 from synthdrive.reporting.evidence import Published
 from synthdrive.reporting.wording import listed, signed

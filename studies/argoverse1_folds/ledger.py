@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from studies.argoverse1_folds.analysis import compare
-from studies.argoverse1_folds.plan import SCRATCH, Comparison, Plan
+from studies.argoverse1_folds.plan import ALL_SCENES, SCRATCH, Comparison, Plan
 from studies.argoverse1_folds.results import Results
 from studies.argoverse1_folds.statistics import Difference
 from synthdrive.reporting.claim_tests import effect_verdict
@@ -14,7 +14,6 @@ from synthdrive.reporting.claims import Claim
 from synthdrive.reporting.evidence import Published, Verdict
 
 LOWERS = "lowers"  # kind of the tests that compare one variant with training from scratch
-ALL_SCENES = 100  # %, the setting of the paper
 NOT_YET = "not run yet"
 RULE = (
     "Changes with all training scenes, relative to training from scratch. A claim is supported if the 95 % interval "

@@ -26,6 +26,7 @@ from studies.argoverse1_folds.figure import CITIES, error_figure
 from studies.argoverse1_folds.ledger import judge_effects
 from studies.argoverse1_folds.paper_page import paper_page
 from studies.argoverse1_folds.plan import (
+    ALL_SCENES,
     BASELINE,
     MAIN,
     SCRATCH,
@@ -226,7 +227,7 @@ def _recipes(results: Results, plan: Plan) -> str:
     )
     lines = ["# Recipes", "", text, ""]
     for group, variant in plan.tuned.items():
-        for percent in (min(plan.percents), 100):
+        for percent in (min(plan.percents), ALL_SCENES):
             recipes: list[Recipe] = plan.recipes[group][size_of(percent)]
             columns = [_recipe_scores(results, plan, Run(variant, percent, fold)) for fold in range(plan.folds)]
             rows = [[recipe.text, *scores] for recipe, *scores in zip(recipes, *columns, strict=True)]

@@ -14,6 +14,7 @@ from synthdrive.core.schema import from_values
 
 NONE, PAPER, REALISTIC = "none", "paper", "realistic"  # kinds of windows for pre-training
 FEW, ALL = "few", "all"  # sets of recipes: for a part of the scenes, for all of them
+ALL_SCENES = 100  # %, the setting of the paper
 BASELINE = "lane_following"
 SCRATCH, MAIN = "scratch", "forecast_realistic"  # in every plan: no pre-training, and the variant of the answer
 
@@ -127,7 +128,7 @@ def load_plan(path: Path) -> Plan:
     if plan.folds < 2 or plan.repeats < 1:
         found = f"{plan.folds} and {plan.repeats}"
         raise ParameterError(f"{path}: folds, repeats", found, "at least two folds and one repeat")
-    if 100 not in plan.percents or not all(0 < percent <= 100 for percent in plan.percents):
+    if ALL_SCENES not in plan.percents or not all(0 < percent <= ALL_SCENES for percent in plan.percents):
         raise ParameterError(f"{path}: percents", str(plan.percents), "numbers above 0 up to 100, with 100 among them")
     for name, variant in plan.variants.items():
         if variant.windows not in (NONE, PAPER, REALISTIC):
@@ -171,12 +172,12 @@ def _read_recipes(plan: Plan, path: Path) -> None:
 
 def size_of(percent: int) -> str:
     """Return the set of recipes (few or all) for a fraction of the scenes."""
-    return ALL if percent == 100 else FEW
+    return ALL if percent == ALL_SCENES else FEW
 
 
 def trials(plan: Plan, group: str, fold: int, size: str) -> list[Run]:
     """Return the trials of a group's recipes for one fold, with the smallest fraction of the scenes (few) or all."""
-    percent = 100 if size == ALL else min(plan.percents)
+    percent = ALL_SCENES if size == ALL else min(plan.percents)
     return [Run(plan.tuned[group], percent, fold, 0, number) for number in range(len(plan.recipes[group][size]))]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from studies.argoverse1_folds.analysis import SHARES, metric_label, unit_of
-from studies.argoverse1_folds.plan import BASELINE, MAIN, SCRATCH, Plan, Recipe, Run
+from studies.argoverse1_folds.plan import ALL_SCENES, BASELINE, MAIN, SCRATCH, Plan, Recipe, Run
 from studies.argoverse1_folds.results import PRIMARY, Result, Results
 from studies.markdown import table
 from synthdrive.core.artifacts import atomic_directory, atomic_file, file_hash
@@ -22,7 +22,7 @@ from synthdrive.core.errors import InputError
 from synthdrive.training.checkpoints import load_forecaster
 
 MODELS = "models"
-PUBLISHED = (Run(MAIN, 0, 0), Run(MAIN, 10, 0), Run(MAIN, 100, 0))
+PUBLISHED = (Run(MAIN, 0, 0), Run(MAIN, 10, 0), Run(MAIN, ALL_SCENES, 0))
 """The best variant, with each amount of real data that a user may have: none, few scenes, all scenes of fold 0."""
 LICENCE = "CC-BY-NC-SA-4.0"
 TAGS = ["trajectory-forecasting", "pre-trained", "argoverse1"]

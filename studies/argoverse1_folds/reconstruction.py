@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from studies.argoverse1_folds.plan import PAPER, Plan, Run
+from studies.argoverse1_folds.plan import ALL_SCENES, PAPER, Plan, Run
 from synthdrive.config.training import RECONSTRUCTING, ModelParameters, PretrainParameters
 from synthdrive.core.artifacts import file_hash, read_json, write_json
 from synthdrive.core.errors import InputError
@@ -109,7 +109,7 @@ def _networks(work: Path, plan: Plan) -> Iterator[tuple[str, int, int, Path]]:
     for variant, described in plan.variants.items():
         for fold in range(plan.folds):
             for repeat in range(plan.repeats):
-                seed = Run(variant, 100, fold, repeat).seed(plan.folds)
+                seed = Run(variant, ALL_SCENES, fold, repeat).seed(plan.folds)
                 checkpoint = work / str(fold) / "pretrained" / f"{variant}-{seed}"
                 if described.windows == PAPER and checkpoint.is_dir():
                     objective = load_metadata(checkpoint)["parameters"]["pretrain"]["objective"]

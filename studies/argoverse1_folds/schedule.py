@@ -12,11 +12,23 @@ from pathlib import Path
 from threading import Condition
 
 from studies.argoverse1_folds.execute import Executor, stop_stages
-from studies.argoverse1_folds.plan import BASELINE, NONE, Plan, Recipe, Run, best_recipe, groups, needs
+from studies.argoverse1_folds.plan import (
+    ALL_SCENES,
+    BASELINE,
+    NONE,
+    Plan,
+    Recipe,
+    Run,
+    best_recipe,
+    groups,
+    needs,
+    size_of,
+)
 from studies.argoverse1_folds.results import CAPPED, Result, load_result, load_results, save_result
 from synthdrive.core.errors import SynthDriveError
 
-ASSUMED_SECONDS = {0: 100.0, 10: 200.0, 30: 300.0, 100: 800.0}  # CPU s, by fraction (%), before the first such run
+# CPU s, by fraction (%), before the first such run
+ASSUMED_SECONDS = {0: 100.0, 10: 200.0, 30: 300.0, ALL_SCENES: 800.0}
 EXTRA_SECONDS = 800.0  # CPU s that windows and pre-training may add to the first run of a group
 MARGIN = 1.2  # factor by which a run may exceed its expected time
 SCORE = CAPPED  # metric by which recipes are chosen
@@ -27,7 +39,7 @@ def expected_seconds(run: Run, done: Iterable[Result]) -> float:
     done = [result for result in done if result.run.percent == run.percent]
     similar = [result for result in done if result.run.variant == run.variant] or done
     if not similar:
-        return ASSUMED_SECONDS.get(run.percent, ASSUMED_SECONDS[100])
+        return ASSUMED_SECONDS.get(run.percent, ASSUMED_SECONDS[ALL_SCENES])
     return statistics.fmean(sum(result.cpu_seconds.values()) for result in similar)
 
 
@@ -43,7 +55,7 @@ def recipe_of(plan: Plan, run: Run, done: dict[Run, Result]) -> Recipe | None:
     tried = needs(plan, run)
     if run.trial is not None:
         variant = plan.variants[run.variant]
-        recipe: Recipe = plan.recipes[variant.recipe]["all" if run.percent == 100 else "few"][run.trial]
+        recipe: Recipe = plan.recipes[variant.recipe][size_of(run.percent)][run.trial]
         return recipe
     if not tried:
         return None

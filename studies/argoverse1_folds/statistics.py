@@ -48,10 +48,6 @@ class Places:
         if len(pairs) != len({block for block, _ in pairs}):
             raise InputError("blocks", "a block in two folds", "blocks that lie in one fold each")
 
-    def take(self, inside: npt.NDArray[np.bool_]) -> Places:
-        """Return the places of the scenes selected by a mask, (S,)."""
-        return Places(self.folds[inside], self.blocks[inside])
-
 
 @dataclass(frozen=True)
 class Difference:
