@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
+from repository import PARAMS, REPOSITORY
 from synthdrive.config.whole_file import SCHEMAS, compose
 from synthdrive.core.parameters import read_parameters
 from synthdrive.core.schema import from_values
 
 Section = TypeVar("Section")
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-
 
 def committed(schema: type[Section], **changes: Any) -> Section:
     """The parameters of params.yaml for a schema; `changes` replace the values of those keys."""
-    return _given(schema, read_parameters(REPOSITORY / "params.yaml"), changes)
+    return _given(schema, read_parameters(PARAMS), changes)
 
 
 def paper(schema: type[Section], **changes: Any) -> Section:
@@ -28,7 +26,7 @@ def paper(schema: type[Section], **changes: Any) -> Section:
 
 @cache
 def _paper() -> dict[str, Any]:
-    return compose(read_parameters(REPOSITORY / "params.yaml"), REPOSITORY / "profiles" / "paper.yaml")
+    return compose(read_parameters(PARAMS), REPOSITORY / "profiles" / "paper.yaml")
 
 
 def _given(schema: type[Section], content: dict[str, Any], changes: dict[str, Any]) -> Section:

@@ -16,9 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forecasting_scenes import driven, straight_lanes, write_store
+from grid_city import grid_city
 from packaging.requirements import Requirement
 
 import synthdrive
+from repository import PARAMS, REPOSITORY
 from synthdrive.config.training import ModelParameters
 from synthdrive.core.parameters import load_section
 from synthdrive.core.provenance import plain_values
@@ -29,12 +32,6 @@ from synthdrive.models.densetnt import DenseTNT
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.training.checkpoints import save_checkpoint
 
-sys.path.append(str(Path(__file__).resolve().parent / "augmentation"))
-sys.path.append(str(Path(__file__).resolve().parent / "forecasting"))
-from forecasting_scenes import driven, straight_lanes, write_store
-from grid_city import grid_city
-
-REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src"
 LIBRARY = (REPOSITORY / "docs" / "library.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -143,8 +140,8 @@ def working_folder(tmp_path, monkeypatch) -> Path:
     grid_city("BER").save(tmp_path / "data" / "maps" / "BER.safetensors")
     agents = np.stack([driven(angle, 8.0, 0.1, (1000.0, -300.0)) for angle in (0.0, 1.0, 2.0)])
     write_store(tmp_path / "data" / "scenes" / "val", agents, straight_lanes([(0, 0), (1, 0)]))
-    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
-    model = load_section(ModelParameters, "model", REPOSITORY / "params.yaml")
+    shutil.copy(PARAMS, tmp_path)
+    model = load_section(ModelParameters, "model", PARAMS)
     metadata = {"stage": "finetune", "variant": "forecast", "seed": 0, "model": plain_values(model)}
     network = DenseTNT(model, ARGOVERSE1)
     save_checkpoint(tmp_path / "models/finetuned/forecast-0", network, metadata | {"timing": ARGOVERSE1.plain()}, [])

@@ -1,11 +1,11 @@
 """Tests that references to sections of docs/method.md, and its references to files and parameters, are valid."""
 
 import re
-from pathlib import Path
 
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from repository import PARAMS, REPOSITORY
+
 METHOD = (REPOSITORY / "docs" / "method.md").read_text(encoding="utf-8")
 FOLDERS = ("src", "stages", "tests", "benchmarks", "profiles", "docs")
 TEXT = (".py", ".yaml", ".md", ".j2")
@@ -52,7 +52,7 @@ def test_files_named_in_the_page_exist():
 
 
 def test_parameters_named_in_the_page_exist():
-    parameters = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    parameters = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     names = [re.fullmatch(r"([a-z_]+)\.([a-z_.]+)(?:: \S+)?", name) for name in named()]
     names = [match for match in names if match and match[1] in parameters]
     assert len(names) > 50

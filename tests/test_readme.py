@@ -4,11 +4,12 @@ import re
 import runpy
 import shutil
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from forecasting_scenes import driven, straight_lanes, write_store
 
+from repository import PARAMS, REPOSITORY
 from synthdrive.config.training import ModelParameters
 from synthdrive.core.parameters import load_section
 from synthdrive.core.provenance import plain_values
@@ -16,23 +17,19 @@ from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.training.checkpoints import save_checkpoint
 
-sys.path.append(str(Path(__file__).resolve().parent / "forecasting"))
-from forecasting_scenes import driven, straight_lanes, write_store
-
-REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_example_forecasts_with_a_trained_model(tmp_path, monkeypatch, capsys):
     (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
     (folder,) = re.findall(r'Path\("(models/[^"]*)"\)', example)
-    model = load_section(ModelParameters, "model", REPOSITORY / "params.yaml")
+    model = load_section(ModelParameters, "model", PARAMS)
     metadata = {"stage": "finetune", "variant": "forecast", "seed": 0, "model": plain_values(model)}
     metadata["timing"] = ARGOVERSE1.plain()
     save_checkpoint(tmp_path / folder, DenseTNT(model, ARGOVERSE1), metadata, [])
     agents = np.stack([driven(angle, 8.0, 0.1, (1000.0, -300.0)) for angle in np.linspace(0.0, 1.0, 8)])
     write_store(tmp_path / "data" / "scenes" / "val", agents, straight_lanes([(0, 0), (1, 0)]))
-    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    shutil.copy(PARAMS, tmp_path)
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(example, names)

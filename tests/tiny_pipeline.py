@@ -7,41 +7,17 @@ import the sources of that repository, not those of the checkout.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+from commands import dvc, git
+from repository import REPOSITORY
 from tools.profiles import apply_profile
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 PROFILE = Path(__file__).with_name("tiny_profile.yaml")
 
 _RAN = re.compile(r"^(?:Running stage '([^']+)':|Stage '([^']+)' is cached - skipping run)", re.MULTILINE)
-
-
-def run(repository: Path, *command: str, expect: int | None = 0) -> str:
-    """Run a command in a repository and return its output; its exit status must be `expect`, unless that is None."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(repository / "src"), "COLUMNS": "400"}
-    done = subprocess.run(
-        command, cwd=repository, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    if expect is not None and done.returncode != expect:
-        raise AssertionError(f"{' '.join(command)}: exit status {done.returncode}, not {expect}\n{done.stdout}")
-    return done.stdout
-
-
-def dvc(repository: Path, *arguments: str, expect: int | None = 0) -> str:
-    """Run a DVC command and return its output."""
-    return run(repository, sys.executable, "-m", "dvc", *arguments, expect=expect)
-
-
-def git(repository: Path, *arguments: str) -> str:
-    """Run a git command and return its output."""
-    return run(repository, "git", "-c", "user.name=test", "-c", "user.email=test@localhost", *arguments)
 
 
 def make_tiny_repository(root: Path) -> Path:

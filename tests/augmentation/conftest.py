@@ -1,14 +1,11 @@
 """Fixtures: the augment parameters of params.yaml, and a small city."""
 
-from pathlib import Path
-
 import pytest
 from grid_city import grid_city
 
+from repository import PARAMS
 from synthdrive.config.synthetic_data import AugmentParameters
 from synthdrive.core.parameters import load_section
-
-PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 
 
 @pytest.fixture

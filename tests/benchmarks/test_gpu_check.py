@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu_check.py"
+from repository import REPOSITORY
+
+SCRIPT = REPOSITORY / "benchmarks" / "gpu_check.py"
 # Runs the script as if dvc and great_expectations were not installed: a GPU machine may not have them.
 WITHOUT_OPTIONAL_PACKAGES = """
 import runpy, sys

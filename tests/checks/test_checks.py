@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from raw_data import scene_rows, straight_map, write_raw
+from repository import PARAMS, REPOSITORY
 from synthdrive.checks.run import check_raw, check_synthetic
 from synthdrive.checks.suites import permitted_outliers
 from synthdrive.checks.tables import scene_table
@@ -27,8 +28,7 @@ from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 
 STEPS = ARGOVERSE1.steps
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-RAW = load_section(CheckRawParameters, "check_raw", REPOSITORY / "params.yaml")
+RAW = load_section(CheckRawParameters, "check_raw", PARAMS)
 STRICT = dataclasses.replace(  # no outlier permitted
     RAW,
     maps=dataclasses.replace(RAW.maps, outlier_fraction=0.0, neighbours_link_back_fraction=1.0, connected_fraction=1.0),
@@ -36,7 +36,7 @@ STRICT = dataclasses.replace(  # no outlier permitted
         RAW.scenes, outlier_fraction=0.0, mean_interval_fraction=1.0, lane_distance_fraction=1.0, lanes_fraction=1.0
     ),
 )
-SYNTHETIC = load_section(CheckSyntheticParameters, "check_synthetic", REPOSITORY / "params.yaml")
+SYNTHETIC = load_section(CheckSyntheticParameters, "check_synthetic", PARAMS)
 
 
 @pytest.fixture(scope="module")

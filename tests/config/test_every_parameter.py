@@ -9,11 +9,11 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
+from repository import PARAMS
 from synthdrive.config.report import SharedPretraining, selected_runs
 from synthdrive.config.training import VariantParameters
 from synthdrive.config.whole_file import SCHEMAS, VARIANT_SCHEMAS, check_parameters
@@ -21,7 +21,6 @@ from synthdrive.core.errors import ParameterError
 from synthdrive.core.parameters import read_parameters
 from synthdrive.core.schema import Allowed, allowed, from_values
 
-PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 CONTENT = read_parameters(PARAMS)
 TOP_LEVEL = {
     "seeds": (list[int], Allowed(unit="", at_least=0)),

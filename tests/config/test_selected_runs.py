@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 
 from given_parameters import committed
+from repository import PARAMS
 from synthdrive.config.report import ReportParameters, SelectedRuns, load_selected_runs
 from synthdrive.config.whole_file import check_parameters
 from synthdrive.core.errors import ParameterError
 from synthdrive.core.parameters import read_parameters
-
-PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
-
 
 NONE_SHARED = "shared_pretraining: []\n"
 SHARED = "seeds: [0]\nfrom_scratch: [none]\nrun_variants: [map]\nshared_pretraining: [{variant: %s, pretraining: %s}]\n"

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ import pytest
 import torch
 from forecasting_scenes import driven, straight_lanes, write_store
 
+from repository import PARAMS, REPOSITORY
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.config.training import ModelParameters
 from synthdrive.core.artifacts import atomic_directory, file_hash, read_json
@@ -40,8 +40,7 @@ from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.synthesis.motion import agent_tracks
 from synthdrive.training.checkpoints import save_checkpoint
 
-ROOT = Path(__file__).resolve().parents[2]
-PARAMETERS = load_section(EvaluateParameters, "evaluate", ROOT / "params.yaml")
+PARAMETERS = load_section(EvaluateParameters, "evaluate", PARAMS)
 
 displacement_errors = partial(evaluate.displacement_errors, miss_threshold=2.0)
 
@@ -129,8 +128,8 @@ def test_scoring_stored_forecasts_again_writes_the_same_bytes(tmp_path, store):
 
 def run(stage, folder, *arguments, status=0):
     """Run a stage script in a folder; returns what it printed."""
-    command = [sys.executable, str(ROOT / "stages" / f"{stage}.py"), *map(str, arguments)]
-    params = [] if stage == "export_leaderboard" else ["--params", str(ROOT / "params.yaml")]
+    command = [sys.executable, str(REPOSITORY / "stages" / f"{stage}.py"), *map(str, arguments)]
+    params = [] if stage == "export_leaderboard" else ["--params", str(PARAMS)]
     done = subprocess.run([*command, *params], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
     return done.stdout + done.stderr
@@ -151,7 +150,7 @@ def network(seed=0):
     """Return a small DenseTNT with random weights, and its parameters."""
     torch.manual_seed(seed)
     values = {
-        **json.loads(json.dumps(load_section(ModelParameters, "model", ROOT / "params.yaml").__dict__)),
+        **json.loads(json.dumps(load_section(ModelParameters, "model", PARAMS).__dict__)),
         "hidden_size": 32,
     }
     return DenseTNT(from_values(ModelParameters, values, "model"), ARGOVERSE1), values

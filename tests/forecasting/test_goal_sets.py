@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from repository import PARAMS
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.core.parameters import load_section
 from synthdrive.forecasting import forecast_scenes, goal_sets
@@ -30,7 +31,6 @@ expected_error, optimise_goal_sets, rank_goal_sets, suppress_non_maxima = (
     )
 )
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 REFERENCE_SECONDS = 0.8  # CPU seconds that the published optimiser takes per scene
 
 
@@ -99,7 +99,7 @@ def test_objective_is_as_low_as_the_best_reference_result_in_a_tenth_of_the_time
     scenes = list(golden(reference))
     goals, log_prob, valid = padded(scenes)
     best = np.array([float(arrays[f"{scene}/minFDE_1s/E_best"]) for scene, *_, arrays in scenes])
-    num_restarts = load_section(EvaluateParameters, "evaluate", REPOSITORY / "params.yaml").num_restarts
+    num_restarts = load_section(EvaluateParameters, "evaluate", PARAMS).num_restarts
     seconds = []
     for _ in range(2):  # the smaller time counts: other processes may slow one run down
         started = time.process_time()
@@ -220,7 +220,7 @@ def test_misses_are_counted_beyond_the_given_threshold():
 
 def test_miss_threshold_parameter_changes_the_objective():
     goals, log_prob, valid = distributions(4, seed=3)
-    given = load_section(EvaluateParameters, "evaluate", REPOSITORY / "params.yaml")
+    given = load_section(EvaluateParameters, "evaluate", PARAMS)
     for selection in ("goal_sets", "nms"):
         chosen = [
             GoalForecaster(torch.nn.Identity(), replace(given, miss_rate_weight=0.5, miss_threshold=threshold,

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tracemalloc
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from forecasting_scenes import driven, straight_lanes, write_store
 
+from repository import PARAMS, REPOSITORY
 from synthdrive.config.whole_file import changed_parameters
 from synthdrive.core.artifacts import file_hash, read_json
 from synthdrive.core.errors import InputError
@@ -24,7 +24,6 @@ from synthdrive.forecasting.forecasts import Forecasts
 from synthdrive.forecasting.leaderboard_files import write_leaderboard_file
 from synthdrive.forecasting.own_forecasts import read_own_forecasts
 
-ROOT = Path(__file__).resolve().parents[2]
 NAMES = [str(number) for number in range(11, 16)]
 
 
@@ -262,7 +261,7 @@ def test_score_command_writes_the_files_that_the_report_reads(store, tmp_path):
     trajectories, probabilities = random_forecasts(store)
     write(tmp_path / "mine.parquet", trajectories, probabilities)
     command = [
-        sys.executable, ROOT / "stages/score_forecasts.py", "--params", ROOT / "params.yaml",
+        sys.executable, REPOSITORY / "stages/score_forecasts.py", "--params", PARAMS,
         "--forecasts", tmp_path / "mine.parquet", "--scenes", tmp_path / "store",
         "--out", tmp_path / "forecasts/mine", "--metrics", tmp_path / "metrics/mine.json",
     ]  # fmt: skip
@@ -287,10 +286,10 @@ def test_score_command_does_not_replace_a_folder_that_contains_the_forecasts(sto
     Forecasts.ranked(NAMES, trajectories - store.origins[:, None, None], probabilities).save(folder)
     before = file_hash(folder)
     monkeypatch.chdir(tmp_path)
-    given = ["--forecasts", "forecasts/mine", "--scenes", "store", "--out", out, "--params", str(ROOT / "params.yaml")]
+    given = ["--forecasts", "forecasts/mine", "--scenes", "store", "--out", out, "--params", str(PARAMS)]
     monkeypatch.setattr(sys, "argv", ["score_forecasts.py", *given])
     with pytest.raises(SystemExit) as stopped:
-        runpy.run_path(str(ROOT / "stages/score_forecasts.py"), run_name="__main__")
+        runpy.run_path(str(REPOSITORY / "stages/score_forecasts.py"), run_name="__main__")
     assert stopped.value.code == 2
     assert f"--out: found {out}; expected another folder" in capsys.readouterr().err
     assert file_hash(folder) == before

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from raw_data import observed_only, write_raw
+from repository import PARAMS, REPOSITORY
 from synthdrive.config.data import IngestParameters
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.config.training import ModelParameters
@@ -37,8 +38,6 @@ from synthdrive.training.data import SceneBatches, Sharing
 
 LAST_OBSERVED, OBSERVED_STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.history_steps
 
-ROOT = Path(__file__).resolve().parents[2]
-PARAMS = ROOT / "params.yaml"
 PARAMETERS = load_section(EvaluateParameters, "evaluate", PARAMS)
 INGEST = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 10)
 LIMITS = Limits(1 << 26, 1 << 34)
@@ -149,7 +148,7 @@ def test_export_writes_a_provenance_record_of_its_own(prepared, tmp_path, monkey
     given = ["--checkpoint", prepared / "map-1", "--scenes", prepared / "test", "--out", "mine.h5", "--params", PARAMS]
     given += ["--device", "cpu", "--workers", "1"]
     monkeypatch.setattr(sys, "argv", ["export_leaderboard.py", *map(str, given)])
-    runpy.run_path(str(ROOT / "stages" / "export_leaderboard.py"), run_name="__main__")
+    runpy.run_path(str(REPOSITORY / "stages" / "export_leaderboard.py"), run_name="__main__")
     records = [path.relative_to("provenance").as_posix() for path in Path("provenance").rglob("*.json")]
     assert records == ["export_leaderboard/map-1.json"]
 
@@ -176,8 +175,8 @@ def test_forecasts_of_real_test_scenes_equal_those_of_scenes_with_a_future(tmp_p
 
 
 def run(stage, folder, *arguments, status=0):
-    command = [sys.executable, str(ROOT / "stages" / f"{stage}.py"), *map(str, arguments), "--params", str(PARAMS)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    command = [sys.executable, REPOSITORY / "stages" / f"{stage}.py", *arguments, "--params", PARAMS]
+    done = subprocess.run([*map(str, command)], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -15,6 +15,7 @@ from small_maps import fork, lanelet_street, osm
 
 from argoverse2_data import map_json, parquet, scenario_columns, scenario_id, street_map
 from raw_data import scene_rows, straight_map, write_raw
+from repository import PARAMS
 from synthdrive.config.data import IngestParameters
 from synthdrive.config.synthetic_data import AugmentParameters
 from synthdrive.core.parameters import load_section
@@ -30,8 +31,6 @@ from synthdrive.map_import.lanelet2 import read_lanelet2
 from synthdrive.map_import.opendrive_lanes import read_opendrive
 from synthdrive.scenes.lane_map import LaneMap
 from synthdrive.scenes.scene_store import SceneStore
-
-PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import re
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from raw_data import scene_rows, straight_map, write_raw
+from repository import PARAMS, REPOSITORY
 from synthdrive.config.data import IngestParameters
 from synthdrive.core.artifacts import file_hash, read_table
 from synthdrive.core.errors import InputError
@@ -26,7 +26,6 @@ from synthdrive.scenes.scene_store import SceneStore
 
 STEPS = ARGOVERSE1.steps
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PARAMETERS = IngestParameters("error", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 10)
 SKIP = IngestParameters("skip", "error", 30.0, "official", 0, 5, 400.0, 0.0, 64, 64, 10)
 FLOATS = (
@@ -267,7 +266,7 @@ def test_stage_writes_maps_and_both_splits_and_prints_an_error_in_one_line(tmp_p
 def test_stage_holds_out_a_fold_of_the_train_scenes(tmp_path):
     raw = write_raw(tmp_path / "raw", train=range(1, 9))
     (raw / "forecasting_val_v1.1.tar.gz").unlink()
-    text = (REPOSITORY / "params.yaml").read_text()
+    text = PARAMS.read_text()
     for name, value in (("validation", "held_out"), ("folds", 3), ("fold_block", 5.0)):
         text, changed = re.subn(rf"^  {name}: .*$", f"  {name}: {value}", text, flags=re.MULTILINE)
         assert changed == 1
@@ -286,7 +285,7 @@ def test_stage_holds_out_a_fold_of_the_train_scenes(tmp_path):
 
 def test_stage_holds_out_a_fold_of_all_scenes(tmp_path):
     raw = write_raw(tmp_path / "raw", train=range(1, 7), val=range(7, 11))
-    text = (REPOSITORY / "params.yaml").read_text()
+    text = PARAMS.read_text()
     for name, value in (("validation", "pooled"), ("folds", 2), ("fold_block", 5.0)):
         text, changed = re.subn(rf"^  {name}: .*$", f"  {name}: {value}", text, flags=re.MULTILINE)
         assert changed == 1

@@ -4,7 +4,6 @@ import json
 import runpy
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from argoverse2_data import (
     write_split,
 )
 from given_parameters import committed
+from repository import PARAMS, REPOSITORY
 from synthdrive.checks.tables import scene_table
 from synthdrive.config.data import IngestParameters
 from synthdrive.core.artifacts import file_hash
@@ -35,7 +35,6 @@ from synthdrive.ingestion.scene_subsets import hold_out, pool_scenes
 from synthdrive.scenes.lane_map import NO_LANE, load_maps
 from synthdrive.scenes.scene_store import AGENT, AV, OTHERS, SceneStore, follows_lanes
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PARAMETERS = committed(IngestParameters, local_maps=3)
 SKIP = replace(PARAMETERS, on_bad_scene="skip")
 MAX_DEVIATION = 0.25  # m, of a stored centreline from the line through its ten points
@@ -338,7 +337,7 @@ def test_scene_without_vehicle_lanes_is_kept(tmp_path, files):
 
 
 def test_stage_refuses_another_timing_for_argoverse_1(tmp_path, monkeypatch):
-    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values = yaml.safe_load(PARAMS.read_text())
     values["scene"]["timing"] |= {"history_steps": 50, "future_steps": 60}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     monkeypatch.chdir(tmp_path)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from repository import PARAMS, REPOSITORY
 from synthdrive.config.data import IngestParameters
 from synthdrive.core.artifacts import atomic_directory, write_json
 from synthdrive.core.errors import InputError
@@ -32,7 +33,6 @@ from synthdrive.scenes.lane_map import LaneSegments
 from synthdrive.scenes.scene_store import SceneStore
 from synthdrive.scenes.scene_store_writer import SceneStoreWriter
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 LIMITS = Limits(10**6, 10**8)
 
 
@@ -51,7 +51,7 @@ def test_selected_scenes_are_copied_unchanged(train_tarball: Path, tmp_path: Pat
     out = tmp_path / "out" / "forecasting_val_v1.1.tar.gz"
     (tmp_path / "ids.txt").write_text("11\n3\n")
     command = [sys.executable, REPOSITORY / "stages" / "select_scenes.py", "--source", train_tarball, "--split", "val"]
-    command += ["--ids", tmp_path / "ids.txt", "--out", out, "--params", REPOSITORY / "params.yaml"]
+    command += ["--ids", tmp_path / "ids.txt", "--out", out, "--params", PARAMS]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
     done = subprocess.run([*map(str, command)], check=True, env=environment, capture_output=True, text=True)
     assert "2 scenes" in done.stdout
@@ -104,7 +104,6 @@ def test_csv_suffix_in_capitals_is_accepted_and_a_duplicate_scene_is_refused(tmp
 
 
 SCENES = 120
-PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 
 
 @pytest.fixture(scope="module")

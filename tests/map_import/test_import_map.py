@@ -2,12 +2,12 @@
 
 import json
 import runpy
-from pathlib import Path
 
 import numpy as np
 import pytest
 from small_maps import DTD, fork, lanelet_street, osm, osm_crossing, sumo_crossing
 
+from repository import PARAMS, REPOSITORY
 from synthdrive.config.record_sample import RecordSampleParameters
 from synthdrive.core.artifacts import file_hash, read_table
 from synthdrive.core.errors import InputError, ParameterError
@@ -17,8 +17,7 @@ from synthdrive.map_import.import_map import import_map, write_map
 from synthdrive.scenes.lane_map import NO_LANE, load_maps
 from synthdrive.scenes.scene_store import SceneStore
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-PARAMETERS = load_section(RecordSampleParameters, "record_sample", REPOSITORY / "params.yaml")
+PARAMETERS = load_section(RecordSampleParameters, "record_sample", PARAMS)
 
 
 def imported(path, city="TST", **options):

@@ -4,11 +4,11 @@ import csv
 import io
 import tarfile
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from repository import PARAMS
 from synthdrive.config.record_sample import RecordSampleParameters
 from synthdrive.core.artifacts import file_hash
 from synthdrive.core.errors import InputError, ParameterError
@@ -16,7 +16,6 @@ from synthdrive.core.parameters import load_section, read_parameters
 from synthdrive.core.schema import from_values
 from synthdrive.recording.record import record
 
-PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 TRAIN, VAL = 9, 3
 
 

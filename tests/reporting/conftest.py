@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_run import REPOSITORY, report_inputs, write_run
+from fake_run import report_inputs, write_run
 
+from repository import REPOSITORY
 from synthdrive.reporting.content import Content
 from synthdrive.reporting.report import ReportInputs, write_report
 

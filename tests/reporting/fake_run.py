@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from given_parameters import paper
+from repository import PARAMS
 from synthdrive.augmentation.augmented_scenes import AugmentedScene, join_scenes
 from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
 from synthdrive.config.evaluate import EvaluateParameters
@@ -35,7 +36,6 @@ from synthdrive.training.monitoring import look_again
 
 LAST_OBSERVED, STEPS = ARGOVERSE1.last_observed, ARGOVERSE1.steps
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 BLOCK = 60.0  # m between the streets of the made-up town
 STREETS = 6
@@ -264,7 +264,7 @@ def _write_forecasts(
     shape = len(store), 6, 1, 2
     noise = scale * (shared.normal(0, 2.0, shape) + random.normal(0, 0.2, shape)) * growth
     forecasts = Forecasts.ranked(store.scene_ids, truth[:, None] + noise, random.uniform(0.1, 1.0, (len(store), 6)))
-    parameters = load_section(EvaluateParameters, "evaluate", REPOSITORY / "params.yaml")
+    parameters = load_section(EvaluateParameters, "evaluate", PARAMS)
     write_evaluation(
         forecasts, store, replace(parameters, bootstrap_samples=20), metadata, paths.forecasts / name,
         paths.metrics / f"{name}.json",

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from fake_run import CLAIMS, REPOSITORY
+from fake_run import CLAIMS
 
+from repository import REPOSITORY
 from synthdrive.core.errors import InputError
 from synthdrive.reporting.claims import Claim, judge, load_claims
 from synthdrive.reporting.content import undertrained, without_encoder_gain

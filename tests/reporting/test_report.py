@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from fake_run import REPOSITORY, SEEDS, report_inputs, write_run
+from fake_run import SEEDS, report_inputs, write_run
 
+from repository import PARAMS, REPOSITORY
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.core.artifacts import file_hash, read_json, write_json
 from synthdrive.core.errors import InputError
@@ -133,7 +134,7 @@ def test_own_forecasts_appear_in_every_table_but_change_no_verdict(
         tmp_path / "mine.npz", scene_ids=store.scene_ids, trajectories=perfect, probabilities=np.ones(perfect.shape[:2])
     )
     forecasts = read_own_forecasts(tmp_path / "mine.npz", store)
-    evaluate = load_section(EvaluateParameters, "evaluate", REPOSITORY / "params.yaml")
+    evaluate = load_section(EvaluateParameters, "evaluate", PARAMS)
     write_evaluation(forecasts, store, evaluate, {}, paths.forecasts / "my_model", paths.metrics / "my_model.json")
     inputs = replace(run, paths=paths, parameters=replace(run.parameters, own_forecasts=["my_model"]))
     content = write_report(inputs, tmp_path / "reports")
@@ -369,7 +370,7 @@ def test_summary_is_a_table_for_a_terminal(report: tuple[Path, Content]) -> None
 def test_stage_writes_the_report_and_prints_an_error_in_one_line(
     run: ReportInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parameters = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    parameters = yaml.safe_load(PARAMS.read_text())
     parameters |= {"from_scratch": ["none"], "run_variants": ["combined"], "seeds": [0, 1]}
     parameters["report"] |= {"bootstrap_samples": 100, "forecast_scenes": 1, "reconstructions": 1, "recorded_scenes": 1}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters))

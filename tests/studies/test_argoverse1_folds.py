@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,10 +14,9 @@ from threading import Event
 import numpy as np
 import pytest
 import yaml
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "forecasting"))
 from forecasting_scenes import driven, straight_lanes, write_store
 
+from repository import PARAMS, REPOSITORY
 from studies.argoverse1_folds.analysis import analyse, compare, errors_of, levels, planned_tests, training_scenes
 from studies.argoverse1_folds.answer import sentences
 from studies.argoverse1_folds.execute import claim_work_folder, make_executor, modified_files, run_stage, stop_stages
@@ -47,7 +45,6 @@ from synthdrive.core.seeding import generator
 from synthdrive.reporting.claims import load_claims
 from synthdrive.reporting.evidence import Published, Verdict
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PLAN = REPOSITORY / "studies" / "argoverse1_folds" / "plan.yaml"
 PUBLISHED = Published.load(REPOSITORY / "published.yaml")
 CLAIMS = load_claims(REPOSITORY / "claims.yaml")
@@ -449,7 +446,7 @@ def test_results_of_other_code_cannot_be_continued(folder: Path, plan: Plan) -> 
 
 def test_a_work_folder_of_other_code_parameters_or_recipes_is_refused(plan: Plan, tmp_path: Path) -> None:
     profile = REPOSITORY / "profiles" / "argoverse1-folds.yaml"
-    parameters = compose(read_parameters(REPOSITORY / "params.yaml"), profile)
+    parameters = compose(read_parameters(PARAMS), profile)
     executor = make_executor(Stores(tmp_path, parameters, plan))
     for _ in range(2):
         claim_work_folder(executor)
@@ -483,7 +480,7 @@ def test_no_stage_is_started_while_the_study_is_being_stopped(tmp_path: Path, mo
 
 def test_a_run_trains_its_variant_with_its_fraction_and_recipe(plan: Plan, tmp_path: Path) -> None:
     profile = REPOSITORY / "profiles" / "argoverse1-folds.yaml"
-    executor = make_executor(Stores(tmp_path, compose(read_parameters(REPOSITORY / "params.yaml"), profile), plan))
+    executor = make_executor(Stores(tmp_path, compose(read_parameters(PARAMS), profile), plan))
     content = executor.parameters_of(Run("combined", 30, 1, 1), Recipe({"epochs": 7}))
     variant = content["variants"]["combined"]
     assert variant["finetune"]["fraction"] == pytest.approx(0.3)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from repository import PARAMS, REPOSITORY
 from studies.argoverse1_folds.execute import make_executor
 from studies.argoverse1_folds.plan import BASELINE, Plan, Run, load_plan
 from studies.argoverse1_folds.results import SCENES, load_results, save_result
@@ -19,7 +20,6 @@ from synthdrive.core.parameters import read_parameters
 from synthdrive.ingestion.scene_subsets import write_scenes
 from synthdrive.scenes.scene_store import SceneStore
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 EVERY = 15  # every 15th scene is used
 
 
@@ -44,7 +44,7 @@ def test_from_raw_data_to_results(reference: Path, tmp_path: Path) -> None:
     if not raw.is_dir():
         pytest.skip(f"no {raw}")
     profile = REPOSITORY / "profiles" / "argoverse1-folds.yaml"
-    parameters = compose(read_parameters(REPOSITORY / "params.yaml"), profile)
+    parameters = compose(read_parameters(PARAMS), profile)
     parameters["augment"]["routes"]["per_city"] = 6
     parameters["model"] |= {"hidden_size": 32, "sub_graph_layers": 1, "goal_spacing": 2.0, "dense_from_goals": 40}
     parameters["evaluate"]["num_restarts"] = 8

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "forecasting"))
 from forecasting_scenes import driven, straight_lanes, write_store
 
+from repository import PARAMS, REPOSITORY
 from studies.argoverse1_folds.plan import BASELINE, Plan, Run, load_plan
 from studies.argoverse1_folds.publish import MODELS, PUBLISHED, model_card, publish_models, published_name
 from studies.argoverse1_folds.results import Result, Results, load_results
@@ -27,7 +25,6 @@ from synthdrive.core.timing import ARGOVERSE1
 from synthdrive.models.densetnt import DenseTNT
 from synthdrive.training.checkpoints import MODEL, load_forecaster, save_checkpoint
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 STUDY = REPOSITORY / "studies" / "argoverse1_folds"
 
 
@@ -39,7 +36,7 @@ def plan() -> Plan:
 @pytest.fixture
 def work(tmp_path: Path, plan: Plan) -> Path:
     """A work folder with an untrained network in the place of each published model."""
-    model = replace(load_section(ModelParameters, "model", REPOSITORY / "params.yaml"), hidden_size=32)
+    model = replace(load_section(ModelParameters, "model", PARAMS), hidden_size=32)
     for run in PUBLISHED:
         seed = run.seed(plan.folds)
         metadata = {"stage": "finetune", "variant": run.variant, "seed": seed, "model": plain_values(model)}
@@ -133,13 +130,13 @@ def test_the_example_on_a_card_forecasts(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (STUDY / MODELS / f"{published_name(run)}.md").read_text(), re.S)
-    model = replace(load_section(ModelParameters, "model", REPOSITORY / "params.yaml"), hidden_size=32)
+    model = replace(load_section(ModelParameters, "model", PARAMS), hidden_size=32)
     metadata = {"stage": "finetune", "variant": run.variant, "seed": 0, "model": plain_values(model)}
     folder = tmp_path / "studies" / "argoverse1_folds" / MODELS / published_name(run)
     save_checkpoint(folder, DenseTNT(model, ARGOVERSE1), metadata | {"timing": ARGOVERSE1.plain()}, [])
     agents = np.stack([driven(angle, 8.0, 0.1, (1000.0, -300.0)) for angle in (0.0, 1.0)])
     write_store(tmp_path / "data" / "scenes" / "val", agents, straight_lanes([(0, 0), (1, 0)]))
-    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    shutil.copy(PARAMS, tmp_path)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(example, names)

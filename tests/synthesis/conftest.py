@@ -1,19 +1,14 @@
 """Fixtures: the parameters of params.yaml, and the small city of the augmentation tests with its scenes."""
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "augmentation"))
 from grid_city import grid_city
 
+from repository import PARAMS
 from synthdrive.augmentation.augment_maps import augment_maps
 from synthdrive.config.synthetic_data import AugmentParameters, SynthesizeParameters
 from synthdrive.core.parameters import load_section
-
-PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """Tests of the export to the Argoverse 1 layout, read back by ingest."""
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from argoverse2_data import map_json, scenario_id, scenario_pair, segment, write_split
+from repository import PARAMS
 from synthdrive.config.data import IngestParameters
 from synthdrive.core.parameters import load_section
 from synthdrive.core.timing import ARGOVERSE1
@@ -15,8 +15,6 @@ from synthdrive.ingestion.argoverse1 import ingest_maps, ingest_scenes
 from synthdrive.ingestion.argoverse2 import ingest_scenarios
 from synthdrive.scenes.scene_store import AGENT, SceneStore
 from synthdrive.synthesis.synthesize import synthesize
-
-PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 
 
 def tracks(scene):

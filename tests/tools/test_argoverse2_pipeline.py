@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from commands import dvc, run
 from synthdrive.core.timing import ARGOVERSE2
 from synthdrive.forecasting.leaderboard_files import read_submission
 from synthdrive.scenes.scene_store import SceneStore
-from tiny_pipeline import dvc, make_tiny_repository, run
+from tiny_pipeline import make_tiny_repository
 from tools.profiles import apply_profile
 
 PROFILE = "extends: argoverse2-small\ndata:\n  raw: {raw}\n"

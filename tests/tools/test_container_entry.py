@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-ENTRY_POINT = Path(__file__).resolve().parents[2] / "docker-entrypoint.sh"
+from repository import REPOSITORY
+
+ENTRY_POINT = REPOSITORY / "docker-entrypoint.sh"
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from repository import REPOSITORY
 from tools.dependencies import import_closure, problems, undeclared_and_unneeded
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

@@ -1,17 +1,16 @@
 """Tests of the experiment table, and of a new user's first experiments on a tiny pipeline, from run to removal."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from commands import dvc, git, run
+from repository import PARAMS, REPOSITORY
 from tools.experiment_table import experiment_table
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 WIDTH = 160
 STAGE = """\
 import json
@@ -44,30 +43,18 @@ def repository(tmp_path):
         shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     (root / "report.py").write_text(STAGE)
     (root / "dvc.yaml").write_text(PIPELINE)
-    run(root, "git", "init", "-q", "-b", "main")
-    run(root, "git", "config", "user.name", "test")
-    run(root, "git", "config", "user.email", "test@localhost")
+    git(root, "init", "-q", "-b", "main")
+    git(root, "config", "user.name", "test")
+    git(root, "config", "user.email", "test@localhost")
     dvc(root, "init", "-q")
     dvc(root, "repro", "-q")
     commit(root, "Results")
     return root
 
 
-def run(root: Path, *command: str) -> str:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "COLUMNS": "1000", "PYTHONPATH": str(root / "src")}
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def dvc(root: Path, *arguments: str) -> str:
-    return run(root, sys.executable, "-m", "dvc", *arguments)
-
-
 def commit(root: Path, message: str) -> None:
-    run(root, "git", "add", "-A")
-    run(root, "git", "commit", "-q", "-m", message)
+    git(root, "add", "-A")
+    git(root, "commit", "-q", "-m", message)
 
 
 def table(root: Path) -> list[str]:
@@ -115,7 +102,7 @@ def test_earlier_commits_are_shown_only_with_experiments_and_renamed_parameters_
 @pytest.mark.timeout(600)
 def test_the_first_experiments_of_a_new_user(repository):
     dvc(repository, "exp", "run", "-n", "nms", "-S", "evaluate.selection=nms")
-    assert run(repository, "git", "status", "--porcelain").split() == [
+    assert git(repository, "status", "--porcelain").split() == [
         "M",
         "dvc.lock",
         "M",
@@ -130,9 +117,9 @@ def test_the_first_experiments_of_a_new_user(repository):
     assert header.split() == ["map", "trajectory", "combined", "forecast", "evaluate.selection"]
     assert main.split() == ["main", "1", "2", "3", "4", "goal_sets"]
     assert nms.split() == ["nms", "2", "3", "4", "5", "nms"]
-    run(repository, "git", "checkout", "-q", ".")  # undo the experiment
+    git(repository, "checkout", "-q", ".")  # undo the experiment
     dvc(repository, "checkout", "-q")
-    assert run(repository, "git", "status", "--porcelain") == ""
+    assert git(repository, "status", "--porcelain") == ""
     dvc(repository, "exp", "run", "--queue", "-n", "three", "-S", "seeds=[0,1,2]")
     dvc(
         repository,
@@ -146,15 +133,15 @@ def test_the_first_experiments_of_a_new_user(repository):
     )
     dvc(repository, "exp", "run", "--run-all")
     assert dvc(repository, "queue", "status").count("Success") == 2
-    assert run(repository, "git", "status", "--porcelain") == ""
+    assert git(repository, "status", "--porcelain") == ""
     (repository / "notes.txt").write_text("a commit after the experiments\n")
     commit(repository, "Notes")
     rows = "\n".join(table(repository))
     assert all(f"  {name} " in rows for name in ("nms", "three", "six"))
     dvc(repository, "exp", "apply", "nms")
     assert json.loads((repository / "metrics.json").read_text())["minFDE6"]["map"] == 2.0
-    assert (repository / "params.yaml").read_text().count("#") == (REPOSITORY / "params.yaml").read_text().count("#")
-    run(repository, "git", "checkout", "-q", ".")
+    assert (repository / "params.yaml").read_text().count("#") == PARAMS.read_text().count("#")
+    git(repository, "checkout", "-q", ".")
     dvc(repository, "exp", "remove", "nms", "three", "six")
     assert " nms " not in "\n".join(table(repository))
-    assert run(repository, "git", "status", "--porcelain") == ""
+    assert git(repository, "status", "--porcelain") == ""

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from repository import PARAMS, REPOSITORY
 from tools.dvc_commands import changes_since_lock
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +68,7 @@ def test_an_experiment_keeps_the_comments_of_params_yaml(tmp_path):
     """DVC replaces every list, and removes the comment after a list in block style."""
     from dvc.utils.hydra import apply_overrides
 
-    parameters = Path(shutil.copy(REPOSITORY / "params.yaml", tmp_path))
+    parameters = Path(shutil.copy(PARAMS, tmp_path))
     before = comments(parameters)
     apply_overrides(str(parameters), ["evaluate.selection=nms", "seeds=[0,1,2]"])
     assert "seeds:\n- 0\n- 1\n- 2" in parameters.read_text()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from repository import REPOSITORY
+
 STAGES = sorted(path for path in (REPOSITORY / "stages").glob("*.py") if not path.name.startswith("_"))
 
 MODULE = "def length():\n    return {length}\n"

@@ -12,20 +12,19 @@ from typing import Any
 import pytest
 import yaml
 
+from repository import PARAMS, REPOSITORY
 from synthdrive.config.whole_file import check_parameters
 from synthdrive.core.errors import ParameterError
 from synthdrive.core.parameters import read_parameters
 from tools.profiles import apply_profile, listed, with_values
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-PARAMETERS = REPOSITORY / "params.yaml"
 PROFILES = sorted((REPOSITORY / "profiles").glob("*.yaml"))
 
 
 @pytest.fixture
 def parameters(tmp_path: Path) -> Path:
     """A copy of params.yaml outside a git repository."""
-    (tmp_path / "params.yaml").write_text(PARAMETERS.read_text())
+    (tmp_path / "params.yaml").write_text(PARAMS.read_text())
     return tmp_path / "params.yaml"
 
 
@@ -142,7 +141,7 @@ def test_a_profile_that_extends_another_inherits_what_it_does_not_specify(parame
 def test_an_invalid_profile_is_refused_and_nothing_is_written(text: str, message: str, parameters: Path) -> None:
     with pytest.raises(ParameterError, match=message):
         apply_profile(profile(parameters, text), parameters)
-    assert parameters.read_text() == PARAMETERS.read_text()
+    assert parameters.read_text() == PARAMS.read_text()
 
 
 def variants_with(parameters: Path, text: str) -> dict[str, Any]:
@@ -233,7 +232,7 @@ def test_a_value_set_through_dvc_keeps_comments(parameters: Path) -> None:
 
 def test_params_yaml_is_written_so_that_dvc_keeps_its_comments() -> None:
     """Lists of plain values are in flow style, and no comment follows another list: ruamel.yaml would lose it."""
-    lines = PARAMETERS.read_text().splitlines()
+    lines = PARAMS.read_text().splitlines()
     for number, line in enumerate(lines):
         assert not line.strip().startswith("- ") or ":" in line, f"line {number + 1}: a list over several lines"
     in_list: int | None = None
@@ -247,7 +246,7 @@ def test_params_yaml_is_written_so_that_dvc_keeps_its_comments() -> None:
 
 
 def test_params_yaml_contains_only_literal_values() -> None:
-    text = "\n".join(line.split("#")[0] for line in PARAMETERS.read_text().splitlines())
+    text = "\n".join(line.split("#")[0] for line in PARAMS.read_text().splitlines())
     for forbidden in ("${", "&", "*", "<<:"):
         assert forbidden not in text, f"{forbidden!r}: DVC would track the text, not the value"
 

@@ -1,19 +1,17 @@
 """Tests of raw data outside git: missing data are reported before anything runs; DVC provides them to experiments."""
 
-import os
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from commands import dvc, git
 from raw_data import write_raw
+from repository import REPOSITORY
 from synthdrive.core.errors import InputError
 from tools.dvc_commands import locked_stages
 from tools.raw_data import check_raw_data
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 RAW = "data/raw/argoverse1"
 LOCK = "schema: '2.0'\nstages:\n  ingest:\n    cmd: ingest\n    deps:\n    - path: {raw}\n      md5: 0\n"
 
@@ -80,33 +78,27 @@ stages:
 
 
 @pytest.mark.timeout(120)
-def test_a_queued_experiment_has_the_raw_data_that_dvc_tracks(checkout):
-    def run(*command):
-        environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null"}
-        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
+def test_a_queued_experiment_has_the_raw_data_that_dvc_tracks(checkout, monkeypatch):
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
     write_raw(checkout / RAW)
     shutil.copy(REPOSITORY / ".gitignore", checkout)
     (checkout / "dvc.yaml").write_text(STAGE)
     with (checkout / "params.yaml").open("a") as parameters:
         parameters.write("seeds: 1\n")
-    run("git", "init", "-q", "-b", "main")
-    run("git", "config", "user.name", "test")
-    run("git", "config", "user.email", "test@localhost")
-    dvc = (sys.executable, "-m", "dvc")
-    run(*dvc, "init", "-q")
-    run(*dvc, "add", "-q", RAW)
+    git(checkout, "init", "-q", "-b", "main")
+    git(checkout, "config", "user.name", "test")
+    git(checkout, "config", "user.email", "test@localhost")
+    dvc(checkout, "init", "-q")
+    dvc(checkout, "add", "-q", RAW)
     assert check_raw_data(checkout) is None
-    run(*dvc, "repro", "-q")
-    run("git", "add", "-A")
-    run("git", "commit", "-q", "-m", "Raw data")
-    assert run("git", "ls-files", "data").split() == [f"{RAW}.dvc"]  # neither data nor DVC's .gitignore files
-    run(*dvc, "exp", "run", "--queue", "--name", "two", "--set-param", "seeds=2")
-    run(*dvc, "exp", "run", "--run-all")
-    assert "Success" in run(*dvc, "queue", "status")
+    dvc(checkout, "repro", "-q")
+    git(checkout, "add", "-A")
+    git(checkout, "commit", "-q", "-m", "Raw data")
+    assert git(checkout, "ls-files", "data").split() == [f"{RAW}.dvc"]  # neither data nor DVC's .gitignore files
+    dvc(checkout, "exp", "run", "--queue", "--name", "two", "--set-param", "seeds=2")
+    dvc(checkout, "exp", "run", "--run-all")
+    assert "Success" in dvc(checkout, "queue", "status")
     reference = next(
-        ref for ref in run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split() if "two" in ref
+        ref for ref in git(checkout, "for-each-ref", "--format=%(refname)", "refs/exps").split() if "two" in ref
     )
-    assert run("git", "show", f"{reference}:size.txt").split()[1] == "2"
+    assert git(checkout, "show", f"{reference}:size.txt").split()[1] == "2"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tiny_pipeline import copy_of, dvc, git, run, stages_run
+from commands import dvc, git, run
+from tiny_pipeline import copy_of, stages_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tiny_pipeline import copy_of, dvc, run
+from commands import dvc, run
+from tiny_pipeline import copy_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -3,12 +3,11 @@
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from commands import dvc
 from tools.repair import _cached_files, repair
 
 DVC_YAML = """\
@@ -21,12 +20,6 @@ stages:
       - metrics:
           cache: false
 """
-
-
-def dvc(folder: Path, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from commands import dvc, git, run
 from synthdrive.core.artifacts import file_hash
-from tiny_pipeline import dvc, git, make_tiny_repository, run
+from tiny_pipeline import make_tiny_repository
 
 DATA_STAGES = {
     "record_sample": ["data/raw/sample"],

@@ -5,14 +5,13 @@ import platform
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
 from raw_data import write_raw
+from repository import PARAMS, REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SECRETS = {  # named as common tools name them
     "AWS_ACCESS_KEY_ID": "AKIA-hunter2-aws-id",
     "AWS_SECRET_ACCESS_KEY": "hunter2-aws-key",
@@ -31,7 +30,7 @@ def tree(tmp_path):
     tree = tmp_path / "tree"
     shutil.copytree(REPOSITORY / "src" / "synthdrive", tree / "src" / "synthdrive")
     shutil.copytree(REPOSITORY / "stages", tree / "stages")
-    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values = yaml.safe_load(PARAMS.read_text())
     values["data"]["raw"] = "raw"
     values["model"] |= {"hidden_size": 32, "sub_graph_layers": 1, "dense_from_goals": 4}
     values["finetune"] |= {"epochs": 1, "global_batch_size": 4, "micro_batch_size": 4, "warmup_epochs": 0.0}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from repository import REPOSITORY
+
 # Records the arguments of `pip install`; `-m venv --clear FOLDER` puts a copy of itself there. Without network (if
 # there is a file `offline`), pip finds packages only on its default index.
 PYTHON = """\

@@ -1,7 +1,6 @@
 """Tests of pushing results from one clone and pulling them in another: folder, WebDAV server and SSH server."""
 
 import importlib.util
-import os
 import shutil
 import socket
 import subprocess
@@ -12,7 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from commands import dvc, git, run
+from repository import REPOSITORY
+
 MODEL = "models/finetuned/combined-0"
 PIPELINE = """\
 stages:
@@ -25,19 +26,6 @@ stages:
     deps: [models/finetuned/combined-0]
     outs: [reports]
 """
-IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-
-
-def run(folder: Path, *command: str) -> str:
-    """Run a command in a folder and return its output."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
-    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def dvc(folder: Path, *arguments: str) -> str:
-    return run(folder, sys.executable, "-m", "dvc", *arguments)
 
 
 @pytest.fixture
@@ -50,7 +38,7 @@ def published(tmp_path):
     artifacts = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["artifacts"]
     (root / "dvc.yaml").write_text(PIPELINE + yaml.safe_dump({"artifacts": artifacts}))
     (root / "weights.txt").write_text("the weights\n")
-    run(root, "git", "init", "-q", "-b", "main")
+    git(root, "init", "-q", "-b", "main")
     dvc(root, "init", "-q")
     dvc(root, "repro", "-q")
     return root
@@ -120,17 +108,17 @@ def test_pushed_results_can_be_pulled_and_need_not_be_made_again(published, remo
     dvc(published, "remote", "add", "--default", "storage", address)
     for name, value in options.items():
         dvc(published, "remote", "modify", "storage", name, value)
-    run(published, "git", "add", "-A")
-    run(published, "git", *IDENTITY, "commit", "-q", "-m", "Results and their remote")
-    run(published, "git", *IDENTITY, "tag", "-a", "combined@v1.0.0", "-m", "First version")
+    git(published, "add", "-A")
+    git(published, "commit", "-q", "-m", "Results and their remote")
+    git(published, "tag", "-a", "combined@v1.0.0", "-m", "First version")
     dvc(published, "push", "-q", "--run-cache")
     clone = tmp_path / "clone"
-    run(tmp_path, "git", "clone", "-q", str(published), str(clone))
+    git(tmp_path, "clone", "-q", str(published), str(clone))
     assert not (clone / "models").exists()
     dvc(clone, "pull", "-q")
     assert "Running stage" not in dvc(clone, "repro")
     assert run(clone, "make", "--no-print-directory", "report").startswith("12\n")
-    assert run(clone, "git", "status", "--porcelain") == ""
+    assert git(clone, "status", "--porcelain") == ""
     dvc(tmp_path, "artifacts", "get", str(published), "combined", "--out", "by-name")
     dvc(tmp_path, "get", str(published), MODEL, "--rev", "main", "--out", "by-path")
     for folder in ("by-name", "by-path"):
@@ -152,17 +140,15 @@ def test_declared_models_are_outputs_of_stages():
 @pytest.mark.timeout(1800)
 def test_make_repro_in_a_fresh_clone_pulls_results_from_the_remote(tiny_pipeline, tmp_path):
     """On the whole tiny pipeline: no stage runs again, and the clone's working tree stays clean."""
-    from tiny_pipeline import copy_of, git
-    from tiny_pipeline import dvc as dvc_in
-    from tiny_pipeline import run as run_in
+    from tiny_pipeline import copy_of
 
     published, clone = copy_of(tiny_pipeline, tmp_path / "published"), tmp_path / "clone"
-    dvc_in(published, "remote", "add", "--default", "storage", str(tmp_path / "storage"))
+    dvc(published, "remote", "add", "--default", "storage", str(tmp_path / "storage"))
     git(published, "commit", "-q", "-a", "-m", "A remote")
-    dvc_in(published, "push", "-q")
+    dvc(published, "push", "-q")
     git(tmp_path, "clone", "-q", str(published), str(clone))
     environment = Path(sys.executable).parents[1]
-    printed = run_in(clone, "make", "repro", f"SYNTHDRIVE_CONTAINER={environment}")
+    printed = run(clone, "make", "repro", f"SYNTHDRIVE_CONTAINER={environment}")
     assert "Running stage" not in printed
     assert "report: reports/index.html" in printed
     assert git(clone, "status", "--porcelain") == ""

@@ -1,14 +1,14 @@
 """Tests of verify on a tiny DVC pipeline that is tampered with in the ways that each level must detect."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from commands import dvc, git
 from raw_data import write_raw
+from repository import PARAMS
 from synthdrive.config.data import IngestParameters
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.config.training import ModelParameters, PretrainParameters, load_variant_section
@@ -22,7 +22,6 @@ from synthdrive.ingestion.argoverse1 import ingest_maps, ingest_scenes
 from synthdrive.scenes.scene_store import SceneStore
 from tools.verify import Verdict, compare_metrics, verify, verify_metadata, verify_metrics
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PARAMETERS = {
     "verify": {"spot_stages": ["make_data", "count"], "tolerances": {"minFDE6": 0.1, "MR6": 0.05}},
     "seeds": [3],
@@ -55,10 +54,6 @@ Path("metrics/none-0.json").write_text(json.dumps(numbers))
 """
 
 
-def run(*command, cwd):
-    subprocess.run(command, cwd=cwd, check=True, capture_output=True)
-
-
 def stages_of(repository):
     return yaml.safe_load((repository / "dvc.lock").read_text())["stages"]
 
@@ -80,10 +75,10 @@ def pipeline(tmp_path_factory):
     }
     for name, text in files.items():
         (root / name).write_text(text)
-    run("git", "init", "-q", cwd=root)
-    run(sys.executable, "-m", "dvc", "init", "-q", cwd=root)
-    run(sys.executable, "-m", "dvc", "repro", "-q", cwd=root)
-    run("git", "add", "-A", cwd=root)
+    git(root, "init", "-q")
+    dvc(root, "init", "-q")
+    dvc(root, "repro", "-q")
+    git(root, "add", "-A")
     return root
 
 
@@ -173,7 +168,7 @@ def test_level_spot_catches_a_tampered_artifact(copy, capsys):
 
 
 def test_an_artifact_made_with_other_parameters_is_caught(tmp_path, capsys):
-    shutil.copy(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
+    shutil.copy(PARAMS, tmp_path / "params.yaml")
     parameters = tmp_path / "params.yaml"
     used = {
         "pretrain": load_variant_section(PretrainParameters, "pretrain", "map", parameters),
@@ -275,7 +270,7 @@ def scored(tmp_path_factory):
     raw = write_raw(root / "raw", val=(1, 2, 3))
     ingest_maps(raw, root / "data/maps", ingest)
     ingest_scenes(raw, {"val": root / "data/scenes/val"}, root / "data/maps", ingest, 50.0, workers=1)
-    shutil.copy(REPOSITORY / "params.yaml", root / "params.yaml")
+    shutil.copy(PARAMS, root / "params.yaml")
     store = SceneStore.load(root / "data/scenes/val")
     forecasts = BASELINES["constant_velocity"]().forecast(store, range(len(store)))
     parameters = load_section(EvaluateParameters, "evaluate", root / "params.yaml")

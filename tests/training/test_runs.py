@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from tiny_training import write_store
 
 from given_parameters import committed, paper
+from repository import PARAMS, REPOSITORY
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.config.training import ModelParameters, PretrainParameters
 from synthdrive.core import provenance
@@ -36,7 +37,6 @@ from synthdrive.training import training_run
 from synthdrive.training.checkpoints import RECONSTRUCTION, RECONSTRUCTIONS, load_forecaster, load_metadata
 from synthdrive.training.training_run import TrainingRun, seed_model
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PRECISIONS = ["float32", "bfloat16"]  # torch supports bfloat16 on any CPU, but slowly if the processor does not
 
 
@@ -47,7 +47,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _parameters(folder: Path, **changes: Any) -> Path:
     """The repository's parameters with small networks and one short epoch; `changes` are values by dotted key."""
-    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    values = yaml.safe_load(PARAMS.read_text())
     values["model"] |= {"hidden_size": 32, "sub_graph_layers": 1, "dense_from_goals": 4}
     for section in ("pretrain", "finetune"):
         values[section] |= {

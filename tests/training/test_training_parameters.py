@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from given_parameters import paper
+from repository import PARAMS
 from synthdrive.config.training import (
     FinetuneParameters,
     ModelParameters,
@@ -17,7 +18,6 @@ from synthdrive.config.training import (
 )
 from synthdrive.core.errors import ParameterError
 
-PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 SECTIONS: list[tuple[Any, str]] = [(PretrainParameters, "pretrain"), (FinetuneParameters, "finetune")]
 
 
