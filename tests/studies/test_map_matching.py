@@ -1,15 +1,10 @@
 """Tests of finding the lanes of a trajectory."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "augmentation"))
 from grid_city import grid_city
+from map_matching import match_route
 
-from studies.released_drives.map_matching import match_route
 from synthdrive.augmentation.corridor import joined_centreline, resample
 from synthdrive.core.errors import InputError
 

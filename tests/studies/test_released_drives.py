@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from released_drives import drive_all_again, round_as_released
 
 from given_parameters import committed
-from studies.released_drives.drives import drive_all_again, round_as_released
 from synthdrive.augmentation.augment_maps import augment_maps
 from synthdrive.config.synthetic_data import AugmentParameters, SynthesizeParameters
 from synthdrive.core.timing import ARGOVERSE1

@@ -1,6 +1,6 @@
 """The authors' released drives, compared with our driver on the same routes (docs/method.md 1.1 and 3).
 
-The driver's parameters were fitted by this comparison; tests/studies/test_released_drives.py checks the agreement.
+The driver's parameters were fitted by this comparison; test_released_drives.py checks the agreement.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from map_matching import match_route
 
-from studies.released_drives.map_matching import match_route
 from synthdrive.augmentation.corridor import densify, joined_centreline, lane_points
 from synthdrive.augmentation.routes import extend_route, lane_lengths, smooth_successors
 from synthdrive.augmentation.transforms import SHAPES, Transform, make_transform
@@ -35,9 +35,7 @@ MOST_CONTINUATIONS = 32
 JOINT_ANGLE = 1.2  # rad; a lane that joins at a larger angle is not a continuation
 SPEED_STEPS, ACCELERATION_STEPS = 4, 6  # first steps, for the state at the start; a single one is dominated by rounding
 SIGNIFICANT_DIGITS = 6  # digits of a released coordinate
-MOST_BYTES = 1 << 20  # limit for a released file; actual ones have a few thousand bytes
 
-_COLUMNS = ("TIMESTAMP", "X", "Y", "CITY_NAME")
 _WARP_COLUMNS = ("REF_xmin", "AUGMENT_TYPE", "AUGMENT_DIRECTION", "ATTACK_POWER_TYPE")
 _DESIRED_SPEED = re.compile(r"dv(\d+(?:\.\d+)?)")
 
@@ -47,14 +45,12 @@ class ReleasedDrive:
     """One released window.
 
     Attributes:
-        name: stem of the file's name.
         city: name of its map.
         desired_speed: m/s, from the file's name.
         xy: (50, 2) metres, city frame, 6 significant digits.
         transform: the transform of its map; None for an original map.
     """
 
-    name: str
     city: str
     desired_speed: float
     xy: Floats
@@ -77,62 +73,36 @@ class DrivenAgain:
 
     Attributes:
         released: the authors' window.
-        xy: (50, 2) positions of our drive, metres, city frame.
-        speed: (49,) speeds of our drive, m/s.
-        path: (P, 2) path of our driver, metres, city frame.
         lane_distance: (50,) metres from the released positions to the nearest (warped) centreline.
         lateral_error: (50,) metres from the released positions to our path.
         speed_error: root mean square difference of speed, m/s.
     """
 
     released: ReleasedDrive
-    xy: Floats
-    speed: Floats
-    path: Floats
     lane_distance: Floats
     lateral_error: Floats
     speed_error: float
 
 
 def read_released(path: Path) -> ReleasedDrive:
-    """Read a released CSV file; raises InputError naming the file and what is wrong."""
-    name = Path(path).stem
-    match = _DESIRED_SPEED.search(name)
+    """Read a released CSV file; raises InputError if it is no released window."""
+    match = _DESIRED_SPEED.search(path.stem)
     if match is None:
         raise InputError(path, "a name without dv<desired speed>", "[augmap_]dv{V}{CITY}_{index}_id_{k}_....csv")
-    columns, rows = _read_rows(Path(path))
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    if len(rows) != STEPS:
+        raise InputError(path, f"{len(rows)} rows", f"{STEPS} rows")
     transform = None
     try:
         xy = np.array([[float(row["X"]), float(row["Y"])] for row in rows])
-        if all(column in columns for column in _WARP_COLUMNS):
+        if _WARP_COLUMNS[0] in rows[0]:
             anchor, kind, direction, amplitude = (float(rows[0][column]) for column in _WARP_COLUMNS)
             signed = amplitude if direction == 0 else -amplitude
             transform = make_transform({0: "smooth", 1: "double"}[int(kind)], signed, anchor, SHAPES["released"])
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
+    except (TypeError, ValueError, KeyError) as error:
         raise InputError(path, f"an unreadable value ({error})", "numbers, and 0 or 1 as AUGMENT_TYPE") from None
-    if not np.isfinite(xy).all():
-        raise InputError(path, "a position that is NaN or infinite", "finite values")
-    return ReleasedDrive(name, rows[0]["CITY_NAME"], float(match[1]), xy, transform)
-
-
-def _read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Read columns and rows of a released file; it must have one row for each step of a window."""
-    try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise InputError(path, f"{size} bytes", f"at most {MOST_BYTES}")
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            columns = list(reader.fieldnames or [])
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(path, f"unreadable CSV ({error})", "a released window") from None
-    missing = [column for column in _COLUMNS if column not in columns]
-    if missing:
-        raise InputError(path, f"columns {', '.join(columns)[:200]}", f"a column {missing[0]}")
-    if len(rows) != STEPS:
-        raise InputError(path, f"{len(rows)} rows", f"{STEPS} rows")
-    return columns, rows
+    return ReleasedDrive(rows[0]["CITY_NAME"], float(match[1]), xy, transform)
 
 
 def drive_all_again(folder: Path, maps: Mapping[str, LaneMap], driver: DriverParameters) -> list[DrivenAgain]:
@@ -161,9 +131,6 @@ def drive_again(released: ReleasedDrive, lane_map: LaneMap, driver: DriverParame
     best = int(np.argmin(errors))
     return DrivenAgain(
         released=released,
-        xy=driven[best],
-        speed=speeds[best],
-        path=paths.points[best],
         lane_distance=LaneDistance(_near(segments, released.xy))(released.xy),
         lateral_error=distance_to_polyline(released.xy, paths.points[best]),
         speed_error=float(errors[best]),

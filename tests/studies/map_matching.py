@@ -17,17 +17,17 @@ CANDIDATE_RADIUS = 4.0  # m; lanes farther from a point are not candidates
 LATERAL_SCALE = 0.7  # m; a typical distance from the centreline
 HEADING_SCALE = 0.35  # rad; a typical difference between a driven heading and the lane's
 MAX_HOPS = 4  # lanes that a vehicle may pass between two points used
+STRIDE = 3  # every third position is used
 HOP_COST = 0.05  # makes the shorter of two equally good routes win
 
 
-def match_route(lane_map: LaneMap, trajectory: Floats, segments: LaneSegments | None = None, stride: int = 3) -> Rows:
+def match_route(lane_map: LaneMap, trajectory: Floats, segments: LaneSegments | None = None) -> Rows:
     """Find the lanes along which a trajectory was driven.
 
     Args:
         lane_map: the map, with the connections of its lanes.
         trajectory: (T, 2) positions in metres, city frame, in driving order.
         segments: geometry of the lanes, if it differs from that of the map (a warped map).
-        stride: use every `stride`-th position.
 
     Returns:
         (M,) rows of the lanes, each a successor of the one before.
@@ -36,7 +36,7 @@ def match_route(lane_map: LaneMap, trajectory: Floats, segments: LaneSegments | 
         InputError: a position has no lane nearby, or no connected lanes fit the trajectory.
     """
     segments = lane_map.segments if segments is None else segments
-    index = np.unique(np.r_[np.arange(0, len(trajectory), stride), len(trajectory) - 1])
+    index = np.unique(np.r_[np.arange(0, len(trajectory), STRIDE), len(trajectory) - 1])
     tangent = np.gradient(trajectory, axis=0)[index]
     boxes = segments.bounding_boxes()
     layers: list[dict[int, tuple[float, int, tuple[int, ...]]]] = []
