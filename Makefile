@@ -11,16 +11,11 @@ TORCH ?=
 WHEELS ?=
 # Runs (a variant with a seed) at a time: as many as cores, one where a GPU trains, or make repro JOBS=4.
 JOBS ?=
-# For `make study` with other parameters: suffix of the variants' names, and a note for their descriptions.
-SUFFIX ?=
-NOTE ?=
-# Its runs: judged on the val scenes (runs) or on a fold of the train scenes (choices, after make profile NAME=choices).
-INTO ?= runs
 # Inside the image the environment is there already, and SYNTHDRIVE_CONTAINER says where.
 VENV := $(or $(SYNTHDRIVE_CONTAINER),$(CURDIR)/.venv)
 export PATH := $(VENV)/bin:$(PATH)
 
-.PHONY: help setup environment repro study report experiments test test-all test-versions faults fuzz lint gpu-check verify verify-spot verify-full repair profile profile-name lock vendor vendor-test audit container container-test clean
+.PHONY: help setup environment repro report experiments test test-all test-versions faults fuzz lint gpu-check verify verify-spot verify-full repair profile profile-name lock vendor vendor-test audit container container-test clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,9 +33,6 @@ repro: environment ## run the pipeline, as many runs side by side as there are c
 	@[ -z "$$(dvc config core.remote)" ] || dvc pull --run-cache || echo "repro: what could not be pulled is made here"
 	@python -m tools.side_by_side $(if $(JOBS),--jobs $(JOBS))
 	@$(MAKE) --no-print-directory report
-
-study: repro ## train the runs of the first study and write studies/argoverse1_small (after make profile NAME=argoverse1-small)
-	@python -m studies.argoverse1_small --suffix '$(SUFFIX)' --note '$(NOTE)' --into $(INTO)
 
 report: ## print the results of the last run
 	@cat reports/summary.txt

@@ -273,9 +273,9 @@ def test_score_command_writes_the_files_that_the_report_reads(store, tmp_path):
     assert read_json(tmp_path / "metrics/mine.json")["minFDE6"] == pytest.approx(expected, abs=1e-6)
     assert done.stdout.startswith("mine: minADE6")
     metadata = read_json(tmp_path / "forecasts/mine/metadata.json")  # as make verify-spot compares them
-    assert list(changed_parameters(metadata, ROOT / "params.yaml")) == []
+    assert list(changed_parameters(metadata, PARAMS)) == []
     metadata["parameters"]["evaluate"]["miss_threshold"] = 3.0
-    assert list(changed_parameters(metadata, ROOT / "params.yaml")) == [("evaluate", "miss_threshold", 3.0, 2.0)]
+    assert list(changed_parameters(metadata, PARAMS)) == [("evaluate", "miss_threshold", 3.0, 2.0)]
 
 
 @pytest.mark.parametrize("out", ["forecasts/mine", "forecasts/../forecasts/mine", "forecasts", ".", ".."])

@@ -4,6 +4,7 @@ import json
 import runpy
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
