@@ -1,4 +1,4 @@
-"""Runs git, DVC and other commands in a repository that a test has made."""
+"""Runs git, DVC, stages and other commands in a folder that a test has made."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+
+from repository import PARAMS, REPOSITORY
 
 
 def run(repository: Path, *command: str, expect: int | None = 0) -> str:
@@ -28,3 +30,9 @@ def dvc(repository: Path, *arguments: str, expect: int | None = 0) -> str:
 def git(repository: Path, *arguments: str) -> str:
     """Run a git command and return its output."""
     return run(repository, "git", "-c", "user.name=test", "-c", "user.email=test@localhost", *arguments)
+
+
+def run_stage(stage: str, folder: Path, *arguments: object, status: int = 0) -> str:
+    """Run a stage of the checkout, with its params.yaml, in a folder and return its output."""
+    command = [sys.executable, REPOSITORY / "stages" / f"{stage}.py", *arguments, "--params", PARAMS]
+    return run(folder, *map(str, command), expect=status)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
@@ -15,6 +14,7 @@ import pytest
 import torch
 from forecasting_scenes import driven, straight_lanes, write_store
 
+from commands import run, run_stage
 from repository import PARAMS, REPOSITORY
 from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.config.training import ModelParameters
@@ -120,29 +120,23 @@ def test_files_contain_every_metric_with_count_and_interval(tmp_path, store):
 def test_scoring_stored_forecasts_again_writes_the_same_bytes(tmp_path, store):
     forecasts = ConstantVelocity().forecast(store, range(12))
     write_evaluation(forecasts, store, PARAMETERS, {}, tmp_path / "out", tmp_path / "m.json")
-    run("score_forecasts", tmp_path, "--forecasts", "out", "--scenes", "store", "--out", "again", "--metrics", "n.json")
+    run_stage(
+        "score_forecasts", tmp_path, "--forecasts", "out", "--scenes", "store", "--out", "again", "--metrics", "n.json"
+    )
     assert (tmp_path / "n.json").read_bytes() == (tmp_path / "m.json").read_bytes()
     for name in ("errors.parquet", "strata.json"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
-def run(stage, folder, *arguments, status=0):
-    """Run a stage script in a folder; returns what it printed."""
-    command = [sys.executable, str(REPOSITORY / "stages" / f"{stage}.py"), *map(str, arguments)]
-    params = [] if stage == "export_leaderboard" else ["--params", str(PARAMS)]
-    done = subprocess.run([*command, *params], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stderr
-    return done.stdout + done.stderr
-
-
 def test_baselines_command_writes_metrics_and_forecasts_that_can_be_exported(tmp_path, store):
-    run("evaluate_baselines", tmp_path, "--scenes", "store")
+    run_stage("evaluate_baselines", tmp_path, "--scenes", "store")
     for name in ("constant_velocity", "lane_following"):
         assert read_json(tmp_path / "metrics" / f"{name}.json")["scenes"] == 12
         metadata = read_json(tmp_path / "forecasts" / name / "metadata.json")
         assert (metadata["variant"], metadata["seed"]) == (name, None)
         assert metadata["parameters"]["evaluate"]["miss_threshold"] == 2.0
-    run("export_leaderboard", tmp_path, "--forecasts", "forecasts/lane_following", "--scenes", "store", "--out", "l.h5")
+    export = [sys.executable, str(REPOSITORY / "stages" / "export_leaderboard.py")]  # needs no params.yaml here
+    run(tmp_path, *export, "--forecasts", "forecasts/lane_following", "--scenes", "store", "--out", "l.h5")
     assert (tmp_path / "l.h5").stat().st_size > 0
 
 
@@ -167,7 +161,7 @@ def test_evaluate_command_forecasts_with_a_checkpoint(tmp_path, store):
     checkpoint(tmp_path / "map-1")
     for out, workers in (("one", 1), ("two", 2)):
         arguments = ("--scenes", "store", "--out", out, "--metrics", f"{out}.json", "--workers", workers)
-        run("evaluate", tmp_path, "--checkpoint", "map-1", "--device", "cpu", *arguments)
+        run_stage("evaluate", tmp_path, "--checkpoint", "map-1", "--device", "cpu", *arguments)
     for name in ("forecasts.safetensors", "manifest.parquet", "errors.parquet", "strata.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
@@ -179,7 +173,7 @@ def test_evaluate_command_forecasts_with_a_checkpoint(tmp_path, store):
 
 
 def test_evaluate_command_names_a_missing_checkpoint(tmp_path, store):
-    assert "nowhere" in run("evaluate", tmp_path, "--checkpoint", "nowhere", "--scenes", "store", status=2)
+    assert "nowhere" in run_stage("evaluate", tmp_path, "--checkpoint", "nowhere", "--scenes", "store", status=2)
 
 
 @pytest.mark.parametrize("selection", ["goal_sets", "nms"])

@@ -84,26 +84,27 @@ def test_every_scene_is_forecast_in_order(store, threads, batch):
     check_scenes(found, store)
 
 
-def test_interrupted_run_resumes_after_its_last_block(tmp_path, store, monkeypatch):
+@pytest.fixture
+def interrupted(tmp_path, store, monkeypatch):
+    """The folder of a run in blocks of two scenes that stopped at scene 5."""
     monkeypatch.setattr("synthdrive.forecasting.forecast_scenes.BLOCK_SCENES", 2)
-    run = tmp_path / "run"
     with pytest.raises(Interrupted):
-        forecast_scenes(CountingForecaster(fail_at=5), store, 2, run)
+        forecast_scenes(CountingForecaster(fail_at=5), store, 2, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_interrupted_run_resumes_after_its_last_block(interrupted, store):
     again = CountingForecaster()
-    found = forecast_scenes(again, store, 2, run)
+    found = forecast_scenes(again, store, 2, interrupted)
     assert again.seen == [4, 5, 6]
     np.testing.assert_array_equal(found.trajectories, ConstantVelocity().forecast(store, range(7)).trajectories)
-    assert sorted(path.name for path in run.iterdir()) == [f"block-{k:05d}" for k in range(4)]
+    assert sorted(path.name for path in interrupted.iterdir()) == [f"block-{k:05d}" for k in range(4)]
 
 
-def test_damaged_block_is_forecast_again(tmp_path, store, monkeypatch):
-    monkeypatch.setattr("synthdrive.forecasting.forecast_scenes.BLOCK_SCENES", 2)
-    run = tmp_path / "run"
-    with pytest.raises(Interrupted):
-        forecast_scenes(CountingForecaster(fail_at=5), store, 2, run)
-    (run / "block-00000" / ARRAYS).write_bytes(b"damaged")
+def test_damaged_block_is_forecast_again(interrupted, store):
+    (interrupted / "block-00000" / ARRAYS).write_bytes(b"damaged")
     again = CountingForecaster()
-    check_scenes(forecast_scenes(again, store, 2, run), store)
+    check_scenes(forecast_scenes(again, store, 2, interrupted), store)
     assert again.seen == [0, 1, 4, 5, 6]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from commands import run_stage
 from raw_data import observed_only, write_raw
 from repository import PARAMS, REPOSITORY
 from synthdrive.config.data import IngestParameters
@@ -174,22 +174,17 @@ def test_forecasts_of_real_test_scenes_equal_those_of_scenes_with_a_future(tmp_p
     check_forecasts_are_equal(prepare(tmp_path, raw))
 
 
-def run(stage, folder, *arguments, status=0):
-    command = [sys.executable, REPOSITORY / "stages" / f"{stage}.py", *arguments, "--params", PARAMS]
-    done = subprocess.run([*map(str, command)], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
 def test_leaderboard_file_is_made_from_the_test_tarball(prepared, tmp_path):
     shutil.copytree(prepared / "maps", tmp_path / "maps")
     written = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "maps").iterdir()}
-    run("ingest", tmp_path, "--raw", prepared / "raw", "--maps-out", "maps", "--test-out", "test", "--workers", "1")
+    run_stage(
+        "ingest", tmp_path, "--raw", prepared / "raw", "--maps-out", "maps", "--test-out", "test", "--workers", "1"
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["maps", "test"]
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "maps").iterdir()} == written
     arguments = ("--device", "cpu", "--workers", "1", "--checkpoint", prepared / "map-1")
     for scenes in (tmp_path / "test", prepared / "val"):
-        run("export_leaderboard", tmp_path, "--scenes", scenes, "--out", f"{scenes.name}.h5", *arguments)
+        run_stage("export_leaderboard", tmp_path, "--scenes", scenes, "--out", f"{scenes.name}.h5", *arguments)
     found, expected = (read_leaderboard_file(tmp_path / f"{name}.h5") for name in ("test", "val"))
     assert sorted(found, key=int) == SceneStore.load(prepared / "test").scene_ids
     for sequence, (trajectories, probabilities) in found.items():
@@ -199,14 +194,14 @@ def test_leaderboard_file_is_made_from_the_test_tarball(prepared, tmp_path):
 
 def test_ingest_of_test_scenes_needs_the_maps_of_an_earlier_ingest(prepared, tmp_path):
     options = ("--raw", prepared / "raw", "--maps-out", "maps", "--test-out", "test", "--workers", "1")
-    assert "maps: found no lane map" in run("ingest", tmp_path, *options, status=2)
+    assert "maps: found no lane map" in run_stage("ingest", tmp_path, *options, status=2)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "evaluate_baselines"])
 def test_evaluation_refuses_scenes_without_future(prepared, tmp_path, stage):
     checkpoint = ("--checkpoint", prepared / "map-1") if stage == "evaluate" else ()
-    printed = run(stage, tmp_path, *checkpoint, "--scenes", prepared / "test", status=2)
+    printed = run_stage(stage, tmp_path, *checkpoint, "--scenes", prepared / "test", status=2)
     assert "20 steps, which have no future" in printed
     assert not any(tmp_path.rglob("*.json"))
 
