@@ -1,12 +1,14 @@
 """Tests of the whole augment stage."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from synthdrive.augmentation.augment_maps import augment_maps, describe
 from synthdrive.augmentation.augmented_scenes import KEPT, AugmentedScenes
+from synthdrive.augmentation.corridor import joined_centreline
 from synthdrive.core.artifacts import file_hash, read_arrays, write_arrays
 from synthdrive.core.errors import InputError
 from synthdrive.core.parallel import local_executor, open_executor
@@ -40,6 +42,31 @@ def test_scene_records_its_transform_and_has_lanes_warped_by_it(scenes, city):
         np.testing.assert_allclose(scene.lanes.points[:, 0], scene.transform.warp(starts), atol=1e-3)
         original = scene.transform.unwarp(scene.centreline)
         assert scene.transform.anchor == pytest.approx(original[:, 0].min(), abs=1e-3)
+
+
+def test_every_route_is_bent_along_its_own_axis_and_those_that_keep_their_shape_are_counted(city, augment):
+    """Turned by a right angle, the city's streets along X run along Y, the axis across which the paper bends roads."""
+    turned = city.segments.points[..., ::-1] * (-1.0, 1.0)
+    city = replace(city, segments=city.segments.with_points(turned))
+    found = {}
+    with ThreadPoolExecutor(1) as executor:
+        for axis in ("x", "route"):
+            parameters = replace(augment, transforms=replace(augment.transforms, axis=axis))
+            found[axis] = augment_maps({"TOY": city}, parameters, HALF_WIDTH, executor)
+    assert f"{len(found['x'].unbent())} augmented routes keep their shape" in describe(found["x"])
+    assert len(found["route"].unbent()) < len(found["x"].unbent())
+    assert "keep their shape" not in describe(found["route"])
+    for scenes in found.values():
+        for index in scenes.kept():
+            scene = scenes[int(index)]
+            if scene.lanes is None:
+                continue
+            original = joined_centreline(city.segments, scene.route_lanes)[0]
+            moved = scene.transform.warp(original) - original
+            keeps = np.ptp(np.hypot(*moved.T) * np.sign(moved @ (1.0, 1.0))) < 0.1
+            assert (scene.scene_id in scenes.unbent()) == keeps
+            starts = city.segments.points[scene.corridor, 0]
+            np.testing.assert_allclose(scene.lanes.points[:, 0], scene.transform.warp(starts), atol=1e-3)
 
 
 def test_saved_scenes_load_unchanged_and_damaged_file_is_refused(scenes, tmp_path):

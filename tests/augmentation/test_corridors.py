@@ -55,9 +55,9 @@ def test_warped_centreline_is_dense_and_gives_the_interval_of_each_point(city):
     np.testing.assert_allclose(dense[:, 1], BEND.displacement(dense[:, 0]), atol=1e-3)
 
 
-@pytest.mark.parametrize("amplitude", [0.0, 8.0])
-def test_corridor_contains_every_lane_of_every_crop_along_the_route(city, amplitude):
-    transform = Transform(smooth=amplitude)
+@pytest.mark.parametrize(("amplitude", "axis"), [(0.0, 0.0), (8.0, 0.0), (8.0, 2.0)])
+def test_corridor_contains_every_lane_of_every_crop_along_the_route(city, amplitude, axis):
+    transform = Transform(smooth=amplitude, axis=axis)
     positions, _ = warp_centreline(joined_centreline(city.segments, np.arange(12))[0], transform, 1.0)
     corridor = set(corridor_rows(city, transform, positions, 30.0).tolist())
     boxes = city.segments.with_points(transform.warp(city.segments.points)).bounding_boxes()

@@ -79,6 +79,16 @@ def test_warp_moves_only_y_beyond_the_anchor_and_unwarp_inverts_it():
     np.testing.assert_allclose(transform.unwarp(warped), points, atol=1e-12)
 
 
+def test_a_transform_along_another_axis_is_the_same_one_in_a_rotated_frame():
+    angle = 2.0
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])  # city frame -> along and across
+    points = np.random.default_rng(0).uniform(-200.0, 200.0, (40, 2))
+    along = make_transform("double", 7.0, -60.0, SHAPES["released"], angle)
+    expected = make_transform("double", 7.0, -60.0, SHAPES["released"]).warp(points @ turn.T) @ turn
+    np.testing.assert_allclose(along.warp(points), expected, atol=1e-9)
+    np.testing.assert_allclose(along.unwarp(along.warp(points)), points, atol=1e-9)
+
+
 def test_unknown_kind_and_invalid_shape_are_refused():
     with pytest.raises(ParameterError, match="zigzag"):
         make_transform("zigzag", 1.0, 0.0, SHAPES["released"])

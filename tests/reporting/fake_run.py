@@ -203,9 +203,9 @@ def _write_augmented(directory: Path, lane_map: LaneMap) -> None:
         shape = SHAPES["released"]
         rows.append({
             "scene_id": scene.scene_id, "city": scene.city, "route": index, "source": source, "transform": kind,
-            "amplitude": 5.0, "direction": scene.direction, "anchor": 100.0, "power": shape.power,
+            "amplitude": 5.0, "direction": scene.direction, "axis": 0.0, "anchor": 100.0, "power": shape.power,
             "border": shape.border, "shift": shape.shift, "wavelength": shape.wavelength,
-            "length": 330.0, "fresh_length": 330.0, "min_radius": 10.0, "status": "kept",
+            "length": 330.0, "fresh_length": 330.0, "min_radius": 10.0, "bend": 2.0 * index, "status": "kept",
             "n_lanes": 0 if lanes is None else len(lanes),
         })  # fmt: skip
     with atomic_directory(directory) as partial:

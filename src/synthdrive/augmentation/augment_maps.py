@@ -73,26 +73,33 @@ def augment_maps(
 
 
 def describe(scenes: AugmentedScenes) -> str:
-    """Return one line: the number of scenes kept, and the number dropped for each reason."""
+    """Return one line: the number of scenes kept, dropped for each reason, and not bent by their transform."""
     status = Counter(scenes.manifest["status"].to_pylist())
     kept = status.pop(KEPT, 0)
     source = Counter(scenes.manifest["source"].to_pylist())
     dropped = "".join(f"; {count} {reason}" for reason, count in sorted(status.items()))
-    return f"{kept} scenes kept of {source[ORIGINAL]} original and {source[AUGMENTED]} augmented ones{dropped}"
+    unbent = len(scenes.unbent())
+    shifted = f"; {unbent} augmented routes keep their shape (see augment.transforms.axis)" if unbent else ""
+    return f"{kept} scenes kept of {source[ORIGINAL]} original and {source[AUGMENTED]} augmented ones{dropped}{shifted}"
 
 
 def draw_transform(
-    parameters: TransformParameters, anchor: float, random: np.random.Generator
+    parameters: TransformParameters, points: Floats, random: np.random.Generator
 ) -> tuple[str, float, int, Transform]:
     """Draw a kind, an amplitude and a direction (+1 or -1); return them with the transform they define.
 
     Args:
-        anchor: city X, metres, from which the transform counts.
+        points: (N, 2) metres, city frame, the route's centreline; the transform counts from its first place along the
+            axis.
     """
     kind = str(random.choice(parameters.kinds))
     amplitude = float(random.choice(parameters.amplitudes))
     direction = int(random.choice([1, -1]))
-    return kind, amplitude, direction, make_transform(kind, direction * amplitude, anchor, shape_of(parameters))
+    axis = 0.0
+    if parameters.axis == "route":
+        axis = round(float(np.arctan2(*(points[-1] - points[0])[::-1])), 6)
+    anchor = round(float(Transform(axis=axis).along(points).min()), 3)
+    return kind, amplitude, direction, make_transform(kind, direction * amplitude, anchor, shape_of(parameters), axis)
 
 
 def shape_of(parameters: TransformParameters) -> TransformShape:
@@ -157,14 +164,14 @@ def _make_scene(
     kind, amplitude, direction, transform = "none", 0.0, 0, Transform()
     if number > 0:
         random = generator(parameters.seed, "transform", city, route.index, number)
-        anchor = round(float(points[:, 0].min()), 3)
-        kind, amplitude, direction, transform = draw_transform(parameters.transforms, anchor, random)
+        kind, amplitude, direction, transform = draw_transform(parameters.transforms, points, random)
     spacing = parameters.densify if number > 0 else CENTRELINE_SPACING
     dense, interval = warp_centreline(points, transform, spacing)
     # The joint of two lanes is stored as the end of the first, so a step is in the lane of the point at its end.
     fresh = route.fresh[position[interval + 1]]
     steps = np.diff(arc_length(dense))
     radius = tightest_radius(dense, parameters.radius_smoothing)
+    displacements = transform.displacement(transform.along(transform.unwarp(dense)) - transform.anchor)
     row = {
         "scene_id": name if number == 0 else f"augmap_{name}",
         "city": city,
@@ -177,6 +184,7 @@ def _make_scene(
         "length": round(float(steps.sum()), 3),
         "fresh_length": round(float(steps[fresh[:-1]].sum()), 3),
         "min_radius": round(min(radius, MAX_RADIUS), 3),
+        "bend": round(float(np.ptp(displacements)), 3),
         "n_lanes": 0,
         "status": KEPT,
     }
@@ -206,6 +214,7 @@ def _constants(transform: Transform) -> dict[str, float]:
     """Return the manifest columns that, with kind, amplitude and direction, define the transform."""
     shape = transform.shape
     return {
+        "axis": transform.axis,
         "anchor": transform.anchor,
         "power": shape.power,
         "border": shape.border,

@@ -25,6 +25,7 @@ FILES = ("manifest.parquet", "lanes.safetensors", "scenes.safetensors")
 ORIGINAL, AUGMENTED = "original", "augmented"
 KEPT = "kept"
 AGAIN = "Run augment again."
+LEAST_BEND = 0.1  # m; a route whose `bend` is smaller keeps its shape
 
 MANIFEST_COLUMNS = {
     "scene_id": pa.string(),
@@ -34,7 +35,8 @@ MANIFEST_COLUMNS = {
     "transform": pa.string(),  # none | smooth | double | ripple | combination
     "amplitude": pa.float64(),
     "direction": pa.int64(),  # +1 towards greater Y, -1 towards smaller Y, 0 on original maps
-    "anchor": pa.float64(),  # m, city X
+    "axis": pa.float64(),  # radians, direction along which the transform bends; 0: city X
+    "anchor": pa.float64(),  # m, along the axis
     "power": pa.float64(),
     "border": pa.float64(),
     "shift": pa.float64(),
@@ -42,6 +44,7 @@ MANIFEST_COLUMNS = {
     "length": pa.float64(),  # m along the driven centreline
     "fresh_length": pa.float64(),  # m of the centreline that is fresh
     "min_radius": pa.float64(),  # m, of the tightest bend of the smoothed centreline
+    "bend": pa.float64(),  # m, range of the transform's displacements along the centreline; 0: it keeps its shape
     "n_lanes": pa.int64(),  # lanes in the corridor
     "status": pa.string(),  # kept | dropped: <reason>
 }
@@ -140,7 +143,7 @@ class AugmentedScenes:
         if row["source"] == AUGMENTED:
             shape = TransformShape(row["power"], row["border"], row["shift"], row["wavelength"])
             amplitude = row["direction"] * row["amplitude"]
-            transform = make_transform(row["transform"], amplitude, row["anchor"], shape)
+            transform = make_transform(row["transform"], amplitude, row["anchor"], shape, row["axis"])
         return AugmentedScene(
             scene_id=row["scene_id"],
             city=row["city"],
@@ -156,6 +159,12 @@ class AugmentedScenes:
             corridor=self.corridor[slice(*self.corridor_offsets[index : index + 2])],
             lanes=self.lanes.take(lanes) if row["source"] == AUGMENTED else None,
         )
+
+    def unbent(self) -> list[str]:
+        """Return the ids of the kept augmented scenes whose route keeps its shape."""
+        columns = [self.manifest[name].to_pylist() for name in ("scene_id", "source", "bend")]
+        rows = list(zip(*columns, strict=True))
+        return [rows[index][0] for index in self.kept() if rows[index][1] == AUGMENTED and rows[index][2] < LEAST_BEND]
 
     def require(self, maps: Mapping[str, LaneMap], half_width: float) -> None:
         """Raise InputError unless the kept scenes were made from these maps, and for map crops of at least this size.

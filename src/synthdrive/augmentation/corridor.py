@@ -119,7 +119,8 @@ def corridor_rows(lane_map: LaneMap, transform: Transform, positions: Floats, ha
     centres = interpolate(positions, np.linspace(0.0, along[-1], count), along)
     reach = half_width + REACH_STEP / 2
     x_low, x_high = centres[:, 0].min() - reach, centres[:, 0].max() + reach
-    possible = np.flatnonzero((boxes[:, 0] <= x_high) & (boxes[:, 2] >= x_low))
+    near = (boxes[:, 0] <= x_high) & (boxes[:, 2] >= x_low)  # the transform moves no point along its axis
+    possible = np.flatnonzero(near) if transform.axis == 0 else np.arange(len(boxes))
     warped = lane_map.segments.take(possible)
     warped = warped.with_points(transform.warp(warped.points))
     return possible[overlapping(warped.bounding_boxes(), centres, reach).any(axis=0)]
@@ -135,8 +136,8 @@ def overlapping(boxes: Floats, centres: Floats, half_width: float) -> npt.NDArra
 
 
 def _bent(segments: LaneSegments, transform: Transform) -> npt.NDArray[np.bool_]:
-    """Return (L,) bool: whether the transform bends anywhere within the X range of each lane."""
-    x = np.where(segments.valid, segments.points[..., 0], np.nan)
+    """Return (L,) bool: whether the transform bends anywhere within the range of each lane along its axis."""
+    x = np.where(segments.valid, transform.along(segments.points), np.nan)
     low, high = np.nanmin(x, axis=1), np.nanmax(x, axis=1)
     places = max(41, int(np.ceil((high - low).max(initial=0.0))) + 1)  # at least one per metre
     share = np.linspace(0.0, 1.0, places)

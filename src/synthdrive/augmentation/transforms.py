@@ -1,7 +1,11 @@
-"""Map transforms: displacements of city Y as a function of city X that bend roads (docs/method.md 2)."""
+"""Map transforms: displacements across an axis, as a function of the place along it, that bend roads.
+
+In the paper the axis is city X (docs/method.md 2). Roads across the axis are only shifted.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,13 +55,16 @@ SHAPES = {
 class Transform:
     """A map transform y' = y + f(x - anchor), with f the sum of a smooth turn, a double turn and a ripple.
 
+    x is the place along the axis, y the one across it, to the left; with axis 0 they are city X and Y.
+
     An amplitude of 0 omits its term. The slope after a turn of amplitude A is A / 10; a double turn shifts the road
     sideways by A * shift / 10 metres; a ripple varies by 2 A metres. A negative amplitude mirrors the term.
 
     Attributes:
         smooth, double, ripple: amplitudes.
-        anchor: city X, metres, from which the border is measured.
+        anchor: place along the axis, metres, from which the border is measured.
         shape: constants of the family.
+        axis: direction of the axis, radians from city X.
     """
 
     smooth: float = 0.0
@@ -65,6 +72,13 @@ class Transform:
     ripple: float = 0.0
     anchor: float = 0.0
     shape: TransformShape = SHAPES["released"]
+    axis: float = 0.0
+
+    def along(self, points: npt.ArrayLike) -> Floats:
+        """Return the places (...) along the axis, metres, of points (..., 2), metres, city frame."""
+        x, y = np.moveaxis(np.asarray(points, dtype=np.float64), -1, 0)
+        place: Floats = math.cos(self.axis) * x + math.sin(self.axis) * y
+        return place
 
     def displacement(self, x: npt.ArrayLike) -> Floats:
         """Return f, metres, at `x` metres from the anchor; any shape."""
@@ -85,15 +99,11 @@ class Transform:
 
     def warp(self, points: npt.ArrayLike) -> Floats:
         """Apply the transform to points (..., 2), metres, city frame."""
-        moved = np.array(points, dtype=np.float64)
-        moved[..., 1] += self.displacement(moved[..., 0] - self.anchor)
-        return moved
+        return self._moved(points, 1.0)
 
     def unwarp(self, points: npt.ArrayLike) -> Floats:
         """Apply the inverse transform to points (..., 2), metres, city frame."""
-        moved = np.array(points, dtype=np.float64)
-        moved[..., 1] -= self.displacement(moved[..., 0] - self.anchor)
-        return moved
+        return self._moved(points, -1.0)
 
     def max_speed(self, friction: float = 0.7, samples: int = 100) -> float:
         """Return the speed, m/s, at which the tightest point of the bend needs all of the tyres' grip (s-attack).
@@ -109,6 +119,13 @@ class Transform:
         tightest = np.abs(self.curvature(np.linspace(shape.border, end, samples))).max()
         return float(np.sqrt(friction * GRAVITY / tightest)) if tightest > 0 else float("inf")
 
+    def _moved(self, points: npt.ArrayLike, sign: float) -> Floats:
+        moved = np.array(points, dtype=np.float64)
+        distance = sign * self.displacement(self.along(moved) - self.anchor)
+        moved[..., 0] -= math.sin(self.axis) * distance
+        moved[..., 1] += math.cos(self.axis) * distance
+        return moved
+
     def _evaluate(self, x: npt.ArrayLike, order: int) -> Floats:
         u = np.asarray(x, dtype=np.float64) - self.shape.border
         value = np.zeros_like(u)
@@ -122,7 +139,7 @@ class Transform:
         return value
 
 
-def make_transform(kind: str, amplitude: float, anchor: float, shape: TransformShape) -> Transform:
+def make_transform(kind: str, amplitude: float, anchor: float, shape: TransformShape, axis: float = 0.0) -> Transform:
     """Make a transform of one of KINDS; a combination has all three terms with the same amplitude.
 
     Raises:
@@ -131,7 +148,7 @@ def make_transform(kind: str, amplitude: float, anchor: float, shape: TransformS
     if kind not in KINDS:
         raise ParameterError("transform", repr(kind), f"one of {', '.join(KINDS)}")
     terms: dict[str, Any] = dict.fromkeys(KINDS[:3] if kind == "combination" else (kind,), float(amplitude))
-    return Transform(anchor=anchor, shape=shape, **terms)
+    return Transform(anchor=anchor, shape=shape, axis=axis, **terms)
 
 
 def _turn(u: Floats, power: float, order: int) -> Floats:

@@ -39,6 +39,7 @@ class TransformParameters:
     border: float = value(at_least=0, unit="m")
     shift: float = value(above=0, unit="m")
     wavelength: float = value(above=0, unit="m")
+    axis: str = value(choices=("x", "route"))
 
 
 @dataclass

@@ -166,12 +166,15 @@ def corridors(scenes: AugmentedScenes, maps: Mapping[str, LaneMap], count: int, 
         panels.append(
             Panel(f"corridor-{number}", f"{scene.city}: {scene.transform_kind}, {sign}{scene.amplitude:g}", panel.svg)
         )
+    unbent = len(scenes.unbent())
+    augmented = sum(scenes.manifest["source"][index].as_py() == AUGMENTED for index in scenes.kept().tolist())
+    shifted = f" {unbent} of the {augmented} augmented routes keep their shape." if unbent else ""
     return Picture(
         name="augmented-corridors",
         title="Augmented scenes",
         caption="Each augmented scene is a route, the lanes of its corridor, and one transform. The driver follows the "
         "warped centreline on the warped lanes. The two must agree, because the forecaster gets the warped lanes as "
-        "its map.",
+        f"its map.{shifted}",
         panels=tuple(panels),
         legend=(
             LegendEntry("lane", "original map"),
@@ -201,7 +204,7 @@ def _choose(scenes: AugmentedScenes, count: int, seed: int) -> list[int]:
 
 def _displacement(scene: AugmentedScene) -> npt.NDArray[np.float64]:
     """Return the (N,) metres by which the transform moves each point of the route."""
-    moved: npt.NDArray[np.float64] = np.abs(scene.centreline[:, 1] - scene.transform.unwarp(scene.centreline)[:, 1])
+    moved: npt.NDArray[np.float64] = np.hypot(*(scene.centreline - scene.transform.unwarp(scene.centreline)).T)
     return moved
 
 
