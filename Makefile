@@ -35,6 +35,7 @@ repro: environment ## run the pipeline, as many runs side by side as there are c
 	@$(MAKE) --no-print-directory report
 
 report: ## print the results of the last run
+	@[ -f reports/summary.txt ] || { echo "report: no results yet (reports/summary.txt); make repro computes them" >&2; exit 2; }
 	@cat reports/summary.txt
 	@echo "report: reports/index.html"
 
@@ -92,7 +93,7 @@ repair: environment ## read every artifact and cached copy again, repair damaged
 
 profile: profile-name environment ## make profile NAME=paper: params.yaml as committed, with profiles/NAME.yaml merged into it
 	@python -m tools.profiles $(NAME)
-	@python -m tools.raw_data
+	@python -m tools.raw_data || echo "profile: params.yaml has the profile's values; only the data are missing"
 
 profile-name:
 	@[ -n "$(NAME)" ] && [ -f "profiles/$(NAME).yaml" -o -f "$(NAME)" ] || \

@@ -83,9 +83,9 @@ else
   with_torch "$build" pip install -q
 fi
 # The package itself is not installed: what runs is the tree in the working directory, be it a clone, a worktree or a
-# copy that DVC's queue has made.
+# copy that DVC's queue has made; in any other directory, the tree beside the environment.
 packages=$("$environment/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-echo 'import os, sys; os.path.isdir("src/synthdrive") and sys.path.insert(0, os.path.abspath("src"))' > "$packages/synthdrive.pth"
+echo 'import os, sys; beside = os.path.join(os.path.dirname(sys.prefix), "src"); sys.path.insert(0, os.path.abspath("src")) if os.path.isdir("src/synthdrive") else os.path.isdir(os.path.join(beside, "synthdrive")) and sys.path.append(beside)' > "$packages/synthdrive.pth"
 pip check
 cp requirements.lock "$installed"
 if LC_ALL=C grep -q '[^ -~]' <<< "$folder"; then

@@ -16,6 +16,9 @@ sys.path.insert(0, str(SOURCE))
 # For processes that the stage starts
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
 
+if find_spec("omegaconf") is None:
+    raise SystemExit(f"error: {sys.argv[0]}: no package omegaconf; activate the environment: . .venv/bin/activate")
+
 _found = find_spec("synthdrive")
 _origin = _found.origin if _found is not None else None
 if _origin is None or Path(_origin).resolve() != SOURCE / "synthdrive" / "__init__.py":

@@ -28,6 +28,8 @@ def main() -> None:
     tracks = tracks_in(SceneStore.load(arguments.synthetic), city) if arguments.synthetic else []
     draw_lane_map(maps[city], arguments.out, tracks)
     print(f"{arguments.out}: {city}, {len(maps[city])} lane segments, {len(tracks)} windows")
+    if others := [name for name in maps if name != city and not arguments.city]:
+        print(f"not drawn: {', '.join(others)} (choose one with --city)")
 
 
 if __name__ == "__main__":

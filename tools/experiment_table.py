@@ -15,6 +15,7 @@ import pandas as pd
 
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, read_parameters
+from synthdrive.reporting.wording import METRICS as SHOWN
 from tools.dvc_commands import dvc
 
 METRICS = ("minFDE6", "minADE6", "MR6")
@@ -28,6 +29,7 @@ LEFT_OUT = re.compile(r".*/|.*\.(yaml|lock|py|json)$|(metrics|forecasts|run_vari
 
 def experiment_table(listing: str, metric: str, variants: Sequence[str] = ()) -> str:
     """Format the output of `dvc exp show --csv` as a table, with the columns of `variants` first, in this order."""
+    unit, scale = SHOWN[metric].unit, SHOWN[metric].scale
     found = pd.read_csv(io.StringIO(listing), dtype=str, keep_default_na=False)
     found = found[found["rev"] != "workspace"].reset_index(drop=True)
     is_experiment = ~found["typ"].isin(["baseline"])
@@ -42,13 +44,15 @@ def experiment_table(listing: str, metric: str, variants: Sequence[str] = ()) ->
     for column in found.columns.difference(["Experiment", *DVC_COLUMNS], sort=False):
         name = column.rsplit(":", 1)[-1]
         if name.startswith(f"{metric}."):
-            levels[name.removeprefix(f"{metric}.")] = [f"{float(text):.4g}" if text else "" for text in found[column]]
+            levels[name.removeprefix(f"{metric}.")] = [
+                f"{float(text) * scale:.4g}" if text else "" for text in found[column]
+            ]
         elif name.startswith((*METRICS, *OTHER_METRICS)) or LEFT_OUT.match(name):
             continue
         elif found[column][0] and len({*found[column]} - {""}) > 1:  # parameters that the current commit also has
             others[name] = found[column].str.slice(0, WIDEST_VALUE).to_numpy()
     known = {name: levels[name] for name in variants if name in levels}
-    return f"{metric} of each variant\n{table.assign(**(known | levels), **others).to_string(index=False)}"
+    return f"{metric} ({unit}) of each variant\n{table.assign(**(known | levels), **others).to_string(index=False)}"
 
 
 def main() -> None:

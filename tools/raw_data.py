@@ -43,7 +43,8 @@ def check_raw_data(repository: Path) -> str | None:
         except InputError:
             missing.append(archive)
     if missing:
-        todo = "Put the official tarballs there as they are, then: dvc repro"
+        command = "dvc repro report" if data.source == "argoverse2" else "make repro"
+        todo = f"Put the official tarballs there as they are, then: {command}"
         raise InputError(
             folder, f"no {', '.join(missing)}", f"maps, train and val scenes of {NAMES[data.source]}", todo
         )

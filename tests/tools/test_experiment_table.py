@@ -75,10 +75,16 @@ long,0123abc,branch_commit,2026-11-28,,2.25,2.5,0.25,0.2,"[0, 1, 2]",4,4567,2
 
 def test_the_table_has_one_metric_and_the_parameters_that_differ():
     title, header, main, experiment = experiment_table(LISTING, "minFDE6", ["none", "combined"]).splitlines()
-    assert title == "minFDE6 of each variant"
+    assert title == "minFDE6 (m) of each variant"
     assert header.split() == ["none", "map", "seeds"]
     assert main.split() == ["main", "2.538", "[0,", "1]"]
     assert experiment.split() == ["long", "2.5", "2.25", "[0,", "1,", "2]"]
+
+
+def test_miss_rates_are_shown_in_per_cent():
+    title, _, main, experiment = experiment_table(LISTING, "MR6").splitlines()
+    assert title == "MR6 (%) of each variant"
+    assert (main.split()[1], experiment.split()[1]) == ("50", "25")
 
 
 EARLIER = """\
@@ -113,7 +119,7 @@ def test_the_first_experiments_of_a_new_user(repository):
     changes = json.loads(dvc(repository, "exp", "diff", "main", "nms", "--json"))["metrics"]["metrics.json"]
     assert all(None not in (entry["old"], entry["new"]) for entry in changes.values())
     title, header, main, nms = table(repository)
-    assert title == "minFDE6 of each variant"
+    assert title == "minFDE6 (m) of each variant"
     assert header.split() == ["map", "trajectory", "combined", "forecast", "evaluate.selection"]
     assert main.split() == ["main", "1", "2", "3", "4", "goal_sets"]
     assert nms.split() == ["nms", "2", "3", "4", "5", "nms"]

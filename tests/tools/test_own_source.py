@@ -131,3 +131,21 @@ def test_a_queued_edit_is_run_although_it_has_been_reverted(tmp_path):
     module.write_text(MODULE.format(length=2))  # restored from the run cache, with the right result
     dvc("repro", "-q")
     assert length(main) == 2
+
+
+@pytest.mark.parametrize(("folder", "expected"), [("elsewhere", "clone"), ("worktree", "worktree")])
+def test_the_environment_imports_the_tree_of_the_directory_or_else_the_one_beside_it(tmp_path, folder, expected):
+    script = (REPOSITORY / "containers" / "install-environment.sh").read_text(encoding="utf-8")
+    (line,) = [text.split("'")[1] for text in script.splitlines() if text.endswith('/synthdrive.pth"')]
+    for tree in ("clone", "worktree"):
+        (tmp_path / tree / "src" / "synthdrive").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "clone").mkdir(parents=True)
+    prefix = tmp_path / "clone" / ".venv"
+    packages = prefix / "site-packages"
+    packages.mkdir(parents=True)
+    (packages / "synthdrive.pth").write_text(line + "\n")
+    code = f"import json, site, sys; sys.prefix = {str(prefix)!r}; site.addsitedir({str(packages)!r})"
+    command = [sys.executable, "-IS", "-c", f"{code}; print(json.dumps(sys.path))"]
+    found = json.loads(subprocess.check_output(command, cwd=tmp_path / folder, text=True))
+    trees = [Path(entry) for entry in found if entry.startswith(str(tmp_path)) and entry.endswith("src")]
+    assert trees == [tmp_path / expected / "src"]

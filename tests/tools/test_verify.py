@@ -190,7 +190,7 @@ def test_an_artifact_made_with_other_parameters_is_caught(tmp_path, capsys):
     assert verdict.failures == 1
     assert "models/map-0: made with pretrain.mask_ratio 0.5, params.yaml has 0.4" in capsys.readouterr().out
     edit(parameters, "  mask_ratio: 0.4", "  mask_ratio: 0.5")
-    edit(parameters, "    description: map recon", "    model:\n      polyline_index: true\n    description: map recon")
+    edit(parameters, "map reconstruction\n    model: {}", "map reconstruction\n    model: {polyline_index: true}")
     verify_metadata(tmp_path, stages_of(tmp_path), verdict := Verdict())
     assert verdict.failures == 1
     assert "models/map-0: made with model.polyline_index False, params.yaml has True" in capsys.readouterr().out

@@ -19,7 +19,7 @@ from synthdrive.synthesis.motion import MotionDistributions
 
 EFFECT = "effects"
 ABOUT = (EFFECT, "published numbers", "code", "data")  # topics of claims; each is counted separately
-LANE_FOLLOWING = "lane_following"  # models that lose to it have learned too little to be compared
+LANE_FOLLOWING = "lane_following"  # models that lose to it are not compared
 
 _KEYS = {"id", "about", "group", "says", "source", "test"}
 _NEEDS = {"variants": list[str], "seeds": int, "source": str, "train_scenes": int, "val_scenes": int}
@@ -176,7 +176,10 @@ def untrained(evidence: Evidence) -> str:
     if not lost:
         return ""
     metrics = listed([metric(name).label for name in lost])
-    return f"Without pre-training the model loses to lane following in {metrics}: it was trained too little."
+    return (
+        f"Without pre-training the model loses to lane following in {metrics}, so it is no basis for comparisons: it "
+        "was trained too little, or its forecasts are selected badly (section evaluate)."
+    )
 
 
 def _too_short(claim: Claim, evidence: Evidence) -> str:
