@@ -93,7 +93,7 @@ repair: environment ## read every artifact and cached copy again, repair damaged
 
 profile: profile-name environment ## make profile NAME=paper: params.yaml as committed, with profiles/NAME.yaml merged into it
 	@python -m tools.profiles $(NAME)
-	@python -m tools.raw_data || echo "profile: params.yaml has the profile's values; only the data are missing"
+	@python -m tools.raw_data || { status=$$?; echo "profile: params.yaml has the profile's values"; exit $$status; }
 
 profile-name:
 	@[ -n "$(NAME)" ] && [ -f "profiles/$(NAME).yaml" -o -f "$(NAME)" ] || \

@@ -56,7 +56,17 @@ if [ -f "$choice" ] && [ "$(cat "$choice")" = "$wanted" ]; then
   # The interpreter that it was made with may be gone since.
   [ "$(version_of "$environment/bin/python")" = "$version" ] && same=true || say "$environment has no Python $version any more"
 fi
+# The package itself is not installed: what runs is the tree in the working directory, be it a clone, a worktree or a
+# copy that DVC's queue has made; in any other directory, the tree beside the environment.
+find_source() {
+  local packages
+  packages=$("$environment/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  echo 'import os, sys; beside = os.path.join(os.path.dirname(sys.prefix), "src"); sys.path.insert(0, os.path.abspath("src")) if os.path.isdir("src/synthdrive") else os.path.isdir(os.path.join(beside, "synthdrive")) and sys.path.append(beside)' > "$packages/synthdrive.new"
+  mv "$packages/synthdrive.new" "$packages/synthdrive.pth"  # at once, since Python reads it at every start
+}
+
 if $same && cmp -s requirements.lock "$installed"; then
+  find_source
   exit 0
 fi
 
@@ -82,10 +92,7 @@ else
   say torch
   with_torch "$build" pip install -q
 fi
-# The package itself is not installed: what runs is the tree in the working directory, be it a clone, a worktree or a
-# copy that DVC's queue has made; in any other directory, the tree beside the environment.
-packages=$("$environment/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-echo 'import os, sys; beside = os.path.join(os.path.dirname(sys.prefix), "src"); sys.path.insert(0, os.path.abspath("src")) if os.path.isdir("src/synthdrive") else os.path.isdir(os.path.join(beside, "synthdrive")) and sys.path.append(beside)' > "$packages/synthdrive.pth"
+find_source
 pip check
 cp requirements.lock "$installed"
 if LC_ALL=C grep -q '[^ -~]' <<< "$folder"; then

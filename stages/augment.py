@@ -8,7 +8,7 @@ from pathlib import Path
 
 import _own_source  # noqa: F401 (before synthdrive)
 from synthdrive.augmentation.augment_maps import augment_maps, describe
-from synthdrive.augmentation.augmented_scenes import FILES
+from synthdrive.augmentation.augmented_scenes import SCENES
 from synthdrive.config.data import SceneParameters
 from synthdrive.config.synthetic_data import AugmentParameters
 from synthdrive.core.artifacts import atomic_directory, check_replaceable
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--executor", help="local, or a Dask scheduler's tcp:// address; default SYNTHDRIVE_EXECUTOR")
     arguments = parser.parse_args()
 
-    check_replaceable(arguments.out, FILES)
+    check_replaceable(arguments.out, [SCENES])
     parameters = load_section(AugmentParameters, "augment", arguments.params)
     scene = load_section(SceneParameters, "scene", arguments.params)
     maps = load_maps(arguments.maps)

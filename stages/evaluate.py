@@ -12,7 +12,7 @@ from synthdrive.core.artifacts import check_replaceable
 from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.core.provenance import PROVENANCE
-from synthdrive.forecasting.evaluate import FILES, describe, write_evaluation
+from synthdrive.forecasting.evaluate import OWN_FILES, describe, write_evaluation
 from synthdrive.forecasting.forecast_scenes import checkpoint_forecasts
 from synthdrive.scenes.scene_store import SceneStore
 
@@ -38,7 +38,7 @@ def main() -> None:
     with exit_on_error():
         parameters = load_section(EvaluateParameters, "evaluate", arguments.params)
         out = arguments.out or Path("forecasts") / name
-        check_replaceable(out, FILES)
+        check_replaceable(out, OWN_FILES)
         SceneStore.load(arguments.scenes, check=False).require_future(arguments.scenes)
         metrics = arguments.metrics or Path("metrics") / f"{name}.json"
         with checkpoint_forecasts(

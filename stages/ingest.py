@@ -25,7 +25,7 @@ from synthdrive.ingestion.argoverse2 import ingest_local_maps, ingest_scenarios
 from synthdrive.ingestion.packing import TEST, Skipped
 from synthdrive.ingestion.scene_subsets import hold_out, pool_scenes
 from synthdrive.scenes.lane_map import LaneMap
-from synthdrive.scenes.scene_store import AGENT_TYPE, FILES, SceneStore
+from synthdrive.scenes.scene_store import AGENT_TYPE, STORE_ARRAYS, SceneStore
 
 SHOWN_MAPS = 10  # maps that are printed
 SHOWN = 20  # skipped scenes that are printed; all are in skipped.json
@@ -62,7 +62,7 @@ def main() -> None:
         {TEST: arguments.test_out} if arguments.test_out else {"train": arguments.train_out, "val": arguments.val_out}
     )
     for out in outs.values():
-        check_replaceable(out, FILES)
+        check_replaceable(out, [f"{name}.npy" for name in STORE_ARRAYS])
     if not arguments.test_out:
         check_replaceable(arguments.maps_out, ["manifest.parquet"])
     if not arguments.test_out and data.source != "argoverse2":

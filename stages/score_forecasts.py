@@ -16,7 +16,7 @@ from synthdrive.core.artifacts import atomic_directory, check_replaceable, file_
 from synthdrive.core.errors import ParameterError, exit_on_error
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.core.provenance import plain_values
-from synthdrive.forecasting.evaluate import FILES, describe, score, write_evaluation
+from synthdrive.forecasting.evaluate import OWN_FILES, describe, score, write_evaluation
 from synthdrive.forecasting.forecasts import METADATA, Forecasts
 from synthdrive.forecasting.own_forecasts import read_own_forecasts
 from synthdrive.scenes.scene_store import SceneStore
@@ -38,7 +38,7 @@ def main() -> None:
         forecasts_at = arguments.forecasts.resolve()
         if arguments.out.resolve() in (forecasts_at, *forecasts_at.parents):
             raise ParameterError("--out", str(arguments.out), "another folder, since its content is replaced")
-        check_replaceable(arguments.out, FILES)
+        check_replaceable(arguments.out, OWN_FILES)
         store, metrics_file = SceneStore.load(arguments.scenes), arguments.metrics or arguments.out / "metrics.json"
         metadata = {
             "stage": "score_forecasts", "variant": arguments.out.name, "seed": None,

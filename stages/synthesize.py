@@ -15,7 +15,7 @@ from synthdrive.core.errors import exit_on_error
 from synthdrive.core.parallel import open_executor
 from synthdrive.core.parameters import DEFAULT_PATH, load_section
 from synthdrive.scenes.lane_map import load_maps
-from synthdrive.scenes.scene_store import FILES, SceneStore
+from synthdrive.scenes.scene_store import STORE_ARRAYS, SceneStore
 from synthdrive.synthesis.synthesize import recorded_desired_speeds, synthesize
 from synthdrive.synthesis.windows import Exclusion
 
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--executor", help="local, or a Dask scheduler's tcp:// address; default SYNTHDRIVE_EXECUTOR")
     arguments = parser.parse_args()
 
-    check_replaceable(arguments.out, FILES)
+    check_replaceable(arguments.out, [f"{name}.npy" for name in STORE_ARRAYS])
     parameters = load_section(SynthesizeParameters, "synthesize", arguments.params)
     scene = load_section(SceneParameters, "scene", arguments.params)
     maps = load_maps(arguments.maps)

@@ -66,12 +66,12 @@ def reproduce(jobs: int) -> None:
         finished, total = 0, sum(map(len, waves))
         for runs in waves:
             with ThreadPoolExecutor(jobs) as pool:
-                started = {pool.submit(dvc, "repro", "--single-item", *run): run[0].split("@")[1] for run in runs}
+                started = [pool.submit(dvc, "repro", "--single-item", *run) for run in runs]
                 try:
                     for done in as_completed(started):
                         done.result()
                         finished += 1
-                        print(f"run {started[done]} finished, {finished} of {total}", flush=True)
+                        print(f"{finished} of {total} runs finished", flush=True)
                 except BaseException:
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise

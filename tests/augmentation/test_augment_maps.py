@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthdrive.augmentation.augment_maps import augment_maps, describe
+from synthdrive.augmentation.augment_maps import augment_maps, describe, draw_transform
 from synthdrive.augmentation.augmented_scenes import KEPT, AugmentedScenes
 from synthdrive.augmentation.corridor import joined_centreline
 from synthdrive.core.artifacts import file_hash, read_arrays, write_arrays
@@ -67,6 +67,14 @@ def test_every_route_is_bent_along_its_own_axis_and_those_that_keep_their_shape_
             assert (scene.scene_id in scenes.unbent()) == keeps
             starts = city.segments.points[scene.corridor, 0]
             np.testing.assert_allclose(scene.lanes.points[:, 0], scene.transform.warp(starts), atol=1e-3)
+
+
+def test_a_route_that_returns_to_its_start_is_bent_along_its_street(augment):
+    there = np.stack([np.full(61, 7.0), np.linspace(0.0, 300.0, 61)], axis=1)
+    route = np.concatenate([there, there[::-1] + (4.0, 0.0)])
+    parameters = replace(augment.transforms, axis="route")
+    *_, transform = draw_transform(parameters, route, np.random.default_rng(0))
+    assert np.ptp(transform.displacement(transform.along(route) - transform.anchor)) > 1.0
 
 
 def test_saved_scenes_load_unchanged_and_damaged_file_is_refused(scenes, tmp_path):

@@ -136,7 +136,7 @@ def test_a_queued_edit_is_run_although_it_has_been_reverted(tmp_path):
 @pytest.mark.parametrize(("folder", "expected"), [("elsewhere", "clone"), ("worktree", "worktree")])
 def test_the_environment_imports_the_tree_of_the_directory_or_else_the_one_beside_it(tmp_path, folder, expected):
     script = (REPOSITORY / "containers" / "install-environment.sh").read_text(encoding="utf-8")
-    (line,) = [text.split("'")[1] for text in script.splitlines() if text.endswith('/synthdrive.pth"')]
+    (line,) = [text.split("'")[1] for text in script.splitlines() if "import os, sys; beside" in text]
     for tree in ("clone", "worktree"):
         (tmp_path / tree / "src" / "synthdrive").mkdir(parents=True)
     (tmp_path / "elsewhere" / "clone").mkdir(parents=True)

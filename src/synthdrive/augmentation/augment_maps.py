@@ -79,7 +79,9 @@ def describe(scenes: AugmentedScenes) -> str:
     source = Counter(scenes.manifest["source"].to_pylist())
     dropped = "".join(f"; {count} {reason}" for reason, count in sorted(status.items()))
     unbent = len(scenes.unbent())
-    shifted = f"; {unbent} augmented routes keep their shape (see augment.transforms.axis)" if unbent else ""
+    shifted = f"; {unbent} augmented routes keep their shape" if unbent else ""
+    if unbent and not any(scenes.manifest["axis"].to_pylist()):
+        shifted += " (see augment.transforms.axis)"
     return f"{kept} scenes kept of {source[ORIGINAL]} original and {source[AUGMENTED]} augmented ones{dropped}{shifted}"
 
 
@@ -97,7 +99,8 @@ def draw_transform(
     direction = int(random.choice([1, -1]))
     axis = 0.0
     if parameters.axis == "route":
-        axis = round(float(np.arctan2(*(points[-1] - points[0])[::-1])), 6)
+        reached = points - points[0]  # the farthest point, since a route may return to its start
+        axis = round(float(np.arctan2(*reached[np.argmax(np.hypot(*reached.T))][::-1])), 6)
     anchor = round(float(Transform(axis=axis).along(points).min()), 3)
     return kind, amplitude, direction, make_transform(kind, direction * amplitude, anchor, shape_of(parameters), axis)
 

@@ -20,7 +20,7 @@ from synthdrive.scenes.lane_map import LaneMap, LaneSegments
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
-FILES = ("manifest.parquet", "lanes.safetensors", "scenes.safetensors")
+SCENES = "scenes.safetensors"  # a file that no other artifact has
 
 ORIGINAL, AUGMENTED = "original", "augmented"
 KEPT = "kept"
@@ -34,7 +34,7 @@ MANIFEST_COLUMNS = {
     "source": pa.string(),  # original | augmented
     "transform": pa.string(),  # none | smooth | double | ripple | combination
     "amplitude": pa.float64(),
-    "direction": pa.int64(),  # +1 towards greater Y, -1 towards smaller Y, 0 on original maps
+    "direction": pa.int64(),  # +1 to the left of the axis (city X: greater Y), -1 to its right, 0 on original maps
     "axis": pa.float64(),  # radians, direction along which the transform bends; 0: city X
     "anchor": pa.float64(),  # m, along the axis
     "power": pa.float64(),
@@ -191,15 +191,15 @@ class AugmentedScenes:
         # One entry, because safetensors writes several in random order.
         origin = {"maps": dict(self.map_hashes), "half_width": float(self.half_width)}
         metadata = {_ORIGIN: json.dumps(origin, sort_keys=True)}
-        write_arrays(directory / "scenes.safetensors", {name: getattr(self, name) for name in _ARRAYS}, metadata)
+        write_arrays(directory / SCENES, {name: getattr(self, name) for name in _ARRAYS}, metadata)
 
     @classmethod
     def load(cls, directory: Path) -> Self:
         """Read what `save` wrote; raise InputError, with the file and what is wrong, if it is damaged."""
         directory = Path(directory)
         manifest = read_table(directory / "manifest.parquet", MANIFEST_COLUMNS)
-        arrays, metadata = read_arrays(directory / "scenes.safetensors", _ARRAYS)
-        map_hashes, half_width = _read_origin(metadata, directory / "scenes.safetensors")
+        arrays, metadata = read_arrays(directory / SCENES, _ARRAYS)
+        map_hashes, half_width = _read_origin(metadata, directory / SCENES)
         scenes = cls(
             manifest=manifest,
             lanes=LaneSegments.load(directory / "lanes.safetensors"),

@@ -21,7 +21,7 @@ from synthdrive.config.evaluate import EvaluateParameters
 from synthdrive.core.artifacts import atomic_directory, read_table, write_json, write_table
 from synthdrive.core.errors import InputError
 from synthdrive.forecasting.bootstrap import mean_intervals
-from synthdrive.forecasting.forecasts import ARRAYS, MANIFEST, METADATA, Forecasts, check_scenes
+from synthdrive.forecasting.forecasts import ARRAYS, Forecasts, check_scenes
 from synthdrive.scenes.scene_store import AGENT_TYPE, SceneStore
 
 Booleans = npt.NDArray[np.bool_]
@@ -38,7 +38,7 @@ TURNS = ("left", "right", "straight")
 TYPE = "type_"  # prefix of the strata of agent types
 
 ERROR_TABLE, STRATA = "errors.parquet", "strata.json"
-FILES = (ARRAYS, MANIFEST, METADATA, ERROR_TABLE, STRATA)  # of an evaluation
+OWN_FILES = (ARRAYS, ERROR_TABLE, STRATA)  # of an evaluation, and of no other artifact
 IN = "in_"  # prefix of the columns that say which scenes belong to a stratum
 
 HEADLINE = ("minADE6", "minFDE6", "MR6", "brier_minFDE6", "minADE1", "minFDE1", "MR1")
@@ -257,13 +257,6 @@ def load_scene_errors(directory: Path) -> tuple[list[str], dict[str, Floats]]:
     table = read_table(Path(directory) / ERROR_TABLE, {"scene_id": pa.string()})
     names = [field.name for field in table.schema if field.type == pa.float64()]
     return table["scene_id"].to_pylist(), {name: table[name].to_numpy() for name in names}
-
-
-def load_scene_strata(directory: Path) -> dict[str, Booleans]:
-    """Read which scenes belong to each stratum, (S,) bool by name, as written by `score`; without the stratum `all`."""
-    table = read_table(Path(directory) / ERROR_TABLE, {"scene_id": pa.string()})
-    names = [field.name for field in table.schema if field.type == pa.bool_()]
-    return {name.removeprefix(IN): table[name].to_numpy() for name in names}
 
 
 def describe(name: str, metrics: Mapping[str, float | int]) -> str:

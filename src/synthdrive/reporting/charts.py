@@ -33,12 +33,10 @@ class Series:
     runs: Values
 
 
-def line_chart(series: Sequence[Series], x_label: str, y_label: str, log: bool = False, legend: bool = False) -> str:
+def line_chart(series: Sequence[Series], x_label: str, y_label: str) -> str:
     """Draw the mean over the repetitions as a line and their range as a band.
 
     Args:
-        log: whether the y axis is logarithmic.
-        legend: whether the chart has its own legend; otherwise the page explains the lines.
     """
     with drawing(3.5, 2.4) as (figure, axes):
         for entry in series:
@@ -47,10 +45,6 @@ def line_chart(series: Sequence[Series], x_label: str, y_label: str, log: bool =
                 axes.fill_between(entry.x, entry.runs.min(axis=0), entry.runs.max(axis=0), color=entry.colour,
                                   alpha=0.18, linewidth=0)  # fmt: skip
             axes.plot(entry.x, mean, color=entry.colour, linewidth=1.5, label=entry.label)
-        if legend:
-            axes.legend(frameon=False, fontsize="small")
-        if log:
-            axes.set_yscale("log")
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         quiet_grid(axes)

@@ -39,11 +39,8 @@ _STYLE = (
 _NAME, _PAPER, _HERE = 28, 9, 19  # characters of each column of the summary
 
 
-FILES = ("index.html", "report.md", "summary.txt", "results.json", "metrics.json")
-
-
 def write_pages(content: Content, folder: Path) -> None:
-    """Write FILES and pictures/ into an existing folder."""
+    """Write index.html, report.md, summary.txt, results.json, metrics.json and pictures/ into an existing folder."""
     for picture in content.pictures.all():
         picture.write(folder / "pictures")
     (folder / "index.html").write_text(page(content), encoding="utf-8")

@@ -161,11 +161,15 @@ class Artifacts:
         """Raise InputError unless own forecasts were scored with the parameters of the runs."""
         runs = parameters_of(next(iter(self.metadata.values()))["evaluate"], "evaluate")
         where = self.paths.forecasts / name
-        own = parameters_of(load_forecast_metadata(where), "evaluate")
+        again = "Score these forecasts again."
+        try:
+            own = parameters_of(load_forecast_metadata(where), "evaluate")
+        except InputError as error:
+            raise InputError(where, f"no readable metadata ({error})", "forecasts with metadata", again) from None
         for key in SCORING:
             if own.get(key) != runs.get(key):
                 found, expected = f"scored with evaluate.{key} {own.get(key)}", f"{runs.get(key)}, as in the runs"
-                raise InputError(where, found, expected, "Score these forecasts again.")
+                raise InputError(where, found, expected, again)
 
 
 def variant_errors(paths: RunPaths, name: str, seeds: Sequence[int], scene_ids: Sequence[str]) -> VariantErrors:

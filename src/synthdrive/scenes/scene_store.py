@@ -22,7 +22,6 @@ TRACK_TYPES = ("AGENT", "AV", "OTHERS")
 
 METADATA = "metadata.json"
 LANES = "lanes.safetensors"
-FILES = ("manifest.parquet", METADATA, LANES)  # of every store, beside its arrays
 CITY_MAPS, LOCAL_MAPS = "city", "local"  # scenes share the lanes of a city, or each scene has its own lanes
 
 MANIFEST_COLUMNS = {"scene_id": pa.string(), "city": pa.string(), "origin_x": pa.float64(), "origin_y": pa.float64()}

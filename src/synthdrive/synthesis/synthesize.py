@@ -42,7 +42,7 @@ MANIFEST_COLUMNS = {
     "transform": pa.string(),
     "amplitude": pa.float64(),
     "direction": pa.int64(),
-    "anchor": pa.float64(),
+    "anchor": pa.float64(),  # m, along the axis of the augmented scene's transform
     "min_speed": pa.float64(),
     "max_speed": pa.float64(),
     "mean_speed": pa.float64(),

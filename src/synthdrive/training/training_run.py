@@ -22,7 +22,7 @@ from synthdrive.core.provenance import PROVENANCE, plain_values, run_record, wri
 from synthdrive.core.seeding import item_seed
 from synthdrive.models.batch import Batch, collate
 from synthdrive.models.tensor_group import TensorGroup
-from synthdrive.training.checkpoints import CURVE, METADATA, MODEL, ResumeFolder, save_checkpoint, training_identity
+from synthdrive.training.checkpoints import CURVE, MODEL, ResumeFolder, save_checkpoint, training_identity
 from synthdrive.training.data import Indices, SceneBatches, Sharing
 from synthdrive.training.devices import device_name, division, loading_workers
 from synthdrive.training.loop import Fit, fit
@@ -135,7 +135,7 @@ def execute(
         InputError: see `artifacts.check_replaceable`; nothing is trained.
         SystemExit: the run was interrupted (see `errors.stop_status`); the state of the last complete epoch is kept.
     """
-    check_replaceable(run.out, (MODEL, METADATA, CURVE))
+    check_replaceable(run.out, (MODEL, CURVE))
     hashes = {name: file_hash(path) for name, path in inputs.items()}
     record = run_record(parameters, hashes, run.seed, device_name(accelerator.device), entry)
     identity = training_identity(run.variant, record, division(accelerator))
