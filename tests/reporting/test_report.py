@@ -322,10 +322,10 @@ def test_metrics_that_disagree_with_the_forecasts_are_refused(tmp_path: Path) ->
     file = paths.metrics / "combined-1.json"
     write_json(file, read_json(file) | {"minFDE6": 0.1})
     (tmp_path / "reports").mkdir()
-    (tmp_path / "reports/index.html").write_text("the last report")
+    (tmp_path / "reports/report.md").write_text("the last report")
     with pytest.raises(InputError, match=r"combined-1.json: minFDE6"):
         write_report(inputs, tmp_path / "reports")
-    assert (tmp_path / "reports/index.html").read_text() == "the last report"
+    assert (tmp_path / "reports/report.md").read_text() == "the last report"
     assert not list(tmp_path.glob(".reports.partial*"))
 
 

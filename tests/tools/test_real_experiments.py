@@ -71,7 +71,7 @@ def compared(tiny_pipeline, tmp_path_factory):
 def test_the_table_of_experiments_has_a_column_for_each_variant_and_each_changed_parameter(compared):
     printed = run(compared, "make", "experiments", f"SYNTHDRIVE_CONTAINER={Path(sys.executable).parents[1]}")
     title, header, main, nms = printed.splitlines()[:4]
-    assert title == "minFDE6 of each variant"
+    assert title == "minFDE6 (m) of each variant"
     assert header.split()[0] == "none"
     assert header.split()[-1] == "evaluate.selection"
     assert "reconstruction" not in header
