@@ -1,4 +1,4 @@
-"""Copies the best models of the study into the repository, writes their cards, and declares them as DVC artifacts.
+"""Copies the best models of the study to where DVC tracks them, writes their cards, and declares them as artifacts.
 
 A model is published only if its bytes are those that its result was computed with. Its card gives its training data,
 its errors beside those of simple references on the same scenes, how to use it, and its licence.
@@ -32,7 +32,7 @@ HEAD = "# The study's models as DVC artifacts, written by: python -m studies.arg
 def publish_models(work: Path, results: Results, out: Path, plan: Plan) -> list[Path]:
     """Copy models to `<out>/models/<name>`, write their cards beside them, and declare them in `<out>/dvc.yaml`.
 
-    Git tracks the models; docs/sharing.md says how to move them to a DVC remote.
+    DVC tracks the models; docs/sharing.md says how to push them to a remote.
 
     Args:
         work: work folder of the study, with its models; results: all results; out: folder of the study's pages.

@@ -26,6 +26,7 @@ from synthdrive.models.densetnt import DenseTNT
 from synthdrive.training.checkpoints import MODEL, load_forecaster, save_checkpoint
 
 STUDY = REPOSITORY / "studies" / "argoverse1_folds"
+PRESENT = [run for run in PUBLISHED if (STUDY / MODELS / published_name(run)).is_dir()]  # made here, or pulled
 
 
 @pytest.fixture
@@ -115,7 +116,16 @@ def test_committed_cards_agree_with_the_results(run: Run, plan: Plan) -> None:
 
 
 @pytest.mark.parametrize("run", PUBLISHED, ids=published_name)
-def test_committed_models_are_the_evaluated_ones_and_load(run: Run, plan: Plan) -> None:
+def test_dvc_tracks_each_model_and_git_does_not(run: Run) -> None:
+    name = published_name(run)
+    (out,) = yaml.safe_load((STUDY / MODELS / f"{name}.dvc").read_text())["outs"]
+    assert (out["path"], out["nfiles"]) == (name, 3)
+    assert re.fullmatch(r"[0-9a-f]{32}\.dir", out["md5"])
+    assert f"/{name}" in (STUDY / MODELS / ".gitignore").read_text().split()
+
+
+@pytest.mark.parametrize("run", PRESENT, ids=published_name)
+def test_models_that_are_present_are_the_evaluated_ones_and_load(run: Run, plan: Plan) -> None:
     results = load_results(STUDY / "results", plan)
     known = results.runs[run].provenance["inputs"]["evaluate"]["checkpoint"]
     assert file_hash(STUDY / MODELS / published_name(run)) == known
